@@ -1,0 +1,42 @@
+/* simd_avx2_x86.c - the inner loops for x86 with AVX2 and FMA: 8 lanes.                Level 1: kernels
+ * Everything below the pragma is compiled for that target; isa.c calls it only where the CPU and the
+ * operating system have it. */
+#if defined(__x86_64__) && !defined(LT_PORTABLE)
+#include <assert.h>
+#include <immintrin.h>
+#include <math.h>
+
+#include "kernels/cpu/cpu.h"
+
+#define LT_LANES 8
+#define LT_TILE_ROWS 6
+#define LT_ISA lt_cpu_isa_avx2
+#define LT_ISA_NAME "avx2"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+
+#include "kernels/cpu/simd_types.inc"
+
+static inline vec vec_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+static inline vec vec_max(vec a, vec b) { return _mm256_max_ps(a, b); }
+static inline vec vec_min(vec a, vec b) { return _mm256_min_ps(a, b); }
+
+#include "kernels/cpu/simd.inc"
+#include "kernels/cpu/simd_gemm.inc"
+#include "kernels/cpu/simd_rows.inc"
+#include "kernels/cpu/simd_audio.inc"
+#include "kernels/cpu/simd_table.inc"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#else
+typedef int lt_cpu_no_avx2; /* a file must declare something */
+#endif

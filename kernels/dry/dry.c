@@ -1,0 +1,290 @@
+/* dry.c - the backend that computes nothing and counts.                           Level 1: kernels
+ *
+ * Walking a phase on dry is how a plan learns what the phase needs: its arenas record their peaks,
+ * the front functions check every shape, and each op adds to its kind's row of counts. Memory is
+ * address space without pages behind it and without any right to touch it, so that a
+ * 33-billion-parameter model is walked on a laptop and code that follows a device pointer falls at
+ * once.
+ *
+ * Uploads, waits and events do nothing; a download leaves the host memory as it is, so whoever
+ * decides by a value that came from the device must not do so in a walk.
+ *
+ * flops: multiply and add count as two. Linear, convolution and attention are counted by their
+ * formulas (causal attention by the pairs that see each other); the other ops by a few operations
+ * an element, enough for a cost model that knows them to be bound by memory. bytes: every input
+ * read once, every output written once (read too where the op adds to it), prepared weights once a
+ * call. Local to one thread, as the walk is. */
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "kernels/backend.h"
+
+typedef struct {
+    lt_queue base;
+    uint64_t seq;
+} dry_queue;
+
+typedef struct {
+    lt_linear base;
+    size_t bytes;
+} dry_linear;
+
+typedef struct {
+    lt_conv base;
+    size_t bytes;
+} dry_conv;
+
+static const lt_backend *target = &lt_backend_cpu;
+static lt_dry_counts counts;
+
+void lt_dry_reset(void) { counts = (lt_dry_counts){0}; }
+
+lt_dry_counts lt_dry_read(void) { return counts; }
+
+void lt_dry_target(const lt_backend *backend)
+{
+    assert(backend != &lt_backend_dry);
+    target = backend != NULL ? backend : &lt_backend_cpu;
+}
+
+/* ---- memory: reserved, never touched ---- */
+
+static lt_status dry_alloc(void *ctx, size_t bytes, void **out)
+{
+    (void)ctx;
+    void *p = mmap(NULL, bytes > 0 ? bytes : 1, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        LT_FAIL(LT_ENOMEM, "dry: want %zu bytes of address space, found fewer", bytes);
+    *out = p;
+    return LT_OK;
+}
+
+static void dry_release(void *ctx, void *p, size_t bytes)
+{
+    (void)ctx;
+    const int failed = munmap(p, bytes > 0 ? bytes : 1);
+    assert(!failed);
+    (void)failed;
+}
+
+static const lt_memory dry_memory = {
+    .name = "dry", .alloc = dry_alloc, .release = dry_release, .host = 0};
+
+/* ---- queues ---- */
+
+static lt_status dry_open(int device, int threads)
+{
+    (void)device, (void)threads;
+    return LT_OK;
+}
+
+static void dry_close(void) {}
+
+static lt_status dry_queue_open(lt_queue_kind kind, lt_queue **out)
+{
+    dry_queue *q = calloc(1, sizeof *q);
+    if (q == NULL)
+        LT_FAIL(LT_ENOMEM, "dry: no memory for a queue");
+    q->base.backend = &lt_backend_dry;
+    q->base.kind = kind;
+    *out = &q->base;
+    return LT_OK;
+}
+
+static void dry_queue_close(lt_queue **queue)
+{
+    free(*queue);
+    *queue = NULL;
+}
+
+static lt_status dry_upload(lt_queue *q, const lt_tensor *to, const void *from)
+{
+    (void)q, (void)to, (void)from;
+    return LT_OK;
+}
+
+static lt_status dry_download(lt_queue *q, void *to, const lt_tensor *from)
+{
+    (void)q, (void)to, (void)from;
+    return LT_OK;
+}
+
+static lt_status dry_mark(lt_queue *q, lt_event *event)
+{
+    *event = (lt_event){q, ++((dry_queue *)q)->seq};
+    return LT_OK;
+}
+
+static lt_status dry_wait(lt_queue *q, const lt_event *event)
+{
+    (void)q, (void)event;
+    return LT_OK;
+}
+
+static lt_status dry_sync(lt_queue *q)
+{
+    (void)q;
+    return LT_OK;
+}
+
+/* ---- prepared layers: the target says how large they are ---- */
+
+static size_t dry_linear_bytes(const lt_linear_spec *spec) { return target->linear_bytes(spec); }
+
+static lt_status dry_linear_prepare(const lt_linear_spec *spec, void *memory, lt_linear **out)
+{
+    (void)memory;
+    dry_linear *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        LT_FAIL(LT_ENOMEM, "linear: no memory for a layer's description");
+    l->base = (lt_linear){&lt_backend_dry, spec->in, spec->out, spec->has_bias, spec->compute};
+    l->bytes = dry_linear_bytes(spec);
+    *out = &l->base;
+    return LT_OK;
+}
+
+static void dry_linear_release(lt_linear **linear)
+{
+    free(*linear);
+    *linear = NULL;
+}
+
+static size_t dry_conv_bytes(const lt_conv_spec *spec) { return target->conv_bytes(spec); }
+
+static lt_status dry_conv_prepare(const lt_conv_spec *spec, void *memory, lt_conv **out)
+{
+    (void)memory;
+    dry_conv *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        LT_FAIL(LT_ENOMEM, "conv: no memory for a layer's description");
+    l->base.backend = &lt_backend_dry;
+    l->base.spec = *spec;
+    l->base.spec.weights = NULL;
+    l->base.spec.bias = NULL;
+    l->bytes = dry_conv_bytes(spec);
+    *out = &l->base;
+    return LT_OK;
+}
+
+static void dry_conv_release(lt_conv **conv)
+{
+    free(*conv);
+    *conv = NULL;
+}
+
+/* ---- counting ---- */
+
+/* Pairs of a query and a key that it sees: query i sees min(Sk, i + q_first + 1) keys, none below
+ * 0. */
+static double pairs_of(const lt_op *op)
+{
+    const int64_t queries = lt_row_count(&op->in[0]), keys = lt_row_count(&op->in[1]);
+    if (!op->causal)
+        return (double)queries * (double)keys;
+    double pairs = 0;
+    for (int64_t i = 0; i < queries; i++) {
+        const int64_t seen = i + op->q_first + 1;
+        pairs += (double)(seen < 0 ? 0 : seen > keys ? keys : seen);
+    }
+    return pairs;
+}
+
+static double flops_of(const lt_op *op)
+{
+    const double elements = (double)lt_elements(&op->out[0]);
+    switch (op->kind) {
+    case LT_OP_LINEAR:
+        return 2.0 * (double)lt_row_count(&op->out[0]) * (double)op->linear->in *
+               (double)op->linear->out;
+    case LT_OP_CONV: { /* plain: taps an output cell; transposed: taps an input cell */
+        const lt_conv_spec *spec = &op->conv->spec;
+        const lt_tensor *cells = spec->transposed ? &op->in[0] : &op->out[0];
+        return 2.0 * (double)lt_row_count(cells) * (double)spec->in * (double)spec->out *
+               (double)(spec->kernel[0] * spec->kernel[1] * spec->kernel[2]);
+    }
+    case LT_OP_ATTENTION:
+        return 4.0 * pairs_of(op) * (double)lt_row_width(&op->in[0]);
+    case LT_OP_COPY:
+    case LT_OP_FILL:
+    case LT_OP_GATHER_ROWS:
+    case LT_OP_SCATTER_ROWS:
+    case LT_OP_PAD_REFLECT:
+        return 0;
+    case LT_OP_MUL:
+    case LT_OP_CLAMP:
+        return elements;
+    case LT_OP_AXPBY:
+    case LT_OP_SCALE_ADD:
+    case LT_OP_GATE_ADD:
+        return 2 * elements;
+    case LT_OP_SUM_PARTS:
+        return elements * (double)(op->in[0].dim[0] - 1);
+    case LT_OP_SNAKE_AA: /* two samples of 6 taps, twelve taps down, two sines */
+        return 2 * elements * (12 + 12 + 4);
+    default: /* norms, rotations, activations */
+        return 4 * elements;
+    }
+}
+
+static int adds_to_output(lt_op_kind kind)
+{
+    return kind == LT_OP_AXPBY || kind == LT_OP_MUL || kind == LT_OP_SCALE_ADD ||
+           kind == LT_OP_GATE_ADD || kind == LT_OP_HEAD_NORM_ROPE || kind == LT_OP_ATTENTION_MERGE;
+}
+
+static double bytes_of(const lt_op *op)
+{
+    double bytes = 0;
+    for (int i = 0; i < 5; i++)
+        if (op->in[i].ndim != 0)
+            bytes += (double)lt_tensor_bytes(&op->in[i]);
+    for (int i = 0; i < 2; i++)
+        if (op->out[i].ndim != 0)
+            bytes += (double)lt_tensor_bytes(&op->out[i]) * (adds_to_output(op->kind) ? 2 : 1);
+    if (op->kind == LT_OP_GATHER_ROWS) /* reads the rows that it takes, not the whole table */
+        bytes += (double)lt_elements(&op->out[0]) * (double)lt_dtype_bytes(op->in[0].dtype) -
+                 (double)lt_tensor_bytes(&op->in[0]);
+    if (op->kind == LT_OP_SCATTER_ROWS)
+        bytes += (double)lt_elements(&op->in[0]) * (double)lt_dtype_bytes(op->out[0].dtype) -
+                 (double)lt_tensor_bytes(&op->out[0]);
+    if (op->kind == LT_OP_LINEAR)
+        bytes += (double)((const dry_linear *)op->linear)->bytes;
+    if (op->kind == LT_OP_CONV)
+        bytes += (double)((const dry_conv *)op->conv)->bytes;
+    return bytes;
+}
+
+static lt_status dry_submit(lt_queue *q, const lt_op *op)
+{
+    (void)q;
+    assert((int)op->kind >= 0 && op->kind < LT_OP_COUNT);
+    counts.calls[op->kind]++;
+    counts.flops[op->kind] += flops_of(op);
+    counts.bytes[op->kind] += bytes_of(op);
+    return LT_OK;
+}
+
+const lt_backend lt_backend_dry = {
+    .api = LT_BACKEND_API,
+    .name = "dry",
+    .memory = &dry_memory,
+    .host_access = 0,
+    .open = dry_open,
+    .close = dry_close,
+    .queue_open = dry_queue_open,
+    .queue_close = dry_queue_close,
+    .upload = dry_upload,
+    .download = dry_download,
+    .mark = dry_mark,
+    .wait = dry_wait,
+    .sync = dry_sync,
+    .linear_bytes = dry_linear_bytes,
+    .linear_prepare = dry_linear_prepare,
+    .linear_release = dry_linear_release,
+    .conv_bytes = dry_conv_bytes,
+    .conv_prepare = dry_conv_prepare,
+    .conv_release = dry_conv_release,
+    .submit = dry_submit,
+};

@@ -1,0 +1,72 @@
+/* comm.h - collectives by what they mean.                                         Level 2: parallel
+ *
+ * Two kinds. Host collectives move plain host memory (job, plan, latents). Device collectives move
+ * tensors of an engine: they wait for `after` on the engine's comm queue, move the data, and
+ * mark `done`, on which the consumer's queue waits (lt_wait). On a backend without host access the
+ * data goes through staging. A group of one rank moves nothing (or copies). Sums are added in
+ * rank order, so that the same mesh always gives the same bits. */
+#ifndef LT_COMM_H
+#define LT_COMM_H
+
+#include "kernels/kernels.h"
+#include "parallel/shard.h"
+#include "parallel/transport.h"
+
+/* ---- host. Collective on group, Blocking. ---- */
+lt_status lt_broadcast(lt_group *group, int root, void *data, size_t bytes);
+/* Bytes of unknown length from root: on other ranks *data is malloc'ed (a NUL is put behind them),
+ * the caller frees; after an error *data is as before. Ends in an agreement: a rank without memory
+ * is known to all. */
+lt_status lt_broadcast_text(lt_group *group, int root, char **data, size_t *bytes);
+lt_status lt_barrier(lt_group *group);
+/* Every rank says how it fares. All LT_OK: LT_OK. Else the failed ranks get their own status back
+ * and the others LT_EPEER; error text and hint are everywhere those of the lowest failed rank
+ * (which keeps its trail), so that rank 0 can print them. Takes no memory. */
+lt_status lt_agree(lt_group *group, lt_status mine);
+/* Did the last lt_agree end in a failure that all ranks of the world know of? Then *original is the
+ * status of the lowest failed rank and rank 0 may print for all; else a failing rank speaks for
+ * itself. An agreement of fewer ranks than the world's is no such failure: agree once more on the
+ * world. Local. */
+int lt_agreed_failure(lt_status *original);
+/* all[rank * bytes .. ] = each rank's mine. */
+lt_status lt_all_gather_host(lt_group *group, const void *mine, size_t bytes, void *all);
+/* Ranges of rows of one host array, row_bytes each: every rank holds whole[ranges[rank]] and gets
+ * the rest. ranges [size], disjoint, maybe empty, the same on all ranks. */
+lt_status lt_all_gather_ranges(lt_group *group, void *whole, size_t row_bytes,
+                               const lt_range *ranges);
+
+/* ---- device. Collective on group, Queued on comm; `after` and `done` may be NULL. What y held
+ * before may be overwritten once `after` has passed, so `after` must be marked behind y's last
+ * reader. Both Blocking parts of MPI (draining comm, moving bytes) happen inside the call. Errors:
+ * LT_ENOMEM (host staging, scratch), the transport's, the backend's. ---- */
+typedef struct lt_engine lt_engine;
+
+/* y [sum of counts, E] = the ranks' x [counts[r], E] one after the other; equal dtypes. x may be my
+ * part of y itself. counts [size], the same on all ranks. */
+lt_status lt_all_gather_rows(lt_engine *engine, lt_group *group, const lt_event *after,
+                             const lt_tensor *x, const int64_t *counts, lt_tensor *y,
+                             lt_event *done);
+/* y = round(sum over ranks of x, in rank order); x f32 [S, E], y [S, E] act, the same bits on every
+ * rank. Scratch of the step arena: size * lt_share(S, size, rank).count * E floats. */
+lt_status lt_sum_partials(lt_engine *engine, lt_group *group, const lt_event *after,
+                          const lt_tensor *x, lt_tensor *y, lt_event *done);
+/* Ulysses. Before: my rows, all heads: x [S/P, N*D]. After: all rows, my heads: y [S, N/P*D].
+ * rows[r], heads[r]: the ranks' ranges (contiguous, ascending from 0, maybe empty), the same on all
+ * ranks; width is D. x may be a view of columns; equal dtypes. */
+lt_status lt_all_to_all_heads(lt_engine *engine, lt_group *group, const lt_event *after,
+                              const lt_tensor *x, const lt_range *rows, const lt_range *heads,
+                              int64_t width, lt_tensor *y, lt_event *done);
+/* The way back: x [S, N/P*D] -> y [S/P, N*D]. */
+lt_status lt_all_to_all_rows(lt_engine *engine, lt_group *group, const lt_event *after,
+                             const lt_tensor *x, const lt_range *rows, const lt_range *heads,
+                             int64_t width, lt_tensor *y, lt_event *done);
+
+/* What this rank has sent and received since the last reset, bytes (not to itself); calls counts
+ * transfers with another rank that weren't empty. On dry: what would have moved. Local. */
+typedef struct lt_traffic {
+    uint64_t sent_bytes, received_bytes, calls;
+} lt_traffic;
+lt_traffic lt_traffic_read(void);
+void lt_traffic_reset(void);
+
+#endif

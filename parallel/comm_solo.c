@@ -1,0 +1,63 @@
+/* comm_solo.c - one rank: every exchange is a copy to oneself.                    Level 2: parallel
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "parallel/transport_impl.h"
+
+static const lt_transport solo;
+
+static lt_status new_group(lt_group **out)
+{
+    lt_group *group = malloc(sizeof *group);
+    if (group == NULL)
+        LT_FAIL(LT_ENOMEM, "solo transport: no memory for a group");
+    *group = (lt_group){.transport = &solo, .rank = 0, .size = 1};
+    *out = group;
+    return LT_OK;
+}
+
+static lt_status solo_split(lt_group *parent, const int *ranks, int count, lt_group **out)
+{
+    (void)parent;
+    assert(count == 1 && ranks[0] == 0);
+    return new_group(out);
+}
+
+static void solo_free(lt_group *group) { free(group); }
+
+static lt_status solo_exchange(lt_group *group, const lt_transfer *list, int count)
+{
+    lt_self_copy(list, count, group->rank);
+    return LT_OK;
+}
+
+static lt_status solo_post(lt_group *group, int peer, int tag, void *data, size_t bytes,
+                           int is_send, lt_post **out)
+{
+    (void)group, (void)peer, (void)data, (void)bytes, (void)is_send, (void)out;
+    LT_FAIL(LT_EINTERNAL, "solo transport: message with tag %d, but there is no other rank", tag);
+}
+
+static lt_status solo_post_test(lt_post **post, int *done)
+{
+    (void)post;
+    *done = 1;
+    return LT_OK;
+}
+
+static lt_status solo_local(lt_group *group, int *local_rank, int *local_size)
+{
+    (void)group;
+    *local_rank = 0;
+    *local_size = 1;
+    return LT_OK;
+}
+
+static void solo_close(void) {}
+static void solo_abort(int exit_code) { (void)exit_code; }
+
+static const lt_transport solo = {"solo",         solo_split, solo_free,  solo_exchange, solo_post,
+                                  solo_post_test, solo_local, solo_close, solo_abort};
+
+lt_status lt_solo_open(lt_group **world) { return new_group(world); }

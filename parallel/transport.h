@@ -1,0 +1,75 @@
+/* transport.h - moving bytes between ranks: one verb.                             Level 2: parallel
+ *
+ * A group is an ordered set of ranks that talk among themselves; the transport behind it is solo
+ * (one rank, copies), MPI (comm_mpi.c, which alone includes mpi.h), later NCCL. Everything else
+ * (packing, gathers, ordered sums) is written once, in comm.c, over exchange. Buffers are host
+ * memory. Errors: LT_EPEER when a peer is gone or past the deadline, LT_EINTERNAL when a message
+ * has another size than this end expects. After an error in an exchange or a post the group is of
+ * no use: print, then lt_world_abort. */
+#ifndef LT_TRANSPORT_H
+#define LT_TRANSPORT_H
+
+#include "base/status.h"
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct lt_group lt_group;
+
+/* How long a wait for a peer may last before it counts as lost. Long, since a step of a large model
+ * may rightly take minutes; a rank that dies is noticed by the launcher within seconds. */
+enum { LT_PEER_SILENCE_SECONDS = 1800 };
+
+/* One conversation with one peer (a rank of the group; oneself allowed: a copy). Either side may be
+ * empty; both ends must agree on the sizes. Sizes above 1 GiB are cut inside. */
+typedef struct lt_transfer {
+    int peer;
+    const void *send;
+    size_t send_bytes;
+    void *recv;
+    size_t recv_bytes;
+} lt_transfer;
+
+/* Open the world: MPI under a launcher (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK or PMI_SIZE in
+ * the environment), else solo. Call once, from the main thread, before threads exist; all other
+ * calls come from that thread too. Blocking, Collective on the world. Errors: LT_EUNAVAIL (launcher
+ * present, MPI missing in this build or refused). */
+lt_status lt_world_open(lt_group **world);
+/* Finalize; after an error on this rank alone use lt_world_abort instead. Collective on the world.
+ */
+void lt_world_close(lt_group **world);
+/* Print nothing, tell the launcher to end the job with this exit code (mpirun prints a banner of
+ * its own). Does not return under MPI; returns at once on solo. Local. */
+void lt_world_abort(int exit_code);
+
+/* Local. */
+int lt_group_rank(const lt_group *group);
+int lt_group_size(const lt_group *group);
+const char *lt_group_transport(const lt_group *group); /* "solo" or "mpi" */
+
+/* New group of these ranks of parent, in this order; *out is NULL on ranks not listed. One call may
+ * make several groups: ranks may name different lists, as long as no rank stands in two of them
+ * (all groups of an axis in one call). Members of a group name the same list. Collective on parent,
+ * Blocking. Free with lt_group_free (Collective on the group). */
+lt_status lt_group_split(lt_group *parent, const int *ranks, int count, lt_group **out);
+void lt_group_free(lt_group **group);
+
+/* All transfers of this rank at once; returns when all are done. Collective in the sense that each
+ * named peer must make the matching call. Several transfers with one peer meet in the order of the
+ * lists. Blocking. count 0 is allowed. */
+lt_status lt_exchange(lt_group *group, const lt_transfer *list, int count);
+
+/* Non-blocking point-to-point for the decode pool: messages with a tag (0..1023), host memory.
+ * lt_post_send copies nothing: data must stay until lt_post_wait. Local. */
+typedef struct lt_post lt_post;
+lt_status lt_post_send(lt_group *group, int peer, int tag, const void *data, size_t bytes,
+                       lt_post **out);
+lt_status lt_post_recv(lt_group *group, int peer, int tag, void *data, size_t bytes, lt_post **out);
+/* 1 in *done when complete (then the post is freed and *post NULL). Never blocks. */
+lt_status lt_post_test(lt_post **post, int *done);
+lt_status lt_post_wait(lt_post **post); /* Blocking, with the deadline */
+
+/* For placement: the number of ranks of `group` on this host, and my index among them.
+ * Collective on group, Blocking. */
+lt_status lt_group_local(lt_group *group, int *local_rank, int *local_size);
+
+#endif

@@ -1,0 +1,254 @@
+/* file.c - whole small files, exact reads, atomic writes.                         Level 0: base
+ * The order of an atomic write is: write, fdatasync, rename, fsync of the folder. Without the first
+ * sync the name may point to an empty file after a power cut, without the second the old name may
+ * still be there. Some network file systems refuse fsync on a folder with EINVAL: that is not an
+ * error. */
+#include "base/file.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+/* Linux gives at most 2^31 - 4096 bytes a call; smaller pieces let a signal be seen in time. */
+static const size_t io_bytes_max = (size_t)1 << 30;
+
+static lt_status cannot_open(const char *path)
+{
+    const int e = errno;
+    LT_FAIL(LT_ENOINPUT, "%s: cannot be opened: %s", path, strerror(e));
+}
+
+lt_status lt_file_pread_full(int fd, const char *path, void *to, size_t bytes, int64_t offset)
+{
+    assert(offset >= 0);
+    size_t done = 0;
+    while (done < bytes) {
+        const size_t want = bytes - done < io_bytes_max ? bytes - done : io_bytes_max;
+        const ssize_t got = pread(fd, (char *)to + done, want, (off_t)(offset + (int64_t)done));
+        if (got > 0) {
+            done += (size_t)got;
+            continue;
+        }
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            LT_FAIL(LT_EIO, "%s: reading %zu bytes at offset %lld: %s", path, bytes,
+                    (long long)offset, strerror(errno));
+        LT_FAIL(LT_EIO, "%s: wanted %zu bytes at offset %lld, found %zu: the file ends there", path,
+                bytes, (long long)offset, done);
+    }
+    return LT_OK;
+}
+
+lt_status lt_file_write_full(int fd, const char *path, const void *data, size_t bytes)
+{
+    size_t done = 0;
+    while (done < bytes) {
+        const size_t want = bytes - done < io_bytes_max ? bytes - done : io_bytes_max;
+        const ssize_t put = write(fd, (const char *)data + done, want);
+        if (put > 0) {
+            done += (size_t)put;
+            continue;
+        }
+        if (put < 0 && errno == EINTR)
+            continue;
+        LT_FAIL(LT_EIO, "%s: writing: %zu of %zu bytes written: %s", path, done, bytes,
+                put < 0 ? strerror(errno) : "nothing was taken");
+    }
+    return LT_OK;
+}
+
+/* The size that fstat gives is a first guess only: files of /proc say 0, and a file may grow. */
+static lt_status read_all(int fd, const char *path, size_t bytes_max, char **out, size_t *bytes)
+{
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        LT_FAIL(LT_EIO, "%s: %s", path, strerror(errno));
+    if (S_ISDIR(info.st_mode))
+        LT_FAIL(LT_ENOINPUT, "%s: want a file, found a folder", path);
+    if (S_ISREG(info.st_mode) && (uintmax_t)info.st_size > bytes_max)
+        LT_FAIL(LT_EDATA, "%s: want at most %zu bytes, found %lld", path, bytes_max,
+                (long long)info.st_size);
+    size_t room = (S_ISREG(info.st_mode) && info.st_size > 0) ? (size_t)info.st_size + 1 : 4096;
+    size_t done = 0;
+    char *data = malloc(room + 1);
+    while (data != NULL) {
+        const ssize_t got = read(fd, data + done, room - done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            free(data);
+            LT_FAIL(LT_EIO, "%s: reading at offset %zu: %s", path, done, strerror(errno));
+        }
+        done += (size_t)got;
+        if (done > bytes_max) {
+            free(data);
+            LT_FAIL(LT_EDATA, "%s: want at most %zu bytes, found more", path, bytes_max);
+        }
+        if (got == 0) {
+            data[done] = '\0';
+            *out = data;
+            *bytes = done;
+            return LT_OK;
+        }
+        if (done == room) {
+            room *= 2;
+            char *more = realloc(data, room + 1);
+            if (more == NULL)
+                free(data);
+            data = more;
+        }
+    }
+    LT_FAIL(LT_ENOMEM, "%s: no memory for %zu bytes", path, room);
+}
+
+lt_status lt_file_read(const char *path, size_t bytes_max, char **out, size_t *bytes)
+{
+    assert(bytes_max < SIZE_MAX / 4);
+    *out = NULL;
+    *bytes = 0;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return cannot_open(path);
+    const lt_status st = read_all(fd, path, bytes_max, out, bytes);
+    (void)close(fd);
+    if (st != LT_OK)
+        return lt_trail(st, "lt_file_read", __FILE__, __LINE__);
+    return LT_OK;
+}
+
+static lt_status folder_sync(const char *path)
+{
+    char folder[LT_PATH_BYTES];
+    LT_TRY(lt_path_folder(folder, sizeof folder, path));
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        LT_FAIL(LT_EIO, "%s: cannot be opened for fsync: %s", folder, strerror(errno));
+    const int failed = fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP;
+    const int e = errno;
+    (void)close(fd);
+    if (failed)
+        LT_FAIL(LT_EIO, "%s: fsync: %s", folder, strerror(e));
+    return LT_OK;
+}
+
+static lt_status fill_and_sync(int fd, const char *path, const void *data, size_t bytes)
+{
+    LT_TRY(lt_file_write_full(fd, path, data, bytes));
+    if (fdatasync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+        LT_FAIL(LT_EIO, "%s: fdatasync: %s", path, strerror(errno));
+    return LT_OK;
+}
+
+lt_status lt_file_write_atomic(const char *path, const void *data, size_t bytes)
+{
+    static atomic_uint serial; /* threads of one process must not share a temporary name */
+    char tmp[LT_PATH_BYTES];
+    const int n = snprintf(tmp, sizeof tmp, "%s.%ld.%u.tmp", path, (long)getpid(),
+                           atomic_fetch_add(&serial, 1u));
+    if (n < 0 || (size_t)n >= sizeof tmp)
+        LT_FAIL(LT_ECREATE, "%.200s...: the path is longer than %zu bytes", path, sizeof tmp - 1);
+    (void)unlink(tmp); /* left by a process of the same number that died */
+    const int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0)
+        LT_FAIL(LT_ECREATE, "%s: cannot be made: %s", path, strerror(errno));
+    lt_status st = fill_and_sync(fd, path, data, bytes);
+    if (close(fd) != 0 && st == LT_OK) /* NFS tells of a full disk only here */
+        st = lt_fail(LT_EIO, __FILE__, __LINE__, "%s: close: %s", path, strerror(errno));
+    if (st == LT_OK && rename(tmp, path) != 0)
+        st = lt_fail(LT_ECREATE, __FILE__, __LINE__, "%s: cannot be made: %s", path,
+                     strerror(errno));
+    if (st != LT_OK) {
+        (void)unlink(tmp);
+        return lt_trail(st, "lt_file_write_atomic", __FILE__, __LINE__);
+    }
+    LT_TRY(folder_sync(path));
+    return LT_OK;
+}
+
+lt_status lt_path_join(char *out, size_t bytes, const char *folder, const char *name)
+{
+    assert(out != NULL && bytes > 0);
+    const size_t n = strlen(folder);
+    const char *slash = (n > 0 && folder[n - 1] != '/') ? "/" : "";
+    const int wanted = snprintf(out, bytes, "%s%s%s", folder, slash, name);
+    if (wanted < 0 || (size_t)wanted >= bytes)
+        LT_FAIL(LT_EUSAGE, "path %.120s...: want at most %zu bytes, found %d", folder, bytes - 1,
+                wanted);
+    return LT_OK;
+}
+
+lt_status lt_path_folder(char *out, size_t bytes, const char *path)
+{
+    assert(out != NULL && bytes > 1);
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') /* "a/b/" is b's folder a, as dirname(1) has it */
+        n--;
+    while (n > 0 && path[n - 1] != '/')
+        n--;
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    const char *from = n > 0 ? path : ".";
+    n = n > 0 ? n : 1;
+    if (n >= bytes)
+        LT_FAIL(LT_EUSAGE, "path %.120s...: want at most %zu bytes, found %zu", path, bytes - 1, n);
+    memcpy(out, from, n);
+    out[n] = '\0';
+    return LT_OK;
+}
+
+lt_status lt_dir_make(const char *path)
+{
+    if (mkdir(path, 0777) == 0)
+        return LT_OK;
+    const int e = errno;
+    if (e == EEXIST && lt_file_is_dir(path))
+        return LT_OK;
+    LT_FAIL(LT_ECREATE, "%s: the folder cannot be made: %s", path, strerror(e));
+}
+
+int lt_file_exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+int lt_file_is_dir(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+lt_status lt_file_bytes(const char *path, int64_t *out)
+{
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return cannot_open(path);
+    if (!S_ISREG(info.st_mode))
+        LT_FAIL(LT_ENOINPUT, "%s: want a regular file", path);
+    *out = (int64_t)info.st_size;
+    return LT_OK;
+}
+
+lt_status lt_disk_free_bytes(const char *path, int64_t *out)
+{
+    struct statvfs info;
+    char folder[LT_PATH_BYTES];
+    if (statvfs(path, &info) != 0) {
+        LT_TRY(lt_path_folder(folder, sizeof folder, path));
+        if (statvfs(folder, &info) != 0)
+            LT_FAIL(LT_ENOINPUT, "%s: free space unknown: %s", folder, strerror(errno));
+    }
+    const uint64_t block = info.f_frsize;
+    const uint64_t blocks = info.f_bavail;
+    const int fits = block == 0 || blocks <= (uint64_t)INT64_MAX / block;
+    *out = fits ? (int64_t)(blocks * block) : INT64_MAX;
+    return LT_OK;
+}

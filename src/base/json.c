@@ -1,0 +1,286 @@
+/* json.c - jansson with limits, and with the path in each error.                  Level 0: base
+ * jansson's own depth limit is its recursion's; ours is checked on the text before it parses, so
+ * that a hostile file costs one pass and no stack. jansson tells of duplicate keys and of bad
+ * UTF-8. */
+#include "base/json.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+
+enum { JSON_BYTES_MAX = 64 << 20, JSON_DEPTH_MAX = 64, FOUND_BYTES = 64 };
+
+/* Where byte `at` of text is, both counted from 1; columns are bytes. */
+static void line_and_column(const char *text, size_t at, int *line, int *column)
+{
+    *line = *column = 1;
+    for (size_t i = 0; i < at; i++) {
+        (*column)++;
+        if (text[i] == '\n') {
+            (*line)++;
+            *column = 1;
+        }
+    }
+}
+
+/* Refuse NUL bytes and nesting past the limit. Brackets inside strings do not count; a broken
+ * string is found by jansson afterwards. */
+static lt_status scan(const char *text, size_t bytes, const char *source)
+{
+    int depth = 0, in_string = 0, line, column;
+    for (size_t i = 0; i < bytes; i++) {
+        const char c = text[i];
+        if (c == '\0') {
+            line_and_column(text, i, &line, &column);
+            LT_FAIL(LT_EDATA, "%s:%d:%d: a NUL byte", source, line, column);
+        }
+        if (in_string) {
+            if (c == '\\' && i + 1 < bytes && text[i + 1] != '\0')
+                i++;
+            else if (c == '"')
+                in_string = 0;
+        } else if (c == '"') {
+            in_string = 1;
+        } else if (c == '[' || c == '{') {
+            if (++depth > JSON_DEPTH_MAX) {
+                line_and_column(text, i, &line, &column);
+                LT_FAIL(LT_EDATA, "%s:%d:%d: nested deeper than %d", source, line, column,
+                        (int)JSON_DEPTH_MAX);
+            }
+        } else if (c == ']' || c == '}') {
+            depth--;
+        }
+    }
+    return LT_OK;
+}
+
+lt_status lt_json_parse(const char *text, size_t bytes, const char *source, json_t **out)
+{
+    assert(source != NULL && (text != NULL || bytes == 0));
+    *out = NULL;
+    if (bytes > JSON_BYTES_MAX)
+        LT_FAIL(LT_EDATA, "%s: want at most %d bytes of JSON, found %zu", source,
+                (int)JSON_BYTES_MAX, bytes);
+    LT_TRY(scan(text, bytes, source));
+    json_error_t error;
+    json_t *value = json_loadb(text != NULL ? text : "", bytes,
+                               JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (value == NULL && json_error_code(&error) == json_error_out_of_memory)
+        LT_FAIL(LT_ENOMEM, "%s: no memory for %zu bytes of JSON", source, bytes);
+    if (value == NULL)
+        LT_FAIL(LT_EDATA, "%s:%d:%d: not JSON: %s", source, error.line, error.column, error.text);
+    *out = value;
+    return LT_OK;
+}
+
+lt_status lt_json_read(const char *path, json_t **out)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    *out = NULL;
+    LT_TRY(lt_file_read(path, JSON_BYTES_MAX, &text, &bytes));
+    const lt_status st = lt_json_parse(text, bytes, path, out);
+    free(text);
+    if (st != LT_OK)
+        return lt_trail(st, "lt_json_read", __FILE__, __LINE__);
+    return LT_OK;
+}
+
+lt_json_at lt_json_root(const json_t *value, const char *source)
+{
+    assert(source != NULL);
+    lt_json_at at = {.value = value, .source = source};
+    return at;
+}
+
+/* What a value is, in words for a message; scalars are shown. */
+static const char *found(const json_t *value, char *buffer, size_t bytes)
+{
+    switch (value != NULL ? json_typeof(value) : JSON_NULL) {
+    case JSON_OBJECT: (void)snprintf(buffer, bytes, "an object"); break;
+    case JSON_ARRAY:
+        (void)snprintf(buffer, bytes, "an array of %zu", json_array_size(value));
+        break;
+    case JSON_STRING: (void)snprintf(buffer, bytes, "\"%.40s\"", json_string_value(value)); break;
+    case JSON_INTEGER:
+        (void)snprintf(buffer, bytes, "%lld", (long long)json_integer_value(value));
+        break;
+    case JSON_REAL: (void)snprintf(buffer, bytes, "%.17g", json_real_value(value)); break;
+    case JSON_TRUE: (void)snprintf(buffer, bytes, "true"); break;
+    case JSON_FALSE: (void)snprintf(buffer, bytes, "false"); break;
+    default: (void)snprintf(buffer, bytes, "null"); break;
+    }
+    return buffer;
+}
+
+static const char *path_of(const lt_json_at *at)
+{
+    return at->path[0] != '\0' ? at->path : "the root";
+}
+
+/* A path too long for its buffer keeps its beginning and ends in "...". */
+static void path_set(lt_json_at *to, const lt_json_at *from, const char *format, const char *key,
+                     size_t index)
+{
+    char path[sizeof to->path];
+    const char *dot = from->path[0] != '\0' ? "." : "";
+    const int n = format[0] == '[' ? snprintf(path, sizeof path, "%s[%zu]", from->path, index)
+                                   : snprintf(path, sizeof path, "%s%s%s", from->path, dot, key);
+    if (n < 0 || (size_t)n >= sizeof path)
+        memcpy(path + sizeof path - 4, "...", 4);
+    memcpy(to->path, path, sizeof path);
+}
+
+lt_status lt_json_member(const lt_json_at *at, const char *key, lt_json_at *out)
+{
+    char text[FOUND_BYTES];
+    if (!json_is_object(at->value))
+        LT_FAIL(LT_EDATA, "%s: %s: want an object with \"%s\", found %s", at->source, path_of(at),
+                key, found(at->value, text, sizeof text));
+    lt_json_at next = {.value = json_object_get(at->value, key), .source = at->source};
+    path_set(&next, at, ".", key, 0);
+    if (next.value == NULL)
+        LT_FAIL(LT_EDATA, "%s: %s: missing", at->source, next.path);
+    *out = next;
+    return LT_OK;
+}
+
+lt_status lt_json_element(const lt_json_at *at, size_t index, lt_json_at *out)
+{
+    char text[FOUND_BYTES];
+    if (!json_is_array(at->value) || index >= json_array_size(at->value))
+        LT_FAIL(LT_EDATA, "%s: %s: want an array with an element %zu, found %s", at->source,
+                path_of(at), index, found(at->value, text, sizeof text));
+    lt_json_at next = {.value = json_array_get(at->value, index), .source = at->source};
+    path_set(&next, at, "[", "", index);
+    *out = next;
+    return LT_OK;
+}
+
+int lt_json_has(const lt_json_at *at, const char *key)
+{
+    const json_t *value = json_object_get(at->value, key);
+    return value != NULL && !json_is_null(value);
+}
+
+static lt_status int_of(const lt_json_at *at, int64_t lo, int64_t hi, int64_t *out)
+{
+    char text[FOUND_BYTES];
+    if (!json_is_integer(at->value) || json_integer_value(at->value) < lo ||
+        json_integer_value(at->value) > hi)
+        LT_FAIL(LT_EDATA, "%s: %s: want an integer from %lld to %lld, found %s", at->source,
+                path_of(at), (long long)lo, (long long)hi, found(at->value, text, sizeof text));
+    *out = json_integer_value(at->value);
+    return LT_OK;
+}
+
+lt_status lt_json_int(const lt_json_at *at, const char *key, int64_t lo, int64_t hi, int64_t *out)
+{
+    lt_json_at member;
+    LT_TRY(lt_json_member(at, key, &member));
+    LT_TRY(int_of(&member, lo, hi, out));
+    return LT_OK;
+}
+
+lt_status lt_json_real(const lt_json_at *at, const char *key, double lo, double hi, double *out)
+{
+    lt_json_at member;
+    char text[FOUND_BYTES];
+    LT_TRY(lt_json_member(at, key, &member));
+    const double x = json_number_value(member.value);
+    if (!json_is_number(member.value) || !(x >= lo && x <= hi))
+        LT_FAIL(LT_EDATA, "%s: %s: want a number from %g to %g, found %s", member.source,
+                member.path, lo, hi, found(member.value, text, sizeof text));
+    *out = x;
+    return LT_OK;
+}
+
+lt_status lt_json_bool(const lt_json_at *at, const char *key, int *out)
+{
+    lt_json_at member;
+    char text[FOUND_BYTES];
+    LT_TRY(lt_json_member(at, key, &member));
+    if (!json_is_boolean(member.value))
+        LT_FAIL(LT_EDATA, "%s: %s: want true or false, found %s", member.source, member.path,
+                found(member.value, text, sizeof text));
+    *out = json_is_true(member.value);
+    return LT_OK;
+}
+
+lt_status lt_json_string(const lt_json_at *at, const char *key, const char **out)
+{
+    lt_json_at member;
+    char text[FOUND_BYTES];
+    LT_TRY(lt_json_member(at, key, &member));
+    if (!json_is_string(member.value))
+        LT_FAIL(LT_EDATA, "%s: %s: want a string, found %s", member.source, member.path,
+                found(member.value, text, sizeof text));
+    *out = json_string_value(member.value);
+    return LT_OK;
+}
+
+/* An array of exactly wanted values, or of at most max where wanted is 0. */
+static lt_status array_of(const lt_json_at *at, const char *key, size_t wanted, size_t max,
+                          lt_json_at *out)
+{
+    char text[FOUND_BYTES];
+    assert(wanted <= max);
+    LT_TRY(lt_json_member(at, key, out));
+    const size_t n = json_array_size(out->value);
+    if (!json_is_array(out->value) || (wanted > 0 ? n != wanted : n > max))
+        LT_FAIL(LT_EDATA, "%s: %s: want an array of %s%zu, found %s", out->source, out->path,
+                wanted > 0 ? "" : "at most ", wanted > 0 ? wanted : max,
+                found(out->value, text, sizeof text));
+    return LT_OK;
+}
+
+lt_status lt_json_ints(const lt_json_at *at, const char *key, int64_t lo, int64_t hi, int64_t *out,
+                       size_t max, size_t *count)
+{
+    lt_json_at array, element;
+    LT_TRY(array_of(at, key, *count, max, &array));
+    const size_t n = json_array_size(array.value);
+    for (size_t i = 0; i < n; i++) {
+        LT_TRY(lt_json_element(&array, i, &element));
+        LT_TRY(int_of(&element, lo, hi, &out[i]));
+    }
+    *count = n;
+    return LT_OK;
+}
+
+lt_status lt_json_reals(const lt_json_at *at, const char *key, float *out, size_t max,
+                        size_t *count)
+{
+    lt_json_at array, element;
+    char text[FOUND_BYTES];
+    LT_TRY(array_of(at, key, *count, max, &array));
+    const size_t n = json_array_size(array.value);
+    for (size_t i = 0; i < n; i++) {
+        LT_TRY(lt_json_element(&array, i, &element));
+        const double x = json_number_value(element.value);
+        if (!json_is_number(element.value) || !(x >= -3.4e38 && x <= 3.4e38))
+            LT_FAIL(LT_EDATA, "%s: %s: want a number that fits f32, found %s", element.source,
+                    element.path, found(element.value, text, sizeof text));
+        out[i] = (float)x;
+    }
+    *count = n;
+    return LT_OK;
+}
+
+lt_status lt_json_write(const char *path, const json_t *value)
+{
+    char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    if (text == NULL)
+        LT_FAIL(LT_EINTERNAL,
+                "%s: the value cannot be written as JSON (no memory, or NaN or Inf in it)", path);
+    const size_t n = strlen(text);
+    text[n] = '\n'; /* in the final NUL's place: lengths are passed on, not ends */
+    const lt_status st = lt_file_write_atomic(path, text, n + 1);
+    free(text);
+    if (st != LT_OK)
+        return lt_trail(st, "lt_json_write", __FILE__, __LINE__);
+    return LT_OK;
+}

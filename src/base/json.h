@@ -1,0 +1,44 @@
+/* json.h - jansson with limits, and with the path in each error.                  Level 0: base
+ * A value read from a file is a json_t of jansson; the getters below fail with LT_EDATA naming
+ * file, path ("text_config.rope_scaling.mrope_section[1]"), wanted and found. Limits: 64 MiB of
+ * text, depth 64 (jansson's own limit is 2048), duplicate keys refused, NUL refused. Local,
+ * Blocking. The caller owns a json_t * that a *_read gives: json_decref. */
+#ifndef LT_JSON_H
+#define LT_JSON_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "status.h"
+
+/* Errors: LT_ENOINPUT (not there), LT_EDATA (line and column of the fault). */
+lt_status lt_json_read(const char *path, json_t **out);
+/* The same from memory; source is the name that errors show. */
+lt_status lt_json_parse(const char *text, size_t bytes, const char *source, json_t **out);
+
+/* A place in a document, for errors: where.source is a file name, where.path "" at the root. */
+typedef struct lt_json_at { const json_t *value; const char *source; char path[160]; } lt_json_at;
+lt_json_at lt_json_root(const json_t *value, const char *source);
+/* Object member (must be there) / array element. */
+lt_status lt_json_member(const lt_json_at *at, const char *key, lt_json_at *out);
+lt_status lt_json_element(const lt_json_at *at, size_t index, lt_json_at *out);
+int lt_json_has(const lt_json_at *at, const char *key); /* there and not null */
+
+/* Value of member `key`, checked. lo..hi inclusive. */
+lt_status lt_json_int(const lt_json_at *at, const char *key, int64_t lo, int64_t hi, int64_t *out);
+lt_status lt_json_real(const lt_json_at *at, const char *key, double lo, double hi,
+                       double *out); /* an integer too */
+lt_status lt_json_bool(const lt_json_at *at, const char *key, int *out);
+lt_status lt_json_string(const lt_json_at *at, const char *key,
+                         const char **out); /* lives with the document */
+/* Array of ints / reals: count is wanted exactly when *count > 0 on entry, else any up to max. */
+lt_status lt_json_ints(const lt_json_at *at, const char *key, int64_t lo, int64_t hi, int64_t *out,
+                       size_t max, size_t *count);
+lt_status lt_json_reals(const lt_json_at *at, const char *key, float *out, size_t max,
+                        size_t *count);
+
+/* Write value as UTF-8 with 2-space indent and a final newline: tmp + fdatasync + rename.
+ * Errors: LT_ECREATE, LT_EIO. */
+lt_status lt_json_write(const char *path, const json_t *value);
+
+#endif

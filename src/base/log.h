@@ -1,0 +1,24 @@
+/* log.h - what a run says on stderr while it works.                               Level 0: base
+ * Levels by how often a line appears: 1 run, 2 stage, 3 window, 4 step, 5 layer, 6 collective; a
+ * line is printed when its level is at most the log's (default 1; -v 3; -vv 5; --quiet 0). Each
+ * line: seconds since start, rank/size, area. Local; thread-safe; never fail. */
+#ifndef LT_LOG_H
+#define LT_LOG_H
+
+/* Call once after the rank is known; before it, lines carry 0/1. */
+void lt_log_open(int rank, int size, int level);
+int lt_log_level(void);
+
+/* This rank says it. */
+void lt_log(int level, const char *area, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Only rank 0 says it. */
+void lt_log0(int level, const char *area, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* "longtake: warning: ..." by rank 0, at every level but --quiet; each distinct text once. */
+void lt_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Monotonic seconds since lt_log_open or the first call. */
+double lt_seconds(void);
+
+#endif

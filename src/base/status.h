@@ -1,0 +1,94 @@
+/* status.h - what a function says when it cannot do its work.                     Level 0: base
+ *
+ * A function that can fail returns lt_status. The first site that sees the failure says what was
+ * wrong, with the values (LT_FAIL); each caller that passes it on adds one line to a trail that the
+ * thread keeps (LT_TRY). Only main prints. assert() is for our own bugs, LT_FAIL for the world's.
+ *
+ *     lt_status frames_check(int64_t frames)
+ *     {
+ *         if (frames < 1)
+ *             LT_FAIL(LT_EUSAGE, "--frames: want 1 or more, found %lld", (long long)frames);
+ *         return LT_OK;
+ *     }
+ *
+ * All functions here are Local and never fail. The trail is per thread, of fixed size: no
+ * allocation. */
+#ifndef LT_STATUS_H
+#define LT_STATUS_H
+
+#include <stdio.h>
+
+/* The comment's number is the process's exit code (sysexits.h), see lt_exit_code. */
+typedef enum lt_status {
+    LT_OK = 0,
+    LT_EUSAGE,    /* 64: a flag or a job key is wrong */
+    LT_EDATA,     /* 65: a file's content is wrong */
+    LT_ENOINPUT,  /* 66: a file is not there or cannot be read */
+    LT_EUNAVAIL,  /* 69: this build or machine lacks a codec, a device, ranks for this mesh */
+    LT_ENOMEM,    /* 69: the work does not fit into memory; the text holds the numbers */
+    LT_EDEVICE,   /* 69: a device failed */
+    LT_ESHAPE,    /* 70: tensors do not fit each other: our bug once inputs were checked */
+    LT_EINTERNAL, /* 70: our bug */
+    LT_ECREATE,   /* 73: an output cannot be made */
+    LT_EIO,       /* 74: reading or writing failed on the way (disk full) */
+    LT_ETEMP,     /* 75: stopped in order; --resume goes on */
+    LT_EPEER,     /* 75: another rank failed; that rank said why */
+    LT_STATUS_COUNT
+} lt_status;
+
+/* The sysexits code of a status; 0 for LT_OK. */
+int lt_exit_code(lt_status status);
+
+/* The enum's name, e.g. "LT_EDATA". */
+const char *lt_status_name(lt_status status);
+
+/* Begin a trail: forget the thread's old one, keep the text (one line, at most 1023 bytes, control
+ * bytes shown as '?') and the place. Returns status, so that `return lt_fail(...)` reads well. */
+lt_status lt_fail(lt_status status, const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Add one line to the trail (the deepest 32 are kept). Returns status. */
+lt_status lt_trail(lt_status status, const char *what, const char *file, int line);
+
+/* What may be done about it, printed after the error as "longtake: hint: ...". At most one is kept:
+ * call it before LT_FAIL's return or after a failed call; the first one of a trail stays. */
+void lt_hint(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The text of the last failure ("" if none), its hint ("" if none), its status. */
+const char *lt_error_text(void);
+const char *lt_hint_text(void);
+lt_status lt_error_status(void);
+
+/* Forget text, hint and trail. */
+void lt_error_clear(void);
+
+/* Print "longtake: error: TEXT", then "longtake: hint: ..." if there is one, then, if verbose, the
+ * trail with places. */
+void lt_error_print(FILE *to, int verbose);
+
+#define LT_FAIL(status, ...) return lt_fail((status), __FILE__, __LINE__, __VA_ARGS__)
+
+#define LT_TRY(expr)                                          \
+    do {                                                      \
+        const lt_status st_ = (expr);                         \
+        if (st_ != LT_OK)                                     \
+            return lt_trail(st_, #expr, __FILE__, __LINE__);  \
+    } while (0)
+
+/* The same where something must be undone: sets st and goes to label. */
+#define LT_TRY_GOTO(expr, st, label)                          \
+    do {                                                      \
+        (st) = (expr);                                        \
+        if ((st) != LT_OK) {                                  \
+            (void)lt_trail((st), #expr, __FILE__, __LINE__);  \
+            goto label;                                       \
+        }                                                     \
+    } while (0)
+
+#define LT_FAIL_GOTO(status, st, label, ...)                             \
+    do {                                                                 \
+        (st) = lt_fail((status), __FILE__, __LINE__, __VA_ARGS__);       \
+        goto label;                                                      \
+    } while (0)
+
+#endif

@@ -1,0 +1,81 @@
+/* text.c - UTF-8, edit distance, shortest numbers.                                Level 0: base
+ * Sources: Unicode 15, table 3-7 (well-formed UTF-8); optimal string alignment is Damerau's
+ * distance without overlapping edits. */
+#include "base/text.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+size_t lt_utf8_next(const char *text, size_t bytes, uint32_t *code)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    assert(bytes >= 1);
+    if (s[0] < 0x80) {
+        *code = s[0];
+        return 1;
+    }
+    const size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || bytes < n)
+        return 0;
+    uint32_t c = s[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xc0u) != 0x80u)
+            return 0;
+        c = c << 6 | (s[i] & 0x3fu);
+    }
+    if ((n == 3 && c < 0x800) || (n == 4 && (c < 0x10000 || c > 0x10ffff)) ||
+        (c >= 0xd800 && c <= 0xdfff))
+        return 0;
+    *code = c;
+    return n;
+}
+
+int lt_utf8_valid(const char *text, size_t bytes)
+{
+    uint32_t code;
+    for (size_t i = 0, n; i < bytes; i += n) {
+        n = lt_utf8_next(text + i, bytes - i, &code);
+        if (n == 0)
+            return 0;
+    }
+    return 1;
+}
+
+static int least(int a, int b) { return a < b ? a : b; }
+
+int lt_edit_distance(const char *a, const char *b)
+{
+    enum { MAX = 63 };
+    int rows[3][MAX + 1]; /* of the table: the one before last, the last, the present one */
+    const size_t na = strlen(a), nb = strlen(b);
+    if (na > MAX || nb > MAX)
+        return LT_TEXT_FAR;
+    int *before = rows[0], *last = rows[1], *now = rows[2];
+    for (size_t j = 0; j <= nb; j++)
+        before[j] = last[j] = (int)j;
+    for (size_t i = 1; i <= na; i++) {
+        now[0] = (int)i;
+        for (size_t j = 1; j <= nb; j++) {
+            now[j] = least(least(last[j], now[j - 1]) + 1, last[j - 1] + (a[i - 1] != b[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                now[j] = least(now[j], before[j - 2] + 1);
+        }
+        int *free_row = before;
+        before = last;
+        last = now;
+        now = free_row;
+    }
+    return last[nb];
+}
+
+const char *lt_real_text(double x, char buffer[32])
+{
+    for (int digits = 15; digits <= 17; digits++) { /* %g drops what 15 have too many */
+        (void)snprintf(buffer, 32, "%.*g", digits, x);
+        if (strtod(buffer, NULL) == x)
+            break;
+    }
+    return buffer;
+}

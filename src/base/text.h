@@ -1,0 +1,24 @@
+/* text.h - small questions about text that several modules ask.                   Level 0: base
+ * Local, never fail. Tested: tests/unit/test_options.c. */
+#ifndef LT_TEXT_H
+#define LT_TEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* One code point of valid UTF-8 at text[0, bytes): its length 1..4 and *code, or 0 if the bytes
+ * there are no UTF-8 (overlong forms, surrogates and values past U+10FFFF are none). bytes >= 1. */
+size_t lt_utf8_next(const char *text, size_t bytes, uint32_t *code);
+
+/* 1 if all of it is valid UTF-8. */
+int lt_utf8_valid(const char *text, size_t bytes);
+
+/* Least number of single-character insertions, deletions, changes and swaps of neighbours from a to
+ * b (optimal string alignment). Texts longer than 63 bytes are far from everything: LT_TEXT_FAR. */
+enum { LT_TEXT_FAR = 1000 };
+int lt_edit_distance(const char *a, const char *b);
+
+/* x, finite, with the fewest digits that give the same double again, in a buffer of 32 bytes. */
+const char *lt_real_text(double x, char buffer[32]);
+
+#endif

@@ -1,0 +1,44 @@
+/* decode.c - longtake decode: latents of a run become a film again.               Level 5: cmd */
+#include <stdlib.h>
+
+#include "cmd/verbs.h"
+#include "run/pipeline.h"
+
+static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
+                     size_t word_count, lt_group *world)
+{
+    (void)options;
+    if (word_count != 1)
+        LT_FAIL(LT_EUSAGE, "decode: want one run folder or latents.h5, found %zu words",
+                word_count);
+    lt_outcome out;
+    LT_TRY(lt_decode_run(job, words[0], world, &out));
+    if (lt_group_rank(world) == 0) {
+        if (job->json) {
+            json_t *answer =
+                json_pack("{s:s, s:i, s:s, s:I, s:I, s:O}", "format", "longtake-decode", "version",
+                          1, "output", out.output, "frames", (json_int_t)out.frames, "samples",
+                          (json_int_t)out.samples, "stage_seconds", out.stages);
+            char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
+            if (text != NULL)
+                (void)puts(text);
+            free(text);
+            json_decref(answer);
+        } else {
+            (void)printf("%s\n", out.output);
+        }
+    }
+    json_decref(out.stages);
+    return LT_OK;
+}
+
+const lt_verb lt_verb_decode = {.name = "decode",
+                                .bit = LT_VERB_DECODE,
+                                .collective = 1,
+                                .run = run,
+                                .summary = "the latents of a run become a film again",
+                                .usage = "longtake decode RUN -o FILE [options]",
+                                .intro = "Decodes RUN/latents.h5 into a film, in any codec, on any "
+                                         "number of ranks. Nothing is denoised again.",
+                                .examples =
+                                    "  longtake decode film.run -o film.mov --codec prores\n"};

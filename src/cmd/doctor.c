@@ -1,0 +1,161 @@
+/* doctor.c - longtake doctor: what this machine and build can do, and how to get the rest. Level 5:
+ * cmd */
+#include <glob.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "cmd/verbs.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/linear_dnnl.h"
+#include "media/mux.h"
+#include "parallel/comm.h"
+#include "run/pipeline.h"
+#include "run/place.h"
+#include "run/store_hdf5.h"
+
+typedef struct {
+    json_t *rows; /* [{what, ok, found, remedy}] */
+    int text;
+} finding;
+
+static void tell(finding *f, const char *what, int ok, const char *remedy, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+static void tell(finding *f, const char *what, int ok, const char *remedy, const char *format, ...)
+{
+    char found[512];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(found, sizeof found, format, args);
+    va_end(args);
+    (void)json_array_append_new(f->rows, json_pack("{s:s, s:b, s:s, s:s?}", "what", what, "ok", ok,
+                                                   "found", found, "remedy", ok ? NULL : remedy));
+    if (!f->text)
+        return;
+    (void)printf("%-9s %-4s %s\n", what, ok ? "ok" : "--", found);
+    if (!ok && remedy != NULL)
+        (void)printf("%-9s      %s\n", "", remedy);
+}
+
+/* "model name" of the first processor, or "unknown". */
+static void processor(char *out, size_t bytes)
+{
+    char *text = NULL;
+    size_t length = 0;
+    (void)snprintf(out, bytes, "unknown processor");
+    if (lt_file_read("/proc/cpuinfo", 16 << 20, &text, &length) != LT_OK) {
+        lt_error_clear();
+        return;
+    }
+    const char *line = strstr(text, "model name");
+    const char *colon = line != NULL ? strchr(line, ':') : NULL;
+    if (colon != NULL) {
+        const char *start = colon + 1 + strspn(colon + 1, " \t");
+        (void)snprintf(out, bytes, "%.*s", (int)strcspn(start, "\n"), start);
+    }
+    free(text);
+}
+
+static void tell_gpus(finding *f)
+{
+    glob_t found = {0};
+    const int any =
+        glob("/proc/driver/nvidia/gpus/*/information", 0, NULL, &found) == 0 && found.gl_pathc > 0;
+    if (any)
+        tell(f, "GPU", 0, "this version computes on the processor; the device is left alone",
+             "%zu NVIDIA device(s)", found.gl_pathc);
+    else
+        tell(f, "GPU", 0, "not needed: this version computes on the processor",
+             "no NVIDIA device (no driver loaded)");
+    globfree(&found);
+}
+
+static void tell_codecs(finding *f)
+{
+    lt_mux_codec codec[16];
+    const size_t count = lt_mux_codecs(codec, sizeof codec / sizeof *codec);
+    tell(f, "FFmpeg", 1, NULL, "%s", lt_mux_library());
+    for (size_t i = 0; i < count && i < sizeof codec / sizeof *codec; i++)
+        tell(f, "codec", codec[i].available,
+             "Debian: apt-get install libavcodec59 (built with this encoder)",
+             "%-7s %s, %d bit, in %s", codec[i].name, codec[i].encoder, codec[i].bits,
+             codec[i].suffixes);
+}
+
+static void tell_machine(finding *f, lt_group *world, int threads, int local_ranks)
+{
+    char name[256];
+    processor(name, sizeof name);
+    tell(f, "ranks", 1, NULL, "%d over %s, %d on this host", lt_group_size(world),
+         strcmp(lt_group_transport(world), "mpi") == 0 ? "MPI" : "no launcher", local_ranks);
+    tell(f, "CPU", 1, NULL, "%s, %ld processors, %d threads a rank", name,
+         sysconf(_SC_NPROCESSORS_ONLN), threads);
+    tell(f, "ISA", strcmp(lt_cpu_isa_now()->name, "plain") != 0,
+         "a processor with AVX2 is several times as fast", "%s", lt_cpu_isa_now()->name);
+    tell(f, "bf16", lt_cpu_has_bf16(), "--dtype auto takes f32 here; bf16 works, by widening", "%s",
+         lt_cpu_has_bf16() ? "native" : "not native");
+    const int64_t memory = lt_memory_available_bytes();
+    tell(f, "memory", memory > ((int64_t)1 << 30), "close other programs", "%.1f GiB free",
+         (double)memory / 1073741824.0);
+}
+
+static void tell_files(finding *f)
+{
+    char path[LT_PATH_BYTES];
+    tell(f, "oneDNN", 1, NULL, "%s", lt_cpu_dnnl_version());
+    tell(f, "HDF5", 1, NULL, "%s", lt_latents_library());
+#ifdef LT_HAVE_MPI
+    tell(f, "MPI", 1, NULL, "built in; mpirun -n N longtake ... or srun --mpi=pmix");
+#else
+    tell(f, "MPI", 0, "build with -DLT_MPI=ON (Debian: libopenmpi-dev)", "not in this build");
+#endif
+    const int found = lt_default_model(path, sizeof path) == LT_OK;
+    tell(f, "model", found, "keep models/demo beside the program, or name one with --model", "%s",
+         found ? path : "no demo model");
+    if (!found)
+        lt_error_clear();
+}
+
+static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
+                     size_t word_count, lt_group *world)
+{
+    (void)options;
+    int threads = 0, local_ranks = 0;
+    if (word_count != 0)
+        LT_FAIL(LT_EUSAGE, "doctor: want no words, found '%s'", words[0]);
+    LT_TRY(lt_place(world, 0, &threads, &local_ranks));
+    if (lt_group_rank(world) != 0)
+        return LT_OK;
+    finding f = {json_array(), !job->json};
+    if (f.text)
+        (void)puts("longtake " LT_VERSION);
+    tell_machine(&f, world, threads, local_ranks);
+    tell_gpus(&f);
+    tell_files(&f);
+    tell_codecs(&f);
+    if (job->json) {
+        json_t *answer = json_pack("{s:s, s:i, s:s, s:O}", "format", "longtake-doctor", "version",
+                                   1, "software", "longtake " LT_VERSION, "findings", f.rows);
+        char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
+        if (text != NULL)
+            (void)puts(text);
+        free(text);
+        json_decref(answer);
+    }
+    json_decref(f.rows);
+    return LT_OK;
+}
+
+const lt_verb lt_verb_doctor = {
+    .name = "doctor",
+    .bit = LT_VERB_DOCTOR,
+    .collective = 1,
+    .run = run,
+    .summary = "what this machine and build can do, and how to get the rest",
+    .usage = "longtake doctor [--json]",
+    .intro = "Lists ranks, processor, instruction set, libraries, codecs and the demo model.",
+    .examples = "  longtake doctor\n  mpirun -n 4 longtake doctor\n"};

@@ -1,0 +1,33 @@
+/* inspect.c - longtake inspect: what a folder or file is, and what it lacks.      Level 5: cmd */
+#include <stdlib.h>
+
+#include "cmd/verbs.h"
+#include "model/inspect.h"
+
+static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
+                     size_t word_count, lt_group *world)
+{
+    (void)options;
+    (void)world;
+    if (word_count != 1)
+        LT_FAIL(LT_EUSAGE, "inspect: want one path, found %zu words", word_count);
+    json_t *answer = NULL;
+    /* Content that is wrong is in the answer, and is the verb's status too. */
+    const lt_status st = lt_inspect(words[0], job->json ? NULL : stdout, &answer);
+    char *text = job->json && answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
+    if (text != NULL)
+        (void)puts(text);
+    free(text);
+    json_decref(answer);
+    return st;
+}
+
+const lt_verb lt_verb_inspect = {
+    .name = "inspect",
+    .bit = LT_VERB_INSPECT,
+    .run = run,
+    .summary = "what a model folder or file is, and what it lacks",
+    .usage = "longtake inspect PATH [--json]",
+    .intro =
+        "PATH: a model folder, one part of it, a .safetensors file, a run folder or a latents.h5.",
+    .examples = "  longtake inspect models/demo\n  longtake inspect film.run --json\n"};

@@ -1,0 +1,125 @@
+/* main.c - finds the verb, reads its options, prints the one error line.          Level 5: cmd */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cmd/verbs.h"
+#include "parallel/comm.h"
+
+static const lt_verb *const verbs[] = {&lt_verb_render, &lt_verb_decode, &lt_verb_probe,
+                                       &lt_verb_inspect, &lt_verb_doctor};
+enum { VERB_COUNT = sizeof verbs / sizeof *verbs, WORDS_MAX = 8 };
+
+static void print_help(FILE *to)
+{
+    (void)fputs("Usage: longtake VERB [options]\n\n"
+                "Renders long video with synchronised sound from open diffusion transformers, "
+                "alone, under\n"
+                "mpirun or in a Slurm job.\n\nVerbs:\n",
+                to);
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        (void)fprintf(to, "  %-9s %s\n", verbs[i]->name, verbs[i]->summary);
+    (void)fputs(
+        "\nA first film, with the model that comes along:\n"
+        "  longtake render -p \"A red rubber ball bounces on a wooden floor.\" -o film.mp4\n\n"
+        "`longtake VERB --help` tells more. Exit codes are those of sysexits.h: 64 usage, 65 bad "
+        "data,\n"
+        "66 no input, 69 unavailable, 70 a bug of ours, 73 and 74 output, 75 resumable.\n",
+        to);
+}
+
+static const lt_verb *find_verb(const char *name)
+{
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        if (strcmp(verbs[i]->name, name) == 0)
+            return verbs[i];
+    return NULL;
+}
+
+/* One rank prints: rank 0 when all agreed on the failure, else the rank that failed, which then
+ * ends the job, since its peers may wait for it. */
+static int report(lt_status st, lt_group *world, int verbose)
+{
+    lt_status first = st;
+    const int agreed = world == NULL || lt_group_size(world) == 1 || lt_agreed_failure(&first);
+    if (st == LT_OK)
+        return 0;
+    if (world == NULL || lt_group_size(world) == 1)
+        first = st;
+    const int rank = world == NULL ? 0 : lt_group_rank(world);
+    if (!agreed || rank == 0)
+        lt_error_print(stderr, verbose);
+    if (!agreed) {
+        (void)fflush(stderr);
+        lt_world_abort(lt_exit_code(st));
+    }
+    return lt_exit_code(first);
+}
+
+static int run_verb(const lt_verb *verb, int argc, char **argv)
+{
+    lt_job job;
+    memset(&job, 0, sizeof job);
+    lt_options *options = NULL;
+    lt_group *world = NULL;
+    const char *words[WORDS_MAX];
+    size_t word_count = 0;
+    lt_status st =
+        lt_options_new(lt_job_options, (size_t)lt_job_option_count, verb->bit, &job, &options);
+    if (st == LT_OK)
+        st = lt_options_parse_args(options, argc, argv, words, WORDS_MAX, &word_count);
+    if (st == LT_OK && job.help) {
+        lt_options_help(options, stdout, verb->usage, verb->intro, verb->examples);
+        lt_options_free(&options);
+        return 0;
+    }
+    lt_log_open(0, 1, job.quiet ? 0 : job.verbose > 1 ? 5 : job.verbose ? 3 : 1);
+    lt_status opened = LT_OK;
+    if (verb->collective) {
+        /* Also after a bad flag: under a launcher all ranks saw the same flags, and one of them
+         * speaks. */
+        opened = lt_world_open(&world);
+        if (opened == LT_OK) {
+            lt_log_open(lt_group_rank(world), lt_group_size(world), lt_log_level());
+            st = lt_agree(world, st);
+        } else {
+            st = opened;
+        }
+    }
+    if (st == LT_OK)
+        st = verb->run(&job, options, words, word_count, world);
+    const int code = report(st, world, job.verbose);
+    lt_options_free(&options);
+    lt_world_close(&world);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return lt_exit_code(LT_EUSAGE);
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        (void)puts("longtake " LT_VERSION);
+        return 0;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        const lt_verb *verb = argc > 2 ? find_verb(argv[2]) : NULL;
+        if (verb != NULL)
+            return run_verb(verb, 2, (char *[]){argv[2], (char[]){"--help"}, NULL});
+        print_help(stdout);
+        return 0;
+    }
+    const lt_verb *verb = find_verb(argv[1]);
+    if (verb == NULL) {
+        (void)fprintf(stderr,
+                      "longtake: error: unknown verb '%s'\nlongtake: hint: `longtake --help` lists "
+                      "the verbs\n",
+                      argv[1]);
+        return lt_exit_code(LT_EUSAGE);
+    }
+    return run_verb(verb, argc - 1, argv + 1);
+}

@@ -1,0 +1,250 @@
+/* probe.c - longtake probe: one stage, tensors in, tensors out.                   Level 5: cmd
+ * The verb's frame: opens what every stage needs, times it, writes what it made. The stages are in
+ * probe_stages.c (networks) and probe_small.c (tokenize, layout, sigmas). */
+#include "cmd/probe.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "parallel/comm.h"
+#include "run/pipeline.h"
+#include "run/place.h"
+
+/* Address space only: pages are taken as they are used. */
+static const size_t arena_bytes = (size_t)1 << 38;
+
+static const lt_probe_stage stages[] = {
+    {"tokenize", lt_probe_tokenize, 0},
+    {"text", lt_probe_text, 1},
+    {"dit", lt_probe_dit, 1},
+    {"layout", lt_probe_layout, 0},
+    {"sigmas", lt_probe_sigmas, 0},
+    {"denoise", lt_probe_denoise, 1},
+    {"vae-decode", lt_probe_vae_decode, 1},
+    {"vae-encode", lt_probe_vae_encode, 1},
+    {"audio-decode", lt_probe_audio_decode, 1},
+    {"audio-encode", lt_probe_audio_encode, 1},
+};
+
+lt_status lt_probe_open_input(lt_probe *p)
+{
+    if (p->in != NULL)
+        return LT_OK;
+    if (p->job->in == NULL)
+        LT_FAIL(LT_EUSAGE, "--in: probe %s wants a .safetensors file", p->stage);
+    LT_TRY(lt_checkpoint_open(p->job->in, LT_PART_ANY, &p->in));
+    return LT_OK;
+}
+
+static lt_status find_input(lt_probe *p, const char *name, lt_tensor_info *info)
+{
+    LT_TRY(lt_probe_open_input(p));
+    if (!lt_checkpoint_find(p->in, name, info))
+        LT_FAIL(LT_EDATA, "%s: tensor '%s' is missing: probe %s reads it", p->job->in, name,
+                p->stage);
+    return LT_OK;
+}
+
+int lt_probe_has(lt_probe *p, const char *name)
+{
+    lt_tensor_info info;
+    return lt_probe_open_input(p) == LT_OK && lt_checkpoint_find(p->in, name, &info);
+}
+
+lt_status lt_probe_read(lt_probe *p, const char *name, int ndim, lt_dtype dtype, lt_dims *dims,
+                        void **out)
+{
+    lt_tensor_info info;
+    LT_TRY(find_input(p, name, &info));
+    if (info.ndim != ndim)
+        LT_FAIL(LT_EDATA, "%s: tensor '%s': want %d dims, found %d", p->job->in, name, ndim,
+                info.ndim);
+    dims->ndim = ndim;
+    int64_t n = 1;
+    for (int i = 0; i < ndim; i++) {
+        dims->dim[i] = info.dim[i];
+        n *= info.dim[i]; /* checked against the file's size at open */
+    }
+    LT_TRY(lt_probe_take(p, (size_t)n * lt_dtype_bytes(dtype), out));
+    LT_TRY(lt_checkpoint_read(p->in, name, *dims, lt_slice_whole(*dims), dtype, *out));
+    return LT_OK;
+}
+
+lt_status lt_probe_take(lt_probe *p, size_t bytes, void **out)
+{
+    if (p->owned_count == LT_PROBE_OWNED_MAX)
+        LT_FAIL(LT_EINTERNAL, "probe %s: more than %d buffers", p->stage, LT_PROBE_OWNED_MAX);
+    *out = calloc(1, bytes > 0 ? bytes : 1);
+    if (*out == NULL)
+        LT_FAIL(LT_ENOMEM, "probe %s: no memory for %zu bytes", p->stage, bytes);
+    p->owned[p->owned_count++] = *out;
+    return LT_OK;
+}
+
+lt_status lt_probe_make(lt_probe *p, const char *name, lt_dtype dtype, lt_dims dims, void **out)
+{
+    size_t n = lt_dtype_bytes(dtype);
+    for (int i = 0; i < dims.ndim; i++)
+        n *= (size_t)dims.dim[i];
+    if (p->made_count == LT_PROBE_MADE_MAX)
+        LT_FAIL(LT_EINTERNAL, "probe %s: more than %d outputs", p->stage, LT_PROBE_MADE_MAX);
+    LT_TRY(lt_probe_take(p, n, out));
+    p->made[p->made_count++] = lt_tensor_wrap(*out, name, dtype, dims);
+    return LT_OK;
+}
+
+void lt_probe_time(lt_probe *p, double seconds)
+{
+    if (p->time_count < p->job->repeat)
+        p->seconds[p->time_count++] = seconds;
+}
+
+lt_status lt_probe_engine(lt_probe *p)
+{
+    const lt_backend *backend = NULL;
+    int threads = 0, local = 0;
+    const char *device =
+        p->job->device != NULL && strcmp(p->job->device, "auto") != 0 ? p->job->device : "cpu";
+    LT_TRY(lt_place(p->world, (int)p->job->threads, &threads, &local));
+    LT_TRY(lt_backend_find(device, &backend));
+    LT_TRY(lt_mesh_open(p->world, &p->spec, &p->mesh));
+    LT_TRY(lt_engine_open(backend, threads, &p->mesh, arena_bytes, arena_bytes, &p->engine));
+    return LT_OK;
+}
+
+static lt_status read_mesh(lt_probe *p)
+{
+    const int size = lt_group_size(p->world);
+    p->spec = (lt_mesh_spec){{1, 1, 1, size, 1}};
+    if (p->job->mesh != NULL && strcmp(p->job->mesh, "auto") != 0)
+        LT_TRY(lt_mesh_parse(p->job->mesh, &p->spec));
+    return LT_OK;
+}
+
+static lt_status open_model(lt_probe *p)
+{
+    char path[4096];
+    if (p->job->model == NULL)
+        LT_TRY(lt_default_model(path, sizeof path));
+    lt_h3_model *model = NULL;
+    LT_TRY(lt_h3_model_new(p->job->model != NULL ? p->job->model : path, &model));
+    p->model = model;
+    return LT_OK;
+}
+
+static lt_status write_outputs(lt_probe *p)
+{
+    if (p->made_count == 0 || lt_group_rank(p->world) != 0)
+        return LT_OK;
+    if (p->job->out == NULL)
+        LT_FAIL(LT_EUSAGE, "--out: probe %s wants a .safetensors file to write", p->stage);
+    LT_TRY(lt_safetensors_write(p->job->out, p->made, p->made_count));
+    return LT_OK;
+}
+
+/* --json's last line: seconds, ranks, and by rank bytes read and peak memory. */
+static lt_status say_json(lt_probe *p)
+{
+    const int size = lt_group_size(p->world);
+    struct rusage usage;
+    (void)getrusage(RUSAGE_SELF, &usage);
+    const uint64_t mine[2] = {lt_checkpoint_bytes_read() - p->input_bytes,
+                              (uint64_t)usage.ru_maxrss * 1024};
+    uint64_t *all = calloc((size_t)size, sizeof mine);
+    if (all == NULL)
+        LT_FAIL(LT_ENOMEM, "probe: no memory for %d ranks", size);
+    const lt_status st = lt_all_gather_host(p->world, mine, sizeof mine, all);
+    if (st == LT_OK && lt_group_rank(p->world) == 0) {
+        json_t *seconds = json_array(), *read = json_array(), *peak = json_array();
+        for (int64_t i = 0; i < p->time_count; i++)
+            (void)json_array_append_new(seconds, json_real(p->seconds[i]));
+        for (int r = 0; r < size; r++) {
+            (void)json_array_append_new(read, json_integer((json_int_t)all[2 * r]));
+            (void)json_array_append_new(peak, json_integer((json_int_t)all[2 * r + 1]));
+        }
+        json_t *answer = json_pack("{s:s, s:i, s:s, s:o, s:i, s:o, s:o}", "format",
+                                   "longtake-probe", "version", 1, "stage", p->stage, "seconds",
+                                   seconds, "ranks", size, "bytes_read", read, "peak_bytes", peak);
+        char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
+        if (text != NULL)
+            (void)puts(text);
+        free(text);
+        json_decref(answer);
+    }
+    free(all);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+static lt_status run_stage(lt_probe *p, const lt_probe_stage *stage)
+{
+    const int alone = !stage->needs_engine;
+    if (alone && lt_group_rank(p->world) != 0)
+        return LT_OK;
+    lt_status st = read_mesh(p);
+    if (st == LT_OK)
+        st = open_model(p);
+    if (!alone)
+        st = lt_agree(p->world, st);
+    if (st == LT_OK && stage->needs_engine)
+        st = lt_probe_engine(p);
+    if (st == LT_OK)
+        st = stage->run(p);
+    if (st == LT_OK)
+        st = write_outputs(p);
+    return st;
+}
+
+static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
+                     size_t word_count, lt_group *world)
+{
+    (void)options;
+    const lt_probe_stage *stage = NULL;
+    if (word_count != 1)
+        LT_FAIL(LT_EUSAGE, "probe: want one STAGE, found %zu words", word_count);
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
+        if (strcmp(stages[i].name, words[0]) == 0)
+            stage = &stages[i];
+    if (stage == NULL)
+        LT_FAIL(
+            LT_EUSAGE,
+            "probe %s: want tokenize, text, dit, layout, sigmas, denoise, vae-decode, vae-encode, "
+            "audio-decode or audio-encode",
+            words[0]);
+    lt_probe p = {.job = job, .world = world, .stage = stage->name};
+    p.seconds = calloc((size_t)job->repeat, sizeof *p.seconds);
+    if (p.seconds == NULL)
+        LT_FAIL(LT_ENOMEM, "probe: no memory for %lld times", (long long)job->repeat);
+    lt_status st = lt_agree(world, run_stage(&p, stage));
+    if (st == LT_OK && job->json)
+        st = say_json(&p);
+    lt_model *base = p.model != NULL ? &p.model->base : NULL;
+    lt_model_close(&base);
+    lt_engine_close(&p.engine);
+    lt_mesh_close(&p.mesh);
+    lt_checkpoint_close(&p.in);
+    for (int i = 0; i < p.owned_count; i++)
+        free(p.owned[i]);
+    free(p.seconds);
+    return st;
+}
+
+const lt_verb lt_verb_probe = {
+    .name = "probe",
+    .bit = LT_VERB_PROBE,
+    .collective = 1,
+    .run = run,
+    .summary = "one stage on tensors from a file, for comparison with other implementations",
+    .usage =
+        "longtake probe STAGE --model DIR [--in A.safetensors] [--out B.safetensors] [options]",
+    .intro = "Runs one stage under the reference implementation's own argument and output names, "
+             "on any mesh.\n"
+             "STAGE: tokenize, text, dit, layout, sigmas, denoise, vae-decode, vae-encode, "
+             "audio-decode, audio-encode.\n"
+             "A stage opens only the parts that it needs; --model may hold just those.",
+    .examples = "  longtake probe tokenize --model models/demo --text-file prompts.txt\n"
+                "  longtake probe sigmas --steps 50\n"
+                "  mpirun -n 2 longtake probe dit --model DIR --in in.safetensors --out "
+                "out.safetensors --mesh tp=2 --json\n"};

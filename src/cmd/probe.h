@@ -1,0 +1,60 @@
+/* probe.h - what the stages of `longtake probe` share.                            Level 5: cmd */
+#ifndef LT_PROBE_H
+#define LT_PROBE_H
+
+#include "cmd/verbs.h"
+#include "model/h3_family.h"
+
+enum { LT_PROBE_OWNED_MAX = 64, LT_PROBE_MADE_MAX = 8 };
+
+typedef struct lt_probe {
+    const lt_job *job;
+    lt_group *world;
+    const char *stage;
+    lt_h3_model *model;
+    lt_mesh_spec spec;
+    lt_mesh mesh;
+    lt_engine engine;
+    lt_checkpoint *in;
+    uint64_t input_bytes; /* of `in` read so far: not counted as the model's */
+    void *owned[LT_PROBE_OWNED_MAX];
+    int owned_count;
+    lt_tensor made[LT_PROBE_MADE_MAX];
+    int made_count;
+    double *seconds; /* [repeat] */
+    int64_t time_count;
+} lt_probe;
+
+/* Functions here are Local and Blocking; a stage that needs an engine is Collective on the world. */
+typedef struct lt_probe_stage {
+    const char *name;
+    lt_status (*run)(lt_probe *probe);
+    int needs_engine; /* 0: rank 0 alone */
+} lt_probe_stage;
+
+lt_status lt_probe_open_input(lt_probe *probe);
+int lt_probe_has(lt_probe *probe, const char *name);
+/* Read a whole input tensor of ndim dims as dtype; memory lives as long as the probe. */
+lt_status lt_probe_read(lt_probe *probe, const char *name, int ndim, lt_dtype dtype, lt_dims *dims,
+                        void **out);
+/* Zeroed memory that lives as long as the probe. */
+lt_status lt_probe_take(lt_probe *probe, size_t bytes, void **out);
+/* An output that is written at the end. */
+lt_status lt_probe_make(lt_probe *probe, const char *name, lt_dtype dtype, lt_dims dims,
+                        void **out);
+/* One repetition's time. */
+void lt_probe_time(lt_probe *probe, double seconds);
+lt_status lt_probe_engine(lt_probe *probe);
+
+lt_status lt_probe_tokenize(lt_probe *probe);
+lt_status lt_probe_text(lt_probe *probe);
+lt_status lt_probe_dit(lt_probe *probe);
+lt_status lt_probe_layout(lt_probe *probe);
+lt_status lt_probe_sigmas(lt_probe *probe);
+lt_status lt_probe_denoise(lt_probe *probe);
+lt_status lt_probe_vae_decode(lt_probe *probe);
+lt_status lt_probe_vae_encode(lt_probe *probe);
+lt_status lt_probe_audio_decode(lt_probe *probe);
+lt_status lt_probe_audio_encode(lt_probe *probe);
+
+#endif

@@ -1,0 +1,359 @@
+/* probe_stages.c - the stages of probe that run a network.                        Level 5: cmd
+ * Each: read and check the inputs, open its part alone, run --repeat times, make the outputs. Under
+ * a mesh every rank reads the input file and holds the whole output; rank 0 writes it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cmd/probe.h"
+#include "model/h3_audio_encoder.h"
+#include "model/h3_video_encoder.h"
+#include "parallel/comm.h"
+#include "run/denoise.h"
+
+/* Where a bf16 run is possible and not refused: as render's auto. */
+static lt_dtype pick_dtype(const lt_probe *p, const lt_checkpoint *files, const char *witness)
+{
+    lt_tensor_info info;
+    if (p->job->dtype != NULL && strcmp(p->job->dtype, "auto") != 0)
+        return strcmp(p->job->dtype, "bf16") == 0 ? LT_BF16 : LT_F32;
+    return lt_plan_dtype_auto(lt_checkpoint_find(files, witness, &info) && info.dtype == LT_BF16);
+}
+
+static lt_status same_dim(lt_probe *p, const char *name, int64_t found, int64_t wanted,
+                          const char *what)
+{
+    if (found != wanted)
+        LT_FAIL(LT_EDATA, "%s: tensor '%s': want %s = %lld, found %lld", p->job->in, name, what,
+                (long long)wanted, (long long)found);
+    return LT_OK;
+}
+
+/* ---- text ---- */
+
+lt_status lt_probe_text(lt_probe *p)
+{
+    lt_dims dims;
+    void *wide = NULL, *narrow = NULL, *rows = NULL;
+    LT_TRY(lt_probe_read(p, "input_ids", 1, LT_I64, &dims, &wide));
+    LT_TRY(lt_h3_open_text(p->model));
+    const int64_t count = dims.dim[0];
+    LT_TRY(lt_probe_take(p, (size_t)count * sizeof(int32_t), &narrow));
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t id = ((const int64_t *)wide)[i];
+        if (id < 0 || id > INT32_MAX)
+            LT_FAIL(LT_EDATA, "%s: tensor 'input_ids': want 0 to %d, found %lld at %lld",
+                    p->job->in, INT32_MAX, (long long)id, (long long)i);
+        ((int32_t *)narrow)[i] = (int32_t)id;
+    }
+    LT_TRY(lt_probe_make(p, "hidden_states", LT_F32, LT_DIMS(count, p->model->text.hidden), &rows));
+    const lt_dtype dtype = pick_dtype(p, p->model->text_files,
+                                      "model.language_model.layers.0.self_attn.q_proj.weight");
+    lt_qwen3vl *text = NULL;
+    LT_TRY(lt_qwen3vl_open(p->model->text_files, &p->engine, &p->model->text, dtype, &text));
+    lt_status st = LT_OK;
+    for (int64_t i = 0; i < p->job->repeat && st == LT_OK; i++) {
+        const double began = lt_seconds();
+        st = lt_qwen3vl_encode(text, narrow, count, rows);
+        lt_probe_time(p, lt_seconds() - began);
+    }
+    lt_qwen3vl_close(&text);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+/* ---- dit ---- */
+
+typedef struct {
+    lt_h3_layout arrays;
+    void *video, *audio, *text, *timestep, *times;
+    int64_t times_count, text_width, steps;
+} dit_inputs;
+
+static lt_status read_layout(lt_probe *p, dit_inputs *in)
+{
+    lt_dims d;
+    void *x = NULL;
+    lt_h3_layout *a = &in->arrays;
+    LT_TRY(lt_probe_read(p, "position_ids", 2, LT_F64, &d, &x));
+    LT_TRY(same_dim(p, "position_ids", d.dim[1], 3, "columns"));
+    a->position_ids = x;
+    a->rows = d.dim[0];
+    LT_TRY(lt_probe_read(p, "token_tags", 1, LT_I64, &d, &x));
+    LT_TRY(same_dim(p, "token_tags", d.dim[0], a->rows, "rows of position_ids"));
+    a->token_tags = x;
+    LT_TRY(lt_probe_read(p, "video_indices", 1, LT_I64, &d, &x));
+    a->video_indices = x;
+    a->video_rows = d.dim[0];
+    LT_TRY(lt_probe_read(p, "audio_indices", 1, LT_I64, &d, &x));
+    a->audio_indices = x;
+    a->audio_rows = d.dim[0];
+    LT_TRY(lt_probe_read(p, "text_indices", 1, LT_I64, &d, &x));
+    a->text_indices = x;
+    a->text_rows = d.dim[0];
+    return LT_OK;
+}
+
+static lt_status read_dit(lt_probe *p, dit_inputs *in)
+{
+    lt_dims d;
+    const lt_h3_dit_config *c = &p->model->dit_config;
+    LT_TRY(read_layout(p, in));
+    LT_TRY(lt_probe_read(p, "hidden_states", 2, LT_F32, &d, &in->video));
+    LT_TRY(same_dim(p, "hidden_states", d.dim[0], in->arrays.video_rows, "rows of video_indices"));
+    LT_TRY(same_dim(p, "hidden_states", d.dim[1], lt_h3_dit_video_width(c), "4 x in_channels"));
+    LT_TRY(lt_probe_read(p, "audio_hidden_states", 2, LT_F32, &d, &in->audio));
+    LT_TRY(same_dim(p, "audio_hidden_states", d.dim[0], in->arrays.audio_rows,
+                    "rows of audio_indices"));
+    LT_TRY(same_dim(p, "audio_hidden_states", d.dim[1], c->audio_channels, "audio_in_channels"));
+    LT_TRY(lt_probe_read(p, "encoder_hidden_states", 2, LT_F32, &d, &in->text));
+    LT_TRY(same_dim(p, "encoder_hidden_states", d.dim[0], in->arrays.text_rows,
+                    "rows of text_indices"));
+    LT_TRY(same_dim(p, "encoder_hidden_states", d.dim[1], c->text_dim, "text_dim"));
+    LT_TRY(lt_probe_read(p, "timestep", 1, LT_F32, &d, &in->timestep));
+    in->steps = d.dim[0];
+    if (in->steps < 1 || in->steps > 1000000)
+        LT_FAIL(LT_EDATA, "%s: tensor 'timestep': want 1 to 1000000 values, found %lld", p->job->in,
+                (long long)in->steps);
+    void *wide = NULL;
+    LT_TRY(lt_probe_read(p, "timestep_indices", 1, LT_I64, &d, &wide));
+    LT_TRY(same_dim(p, "timestep_indices", d.dim[0], in->arrays.rows, "rows of position_ids"));
+    LT_TRY(lt_probe_take(p, (size_t)d.dim[0] * sizeof(int32_t), &in->times));
+    for (int64_t i = 0; i < d.dim[0]; i++) {
+        const int64_t t = ((const int64_t *)wide)[i];
+        if (t < 0 || t >= in->steps)
+            LT_FAIL(LT_EDATA, "%s: tensor 'timestep_indices': want 0 to %lld, found %lld at %lld",
+                    p->job->in, (long long)in->steps - 1, (long long)t, (long long)i);
+        ((int32_t *)in->times)[i] = (int32_t)t;
+    }
+    return LT_OK;
+}
+
+static lt_status forward_dit(lt_probe *p, lt_h3_dit *dit, const dit_inputs *in)
+{
+    void *video = NULL, *audio = NULL;
+    const lt_h3_dit_config *c = &p->model->dit_config;
+    LT_TRY(lt_probe_make(p, "sample", LT_F32,
+                         LT_DIMS(in->arrays.video_rows, lt_h3_dit_video_width(c)), &video));
+    LT_TRY(lt_probe_make(p, "audio_sample", LT_F32,
+                         LT_DIMS(in->arrays.audio_rows, c->audio_channels), &audio));
+    for (int64_t i = 0; i < p->job->repeat; i++) {
+        LT_TRY(lt_barrier(p->world));
+        const double began = lt_seconds();
+        LT_TRY(lt_h3_dit_forward(dit, in->video, in->audio, in->times, video, audio));
+        lt_probe_time(p, lt_seconds() - began);
+    }
+    return LT_OK;
+}
+
+lt_status lt_probe_dit(lt_probe *p)
+{
+    dit_inputs in = {0};
+    lt_h3_dit *dit = NULL;
+    lt_h3_layout *layout = NULL;
+    LT_TRY(lt_h3_open_dit(p->model));
+    LT_TRY(read_dit(p, &in));
+    const lt_dtype dtype =
+        pick_dtype(p, p->model->dit_files, "transformer_blocks.0.attn.to_q.weight");
+    LT_TRY(lt_h3_layout_from(p->job->in, &in.arrays, &layout));
+    lt_status st = LT_OK;
+    LT_TRY_GOTO(lt_h3_dit_open(p->model->dit_files, &p->engine, &p->model->dit_config, dtype, &dit),
+                st, done);
+    LT_TRY_GOTO(lt_h3_dit_tables(dit, in.timestep, (int)in.steps), st, done);
+    LT_TRY_GOTO(lt_h3_dit_begin(dit, layout, in.text, LT_F32), st, done);
+    LT_TRY_GOTO(forward_dit(p, dit, &in), st, done);
+done:
+    if (dit != NULL)
+        lt_h3_dit_end(dit);
+    lt_h3_dit_close(&dit);
+    lt_h3_layout_free(&layout);
+    return st;
+}
+
+/* ---- denoise ---- */
+
+static lt_status denoise_text(lt_probe *p, lt_dtype dtype, float **rows, int64_t *count)
+{
+    lt_dims d;
+    void *x = NULL;
+    if (lt_probe_has(p, "encoder_hidden_states")) {
+        LT_TRY(lt_probe_read(p, "encoder_hidden_states", 2, LT_F32, &d, &x));
+        LT_TRY(same_dim(p, "encoder_hidden_states", d.dim[1], p->model->dit_config.text_dim,
+                        "text_dim"));
+        *rows = x;
+        *count = d.dim[0];
+        return LT_OK;
+    }
+    void *narrow = NULL, *out = NULL;
+    LT_TRY(lt_probe_read(p, "input_ids", 1, LT_I64, &d, &x));
+    LT_TRY(lt_h3_open_text(p->model));
+    *count = d.dim[0];
+    LT_TRY(lt_probe_take(p, (size_t)*count * sizeof(int32_t), &narrow));
+    for (int64_t i = 0; i < *count; i++)
+        ((int32_t *)narrow)[i] = (int32_t)((const int64_t *)x)[i];
+    LT_TRY(lt_probe_take(p, (size_t)(*count * p->model->text.hidden) * sizeof(float), &out));
+    lt_qwen3vl *text = NULL;
+    LT_TRY(lt_qwen3vl_open(p->model->text_files, &p->engine, &p->model->text, dtype, &text));
+    const lt_status st = lt_qwen3vl_encode(text, narrow, *count, out);
+    lt_qwen3vl_close(&text);
+    LT_TRY(st);
+    *rows = out;
+    return LT_OK;
+}
+
+lt_status lt_probe_denoise(lt_probe *p)
+{
+    lt_dims v, a;
+    void *video = NULL, *audio = NULL, *video_out = NULL, *audio_out = NULL;
+    float *rows = NULL;
+    int64_t count = 0;
+    lt_plan plan = {.mesh = p->spec,
+                    .steps = p->job->steps > 0 ? (int)p->job->steps : p->model->base.facts.steps};
+    LT_TRY(lt_h3_open_dit(p->model));
+    LT_TRY(lt_h3_open_shifts(p->model));
+    LT_TRY(lt_probe_read(p, "latents", 4, LT_F32, &v, &video));
+    LT_TRY(lt_probe_read(p, "audio_latents", 3, LT_F32, &a, &audio));
+    plan.dtype = pick_dtype(p, p->model->dit_files, "transformer_blocks.0.attn.to_q.weight");
+    const int64_t latent = v.dim[1];
+    if (latent < 7 || (latent - 2) % 5 != 0)
+        LT_FAIL(LT_EDATA, "%s: tensor 'latents': want 5n + 2 latent frames (n >= 1), found %lld",
+                p->job->in, (long long)latent);
+    plan.shape = (lt_shape){(latent - 2) / 5 * 17 + 5, v.dim[3] * LT_H3_CELL_PIXELS,
+                            v.dim[2] * LT_H3_CELL_PIXELS};
+    LT_TRY(lt_plan_streams(&plan, &p->model->base));
+    LT_TRY(same_dim(p, "latents", v.dim[0], plan.stream[0].dim[0], "in_channels"));
+    LT_TRY(same_dim(p, "audio_latents", a.dim[0], 2, "channels"));
+    LT_TRY(same_dim(p, "audio_latents", a.dim[1], plan.stream[1].dim[1], "audio_in_channels"));
+    LT_TRY(same_dim(p, "audio_latents", a.dim[2], plan.stream[1].dim[2], "ticks of this length"));
+    LT_TRY(denoise_text(p, plan.dtype, &rows, &count));
+    LT_TRY(lt_probe_make(p, "latents", LT_F32, v, &video_out));
+    LT_TRY(lt_probe_make(p, "audio_latents", LT_F32, a, &audio_out));
+    lt_clip clip = {
+        .data = {video_out, audio_out},
+        .count = 2,
+        .elements = {v.dim[0] * v.dim[1] * v.dim[2] * v.dim[3], a.dim[0] * a.dim[1] * a.dim[2]}};
+    for (int64_t i = 0; i < p->job->repeat; i++) {
+        memcpy(video_out, video, (size_t)clip.elements[0] * sizeof(float));
+        memcpy(audio_out, audio, (size_t)clip.elements[1] * sizeof(float));
+        const double began = lt_seconds();
+        LT_TRY(lt_denoise(&p->model->base, &p->engine, &plan, rows, count, &clip, NULL, NULL));
+        lt_probe_time(p, lt_seconds() - began);
+    }
+    return LT_OK;
+}
+
+/* ---- picture ---- */
+
+typedef struct {
+    float *sample; /* [3, F, H, W] */
+    int64_t frames, pixels;
+} frame_sink;
+
+static lt_status take_frames(void *ctx, int64_t first, int64_t count, const float *frames)
+{
+    const frame_sink *s = ctx;
+    for (int64_t f = 0; f < count; f++)
+        for (int64_t c = 0; c < 3; c++)
+            memcpy(s->sample + (c * s->frames + first + f) * s->pixels,
+                   frames + (f * 3 + c) * s->pixels, (size_t)s->pixels * sizeof(float));
+    return LT_OK;
+}
+
+lt_status lt_probe_vae_decode(lt_probe *p)
+{
+    lt_dims d;
+    void *z = NULL, *sample = NULL;
+    LT_TRY(lt_h3_open_video(p->model));
+    const lt_h3_video_config *c = &p->model->video;
+    LT_TRY(lt_probe_read(p, "latents", 4, LT_F32, &d, &z));
+    LT_TRY(same_dim(p, "latents", d.dim[0], c->latent_channels, "latent_channels"));
+    const int64_t frames = lt_h3_video_frame_count(c, d.dim[1]);
+    if (lt_h3_video_clip_count(c, d.dim[1]) < 1)
+        LT_FAIL(LT_EDATA, "%s: tensor 'latents': want 3 latent frames or more, found %lld",
+                p->job->in, (long long)d.dim[1]);
+    const int64_t height = d.dim[2] * c->space_ratio, width = d.dim[3] * c->space_ratio;
+    LT_TRY(lt_probe_make(p, "sample", LT_F32, LT_DIMS(3, frames, height, width), &sample));
+    frame_sink sink = {sample, frames, height * width};
+    lt_h3_video_decoder *decoder = NULL;
+    LT_TRY(lt_h3_video_decoder_open(p->model->video_files, &p->engine, c, &decoder));
+    lt_status st = LT_OK;
+    for (int64_t i = 0; i < p->job->repeat && st == LT_OK; i++) {
+        const double began = lt_seconds();
+        st = lt_h3_video_decode(decoder, z, d.dim[1], d.dim[2], d.dim[3], take_frames, &sink);
+        lt_probe_time(p, lt_seconds() - began);
+    }
+    lt_h3_video_decoder_close(&decoder);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+lt_status lt_probe_vae_encode(lt_probe *p)
+{
+    lt_dims d;
+    int64_t shape[4];
+    void *sample = NULL, *moments = NULL;
+    LT_TRY(lt_h3_open_video(p->model));
+    LT_TRY(lt_probe_read(p, "sample", 4, LT_F32, &d, &sample));
+    LT_TRY(same_dim(p, "sample", d.dim[0], 3, "colours"));
+    LT_TRY(lt_h3_video_moments_shape(&p->model->video, d.dim[1], d.dim[2], d.dim[3], shape));
+    LT_TRY(lt_probe_make(p, "moments", LT_F32, LT_DIMS(shape[0], shape[1], shape[2], shape[3]),
+                         &moments));
+    lt_h3_video_encoder *encoder = NULL;
+    LT_TRY(lt_h3_video_encoder_open(p->model->video_files, &p->engine, &p->model->video, &encoder));
+    lt_status st = LT_OK;
+    for (int64_t i = 0; i < p->job->repeat && st == LT_OK; i++) {
+        const double began = lt_seconds();
+        st = lt_h3_video_encode(encoder, sample, d.dim[1], d.dim[2], d.dim[3], moments);
+        lt_probe_time(p, lt_seconds() - began);
+    }
+    lt_h3_video_encoder_close(&encoder);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+/* ---- sound ---- */
+
+lt_status lt_probe_audio_decode(lt_probe *p)
+{
+    lt_dims d;
+    void *z = NULL, *sample = NULL;
+    LT_TRY(lt_h3_open_audio(p->model));
+    const lt_h3_audio_config *c = &p->model->audio;
+    LT_TRY(lt_probe_read(p, "latents", 3, LT_F32, &d, &z));
+    LT_TRY(same_dim(p, "latents", d.dim[1], c->latent_channels, "latent_channels"));
+    LT_TRY(lt_probe_make(p, "sample", LT_F32, LT_DIMS(d.dim[0], 1, d.dim[2] * c->hop), &sample));
+    lt_h3_audio_decoder *decoder = NULL;
+    LT_TRY(lt_h3_audio_decoder_open(p->model->audio_files, &p->engine, c, &decoder));
+    lt_status st = LT_OK;
+    for (int64_t i = 0; i < p->job->repeat && st == LT_OK; i++) {
+        const double began = lt_seconds();
+        st = lt_h3_audio_decode(decoder, z, d.dim[0], d.dim[2], sample);
+        lt_probe_time(p, lt_seconds() - began);
+    }
+    lt_h3_audio_decoder_close(&decoder);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+lt_status lt_probe_audio_encode(lt_probe *p)
+{
+    lt_dims d;
+    void *sample = NULL, *mean = NULL;
+    LT_TRY(lt_h3_open_audio(p->model));
+    const lt_h3_audio_config *c = &p->model->audio;
+    LT_TRY(lt_probe_read(p, "sample", 3, LT_F32, &d, &sample));
+    LT_TRY(same_dim(p, "sample", d.dim[1], 1, "channels"));
+    const int64_t ticks = (d.dim[2] + c->hop - 1) / c->hop;
+    LT_TRY(lt_probe_make(p, "mean", LT_F32, LT_DIMS(d.dim[0], c->latent_channels, ticks), &mean));
+    lt_h3_audio_encoder *encoder = NULL;
+    LT_TRY(lt_h3_audio_encoder_open(p->model->audio_files, &p->engine, c, &encoder));
+    lt_status st = LT_OK;
+    for (int64_t i = 0; i < p->job->repeat && st == LT_OK; i++) {
+        const double began = lt_seconds();
+        st = lt_h3_audio_encode(encoder, sample, d.dim[0], d.dim[2], mean);
+        lt_probe_time(p, lt_seconds() - began);
+    }
+    lt_h3_audio_encoder_close(&encoder);
+    LT_TRY(st);
+    return LT_OK;
+}

@@ -1,0 +1,88 @@
+/* render.c - longtake render: a prompt becomes a film.                            Level 5: cmd */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "cmd/verbs.h"
+#include "parallel/comm.h"
+#include "run/pipeline.h"
+
+enum { JOB_BYTES_MAX = 1 << 20 };
+
+/* Rank 0 reads the job file; the others get its text, so that all parse the same bytes. */
+static lt_status read_job(lt_options *options, const char *path, lt_group *world)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    lt_status st = LT_OK;
+    if (lt_group_rank(world) == 0)
+        st = lt_file_read(path, JOB_BYTES_MAX, &text, &bytes);
+    LT_TRY(lt_agree(world, st));
+    st = lt_broadcast_text(world, 0, &text, &bytes);
+    if (st == LT_OK)
+        st = lt_options_parse_yaml_text(options, text, bytes, path);
+    free(text);
+    LT_TRY(lt_agree(world, st));
+    return LT_OK;
+}
+
+static void say(const lt_job *job, const lt_outcome *out)
+{
+    if (job->json) {
+        json_t *answer =
+            json_pack("{s:s, s:i, s:s, s:s, s:I, s:I, s:O}", "format", "longtake-render", "version",
+                      1, "output", out->output, "run", out->run, "frames", (json_int_t)out->frames,
+                      "samples", (json_int_t)out->samples, "stage_seconds", out->stages);
+        char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
+        if (text != NULL)
+            (void)puts(text);
+        free(text);
+        json_decref(answer);
+        return;
+    }
+    (void)printf("%s\n", out->output);
+    if (job->quiet)
+        return;
+    const char *name;
+    json_t *seconds;
+    double total = 0;
+    (void)fprintf(stderr, "longtake: %lld frames, %lld samples;", (long long)out->frames,
+                  (long long)out->samples);
+    json_object_foreach (out->stages, name, seconds) {
+        (void)fprintf(stderr, " %s %.2f s,", name, json_real_value(seconds));
+        total += json_real_value(seconds);
+    }
+    (void)fprintf(stderr, " in all %.2f s; run folder %s\n", total, out->run);
+}
+
+static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
+                     size_t word_count, lt_group *world)
+{
+    if (word_count > 1)
+        LT_FAIL(LT_EUSAGE, "render: want at most one job file, found also '%s'", words[1]);
+    if (word_count == 1)
+        LT_TRY(read_job((lt_options *)(uintptr_t)options, words[0], world));
+    lt_outcome out;
+    LT_TRY(lt_render(job, options, world, &out));
+    if (lt_group_rank(world) == 0)
+        say(job, &out);
+    json_decref(out.stages);
+    return LT_OK;
+}
+
+const lt_verb lt_verb_render = {
+    .name = "render",
+    .bit = LT_VERB_RENDER,
+    .collective = 1,
+    .run = run,
+    .summary = "a prompt becomes a film with sound",
+    .usage = "longtake render [JOB.yaml] -p TEXT -o FILE [options]",
+    .intro = "Renders picture and sound of a prompt and writes them as one film. A job file is "
+             "YAML with the same\n"
+             "names as the long options; flags win. Under mpirun or srun all ranks work on the "
+             "same film.",
+    .examples =
+        "  longtake render -p \"A blue glass ball drops on a stone floor.\" -o ball.mp4\n"
+        "  mpirun -n 4 longtake render job.yaml --seconds 5 --size 1344x768 -o film.mp4\n"
+        "  longtake render job.yaml --codec hevc --sheet film.png --wav film.wav -o film.mkv\n"};

@@ -1,0 +1,22 @@
+/* verbs.h - the command line's verbs, one file each.                              Level 5: cmd
+ * A verb gets the words from its own name on and answers on stdout. It returns a status; main
+ * prints the error and turns it into the exit code. */
+#ifndef LT_VERBS_H
+#define LT_VERBS_H
+
+#include "parallel/transport.h"
+#include "run/job.h"
+
+typedef struct lt_verb {
+    const char *name;
+    unsigned bit;
+    int collective; /* runs on all ranks of the launcher; else alone */
+    const char *summary, *usage, *intro, *examples;
+    /* words: what is no option */
+    lt_status (*run)(const lt_job *job, const lt_options *options, const char *const *words,
+                     size_t word_count, lt_group *world);
+} lt_verb;
+
+extern const lt_verb lt_verb_render, lt_verb_probe, lt_verb_inspect, lt_verb_decode, lt_verb_doctor;
+
+#endif

@@ -1,0 +1,292 @@
+/* mux.c - the file, and the packets that go into it.                             Level 3: media
+ *
+ *   rgb frame --> mux_picture.c --> picture encoder --+
+ *                 (copy, convert)                     |--> interleave --> write_bytes --> fd
+ *   pcm ------> mux_sound.c ----> sound encoder ------+
+ *               (pad, cut into the encoder's blocks)
+ *
+ * Bytes reach the file through our own callbacks, not through FFmpeg's file protocol: so errno of
+ * the first failing write is known, a path with a colon is a path, and the head can be amended.
+ *
+ * MP4 and MOV are written as fragments of two seconds. `delay_moov` holds the head back until the
+ * first fragment is there, which is what makes this FFmpeg write edit lists into a fragmented file:
+ * H.264's reordering and AAC's priming are then cut by players, and both streams begin at 0 (plain
+ * `empty_moov` has no edit lists: the sound is 32 ms late). mux_boxes.c adds what FFmpeg's own
+ * reader needs. In a fragmented file ffprobe still counts the padding into the sound's duration,
+ * and no reader knows the number of frames before the end; so a finished file is made plain by
+ * mux_whole.c. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "media/mux_internal.h"
+
+enum { BUFFER_BYTES = 1 << 16 };
+
+static int write_bytes(void *opaque, uint8_t *data, int bytes)
+{
+    lt_mux *mux = opaque;
+    int done = 0;
+    while (done < bytes) {
+        const ssize_t n = write(mux->fd, data + done, (size_t)(bytes - done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            if (!mux->io_errno)
+                mux->io_errno = n < 0 ? errno : ENOSPC;
+            return AVERROR(mux->io_errno);
+        }
+        done += (int)n;
+    }
+    const off_t at = lseek(mux->fd, 0, SEEK_CUR);
+    if (at > mux->bytes)
+        mux->bytes = at;
+    return bytes;
+}
+
+static int64_t seek_bytes(void *opaque, int64_t offset, int whence)
+{
+    lt_mux *mux = opaque;
+    if (whence & AVSEEK_SIZE)
+        return mux->bytes;
+    const off_t at = lseek(mux->fd, offset, whence & ~AVSEEK_FORCE);
+    return at < 0 ? AVERROR(errno) : at;
+}
+
+lt_status lt_mux_fail(const lt_mux *mux, int code, const char *what)
+{
+    char words[256];
+    lt_mux_log_last(words, sizeof words);
+    if (mux->io_errno)
+        LT_FAIL(LT_EIO, "%s: writing failed after %lld bytes: %s", mux->path, (long long)mux->bytes,
+                strerror(mux->io_errno));
+    if (code == AVERROR(ENOMEM))
+        LT_FAIL(LT_ENOMEM, "%s: %s: no memory", mux->path, what);
+    LT_FAIL(LT_EINTERNAL, "%s: %s: %s%s%s", mux->path, what, av_err2str(code), words[0] ? ": " : "",
+            words);
+}
+
+static lt_status open_file(lt_mux *mux, const char *path)
+{
+    mux->path = strdup(path);
+    if (!mux->path)
+        LT_FAIL(LT_ENOMEM, "no memory for a path");
+    mux->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (mux->fd < 0)
+        LT_FAIL(LT_ECREATE, "%s: cannot be created: %s", path, strerror(errno));
+    if (avformat_alloc_output_context2(&mux->file, NULL, mux->plan.muxer, NULL) < 0)
+        LT_FAIL(LT_EUNAVAIL, "this FFmpeg has no muxer %s", mux->plan.muxer);
+    mux->packet = av_packet_alloc();
+    uint8_t *buffer = av_malloc(BUFFER_BYTES);
+    if (buffer)
+        mux->file->pb =
+            avio_alloc_context(buffer, BUFFER_BYTES, 1, mux, NULL, write_bytes, seek_bytes);
+    if (!mux->file->pb || !mux->packet) {
+        if (!mux->file->pb)
+            av_free(buffer);
+        LT_FAIL(LT_ENOMEM, "no memory for a file buffer");
+    }
+    mux->file->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_FLUSH_PACKETS;
+    return LT_OK;
+}
+
+static lt_status open_streams(lt_mux *mux)
+{
+    const mux_plan *plan = &mux->plan;
+    const int global = (mux->file->oformat->flags & AVFMT_GLOBALHEADER) != 0;
+    LT_TRY(lt_mux_open_picture(plan, global, &mux->picture));
+    mux->picture_stream = avformat_new_stream(mux->file, NULL);
+    if (!mux->picture_stream ||
+        avcodec_parameters_from_context(mux->picture_stream->codecpar, mux->picture) < 0)
+        LT_FAIL(LT_ENOMEM, "no memory for a stream");
+    mux->picture_stream->time_base = mux->picture->time_base;
+    mux->picture_stream->avg_frame_rate = mux->picture->framerate;
+    mux->picture_stream->sample_aspect_ratio = mux->picture->sample_aspect_ratio;
+    if (plan->fragments && plan->codec->tag)
+        mux->picture_stream->codecpar->codec_tag = plan->codec->tag;
+    if (!plan->sample_rate)
+        return LT_OK;
+    LT_TRY(lt_mux_open_sound(plan, global, &mux->sound));
+    mux->sound_stream = avformat_new_stream(mux->file, NULL);
+    if (!mux->sound_stream ||
+        avcodec_parameters_from_context(mux->sound_stream->codecpar, mux->sound) < 0)
+        LT_FAIL(LT_ENOMEM, "no memory for a stream");
+    mux->sound_stream->time_base = mux->sound->time_base;
+    return lt_mux_sound_begin(mux);
+}
+
+/* The smallest number of units a second that counts frames and samples exactly, if there is one of
+ * use; else samples. FFmpeg's 1000 would cut a sound off by up to a millisecond. */
+static int movie_timescale(const mux_plan *plan)
+{
+    const int64_t rate = plan->sample_rate ? plan->sample_rate : plan->fps_num;
+    const int64_t both = rate / av_gcd(rate, plan->fps_num) * plan->fps_num;
+    return (int)(both <= 10000000 ? both : rate);
+}
+
+static lt_status write_header(lt_mux *mux)
+{
+    AVDictionary *options = NULL;
+    if (mux->plan.fragments) {
+        av_dict_set(&options, "movflags", "frag_keyframe+delay_moov+default_base_moof", 0);
+        if (!mux->plan.codec
+                 ->crf) /* every frame is a key frame: two seconds a fragment, not one frame */
+            av_dict_set(&options, "movflags", "delay_moov+default_base_moof", 0);
+        av_dict_set(&options, "frag_duration", "2000000", 0);
+        av_dict_set_int(&options, "movie_timescale", movie_timescale(&mux->plan), 0);
+        if (mux->sound_padding)
+            av_dict_set(&mux->file->metadata, "genre", lt_mux_head_slot, 0);
+    }
+    const int code = avformat_write_header(mux->file, &options);
+    av_dict_free(&options);
+    if (code < 0 || mux->io_errno)
+        return lt_mux_fail(mux, code, "writing the head");
+    return LT_OK;
+}
+
+lt_status lt_mux_open(const lt_mux_spec *spec, lt_mux **out)
+{
+    assert(spec->path);
+    *out = NULL;
+    lt_mux *mux = calloc(1, sizeof *mux);
+    if (!mux)
+        LT_FAIL(LT_ENOMEM, "no memory for a muxer");
+    mux->fd = -1;
+    lt_status status;
+    LT_TRY_GOTO(lt_mux_plan(spec, &mux->plan), status, fail);
+    LT_TRY_GOTO(open_file(mux, spec->path), status, fail);
+    LT_TRY_GOTO(open_streams(mux), status, fail);
+    LT_TRY_GOTO(write_header(mux), status, fail);
+    *out = mux;
+    return LT_OK;
+fail:
+    lt_mux_abort(&mux);
+    return status;
+}
+
+lt_status lt_mux_encode(lt_mux *mux, AVCodecContext *encoder, AVStream *stream,
+                        const AVFrame *frame)
+{
+    const char *what = encoder->codec->name;
+    int code = avcodec_send_frame(encoder, frame);
+    if (encoder == mux->picture && !frame)
+        mux->picture_ended = 1;
+    if (code < 0)
+        return lt_mux_fail(mux, code, what);
+    for (;;) {
+        code = avcodec_receive_packet(encoder, mux->packet);
+        if (code == AVERROR(EAGAIN) || code == AVERROR_EOF)
+            return LT_OK;
+        if (code < 0)
+            return lt_mux_fail(mux, code, what);
+        if (encoder == mux->picture) {
+            mux->frames_out++;
+            mux->packet->duration = 1; /* some encoders leave it out; the last frame's counts */
+        }
+        mux->packet->stream_index = stream->index;
+        av_packet_rescale_ts(mux->packet, encoder->time_base, stream->time_base);
+        code = av_interleaved_write_frame(mux->file, mux->packet);
+        if (code < 0 || mux->io_errno)
+            return lt_mux_fail(mux, code, "writing");
+        LT_TRY(lt_mux_boxes_amend(mux));
+    }
+}
+
+lt_status lt_mux_video(lt_mux *mux, const void *rgb, lt_dtype dtype)
+{
+    assert(mux && rgb);
+    if (mux->frames_in >= mux->plan.frames)
+        LT_FAIL(LT_ESHAPE, "%s: frame %lld of %lld", mux->path, (long long)mux->frames_in + 1,
+                (long long)mux->plan.frames);
+    LT_TRY(lt_mux_picture_frame(mux, rgb, dtype));
+    mux->frame_out->pts = mux->frames_in++;
+    return lt_mux_encode(mux, mux->picture, mux->picture_stream, mux->frame_out);
+}
+
+lt_status lt_mux_audio(lt_mux *mux, const float *const *pcm, int64_t count)
+{
+    assert(mux && pcm && count >= 0);
+    if (count > mux->plan.samples - mux->samples_in)
+        LT_FAIL(LT_ESHAPE, "%s: sample %lld of %lld", mux->path,
+                (long long)(mux->samples_in + count), (long long)mux->plan.samples);
+    return lt_mux_sound_append(mux, pcm, count);
+}
+
+int64_t lt_mux_bytes(const lt_mux *mux) { return mux->bytes; }
+
+static lt_status finish(lt_mux *mux)
+{
+    if (mux->frames_in != mux->plan.frames || mux->samples_in != mux->plan.samples)
+        LT_FAIL(LT_EINTERNAL, "%s: want %lld frames and %lld samples, found %lld and %lld",
+                mux->path, (long long)mux->plan.frames, (long long)mux->plan.samples,
+                (long long)mux->frames_in, (long long)mux->samples_in);
+    LT_TRY(lt_mux_encode(mux, mux->picture, mux->picture_stream, NULL));
+    if (mux->frames_out != mux->plan.frames)
+        LT_FAIL(LT_EINTERNAL, "%s: %s made %lld packets of %lld frames", mux->path,
+                mux->picture->codec->name, (long long)mux->frames_out, (long long)mux->plan.frames);
+    if (mux->sound)
+        LT_TRY(lt_mux_sound_end(mux));
+    const int code = av_write_trailer(mux->file);
+    avio_flush(mux->file->pb);
+    if (code < 0 || mux->io_errno || mux->file->pb->error < 0)
+        return lt_mux_fail(mux, code < 0 ? code : mux->file->pb->error, "finishing");
+    LT_TRY(lt_mux_boxes_amend(mux));
+    if (fdatasync(mux->fd) && errno != EINVAL &&
+        errno != EROFS) { /* a pipe or a device: nothing to do */
+        mux->io_errno = errno;
+        return lt_mux_fail(mux, 0, "finishing");
+    }
+    return LT_OK;
+}
+
+lt_status lt_mux_close(lt_mux **mux)
+{
+    assert(mux && *mux);
+    lt_status status = finish(*mux);
+    if (status == LT_OK && close((*mux)->fd)) {
+        (*mux)->io_errno = errno;
+        status = lt_mux_fail(*mux, 0, "closing");
+    }
+    if (status == LT_OK)
+        (*mux)->fd = -1;
+    const mux_plan *plan = &(*mux)->plan;
+    if (status == LT_OK && plan->fragments && !plan->keep_fragments &&
+        lt_mux_whole((*mux)->path, plan->muxer, movie_timescale(plan)) != LT_OK) {
+        lt_warn("%s: stays fragmented: %s", (*mux)->path, lt_error_text());
+        lt_error_clear();
+    }
+    lt_mux_abort(mux);
+    return status;
+}
+
+void lt_mux_abort(lt_mux **mux)
+{
+    lt_mux *m = *mux;
+    *mux = NULL;
+    if (!m)
+        return;
+    lt_mux_close_picture(&m->picture, m->frames_in, m->picture_ended);
+    avcodec_free_context(&m->sound);
+    av_frame_free(&m->frame_in);
+    av_frame_free(&m->frame_out);
+    av_frame_free(&m->sound_frame);
+    sws_freeContext(m->convert);
+    av_packet_free(&m->packet);
+    if (m->file) {
+        if (m->file->pb) {
+            /* What is still buffered must not reach the file: closing does not write. */
+            av_freep(&m->file->pb->buffer);
+            avio_context_free(&m->file->pb);
+        }
+        avformat_free_context(m->file);
+    }
+    if (m->fd >= 0)
+        (void)close(m->fd);
+    free(m->path);
+    free(m);
+}

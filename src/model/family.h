@@ -1,0 +1,140 @@
+/* family.h - a model architecture as one table of functions.                      Level 3: model
+ *
+ * The run (src/run) knows no architecture: it asks the table for the clip's streams (H3: picture
+ * and sound), their noise levels, text rows, velocities and frames. A model is opened once: its
+ * configs, tensor headers and tokenizer are read and checked; weights are loaded by the *_open
+ * functions, part by part, into the engine's phase arena, in the order in which the run releases
+ * them. Every *_open and walk works on the backend `dry` too: that is how memory is planned.
+ *
+ * Latents are host f32, one array per stream in the stream's dims, normalised (the DiT's space). */
+#ifndef LT_FAMILY_H
+#define LT_FAMILY_H
+
+#include <jansson.h>
+
+#include "parallel/engine.h"
+
+enum { LT_STREAMS_MAX = 4, LT_TRAINED_MAX = 32 };
+
+typedef struct lt_shape {
+    int64_t frames;        /* picture frames, on the family's grid */
+    int64_t width, height; /* pixels */
+} lt_shape;
+
+typedef struct lt_stream {
+    const char *name; /* "latents", "audio_latents": the datasets of latents.h5 */
+    int ndim, time_axis;
+    int64_t dim[4];
+    int is_sound;
+    const char *dims_text, *unit, *description;
+} lt_stream;
+
+/* What a model says of itself: longtake.json over the family's own values. */
+typedef struct lt_model_facts {
+    int steps; /* default --steps */
+    int64_t trained_frames[LT_TRAINED_MAX];
+    int trained_count; /* 0: unknown */
+    int64_t window_frames;
+    json_t *words; /* array or NULL: a prompt word outside gets a warning */
+    int fps;
+    int sample_rate;
+    int weights_are_bf16; /* what --dtype auto looks at */
+    int64_t default_width, default_height;
+    int64_t size_multiple;
+} lt_model_facts;
+
+typedef struct lt_family lt_family;
+
+/* Head of each family's model struct. */
+typedef struct lt_model {
+    const lt_family *family;
+    char *path;
+    lt_model_facts facts;
+} lt_model;
+
+/* One evaluation: the streams' latents at their timesteps -> velocities. */
+typedef struct lt_forward {
+    const float *latent[LT_STREAMS_MAX];
+    float timestep[LT_STREAMS_MAX];
+    float *velocity[LT_STREAMS_MAX];
+} lt_forward;
+
+/* Decoding: the film is a row of items in time; an item's raw frames need only its own latents, its
+ * finished frames also the previous item's carry. */
+typedef struct lt_decode_item {
+    int64_t first_latent, latents; /* range along the picture stream's time axis */
+    int64_t first_frame, frames;   /* what it finishes */
+} lt_decode_item;
+
+struct lt_family {
+    const char *name;
+    /* 1 if the folder looks like this family's (by its files, not its name). */
+    int (*recognise)(const char *path);
+    /* Local, Blocking. Reads configs and headers. Errors: LT_ENOINPUT, LT_EDATA. */
+    lt_status (*open)(const char *path, lt_model **out);
+    void (*close)(lt_model **model);
+
+    /* Next length on the grid that is at least frames. */
+    int64_t (*frames_grid)(int64_t frames);
+    /* Streams of a clip; *count <= LT_STREAMS_MAX. Errors: LT_EUSAGE (size, frames). */
+    lt_status (*streams)(const lt_model *model, const lt_shape *shape, lt_stream *out, int *count);
+    /* steps grid points: sigmas [steps], timesteps [steps - 1], of stream i. */
+    lt_status (*sigmas)(const lt_model *model, int stream, int steps, float *sigmas,
+                        float *timesteps);
+    /* One solver step in place: x [n] at sigma -> sigma_next, v the velocity. */
+    void (*solver_step)(float *x, const float *v, int64_t n, float sigma, float sigma_next,
+                        float timestep);
+
+    /* Text. ids: malloc'ed, the caller frees. rows [count, text_width] host f32. */
+    lt_status (*tokenize)(const lt_model *model, const char *prompt, int32_t **ids, int64_t *count);
+    int64_t (*text_width)(const lt_model *model);
+    int (*text_ranks)(const lt_model *model, int ranks); /* how many ranks share the encoder */
+    /* Load, encode, release; engine->mesh's tp axis shares it. Collective on tp. */
+    lt_status (*encode)(lt_model *model, lt_engine *engine, lt_dtype dtype, const int32_t *ids,
+                        int64_t count, float *rows);
+
+    /* DiT. Collective on the mesh. tables: what depends on the timesteps alone (sorted, unique);
+     * may use and release much memory before dit_open loads the rest. */
+    lt_status (*dit_open)(lt_model *model, lt_engine *engine, lt_dtype dtype,
+                          const float *timesteps, int count);
+    lt_status (*dit_begin)(lt_model *model, const lt_shape *shape, const float *text_rows,
+                           int64_t text_count);
+    lt_status (*dit_forward)(lt_model *model, const lt_forward *forward);
+    void (*dit_end)(lt_model *model);
+    void (*dit_close)(lt_model *model);
+
+    /* Decoders. Local. item_raw: latents of the item (contiguous [C, latents, h, w], normalised) ->
+     * raw frames in *raw_bytes; item_finish: raw + previous carry (NULL for item 0) -> frames,
+     * planar RGB [frames, 3, H, W] of dtype LT_U8 or LT_U16. carry is cut from raw: the last
+     * carry_bytes that item_carry points at. */
+    lt_status (*decode_open)(lt_model *model, lt_engine *engine);
+    int64_t (*decode_items)(const lt_model *model, const lt_shape *shape);
+    lt_decode_item (*decode_item)(const lt_model *model, const lt_shape *shape, int64_t item);
+    size_t (*decode_raw_bytes)(const lt_model *model, const lt_shape *shape);
+    size_t (*decode_carry_bytes)(const lt_model *model, const lt_shape *shape);
+    lt_status (*item_raw)(lt_model *model, const lt_shape *shape, int64_t item,
+                          const float *latents, void *raw);
+    void (*item_carry)(const lt_model *model, const lt_shape *shape, const void *raw, void *carry);
+    lt_status (*item_finish)(const lt_model *model, const lt_shape *shape, int64_t item, void *raw,
+                             const void *carry, lt_dtype dtype, void *frames);
+    /* Sound. To decode `ticks` of a clip of `total` ticks, the ticks that sound_context gives must
+     * be known: latents [2, Ca, n] is that slice, and ticks then counts from its start. out [2,
+     * samples] f32. */
+    lt_range (*sound_context)(const lt_model *model, int64_t total, lt_range ticks);
+    int64_t (*sound_samples)(const lt_model *model, int64_t ticks);
+    lt_status (*sound_decode)(lt_model *model, const float *latents, int64_t n, lt_range ticks,
+                              float *out);
+    void (*decode_close)(lt_model *model);
+};
+
+extern const lt_family lt_family_h3;
+
+/* Find the family of a folder and open the model. Errors: LT_ENOINPUT, LT_EDATA: what was looked
+ * for. */
+lt_status lt_model_open(const char *path, lt_model **out);
+void lt_model_close(lt_model **model);
+
+/* Fill facts from MODEL/longtake.json if it is there. Errors: LT_EDATA. */
+lt_status lt_model_facts_read(const char *path, lt_model_facts *facts);
+
+#endif

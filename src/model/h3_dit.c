@@ -1,0 +1,275 @@
+/* h3_dit.c - opening H3's denoiser and loading this rank's slices.                 Level 3: model
+ *
+ * Names, shapes and slices: spec/minimax-h3.md 4.1, 4.9. Every name that the config promises is
+ * checked at open, so that a missing, misshapen or extra tensor is refused before a value is read.
+ *
+ *   layer              whole             this rank (tp)
+ *   to_q, to_k, to_v   [N*D, hidden]     rows of my heads, the three joined
+ *   to_out.0           [hidden, N*D]     columns of my heads: partial sums
+ *   ff.net.0.proj      [2*ffn, hidden]   rows of my columns, in the value half and in the gate half
+ *   ff.net.2           [hidden, ffn]     my columns: partial sums
+ *
+ * Everything else is whole on every rank. */
+#include "model/h3_dit.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/h3_dit_internal.h"
+
+enum { NAME_BYTES = 128 };
+
+static const char *name_of(char *buffer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static const char *name_of(char *buffer, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    const int length = vsnprintf(buffer, NAME_BYTES, format, list);
+    va_end(list);
+    assert(length > 0 && length < NAME_BYTES);
+    (void)length;
+    return buffer;
+}
+
+static lt_status check_layer(const lt_h3_dit *dit, const char *prefix, const char *name,
+                             int64_t out, int64_t in, int bias)
+{
+    char full[NAME_BYTES];
+    LT_TRY(lt_checkpoint_check(dit->checkpoint, name_of(full, "%s%s.weight", prefix, name),
+                               LT_DIMS(out, in)));
+    if (bias)
+        LT_TRY(lt_checkpoint_check(dit->checkpoint, name_of(full, "%s%s.bias", prefix, name),
+                                   LT_DIMS(out)));
+    return LT_OK;
+}
+
+static lt_status check_norm(const lt_h3_dit *dit, const char *prefix, const char *name,
+                            int64_t width)
+{
+    char full[NAME_BYTES];
+    return lt_checkpoint_check(dit->checkpoint, name_of(full, "%s%s.weight", prefix, name),
+                               LT_DIMS(width));
+}
+
+static lt_status check_block(const lt_h3_dit *dit, const char *prefix)
+{
+    const lt_h3_dit_config *c = &dit->config;
+    const int64_t inner = c->heads * c->head_dim;
+    LT_TRY(check_norm(dit, prefix, "norm1", c->hidden));
+    LT_TRY(check_norm(dit, prefix, "norm2", c->hidden));
+    LT_TRY(check_norm(dit, prefix, "attn.norm_q", c->head_dim));
+    LT_TRY(check_norm(dit, prefix, "attn.norm_k", c->head_dim));
+    LT_TRY(check_layer(dit, prefix, "attn.to_q", inner, c->hidden, 0));
+    LT_TRY(check_layer(dit, prefix, "attn.to_k", inner, c->hidden, 0));
+    LT_TRY(check_layer(dit, prefix, "attn.to_v", inner, c->hidden, 0));
+    LT_TRY(check_layer(dit, prefix, "attn.to_out.0", c->hidden, inner, 0));
+    LT_TRY(check_layer(dit, prefix, "ff.net.0.proj", 2 * c->ffn, c->hidden, 0));
+    return check_layer(dit, prefix, "ff.net.2", c->hidden, c->ffn, 0);
+}
+
+/* Everything that the config promises is there, with its shape, and nothing else is. */
+static lt_status check_all(const lt_h3_dit *dit)
+{
+    const lt_h3_dit_config *c = &dit->config;
+    char prefix[NAME_BYTES];
+    LT_TRY(check_layer(dit, "", "proj_in", c->hidden, lt_h3_dit_video_width(c), 1));
+    LT_TRY(check_layer(dit, "", "audio_proj_in", c->hidden, c->audio_channels, 1));
+    LT_TRY(check_layer(dit, "", "context_embedder", c->hidden, c->text_dim, 1));
+    LT_TRY(check_layer(dit, "", "time_embedder.linear_1", c->time_hidden, c->freq_dim, 1));
+    LT_TRY(check_layer(dit, "", "time_embedder.linear_2", c->time_dim, c->time_hidden, 1));
+    for (int64_t i = 0; i < c->refiner_layers; i++)
+        LT_TRY(
+            check_block(dit, name_of(prefix, "token_refiner.refiner_blocks.%lld.", (long long)i)));
+    LT_TRY(check_norm(dit, "", "token_refiner.final_norm", c->hidden));
+    for (int64_t i = 0; i < c->layers; i++) {
+        LT_TRY(check_block(dit, name_of(prefix, "transformer_blocks.%lld.", (long long)i)));
+        LT_TRY(check_layer(dit, prefix, "adaln_proj.linear", LT_H3_CHUNKS * LT_H3_TAGS * c->hidden,
+                           c->time_dim, 1));
+    }
+    LT_TRY(check_norm(dit, "", "norm_out.norm", c->hidden));
+    LT_TRY(check_layer(dit, "", "norm_out.linear", 2 * c->hidden, c->time_dim, 1));
+    LT_TRY(check_layer(dit, "", "proj_out", lt_h3_dit_video_width(c), c->hidden, 1));
+    LT_TRY(check_layer(dit, "", "audio_proj_out", c->audio_channels, c->hidden, 1));
+    static const char *const unread[] = {"rope.", NULL}; /* recomputed: spec 1.2 */
+    return lt_checkpoint_all_used(dit->checkpoint, unread);
+}
+
+static lt_status shares_note(lt_h3_dit *dit)
+{
+    const lt_mesh *mesh = dit->engine->mesh;
+    if (mesh->spec.size[LT_AXIS_RING] > 1)
+        LT_FAIL(LT_EUNAVAIL,
+                "--mesh ring=%d: this build of the minimax-h3 family runs with ring=1 only (use "
+                "uly or tp)",
+                mesh->spec.size[LT_AXIS_RING]);
+    dit->tokens = mesh->tokens;
+    dit->tp = mesh->axis[LT_AXIS_TP];
+    const int tp_size = lt_group_size(dit->tp), tp_rank = lt_group_rank(dit->tp);
+    dit->tp_heads = lt_share(dit->config.heads, tp_size, tp_rank);
+    dit->tp_ffn = lt_share(dit->config.ffn, tp_size, tp_rank);
+    const int size = lt_group_size(dit->tokens);
+    dit->rows_of = calloc((size_t)size, sizeof *dit->rows_of);
+    dit->heads_of = calloc((size_t)size, sizeof *dit->heads_of);
+    if (!dit->rows_of || !dit->heads_of)
+        LT_FAIL(LT_ENOMEM, "DiT: no memory for its description");
+    for (int i = 0; i < size; i++)
+        dit->heads_of[i] = lt_share(dit->tp_heads.count, size, i);
+    return LT_OK;
+}
+
+lt_status lt_h3_dit_open(lt_checkpoint *checkpoint, lt_engine *engine,
+                         const lt_h3_dit_config *config, lt_dtype compute, lt_h3_dit **out)
+{
+    assert(checkpoint && engine && config && out && (compute == LT_F32 || compute == LT_BF16));
+    *out = NULL;
+    lt_h3_dit *dit = calloc(1, sizeof *dit);
+    if (!dit)
+        LT_FAIL(LT_ENOMEM, "DiT: no memory for its description");
+    dit->checkpoint = checkpoint;
+    dit->engine = engine;
+    dit->config = *config;
+    dit->compute = compute;
+    dit->dry = engine->backend == &lt_backend_dry;
+    lt_status st;
+    LT_TRY_GOTO(shares_note(dit), st, fail);
+    lt_checkpoint_set_head_dim(checkpoint, config->head_dim);
+    LT_TRY_GOTO(check_all(dit), st, fail);
+    *out = dit;
+    return LT_OK;
+fail:
+    lt_h3_dit_close(&dit);
+    return st;
+}
+
+void lt_h3_dit_close(lt_h3_dit **dit)
+{
+    if (!dit || !*dit)
+        return;
+    lt_h3_dit *d = *dit;
+    lt_h3_request_free(d);
+    lt_weights_close(&d->weights);
+    free(d->blocks);
+    free(d->refiner);
+    free(d->rows_of);
+    free(d->heads_of);
+    free(d->timesteps);
+    free(d->tables);
+    free(d);
+    *dit = NULL;
+}
+
+void lt_h3_dit_watch(lt_h3_dit *dit, lt_h3_dit_watcher fn, void *ctx)
+{
+    dit->watcher = fn;
+    dit->watcher_ctx = ctx;
+}
+
+/* ---- weights ---- */
+
+static lt_status load_norm(const lt_h3_dit *dit, const char *prefix, const char *name,
+                           int64_t width, lt_tensor *out)
+{
+    char full[NAME_BYTES];
+    return lt_weights_tensor(dit->weights, name_of(full, "%s%s.weight", prefix, name),
+                             LT_DIMS(width), dit->compute, out);
+}
+
+static lt_status load_f32(const lt_h3_dit *dit, const char *name, int64_t out_width, int64_t in,
+                          lt_linear **out)
+{
+    lt_layer_spec spec = lt_layer_whole(dit->weights, out_width, in, 1);
+    spec.compute = LT_F32;
+    return lt_weights_linear(dit->weights, name, &spec, out);
+}
+
+static lt_status load_attention(const lt_h3_dit *dit, const char *prefix, lt_h3_block *block)
+{
+    const lt_h3_dit_config *c = &dit->config;
+    const lt_range mine = {dit->tp_heads.first * c->head_dim, dit->tp_heads.count * c->head_dim};
+    if (mine.count == 0)
+        return LT_OK;
+    char q[NAME_BYTES], k[NAME_BYTES], v[NAME_BYTES], o[NAME_BYTES];
+    const char *const names[] = {name_of(q, "%sattn.to_q", prefix),
+                                 name_of(k, "%sattn.to_k", prefix),
+                                 name_of(v, "%sattn.to_v", prefix)};
+    lt_layer_spec in = lt_layer_whole(dit->weights, c->heads * c->head_dim, c->hidden, 0);
+    in.rows[0] = mine;
+    const lt_layer_spec specs[] = {in, in, in};
+    LT_TRY(lt_weights_linear_joined(dit->weights, names, specs, 3, &block->qkv));
+    lt_layer_spec out = lt_layer_whole(dit->weights, c->hidden, c->heads * c->head_dim, 0);
+    out.columns = mine;
+    return lt_weights_linear(dit->weights, name_of(o, "%sattn.to_out.0", prefix), &out,
+                             &block->out);
+}
+
+static lt_status load_ffn(const lt_h3_dit *dit, const char *prefix, lt_h3_block *block)
+{
+    const lt_h3_dit_config *c = &dit->config;
+    if (dit->tp_ffn.count == 0)
+        return LT_OK;
+    char name[NAME_BYTES];
+    lt_layer_spec in = lt_layer_whole(dit->weights, 2 * c->ffn, c->hidden, 0);
+    in.rows[0] = dit->tp_ffn;
+    in.rows[1] = (lt_range){c->ffn + dit->tp_ffn.first, dit->tp_ffn.count};
+    LT_TRY(lt_weights_linear(dit->weights, name_of(name, "%sff.net.0.proj", prefix), &in,
+                             &block->ff_in));
+    lt_layer_spec out = lt_layer_whole(dit->weights, c->hidden, c->ffn, 0);
+    out.columns = dit->tp_ffn;
+    return lt_weights_linear(dit->weights, name_of(name, "%sff.net.2", prefix), &out,
+                             &block->ff_out);
+}
+
+static lt_status load_block(const lt_h3_dit *dit, const char *prefix, lt_h3_block *block)
+{
+    const lt_h3_dit_config *c = &dit->config;
+    LT_TRY(load_norm(dit, prefix, "norm1", c->hidden, &block->norm1));
+    LT_TRY(load_norm(dit, prefix, "norm2", c->hidden, &block->norm2));
+    LT_TRY(load_norm(dit, prefix, "attn.norm_q", c->head_dim, &block->norm_q));
+    LT_TRY(load_norm(dit, prefix, "attn.norm_k", c->head_dim, &block->norm_k));
+    LT_TRY(load_attention(dit, prefix, block));
+    return load_ffn(dit, prefix, block);
+}
+
+static lt_status load_all(lt_h3_dit *dit)
+{
+    const lt_h3_dit_config *c = &dit->config;
+    char prefix[NAME_BYTES];
+    dit->blocks = calloc((size_t)c->layers, sizeof *dit->blocks);
+    dit->refiner = calloc((size_t)c->refiner_layers + 1, sizeof *dit->refiner);
+    if (!dit->blocks || !dit->refiner)
+        LT_FAIL(LT_ENOMEM, "DiT: no memory for its description");
+    LT_TRY(lt_weights_open(dit->checkpoint, dit->engine, dit->compute, &dit->weights));
+    LT_TRY(load_f32(dit, "proj_in", c->hidden, lt_h3_dit_video_width(c), &dit->proj_in));
+    LT_TRY(load_f32(dit, "audio_proj_in", c->hidden, c->audio_channels, &dit->audio_proj_in));
+    LT_TRY(load_f32(dit, "proj_out", lt_h3_dit_video_width(c), c->hidden, &dit->proj_out));
+    LT_TRY(load_f32(dit, "audio_proj_out", c->audio_channels, c->hidden, &dit->audio_proj_out));
+    const lt_layer_spec context = lt_layer_whole(dit->weights, c->hidden, c->text_dim, 1);
+    LT_TRY(lt_weights_linear(dit->weights, "context_embedder", &context, &dit->context));
+    LT_TRY(load_norm(dit, "", "token_refiner.final_norm", c->hidden, &dit->refiner_norm));
+    LT_TRY(load_norm(dit, "", "norm_out.norm", c->hidden, &dit->out_norm));
+    for (int64_t i = 0; i < c->refiner_layers; i++)
+        LT_TRY(load_block(dit, name_of(prefix, "token_refiner.refiner_blocks.%lld.", (long long)i),
+                          &dit->refiner[i]));
+    for (int64_t i = 0; i < c->layers; i++)
+        LT_TRY(load_block(dit, name_of(prefix, "transformer_blocks.%lld.", (long long)i),
+                          &dit->blocks[i]));
+    return LT_OK;
+}
+
+lt_status lt_h3_dit_load(lt_h3_dit *dit)
+{
+    assert(dit);
+    if (dit->loaded)
+        return LT_OK;
+    const lt_status mine = dit->weights ? LT_EINTERNAL : load_all(dit);
+    if (dit->dry)
+        LT_TRY(mine);
+    else
+        LT_TRY(lt_agree(dit->engine->mesh->world, mine));
+    dit->loaded = 1;
+    return LT_OK;
+}

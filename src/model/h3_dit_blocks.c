@@ -1,0 +1,279 @@
+/* h3_dit_blocks.c - a block of H3's denoiser or refiner over this rank's rows.     Level 3: model
+ * Formulas and roundings: spec/minimax-h3.md 4.5 (2, 5).
+ *
+ *     rows (my share of S)                                     heads (my share of N)
+ *     h -> norm, modulate -> qkv -> norm, rotate q and k ==all to all==> attention over all S
+ *     h <- gate, add <- o <- to_out <=====================all to all=========|
+ *     h -> norm, modulate -> value and gate -> swiglu -> ff out -> o -> gate, add -> h
+ *
+ * Row-local work goes block by block, so that only q, k, v and attention's output are as long as
+ * the sequence. Under tp each rank has the product over its own heads or columns only: f32 parts,
+ * summed in rank order. The sum of one row block is under way while the next is multiplied: two
+ * sets of buffers, and compute waits for sum b before it starts product b + 2, so neither set is
+ * overwritten early. The order of collectives depends on the shape alone, so ranks without heads,
+ * rows or columns take part by the same loops. */
+#include "model/h3_dit_internal.h"
+
+#include <assert.h>
+#include <math.h>
+
+lt_tensor lt_h3_rows_at(const lt_tensor *x, int64_t first, int64_t count)
+{
+    return lt_view_outer(x, (lt_range){first, count});
+}
+
+lt_status lt_h3_up(const lt_h3_dit *dit, const lt_tensor *to, const void *from)
+{
+    return dit->dry ? LT_OK : lt_upload(dit->engine->compute, to, from);
+}
+
+lt_status lt_h3_down(const lt_h3_dit *dit, void *to, const lt_tensor *from)
+{
+    return dit->dry ? LT_OK : lt_download(dit->engine->compute, to, from);
+}
+
+static int64_t block_rows(int64_t rows, int64_t first)
+{
+    return rows - first < LT_H3_ROW_BLOCK ? rows - first : LT_H3_ROW_BLOCK;
+}
+
+static int is_split(const lt_h3_dit *dit) { return lt_group_size(dit->tp) > 1; }
+
+/* q, k, v and attention's output with all rows and my heads. Alone they are what the rows have. */
+static lt_status spread_new(const lt_h3_dit *dit, int64_t all_rows, lt_h3_pass *p)
+{
+    lt_arena *step = dit->engine->step;
+    const int64_t D = dit->config.head_dim;
+    const int64_t mine = dit->heads_of[lt_group_rank(dit->tokens)].count * D;
+    LT_TRY(lt_tensor_new(step, "dit.q", dit->compute, &p->q, LT_DIMS(all_rows, mine)));
+    LT_TRY(lt_tensor_new(step, "dit.k", dit->compute, &p->k, LT_DIMS(all_rows, mine)));
+    LT_TRY(lt_tensor_new(step, "dit.v", dit->compute, &p->v, LT_DIMS(all_rows, mine)));
+    return lt_tensor_new(step, "dit.attention.heads", dit->compute, &p->back,
+                         LT_DIMS(all_rows, mine));
+}
+
+lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, int64_t all_rows, int spread,
+                         lt_h3_pass *out)
+{
+    lt_arena *step = dit->engine->step;
+    const lt_dtype act = dit->compute;
+    const int64_t E = dit->config.hidden, inner = dit->tp_heads.count * dit->config.head_dim;
+    const int64_t rows = h->dim[0], B = rows < LT_H3_ROW_BLOCK ? rows : LT_H3_ROW_BLOCK;
+    *out = (lt_h3_pass){.h = *h, .spread = spread && lt_group_size(dit->tokens) > 1};
+    LT_TRY(lt_tensor_new(step, "dit.u", act, &out->u, LT_DIMS(B, E)));
+    LT_TRY(lt_tensor_new(step, "dit.qkv", act, &out->qkv, LT_DIMS(rows, 3 * inner)));
+    LT_TRY(lt_tensor_new(step, "dit.attention", act, &out->mixed, LT_DIMS(rows, inner)));
+    if (out->spread)
+        LT_TRY(spread_new(dit, all_rows, out));
+    LT_TRY(lt_tensor_new(step, "dit.ff.in", act, &out->p, LT_DIMS(B, 2 * dit->tp_ffn.count)));
+    LT_TRY(lt_tensor_new(step, "dit.ff.product", act, &out->s, LT_DIMS(B, dit->tp_ffn.count)));
+    for (int i = 0; i < (is_split(dit) ? 2 : 1); i++) {
+        LT_TRY(lt_tensor_new(step, "dit.o", act, &out->o[i], LT_DIMS(B, E)));
+        if (is_split(dit))
+            LT_TRY(lt_tensor_new(step, "dit.partial", LT_F32, &out->partial[i], LT_DIMS(B, E)));
+    }
+    return LT_OK;
+}
+
+/* u = norm(h) of a row block, modulated where the pass is. */
+static lt_status norm_rows(const lt_h3_dit *dit, const lt_h3_pass *p, const lt_tensor *w,
+                           const lt_tensor *table, int chunk, int64_t first, const lt_tensor *u)
+{
+    const int64_t E = dit->config.hidden;
+    const lt_tensor x = lt_h3_rows_at(&p->h, first, u->dim[0]);
+    lt_tensor y = *u;
+    if (!table)
+        return lt_rms_norm(dit->engine->compute, &x, w, (float)dit->config.norm_eps, LT_ROUND_ONCE,
+                           &y);
+    const lt_tensor index = lt_h3_rows_at(&p->index, first, u->dim[0]);
+    return lt_norm_modulate(dit->engine->compute, &x, w, (float)dit->config.norm_eps, table, &index,
+                            chunk * E, (chunk + 1) * E, &y);
+}
+
+/* h += o of a row block, gated where the pass is modulated. */
+static lt_status add_rows(const lt_h3_dit *dit, const lt_h3_pass *p, const lt_tensor *table,
+                          int chunk, int64_t first, const lt_tensor *o)
+{
+    lt_tensor h = lt_h3_rows_at(&p->h, first, o->dim[0]);
+    if (!table)
+        return lt_axpby(dit->engine->compute, 1.0f, o, 1.0f, &h);
+    const lt_tensor index = lt_h3_rows_at(&p->index, first, o->dim[0]);
+    return lt_gate_add(dit->engine->compute, o, table, &index, chunk * dit->config.hidden, &h);
+}
+
+/* One row block's way back into the residual stream: x W^T, summed over tp, gated, added. */
+typedef struct tail {
+    const lt_h3_dit *dit;
+    lt_h3_pass *pass;
+    const lt_linear *layer; /* NULL: this rank adds nothing */
+    const lt_tensor *table;
+    int chunk;
+    int64_t pending, pending_count; /* first row of the block whose sum is under way; -1: none */
+    int slot;                       /* buffers of that block */
+    lt_event done;
+} tail;
+
+static lt_status tail_finish(tail *t)
+{
+    if (t->pending < 0)
+        return LT_OK;
+    LT_TRY(lt_wait(t->dit->engine->compute, &t->done));
+    const lt_tensor o = lt_h3_rows_at(&t->pass->o[t->slot], 0, t->pending_count);
+    LT_TRY(add_rows(t->dit, t->pass, t->table, t->chunk, t->pending, &o));
+    t->pending = -1;
+    return LT_OK;
+}
+
+static lt_status tail_rows(tail *t, int64_t first, const lt_tensor *x)
+{
+    const lt_h3_dit *dit = t->dit;
+    lt_queue *compute = dit->engine->compute;
+    const int64_t count = x->dim[0];
+    if (!is_split(dit)) {
+        lt_tensor o = lt_h3_rows_at(&t->pass->o[0], 0, count);
+        LT_TRY(lt_linear_apply(compute, t->layer, x, LT_ACT_NONE, &o));
+        return add_rows(dit, t->pass, t->table, t->chunk, first, &o);
+    }
+    const int slot = 1 - t->slot;
+    lt_tensor part = lt_h3_rows_at(&t->pass->partial[slot], 0, count);
+    lt_tensor o = lt_h3_rows_at(&t->pass->o[slot], 0, count);
+    if (t->layer)
+        LT_TRY(lt_linear_apply(compute, t->layer, x, LT_ACT_NONE, &part));
+    else
+        LT_TRY(lt_fill(compute, &part, 0.0f));
+    lt_event after, done;
+    LT_TRY(lt_mark_event(compute, &after));
+    LT_TRY(lt_sum_partials(dit->engine, dit->tp, &after, &part, &o, &done));
+    LT_TRY(tail_finish(t));
+    t->slot = slot;
+    t->pending = first;
+    t->pending_count = count;
+    t->done = done;
+    return LT_OK;
+}
+
+/* q, k, v of my rows: columns of qkv. */
+static lt_tensor third(const lt_h3_dit *dit, const lt_tensor *qkv, int which)
+{
+    const int64_t inner = dit->tp_heads.count * dit->config.head_dim;
+    return lt_view_columns(qkv, (lt_range){which * inner, inner});
+}
+
+static lt_status project_qkv(const lt_h3_dit *dit, const lt_h3_block *block, const lt_tensor *table,
+                             lt_h3_pass *p)
+{
+    lt_queue *compute = dit->engine->compute;
+    const int64_t rows = p->h.dim[0];
+    for (int64_t first = 0; first < rows; first += LT_H3_ROW_BLOCK) {
+        const int64_t count = block_rows(rows, first);
+        const lt_tensor u = lt_h3_rows_at(&p->u, 0, count);
+        lt_tensor y = lt_h3_rows_at(&p->qkv, first, count);
+        LT_TRY(norm_rows(dit, p, &block->norm1, table, LT_H3_SHIFT_ATTN, first, &u));
+        LT_TRY(lt_linear_apply(compute, block->qkv, &u, LT_ACT_NONE, &y));
+        lt_tensor cos, sin;
+        if (p->cos.ndim) {
+            cos = lt_h3_rows_at(&p->cos, first, count);
+            sin = lt_h3_rows_at(&p->sin, first, count);
+        }
+        for (int which = 0; which < 2; which++) {
+            lt_tensor x = third(dit, &y, which);
+            LT_TRY(lt_head_norm_rope(compute, &x, dit->tp_heads.count,
+                                     which ? &block->norm_k : &block->norm_q,
+                                     (float)dit->config.qk_norm_eps, LT_ROUND_ONCE,
+                                     p->cos.ndim ? &cos : NULL, p->cos.ndim ? &sin : NULL));
+        }
+    }
+    return LT_OK;
+}
+
+static lt_status attend(const lt_h3_dit *dit, const lt_tensor *q, const lt_tensor *k,
+                        const lt_tensor *v, int64_t heads, lt_tensor *y)
+{
+    const float scale = (float)(1.0 / sqrt((double)dit->config.head_dim));
+    if (heads == 0 || q->dim[0] == 0)
+        return LT_OK;
+    return lt_attention(dit->engine->compute, q, k, v, heads, heads, scale, 0, 0, y, NULL);
+}
+
+/* Ulysses: my rows with all heads of my tp share become all rows with some of those heads, and
+ * back. */
+static lt_status attend_spread(const lt_h3_dit *dit, lt_h3_pass *p)
+{
+    lt_engine *engine = dit->engine;
+    const int64_t D = dit->config.head_dim;
+    const lt_range heads = dit->heads_of[lt_group_rank(dit->tokens)];
+    lt_tensor *const whole[] = {&p->q, &p->k, &p->v};
+    lt_event after, done;
+    LT_TRY(lt_mark_event(engine->compute, &after));
+    for (int which = 0; which < 3; which++) {
+        const lt_tensor x = third(dit, &p->qkv, which);
+        LT_TRY(lt_all_to_all_heads(engine, dit->tokens, &after, &x, dit->rows_of, dit->heads_of, D,
+                                   whole[which], &done));
+    }
+    LT_TRY(lt_wait(engine->compute, &done));
+    LT_TRY(attend(dit, &p->q, &p->k, &p->v, heads.count, &p->back));
+    LT_TRY(lt_mark_event(engine->compute, &after));
+    LT_TRY(lt_all_to_all_rows(engine, dit->tokens, &after, &p->back, dit->rows_of, dit->heads_of, D,
+                              &p->mixed, &done));
+    return lt_wait(engine->compute, &done);
+}
+
+static lt_status attention_run(const lt_h3_dit *dit, const lt_h3_block *block,
+                               const lt_tensor *table, lt_h3_pass *p)
+{
+    const int64_t rows = p->h.dim[0];
+    if (block->qkv) {
+        LT_TRY(project_qkv(dit, block, table, p));
+        if (p->spread) {
+            LT_TRY(attend_spread(dit, p));
+        } else {
+            const lt_tensor q = third(dit, &p->qkv, 0), k = third(dit, &p->qkv, 1),
+                            v = third(dit, &p->qkv, 2);
+            LT_TRY(attend(dit, &q, &k, &v, dit->tp_heads.count, &p->mixed));
+        }
+    }
+    tail t = {.dit = dit,
+              .pass = p,
+              .layer = block->out,
+              .table = table,
+              .chunk = LT_H3_GATE_ATTN,
+              .pending = -1};
+    for (int64_t first = 0; first < rows; first += LT_H3_ROW_BLOCK) {
+        const lt_tensor x = lt_h3_rows_at(&p->mixed, first, block_rows(rows, first));
+        LT_TRY(tail_rows(&t, first, &x));
+    }
+    return tail_finish(&t);
+}
+
+static lt_status ffn_run(const lt_h3_dit *dit, const lt_h3_block *block, const lt_tensor *table,
+                         lt_h3_pass *p)
+{
+    lt_queue *compute = dit->engine->compute;
+    const int64_t rows = p->h.dim[0];
+    tail t = {.dit = dit,
+              .pass = p,
+              .layer = block->ff_out,
+              .table = table,
+              .chunk = LT_H3_GATE_FFN,
+              .pending = -1};
+    for (int64_t first = 0; first < rows; first += LT_H3_ROW_BLOCK) {
+        const int64_t count = block_rows(rows, first);
+        const lt_tensor u = lt_h3_rows_at(&p->u, 0, count);
+        lt_tensor x = lt_h3_rows_at(&p->p, 0, count), s = lt_h3_rows_at(&p->s, 0, count);
+        if (block->ff_in) {
+            LT_TRY(norm_rows(dit, p, &block->norm2, table, LT_H3_SHIFT_FFN, first, &u));
+            LT_TRY(lt_linear_apply(compute, block->ff_in, &u, LT_ACT_NONE, &x));
+            LT_TRY(lt_swiglu(compute, &x, &s));
+        }
+        LT_TRY(tail_rows(&t, first, &s));
+    }
+    return tail_finish(&t);
+}
+
+lt_status lt_h3_block_run(const lt_h3_dit *dit, const lt_h3_block *block, const lt_tensor *table,
+                          lt_h3_pass *pass)
+{
+    assert(!table || pass->index.ndim == 1);
+    LT_TRY(attention_run(dit, block, table, pass));
+    return ffn_run(dit, block, table, pass);
+}

@@ -1,0 +1,107 @@
+/* h3_dit_internal.h - what the files of H3's DiT share.                            Level 3: model
+ * h3_dit_config.c reads the config; h3_dit.c opens and loads; h3_dit_tables.c makes modulation
+ * tables; h3_dit_request.c prepares a request; h3_dit_blocks.c runs blocks over rows;
+ * h3_dit_forward.c is one evaluation. */
+#ifndef LT_H3_DIT_INTERNAL_H
+#define LT_H3_DIT_INTERNAL_H
+
+#include "model/h3_dit.h"
+#include "model/weights.h"
+
+/* Row-local work goes in blocks of this many rows, whatever the mesh: it bounds scratch. */
+enum { LT_H3_ROW_BLOCK = 1024 };
+
+/* Six chunks of a block's table row (spec 4.5), in units of hidden columns. */
+enum {
+    LT_H3_SHIFT_ATTN,
+    LT_H3_SCALE_ATTN,
+    LT_H3_GATE_ATTN,
+    LT_H3_SHIFT_FFN,
+    LT_H3_SCALE_FFN,
+    LT_H3_GATE_FFN,
+    LT_H3_CHUNKS
+};
+
+/* One transformer or refiner block, this rank's slices. Without heads or FFN columns of this rank
+ * the layers are NULL. */
+typedef struct lt_h3_block {
+    lt_tensor norm1, norm2, norm_q, norm_k;
+    lt_linear *qkv, *out, *ff_in, *ff_out;
+} lt_h3_block;
+
+/* A kind of rows (text, sound, picture) and who has them. Slot j of the kind is row indices[j]. */
+typedef struct lt_h3_rows {
+    int64_t width, count, mine, first; /* first: where my slots begin in order */
+    int32_t *order;                    /* [count]: slots, rank by rank, ascending within a rank */
+    int64_t *counts;                   /* [P]: slots of each rank of tokens */
+    float *stage, *all;                /* host: my rows going up, all rows coming down */
+    lt_tensor local;                   /* i32 [mine]: place of my slots among my rows */
+} lt_h3_rows;
+
+typedef struct lt_h3_request {
+    const lt_h3_layout *layout; /* NULL: no request */
+    lt_mark mark;               /* of step, before begin */
+    lt_h3_rows video, audio, text;
+    int covered;            /* every row of mine is named by an index */
+    lt_range share;         /* my rows */
+    lt_tensor cos, sin;     /* [S/P, 3 * rope_freqs] */
+    lt_tensor text_refined; /* [my text rows, hidden] */
+    int32_t *index_stage;   /* host [2 * S/P] */
+    int32_t *timestep_map;  /* host [timesteps]: place in this forward's table, or -1 */
+    int map_count;
+} lt_h3_request;
+
+struct lt_h3_dit {
+    lt_checkpoint *checkpoint;
+    lt_engine *engine;
+    lt_h3_dit_config config;
+    lt_dtype compute;
+    int dry;
+    lt_group *tokens, *tp;
+    lt_range tp_heads;            /* of all heads */
+    lt_range tp_ffn;              /* of all FFN columns */
+    lt_range *rows_of, *heads_of; /* [P]: of each rank of tokens; heads relative to tp_heads */
+    int loaded;
+    lt_weights *weights;
+    lt_linear *proj_in, *audio_proj_in, *context, *proj_out, *audio_proj_out;
+    lt_tensor refiner_norm, out_norm;
+    lt_h3_block *blocks, *refiner; /* [layers], [refiner_layers] */
+    float *timesteps;              /* [timestep_count] */
+    int timestep_count;
+    unsigned char *tables; /* host; layer i at i * layer_bytes, norm_out last */
+    lt_h3_request request;
+    lt_h3_dit_watcher watcher;
+    void *watcher_ctx;
+};
+
+/* What it takes to run blocks over some rows; taken from step by lt_h3_pass_new. */
+typedef struct lt_h3_pass {
+    lt_tensor h;        /* [rows, hidden]: the residual stream, in place */
+    lt_tensor index;    /* i32 [rows] into the tables; ndim 0: no modulation */
+    lt_tensor cos, sin; /* ndim 0: no rotation */
+    int spread;         /* 1: attention reaches over the ranks of tokens */
+    lt_tensor u, qkv, q, k, v, mixed, back, p, s, o[2], partial[2];
+} lt_h3_pass;
+
+/* All functions are Local unless they say Collective.
+ * Bytes of one block's table for count timesteps. */
+size_t lt_h3_layer_bytes(const lt_h3_dit *dit, int count);
+/* Scratch for rows rows; all_rows is S when spread. h must be taken already. */
+lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, int64_t all_rows, int spread,
+                         lt_h3_pass *out);
+/* h = block(h). table: [timesteps * 3, 6 * hidden], NULL without modulation. Queued, Collective on
+ * tp and, when the pass is spread, on tokens. */
+lt_status lt_h3_block_run(const lt_h3_dit *dit, const lt_h3_block *block, const lt_tensor *table,
+                          lt_h3_pass *pass);
+/* Show rows to the watcher, if there is one. Blocking. */
+lt_status lt_h3_watch(const lt_h3_dit *dit, const char *what, int64_t layer, lt_range rows,
+                      const lt_tensor *h);
+/* Free a request's host memory. */
+void lt_h3_request_free(lt_h3_dit *dit);
+/* Rows [first, first + count) of x. */
+lt_tensor lt_h3_rows_at(const lt_tensor *x, int64_t first, int64_t count);
+/* lt_upload and lt_download on compute; nothing on dry, where there may be no host array. */
+lt_status lt_h3_up(const lt_h3_dit *dit, const lt_tensor *to, const void *from);
+lt_status lt_h3_down(const lt_h3_dit *dit, void *to, const lt_tensor *from);
+
+#endif

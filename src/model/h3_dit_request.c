@@ -1,0 +1,266 @@
+/* h3_dit_request.c - what stays the same over all evaluations of a request.        Level 3: model
+ * Formulas: spec/minimax-h3.md 4.3 (rotary), 4.5 (1, 2).
+ *
+ * A kind of rows (text, sound, picture) is a list of slots, each a row of the packed sequence. The
+ * share of a rank is a range of rows, so it may hold any slots of any kind. `order` lists a kind's
+ * slots rank by rank: what a rank uploads, and the order in which gathered velocities come. */
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/h3_dit_internal.h"
+
+static void rows_free(lt_h3_rows *r)
+{
+    free(r->order);
+    free(r->counts);
+    free(r->stage);
+    free(r->all);
+    *r = (lt_h3_rows){0};
+}
+
+void lt_h3_request_free(lt_h3_dit *dit)
+{
+    lt_h3_request *q = &dit->request;
+    rows_free(&q->video);
+    rows_free(&q->audio);
+    rows_free(&q->text);
+    free(q->index_stage);
+    free(q->timestep_map);
+    *q = (lt_h3_request){0};
+}
+
+void lt_h3_dit_end(lt_h3_dit *dit)
+{
+    assert(dit);
+    if (!dit->request.layout)
+        return;
+    (void)lt_sync(dit->engine->compute); /* host arrays below may still be read */
+    lt_arena_release(dit->engine->step, dit->request.mark);
+    lt_h3_request_free(dit);
+}
+
+/* Sort a kind's slots by the rank that holds their rows. */
+static lt_status rows_note(const lt_h3_dit *dit, const int64_t *indices, int64_t count,
+                           int64_t width, lt_h3_rows *r)
+{
+    const int P = lt_group_size(dit->tokens), me = lt_group_rank(dit->tokens);
+    const int64_t S = dit->request.layout->rows;
+    *r = (lt_h3_rows){.width = width, .count = count};
+    r->order = calloc((size_t)count + 1, sizeof *r->order);
+    r->counts = calloc((size_t)P, sizeof *r->counts);
+    int64_t *next = calloc((size_t)P + 1, sizeof *next);
+    if (!r->order || !r->counts || !next) {
+        free(next);
+        LT_FAIL(LT_ENOMEM, "DiT request: no memory for %lld rows", (long long)count);
+    }
+    for (int64_t j = 0; j < count; j++)
+        r->counts[lt_share_owner(S, P, indices[j])]++;
+    for (int i = 0; i < P; i++)
+        next[i + 1] = next[i] + r->counts[i];
+    r->first = next[me];
+    r->mine = r->counts[me];
+    for (int64_t j = 0; j < count; j++)
+        r->order[next[lt_share_owner(S, P, indices[j])]++] = (int32_t)j;
+    free(next);
+    return LT_OK;
+}
+
+/* A device list of i32 from host values; the host array must stay until the queue has passed. */
+static lt_status list_new(const lt_h3_dit *dit, const char *name, const int32_t *values,
+                          int64_t count, lt_tensor *out)
+{
+    LT_TRY(lt_tensor_new(dit->engine->step, name, LT_I32, out, LT_DIMS(count)));
+    return lt_h3_up(dit, out, values);
+}
+
+/* Where my slots lie among my rows. */
+static lt_status rows_local(const lt_h3_dit *dit, const int64_t *indices, lt_h3_rows *r)
+{
+    int32_t *places = calloc((size_t)r->mine + 1, sizeof *places);
+    if (!places)
+        LT_FAIL(LT_ENOMEM, "DiT request: no memory for %lld rows", (long long)r->mine);
+    for (int64_t i = 0; i < r->mine; i++)
+        places[i] = (int32_t)(indices[r->order[r->first + i]] - dit->request.share.first);
+    lt_status st;
+    LT_TRY_GOTO(list_new(dit, "dit.rows", places, r->mine, &r->local), st, done);
+    LT_TRY_GOTO(lt_sync(dit->engine->compute), st, done);
+done:
+    free(places);
+    return st;
+}
+
+static lt_status stages_new(const lt_h3_dit *dit, lt_h3_rows *r)
+{
+    if (dit->dry)
+        return LT_OK;
+    r->stage = malloc(((size_t)r->mine * (size_t)r->width + 1) * sizeof *r->stage);
+    r->all = malloc(((size_t)r->count * (size_t)r->width + 1) * sizeof *r->all);
+    if (!r->stage || !r->all)
+        LT_FAIL(LT_ENOMEM, "DiT request: no memory for %lld rows", (long long)r->count);
+    return LT_OK;
+}
+
+/* Angle a of a row: position on axis a / R times 1 / theta^(2 (a % R) / 2R), all in f32. */
+static void angles_fill(const lt_h3_dit_config *c, const double *positions, int64_t rows,
+                        float *cos_out, float *sin_out)
+{
+    const int64_t R = c->rope_freqs;
+    for (int64_t j = 0; j < R; j++) {
+        const float exponent = (float)(2 * j) / (float)(2 * R);
+        const float inverse = 1.0f / (float)pow((double)(float)c->rope_theta, (double)exponent);
+        for (int64_t i = 0; i < rows; i++)
+            for (int axis = 0; axis < 3; axis++) {
+                const float angle = (float)positions[3 * i + axis] * inverse;
+                cos_out[i * 3 * R + axis * R + j] = (float)cos((double)angle);
+                sin_out[i * 3 * R + axis * R + j] = (float)sin((double)angle);
+            }
+    }
+}
+
+/* values f32 -> device rows in act. */
+static lt_status table_new(const lt_h3_dit *dit, const char *name, float *values, int64_t rows,
+                           int64_t width, lt_tensor *out)
+{
+    LT_TRY(lt_tensor_new(dit->engine->step, name, dit->compute, out, LT_DIMS(rows, width)));
+    void *from = values;
+    uint16_t *narrow = NULL;
+    if (values && dit->compute != LT_F32) {
+        narrow = malloc(((size_t)rows * (size_t)width + 1) * sizeof *narrow);
+        if (!narrow)
+            LT_FAIL(LT_ENOMEM, "DiT request: no memory for %lld rows", (long long)rows);
+        lt_convert(values, LT_F32, narrow, dit->compute, (size_t)rows * (size_t)width);
+        from = narrow;
+    }
+    lt_status st = lt_h3_up(dit, out, from);
+    if (st == LT_OK)
+        st = lt_sync(dit->engine->compute);
+    free(narrow);
+    return st;
+}
+
+static lt_status rotary_new(lt_h3_dit *dit)
+{
+    lt_h3_request *q = &dit->request;
+    const int64_t rows = q->share.count, width = 3 * dit->config.rope_freqs;
+    float *values = NULL;
+    const size_t half = (size_t)rows * (size_t)width;
+    if (!dit->dry) {
+        values = malloc((2 * half + 1) * sizeof *values);
+        if (!values)
+            LT_FAIL(LT_ENOMEM, "DiT request: no memory for %lld rows", (long long)rows);
+        angles_fill(&dit->config, q->layout->position_ids + 3 * q->share.first, rows, values,
+                    values + half);
+    }
+    lt_status st;
+    LT_TRY_GOTO(table_new(dit, "dit.cos", values, rows, width, &q->cos), st, done);
+    LT_TRY_GOTO(table_new(dit, "dit.sin", values ? values + half : NULL, rows, width, &q->sin), st,
+                done);
+done:
+    free(values);
+    return st;
+}
+
+/* Text rows -> context_embedder -> refiner -> final norm, all L of them, into y [L, hidden]. */
+static lt_status refine(const lt_h3_dit *dit, const void *text_rows, lt_tensor *h, lt_tensor *y)
+{
+    lt_queue *compute = dit->engine->compute;
+    const int64_t L = h->dim[0], width = dit->config.text_dim;
+    lt_tensor x;
+    LT_TRY(lt_tensor_new(dit->engine->step, "dit.text", dit->compute, &x, LT_DIMS(L, width)));
+    LT_TRY(lt_h3_up(dit, &x, text_rows));
+    for (int64_t first = 0; first < L; first += LT_H3_ROW_BLOCK) {
+        const int64_t count = L - first < LT_H3_ROW_BLOCK ? L - first : LT_H3_ROW_BLOCK;
+        const lt_tensor from = lt_h3_rows_at(&x, first, count);
+        lt_tensor to = lt_h3_rows_at(h, first, count);
+        LT_TRY(lt_linear_apply(compute, dit->context, &from, LT_ACT_NONE, &to));
+    }
+    lt_h3_pass pass;
+    LT_TRY(lt_h3_pass_new(dit, h, L, 0, &pass));
+    for (int64_t i = 0; i < dit->config.refiner_layers; i++)
+        LT_TRY(lt_h3_block_run(dit, &dit->refiner[i], NULL, &pass));
+    LT_TRY(lt_rms_norm(compute, h, &dit->refiner_norm, (float)dit->config.final_norm_eps,
+                       LT_ROUND_ONCE, y));
+    return lt_h3_watch(dit, "refiner", -1, (lt_range){0, L}, y);
+}
+
+static lt_status text_scratch(const lt_h3_dit *dit, const void *text_rows, lt_tensor *kept)
+{
+    lt_engine *engine = dit->engine;
+    const lt_h3_rows *r = &dit->request.text;
+    lt_tensor h, y, slots;
+    LT_TRY(lt_tensor_new(engine->step, "dit.text.h", dit->compute, &h,
+                         LT_DIMS(r->count, dit->config.hidden)));
+    LT_TRY(lt_tensor_new(engine->step, "dit.text.y", dit->compute, &y,
+                         LT_DIMS(r->count, dit->config.hidden)));
+    LT_TRY(list_new(dit, "dit.text.slots", r->order + r->first, r->mine, &slots));
+    if (r->count > 0) {
+        LT_TRY(refine(dit, text_rows, &h, &y));
+        LT_TRY(lt_gather_rows(engine->compute, &y, &slots, kept));
+    }
+    return lt_sync(engine->compute);
+}
+
+/* My refined text rows, kept for the request; the whole of them is scratch. */
+static lt_status text_new(lt_h3_dit *dit, const void *text_rows, lt_dtype text_dtype)
+{
+    lt_engine *engine = dit->engine;
+    lt_h3_request *q = &dit->request;
+    const size_t count = (size_t)q->text.count * (size_t)dit->config.text_dim;
+    LT_TRY(lt_tensor_new(engine->step, "dit.text.refined", dit->compute, &q->text_refined,
+                         LT_DIMS(q->text.mine, dit->config.hidden)));
+    void *converted = NULL;
+    if (!dit->dry && text_dtype != dit->compute) {
+        converted = malloc(count * lt_dtype_bytes(dit->compute) + 1);
+        if (!converted)
+            LT_FAIL(LT_ENOMEM, "DiT request: no memory for %lld text rows",
+                    (long long)q->text.count);
+        lt_convert(text_rows, text_dtype, converted, dit->compute, count);
+    }
+    const lt_mark mark = lt_arena_mark(engine->step);
+    const lt_status st = text_scratch(dit, converted ? converted : text_rows, &q->text_refined);
+    lt_arena_release(engine->step, mark);
+    free(converted);
+    return st;
+}
+
+static lt_status request_fill(lt_h3_dit *dit, const void *text_rows, lt_dtype text_dtype)
+{
+    lt_h3_request *q = &dit->request;
+    const lt_h3_layout *l = q->layout;
+    const int P = lt_group_size(dit->tokens);
+    for (int i = 0; i < P; i++)
+        dit->rows_of[i] = lt_share(l->rows, P, i);
+    q->share = dit->rows_of[lt_group_rank(dit->tokens)];
+    LT_TRY(rows_note(dit, l->video_indices, l->video_rows, lt_h3_dit_video_width(&dit->config),
+                     &q->video));
+    LT_TRY(rows_note(dit, l->audio_indices, l->audio_rows, dit->config.audio_channels, &q->audio));
+    LT_TRY(rows_note(dit, l->text_indices, l->text_rows, dit->config.text_dim, &q->text));
+    q->covered = q->video.mine + q->audio.mine + q->text.mine == q->share.count;
+    LT_TRY(rows_local(dit, l->video_indices, &q->video));
+    LT_TRY(rows_local(dit, l->audio_indices, &q->audio));
+    LT_TRY(rows_local(dit, l->text_indices, &q->text));
+    LT_TRY(stages_new(dit, &q->video));
+    LT_TRY(stages_new(dit, &q->audio));
+    q->index_stage = calloc(2 * (size_t)q->share.count + 1, sizeof *q->index_stage);
+    if (!q->index_stage)
+        LT_FAIL(LT_ENOMEM, "DiT request: no memory for %lld rows", (long long)q->share.count);
+    LT_TRY(rotary_new(dit));
+    return text_new(dit, text_rows, text_dtype);
+}
+
+lt_status lt_h3_dit_begin(lt_h3_dit *dit, const lt_h3_layout *layout, const void *text_rows,
+                          lt_dtype text_dtype)
+{
+    assert(dit && layout && layout->rows > 0);
+    assert(text_rows || dit->dry || layout->text_rows == 0);
+    LT_TRY(lt_h3_dit_load(dit));
+    lt_h3_dit_end(dit);
+    dit->request.layout = layout;
+    dit->request.mark = lt_arena_mark(dit->engine->step);
+    const lt_status st = request_fill(dit, text_rows, text_dtype);
+    if (st != LT_OK)
+        lt_h3_dit_end(dit);
+    return st;
+}

@@ -1,0 +1,560 @@
+/* h3_family.c - MiniMax-H3 as a row of the table of families.                     Level 3: model
+ *
+ * Holds together what the networks' own files do: qwen3vl.c, h3_dit*.c, h3_video_vae.c,
+ * h3_audio_vae.c. Folders: diffusers' layout and the original one are told apart once, at open.
+ * Every part's headers are checked at open, so that a film is refused before work starts; a part
+ * that is missing matters only to the stage that needs it, so folders with single parts serve
+ * probe. */
+#include "model/h3_family.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "scheduler/sampler.h"
+#include "scheduler/sigmas.h"
+
+/* Source: spec/minimax-h3.md 0, 8.1; 124 frames is diffusers' default length. */
+enum { FPS = 24, STEPS = 50, DEFAULT_FRAMES = 124, WIDTH = 1344, HEIGHT = 768, SIZE_MULTIPLE = 32 };
+static const int64_t trained[] = {124, 141, 158, 175, 192, 209, 226, 243,
+                                  260, 277, 294, 311, 328, 345, 362};
+
+static int recognise(const char *path)
+{
+    char file[LT_PATH_BYTES];
+    static const char *const parts[] = {"transformer/config.json", "vae/config.json",
+                                        "video_vae/config.json", "audio_vae/config.json",
+                                        "text_encoder/config.json"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (lt_path_join(file, sizeof file, path, parts[i]) == LT_OK && lt_file_exists(file))
+            return 1;
+    return 0;
+}
+
+static lt_status part_path(const lt_h3_model *m, const char *part, const char *file, char *out,
+                           size_t bytes)
+{
+    char folder[LT_PATH_BYTES];
+    LT_TRY(lt_path_join(folder, sizeof folder, m->base.path, part));
+    if (file == NULL) {
+        (void)snprintf(out, bytes, "%s", folder);
+        return LT_OK;
+    }
+    LT_TRY(lt_path_join(out, bytes, folder, file));
+    return LT_OK;
+}
+
+/* shift of a stream: diffusers keeps one file a stream, the original layout one field of
+ * model_index.json. */
+static lt_status read_shift(lt_h3_model *m, const char *folder, const char *key, double *out)
+{
+    char file[LT_PATH_BYTES];
+    json_t *json = NULL;
+    lt_status st = LT_OK;
+    LT_TRY(part_path(m, folder, "scheduler_config.json", file, sizeof file));
+    if (!m->original) {
+        LT_TRY(lt_json_read(file, &json));
+        const lt_json_at at = lt_json_root(json, file);
+        LT_TRY_GOTO(lt_json_real(&at, "shift", 1e-3, 1e6, out), st, done);
+    } else {
+        LT_TRY(lt_path_join(file, sizeof file, m->base.path, "model_index.json"));
+        LT_TRY(lt_json_read(file, &json));
+        const lt_json_at at = lt_json_root(json, file);
+        lt_json_at own, shifts;
+        LT_TRY_GOTO(lt_json_member(&at, "_minimax_h3", &own), st, done);
+        LT_TRY_GOTO(lt_json_member(&own, "sigma_shift_scales", &shifts), st, done);
+        LT_TRY_GOTO(lt_json_real(&shifts, key, 1e-3, 1e6, out), st, done);
+    }
+done:
+    json_decref(json);
+    return st;
+}
+
+lt_status lt_h3_open_shifts(lt_h3_model *m)
+{
+    if (m->video_shift > 0)
+        return LT_OK;
+    LT_TRY(read_shift(m, "scheduler", "video", &m->video_shift));
+    return read_shift(m, "audio_scheduler", "audio", &m->audio_shift);
+}
+
+lt_status lt_h3_open_bpe(lt_h3_model *m)
+{
+    char path[LT_PATH_BYTES];
+    if (m->bpe != NULL)
+        return LT_OK;
+    LT_TRY(part_path(m, "tokenizer", NULL, path, sizeof path));
+    if (!lt_file_is_dir(path)) /* `--model` may be the tokenizer's folder itself */
+        (void)snprintf(path, sizeof path, "%s", m->base.path);
+    LT_TRY(lt_bpe_open(path, &m->bpe));
+    return LT_OK;
+}
+
+lt_status lt_h3_open_text(lt_h3_model *m)
+{
+    char path[LT_PATH_BYTES];
+    if (m->text_files != NULL)
+        return LT_OK;
+    LT_TRY(part_path(m, "text_encoder", "config.json", path, sizeof path));
+    LT_TRY(lt_qwen3vl_config_read(path, &m->text));
+    LT_TRY(part_path(m, "text_encoder", NULL, path, sizeof path));
+    LT_TRY(lt_checkpoint_open(path, LT_PART_TEXT, &m->text_files));
+    return LT_OK;
+}
+
+lt_status lt_h3_open_dit(lt_h3_model *m)
+{
+    char path[LT_PATH_BYTES];
+    if (m->dit_files != NULL)
+        return LT_OK;
+    LT_TRY(part_path(m, "transformer", "config.json", path, sizeof path));
+    LT_TRY(lt_h3_dit_config_read(path, &m->dit_config));
+    LT_TRY(part_path(m, "transformer", NULL, path, sizeof path));
+    LT_TRY(lt_checkpoint_open(path, LT_PART_H3_DIT, &m->dit_files));
+    lt_checkpoint_set_head_dim(m->dit_files, m->dit_config.head_dim);
+    return LT_OK;
+}
+
+lt_status lt_h3_open_video(lt_h3_model *m)
+{
+    char path[LT_PATH_BYTES];
+    if (m->video_files != NULL)
+        return LT_OK;
+    LT_TRY(part_path(m, m->original ? "video_vae" : "vae", "config.json", path, sizeof path));
+    LT_TRY(lt_h3_video_config_read(path, &m->video));
+    LT_TRY(part_path(m, m->original ? "video_vae/source" : "vae", NULL, path, sizeof path));
+    LT_TRY(lt_checkpoint_open(path, LT_PART_H3_VIDEO_VAE, &m->video_files));
+    lt_checkpoint_set_head_dim(m->video_files, m->video.head_dim);
+    return LT_OK;
+}
+
+lt_status lt_h3_open_audio(lt_h3_model *m)
+{
+    char path[LT_PATH_BYTES];
+    if (m->audio_files != NULL)
+        return LT_OK;
+    LT_TRY(part_path(m, "audio_vae", "config.json", path, sizeof path));
+    LT_TRY(lt_h3_audio_config_read(path, &m->audio));
+    LT_TRY(part_path(m, "audio_vae", NULL, path, sizeof path));
+    LT_TRY(lt_checkpoint_open(path, LT_PART_H3_AUDIO_VAE, &m->audio_files));
+    return LT_OK;
+}
+
+static void h3_close(lt_model **model)
+{
+    lt_h3_model *m = (lt_h3_model *)*model;
+    m->base.family->dit_close(*model);
+    m->base.family->decode_close(*model);
+    lt_bpe_close(&m->bpe);
+    lt_checkpoint_close(&m->text_files);
+    lt_checkpoint_close(&m->dit_files);
+    lt_checkpoint_close(&m->video_files);
+    lt_checkpoint_close(&m->audio_files);
+    json_decref(m->base.facts.words);
+    free(m->base.path);
+    free(m);
+    *model = NULL;
+}
+
+lt_status lt_h3_model_new(const char *path, lt_h3_model **out)
+{
+    char file[LT_PATH_BYTES];
+    lt_h3_model *m = calloc(1, sizeof *m);
+    if (m == NULL || (m->base.path = strdup(path)) == NULL) {
+        free(m);
+        LT_FAIL(LT_ENOMEM, "%s: no memory to open the model", path);
+    }
+    m->base.family = &lt_family_h3;
+    lt_model *base = &m->base;
+    lt_model_facts *facts = &m->base.facts;
+    *facts = (lt_model_facts){.steps = STEPS,
+                              .window_frames = DEFAULT_FRAMES,
+                              .fps = FPS,
+                              .sample_rate = 32000,
+                              .default_width = WIDTH,
+                              .default_height = HEIGHT,
+                              .size_multiple = SIZE_MULTIPLE};
+    memcpy(facts->trained_frames, trained, sizeof trained);
+    facts->trained_count = (int)(sizeof trained / sizeof *trained);
+    lt_status st = LT_OK;
+    LT_TRY_GOTO(lt_path_join(file, sizeof file, path, "video_vae"), st, failed);
+    m->original = lt_file_is_dir(file);
+    LT_TRY_GOTO(lt_model_facts_read(path, facts), st, failed);
+    *out = m;
+    return LT_OK;
+failed:
+    h3_close(&base);
+    return st;
+}
+
+static lt_status open_parts(lt_h3_model *m)
+{
+    LT_TRY(lt_h3_open_shifts(m));
+    LT_TRY(lt_h3_open_bpe(m));
+    LT_TRY(lt_h3_open_text(m));
+    LT_TRY(lt_h3_open_dit(m));
+    LT_TRY(lt_h3_open_video(m));
+    LT_TRY(lt_h3_open_audio(m));
+    lt_model_facts *facts = &m->base.facts;
+    facts->sample_rate = (int)m->audio.sampling_rate;
+    lt_tensor_info info;
+    facts->weights_are_bf16 =
+        lt_checkpoint_find(m->dit_files, "transformer_blocks.0.attn.to_q.weight", &info) &&
+        info.dtype == LT_BF16;
+    if (m->dit_config.channels != m->video.latent_channels)
+        LT_FAIL(
+            LT_EDATA, "%s: transformer in_channels %lld and vae latent_channels %lld must agree",
+            m->base.path, (long long)m->dit_config.channels, (long long)m->video.latent_channels);
+    if (m->dit_config.audio_channels != m->audio.latent_channels)
+        LT_FAIL(
+            LT_EDATA,
+            "%s: transformer audio_in_channels %lld and audio_vae latent_channels %lld must agree",
+            m->base.path, (long long)m->dit_config.audio_channels,
+            (long long)m->audio.latent_channels);
+    if (m->dit_config.text_dim != m->text.hidden)
+        LT_FAIL(LT_EDATA,
+                "%s: transformer text_dim %lld and text_encoder hidden_size %lld must agree",
+                m->base.path, (long long)m->dit_config.text_dim, (long long)m->text.hidden);
+    if (m->video.space_ratio != LT_H3_CELL_PIXELS)
+        LT_FAIL(LT_EDATA, "%s: vae: want 16 pixels a latent cell, found %lld", m->base.path,
+                (long long)m->video.space_ratio);
+    return LT_OK;
+}
+
+static lt_status h3_open(const char *path, lt_model **out)
+{
+    lt_h3_model *m = NULL;
+    LT_TRY(lt_h3_model_new(path, &m));
+    const lt_status st = open_parts(m);
+    lt_model *base = &m->base;
+    if (st != LT_OK) {
+        h3_close(&base);
+        return lt_trail(st, "open_parts", __FILE__, __LINE__);
+    }
+    *out = base;
+    return LT_OK;
+}
+
+/* ---- the clip ---- */
+
+static int64_t frames_grid(int64_t frames) { return lt_h3_frames_next(frames); }
+
+static lt_status streams(const lt_model *model, const lt_shape *shape, lt_stream *out, int *count)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    if (!lt_h3_frames_on_grid(shape->frames))
+        LT_FAIL(LT_EUSAGE, "--frames %lld: want 17n + 5 (next: %lld)", (long long)shape->frames,
+                (long long)lt_h3_frames_next(shape->frames));
+    if (shape->width < SIZE_MULTIPLE || shape->height < SIZE_MULTIPLE ||
+        shape->width % SIZE_MULTIPLE != 0 || shape->height % SIZE_MULTIPLE != 0 ||
+        shape->width > 16384 || shape->height > 16384)
+        LT_FAIL(LT_EUSAGE, "--size %lldx%lld: want multiples of %d, %d to 16384",
+                (long long)shape->width, (long long)shape->height, SIZE_MULTIPLE, SIZE_MULTIPLE);
+    out[0] =
+        (lt_stream){.name = "latents",
+                    .ndim = 4,
+                    .time_axis = 1,
+                    .dims_text = "C T h w",
+                    .unit = "normalised",
+                    .dim = {m->dit_config.channels, lt_h3_latent_frames(shape->frames),
+                            shape->height / LT_H3_CELL_PIXELS, shape->width / LT_H3_CELL_PIXELS},
+                    .description = "final picture latents, (z - mean) / std of the video VAE"};
+    out[1] = (lt_stream){.name = "audio_latents",
+                         .ndim = 3,
+                         .time_axis = 2,
+                         .is_sound = 1,
+                         .dims_text = "ch Ca A",
+                         .unit = "normalised",
+                         .dim = {LT_H3_AUDIO_CHANNELS, m->dit_config.audio_channels,
+                                 lt_h3_audio_ticks(shape->frames)},
+                         .description = "final sound latents, left then right, 40 a second"};
+    *count = 2;
+    return LT_OK;
+}
+
+static lt_status sigmas(const lt_model *model, int stream, int steps, float *out, float *timesteps)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    return lt_sigmas_h3(steps, stream == 0 ? m->video_shift : m->audio_shift, out, timesteps);
+}
+
+/* ---- text ---- */
+
+static lt_status tokenize(const lt_model *model, const char *prompt, int32_t **ids, int64_t *count)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    return lt_bpe_encode(m->bpe, prompt, strlen(prompt), ids, count);
+}
+
+static int64_t text_width(const lt_model *model)
+{
+    return ((const lt_h3_model *)model)->text.hidden;
+}
+
+static int text_ranks(const lt_model *model, int ranks)
+{
+    const int64_t groups = ((const lt_h3_model *)model)->text.kv_heads;
+    return groups < ranks ? (int)groups : ranks;
+}
+
+static lt_status encode(lt_model *model, lt_engine *engine, lt_dtype dtype, const int32_t *ids,
+                        int64_t count, float *rows)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    lt_qwen3vl *text = NULL;
+    const lt_mark mark = lt_arena_mark(engine->phase);
+    LT_TRY(lt_qwen3vl_open(m->text_files, engine, &m->text, dtype, &text));
+    const lt_status st = lt_qwen3vl_encode(text, ids, count, rows);
+    lt_qwen3vl_close(&text);
+    lt_arena_release(engine->phase, mark);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+/* ---- DiT ---- */
+
+static lt_status dit_open(lt_model *model, lt_engine *engine, lt_dtype dtype,
+                          const float *timesteps, int count)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    assert(m->dit == NULL);
+    m->engine = engine;
+    m->phase_mark = lt_arena_mark(engine->phase);
+    LT_TRY(lt_h3_dit_open(m->dit_files, engine, &m->dit_config, dtype, &m->dit));
+    LT_TRY(lt_h3_dit_tables(m->dit, timesteps, count));
+    LT_TRY(lt_h3_dit_load(m->dit));
+    return LT_OK;
+}
+
+static lt_status dit_begin(lt_model *model, const lt_shape *shape, const float *text_rows,
+                           int64_t text_count)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    LT_TRY(lt_h3_layout_new(shape->frames, shape->width, shape->height, text_count, &m->layout));
+    const lt_h3_layout *l = m->layout;
+    const size_t video = (size_t)(l->video_rows * lt_h3_dit_video_width(&m->dit_config));
+    const size_t audio = (size_t)(l->audio_rows * m->dit_config.audio_channels);
+    m->rows = malloc(2 * (video + audio) * sizeof(float));
+    m->row_times = malloc((size_t)l->rows * sizeof(int32_t));
+    if (m->rows == NULL || m->row_times == NULL)
+        LT_FAIL(LT_ENOMEM, "packed rows: no memory for %lld rows", (long long)l->rows);
+    m->video_rows = m->rows;
+    m->audio_rows = m->video_rows + video;
+    m->video_out = m->audio_rows + audio;
+    m->audio_out = m->video_out + video;
+    return lt_h3_dit_begin(m->dit, l, text_rows, LT_F32);
+}
+
+static lt_status dit_forward(lt_model *model, const lt_forward *f)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    const lt_h3_layout *l = m->layout;
+    const int64_t C = m->dit_config.channels, Ca = m->dit_config.audio_channels;
+    const int dry = f->latent[0] == NULL;
+    int count = 0;
+    const float *timesteps = lt_h3_dit_timesteps(m->dit, &count);
+    const int video = dry ? 0 : lt_timestep_find(timesteps, count, f->timestep[0]);
+    const int audio = dry ? 0 : lt_timestep_find(timesteps, count, f->timestep[1]);
+    if (video < 0 || audio < 0)
+        LT_FAIL(LT_EINTERNAL, "timesteps %.9g, %.9g: no table was made for them",
+                (double)f->timestep[0], (double)f->timestep[1]);
+    lt_h3_layout_timesteps(l, (int32_t)video, (int32_t)audio, m->row_times);
+    if (!dry) {
+        lt_h3_patchify(f->latent[0], C, l->latent_frames, l->latent_height, l->latent_width,
+                       m->video_rows);
+        lt_h3_audio_to_rows(f->latent[1], Ca, l->audio_ticks, m->audio_rows);
+    }
+    LT_TRY(lt_h3_dit_forward(m->dit, m->video_rows, m->audio_rows, m->row_times, m->video_out,
+                             m->audio_out));
+    if (!dry) {
+        lt_h3_unpatchify(m->video_out, C, l->latent_frames, l->latent_height, l->latent_width,
+                         f->velocity[0]);
+        lt_h3_rows_to_audio(m->audio_out, Ca, l->audio_ticks, f->velocity[1]);
+    }
+    return LT_OK;
+}
+
+static void dit_end(lt_model *model)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    if (m->dit != NULL)
+        lt_h3_dit_end(m->dit);
+    lt_h3_layout_free(&m->layout);
+    free(m->rows);
+    free(m->row_times);
+    m->rows = NULL;
+    m->row_times = NULL;
+}
+
+static void dit_close(lt_model *model)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    if (m->dit == NULL)
+        return;
+    lt_h3_dit_close(&m->dit);
+    lt_arena_release(m->engine->phase, m->phase_mark);
+}
+
+/* ---- decoding ---- */
+
+static lt_status decode_open(lt_model *model, lt_engine *engine)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    assert(m->video_decoder == NULL && m->audio_decoder == NULL);
+    m->engine = engine;
+    m->phase_mark = lt_arena_mark(engine->phase);
+    LT_TRY(lt_h3_video_decoder_open(m->video_files, engine, &m->video, &m->video_decoder));
+    LT_TRY(lt_h3_audio_decoder_open(m->audio_files, engine, &m->audio, &m->audio_decoder));
+    return LT_OK;
+}
+
+static void decode_close(lt_model *model)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    const int opened = m->video_decoder != NULL || m->audio_decoder != NULL;
+    lt_h3_video_decoder_close(&m->video_decoder);
+    lt_h3_audio_decoder_close(&m->audio_decoder);
+    if (opened)
+        lt_arena_release(m->engine->phase, m->phase_mark);
+}
+
+static int64_t decode_items(const lt_model *model, const lt_shape *shape)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    return lt_h3_video_clip_count(&m->video, lt_h3_latent_frames(shape->frames));
+}
+
+static lt_decode_item decode_item(const lt_model *model, const lt_shape *shape, int64_t item)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    const int last = item + 1 == decode_items(model, shape);
+    const int64_t body = m->video.clip_length;
+    return (lt_decode_item){item * m->video.chunk_latents, lt_h3_video_clip_latents(&m->video),
+                            item * body, last ? body + m->video.tail_frames : body};
+}
+
+static size_t frame_floats(const lt_shape *shape)
+{
+    return (size_t)(3 * shape->width * shape->height);
+}
+
+static size_t decode_raw_bytes(const lt_model *model, const lt_shape *shape)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    return (size_t)lt_h3_video_clip_frames(&m->video) * frame_floats(shape) * sizeof(float);
+}
+
+static size_t decode_carry_bytes(const lt_model *model, const lt_shape *shape)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    return (size_t)m->video.tail_frames * frame_floats(shape) * sizeof(float);
+}
+
+static lt_status item_raw(lt_model *model, const lt_shape *shape, int64_t item,
+                          const float *latents, void *raw)
+{
+    (void)item;
+    lt_h3_model *m = (lt_h3_model *)model;
+    const int64_t t = lt_h3_video_clip_latents(&m->video);
+    const int64_t h = shape->height / LT_H3_CELL_PIXELS, w = shape->width / LT_H3_CELL_PIXELS;
+    float *z = NULL;
+    if (latents != NULL) {
+        z = malloc((size_t)(m->video.latent_channels * t * h * w) * sizeof *z);
+        if (z == NULL)
+            LT_FAIL(LT_ENOMEM, "decode: no memory for a clip's latents");
+        lt_h3_video_denormalise(&m->video, latents, t * h * w, z);
+    }
+    const lt_status st = lt_h3_video_decode_clip(m->video_decoder, z, t, h, w, raw);
+    free(z);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+static void item_carry(const lt_model *model, const lt_shape *shape, const void *raw, void *carry)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    const int64_t h = shape->height / LT_H3_CELL_PIXELS, w = shape->width / LT_H3_CELL_PIXELS;
+    memcpy(carry, lt_h3_video_tail(&m->video, raw, h, w), decode_carry_bytes(model, shape));
+}
+
+static lt_status item_finish(const lt_model *model, const lt_shape *shape, int64_t item, void *raw,
+                             const void *carry, lt_dtype dtype, void *frames)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    const int64_t h = shape->height / LT_H3_CELL_PIXELS, w = shape->width / LT_H3_CELL_PIXELS;
+    const int last = item + 1 == decode_items(model, shape);
+    int64_t count = 0;
+    const float *finished = lt_h3_video_finish_clip(&m->video, raw, h, w, carry, last, &count);
+    assert(count == decode_item(model, shape, item).frames);
+    if (dtype == LT_U8)
+        lt_h3_video_to_u8(finished, count, shape->height * shape->width, m->engine->threads,
+                          frames);
+    else
+        lt_h3_video_to_u16(finished, count, shape->height * shape->width, m->engine->threads,
+                           frames);
+    return LT_OK;
+}
+
+static lt_range sound_context(const lt_model *model, int64_t total, lt_range ticks)
+{
+    return lt_h3_audio_context(&((const lt_h3_model *)model)->audio, total, ticks.first,
+                               ticks.count);
+}
+
+static int64_t sound_samples(const lt_model *model, int64_t ticks)
+{
+    return ticks * ((const lt_h3_model *)model)->audio.hop;
+}
+
+static lt_status sound_decode(lt_model *model, const float *latents, int64_t n, lt_range ticks,
+                              float *out)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    float *z = NULL;
+    if (latents != NULL) {
+        z = malloc((size_t)(LT_H3_AUDIO_CHANNELS * m->audio.latent_channels * n) * sizeof *z);
+        if (z == NULL)
+            LT_FAIL(LT_ENOMEM, "decode: no memory for sound latents");
+        for (int64_t ear = 0; ear < LT_H3_AUDIO_CHANNELS; ear++)
+            lt_h3_audio_denormalise(&m->audio, latents + ear * m->audio.latent_channels * n, n,
+                                    z + ear * m->audio.latent_channels * n);
+    }
+    const lt_status st = lt_h3_audio_decode_range(m->audio_decoder, z, LT_H3_AUDIO_CHANNELS, n,
+                                                  ticks.first, ticks.count, out);
+    free(z);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+const lt_family lt_family_h3 = {.name = "minimax-h3",
+                                .recognise = recognise,
+                                .open = h3_open,
+                                .close = h3_close,
+                                .frames_grid = frames_grid,
+                                .streams = streams,
+                                .sigmas = sigmas,
+                                .solver_step = lt_euler_h3_step,
+                                .tokenize = tokenize,
+                                .text_width = text_width,
+                                .text_ranks = text_ranks,
+                                .encode = encode,
+                                .dit_open = dit_open,
+                                .dit_begin = dit_begin,
+                                .dit_forward = dit_forward,
+                                .dit_end = dit_end,
+                                .dit_close = dit_close,
+                                .decode_open = decode_open,
+                                .decode_items = decode_items,
+                                .decode_item = decode_item,
+                                .decode_raw_bytes = decode_raw_bytes,
+                                .decode_carry_bytes = decode_carry_bytes,
+                                .item_raw = item_raw,
+                                .item_carry = item_carry,
+                                .item_finish = item_finish,
+                                .sound_context = sound_context,
+                                .sound_samples = sound_samples,
+                                .sound_decode = sound_decode,
+                                .decode_close = decode_close};

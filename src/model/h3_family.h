@@ -1,0 +1,47 @@
+/* h3_family.h - an opened MiniMax-H3 folder, part by part.                        Level 3: model
+ * For h3_family.c (films) and probe (single stages, which need only their own part). Local,
+ * Blocking. */
+#ifndef LT_H3_FAMILY_H
+#define LT_H3_FAMILY_H
+
+#include "model/bpe.h"
+#include "model/checkpoint.h"
+#include "model/family.h"
+#include "model/h3_audio_vae.h"
+#include "model/h3_dit.h"
+#include "model/h3_video_vae.h"
+#include "model/qwen3vl.h"
+
+typedef struct lt_h3_model {
+    lt_model base;
+    int original; /* the original layout's folders and names */
+    double video_shift, audio_shift;
+    lt_bpe *bpe;
+    lt_qwen3vl_config text;
+    lt_h3_dit_config dit_config;
+    lt_h3_video_config video;
+    lt_h3_audio_config audio;
+    lt_checkpoint *text_files, *dit_files, *video_files, *audio_files;
+    /* while a part is loaded */
+    lt_engine *engine;
+    lt_mark phase_mark;
+    lt_h3_dit *dit;
+    lt_h3_layout *layout;
+    float *rows, *video_rows, *audio_rows, *video_out, *audio_out; /* one allocation, rows */
+    int32_t *row_times;
+    lt_h3_video_decoder *video_decoder;
+    lt_h3_audio_decoder *audio_decoder;
+} lt_h3_model;
+
+/* A model with nothing opened but longtake.json. lt_model_close closes it. */
+lt_status lt_h3_model_new(const char *path, lt_h3_model **out);
+/* Read and check one part's config and tensor headers; nothing if it was done. Errors: LT_ENOINPUT,
+ * LT_EDATA. */
+lt_status lt_h3_open_shifts(lt_h3_model *model);
+lt_status lt_h3_open_bpe(lt_h3_model *model);
+lt_status lt_h3_open_text(lt_h3_model *model);
+lt_status lt_h3_open_dit(lt_h3_model *model);
+lt_status lt_h3_open_video(lt_h3_model *model);
+lt_status lt_h3_open_audio(lt_h3_model *model);
+
+#endif

@@ -1,0 +1,26 @@
+/* h3_vit.h - the decoder network of H3's video VAE: one tile of one clip.         Level 3: model
+ * Source: spec/minimax-h3.md 6.2; diffusers, MiniMaxH3VideoViTDecoder3d and post_quant_conv.
+ *
+ * A latent cell is a token. Registers and one zero token are appended at position 0, 36 blocks of
+ * full self-attention follow, and each token becomes a block of pixels. All f32. Internal to
+ * h3_video_vae.c. */
+#ifndef LT_H3_VIT_H
+#define LT_H3_VIT_H
+
+#include "model/h3_video_config.h"
+#include "model/weights.h"
+
+typedef struct lt_h3_vit lt_h3_vit;
+
+/* weights and config are borrowed and must outlive it. Local, Blocking. Errors: LT_EDATA,
+ * LT_ENOMEM. */
+lt_status lt_h3_vit_open(lt_weights *weights, const lt_h3_video_config *config, lt_h3_vit **out);
+void lt_h3_vit_close(lt_h3_vit **vit);
+
+/* tokens [t*h*w, C] host -> pixels [t*h*w, 3*pt*p*p] host, (channel, frame, row, column) innermost
+ * last. Takes scratch from engine->step and gives it back. On dry both may be NULL. Local,
+ * Blocking. */
+lt_status lt_h3_vit_tile(lt_h3_vit *vit, const float *tokens, int64_t t, int64_t h, int64_t w,
+                         float *pixels);
+
+#endif

@@ -1,0 +1,408 @@
+/* decode.c - the pool of clips that decodes a film in order.                      Level 4: run
+ *
+ * Item i of the film (a clip of a few latent frames) belongs to rank i mod P. Its owner
+ *   1 decodes it to raw frames;
+ *   2 sends the raw tail (the carry) to the owner of i + 1, who fades it into its own first frames;
+ *   3 takes the carry of i - 1, finishes its frames, and sends them to rank 0 as u8 or u16.
+ * Rank 0 walks the items in order: its own it finishes itself, the others it receives, and all go
+ * to the muxer, so the file grows in film order while other ranks are ahead by one finished item
+ * each: an owner waits for its last frames to be taken before it sends the next (the credit).
+ *
+ *     rank 0   [0 dec]fin mux0 | take 1 mux1 | take 2 mux2 | [3 dec]fin mux3 ...
+ *     rank 1   [1 dec] carry<-0 fin send  [4 dec] ...
+ *     rank 2   [2 dec] carry<-1 fin send  [5 dec] ...
+ *
+ * No wait can be circular: carries flow from lower to higher items, frames from owners to rank 0,
+ * and rank 0 takes them in ascending order. Memory: one raw item, one carry each way, two items of
+ * finished frames, whatever the film's length.
+ *
+ * Sound comes first: chunks of ticks go round the ranks in the same way and land in one PCM
+ * timeline, kept in a scratch file and fed to the muxer beside the pictures. */
+#include "run/decode.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "media/mux.h"
+#include "media/sheet.h"
+#include "media/timeline.h"
+
+enum { TAG_CARRY = 1, TAG_FRAMES = 2, TAG_SOUND = 3, SOUND_CHUNK_TICKS = 80 };
+
+typedef struct {
+    lt_model *model;
+    const lt_family *family;
+    const lt_plan *plan;
+    const lt_latent_source *source;
+    lt_group *world;
+    int rank, size;
+    lt_dtype pixels; /* LT_U8 or LT_U16: what the muxer takes */
+    int64_t items;
+    float *latents; /* an item's, or a chunk's */
+    char *raw, *carry_in, *carry_out;
+    char *frames[2]; /* finished; two, so that one may be on its way */
+    lt_post *carry_post, *frames_post[2];
+    /* rank 0 */
+    lt_mux *mux;
+    lt_timeline *sound;
+    lt_sheet *sheet;
+    float *pcm;
+    int64_t frame_at, sample_at;
+    lt_progress *progress;
+} pool;
+
+/* Copy range [first, first + count) of a stream's time axis, dense. */
+static lt_status take_latents(const lt_latent_source *source, const lt_plan *plan, int stream,
+                              lt_range range, float *out)
+{
+    if (source->store != NULL) {
+        size_t index = 0;
+        LT_TRY(lt_latents_find(source->store, plan->stream[stream].name, &index));
+        LT_TRY(lt_latents_read_range(source->store, index, range.first, range.count, out));
+        return LT_OK;
+    }
+    const lt_stream *s = &plan->stream[stream];
+    int64_t outer = 1, inner = 1;
+    for (int i = 0; i < s->time_axis; i++)
+        outer *= s->dim[i];
+    for (int i = s->time_axis + 1; i < s->ndim; i++)
+        inner *= s->dim[i];
+    const int64_t time = s->dim[s->time_axis];
+    assert(range.first >= 0 && range.first + range.count <= time);
+    for (int64_t o = 0; o < outer; o++)
+        memcpy(out + o * range.count * inner,
+               source->clip->data[stream] + (o * time + range.first) * inner,
+               (size_t)(range.count * inner) * sizeof(float));
+    return LT_OK;
+}
+
+static int64_t sound_stream(const lt_plan *plan)
+{
+    for (int s = 0; s < plan->stream_count; s++)
+        if (plan->stream[s].is_sound)
+            return s;
+    return -1;
+}
+
+/* ---- sound ---- */
+
+typedef struct {
+    int stream;
+    int64_t ticks, chunks, chunk_samples;
+} sound_plan;
+
+static lt_range chunk_ticks(const sound_plan *s, int64_t chunk)
+{
+    const int64_t first = chunk * SOUND_CHUNK_TICKS, left = s->ticks - first;
+    return (lt_range){first, left < SOUND_CHUNK_TICKS ? left : SOUND_CHUNK_TICKS};
+}
+
+static lt_status decode_chunk(pool *p, const sound_plan *s, int64_t chunk, float *pcm)
+{
+    const lt_range ticks = chunk_ticks(s, chunk);
+    const lt_range known = p->family->sound_context(p->model, s->ticks, ticks);
+    LT_TRY(take_latents(p->source, p->plan, s->stream, known, p->latents));
+    LT_TRY(p->family->sound_decode(p->model, p->latents, known.count,
+                                   (lt_range){ticks.first - known.first, ticks.count}, pcm));
+    return LT_OK;
+}
+
+/* Rank 0: what falls into the film goes to the timeline; the rest of the grid is cut. */
+static lt_status keep_chunk(pool *p, const sound_plan *s, int64_t chunk, const float *pcm)
+{
+    const lt_range ticks = chunk_ticks(s, chunk);
+    const int64_t first = p->family->sound_samples(p->model, ticks.first);
+    const int64_t count = p->family->sound_samples(p->model, ticks.count);
+    const int64_t left = p->plan->samples - first;
+    const int64_t kept = left < count ? left : count;
+    if (kept <= 0)
+        return LT_OK;
+    const float *const channel[2] = {pcm, pcm + count};
+    LT_TRY(lt_timeline_write(p->sound, first, channel, kept));
+    return LT_OK;
+}
+
+static lt_status sound_chunks(pool *p, const sound_plan *s, float *pcm)
+{
+    for (int64_t chunk = 0; chunk < s->chunks; chunk++) {
+        const int owner = (int)(chunk % p->size);
+        const size_t bytes =
+            2 * (size_t)p->family->sound_samples(p->model, chunk_ticks(s, chunk).count) *
+            sizeof(float);
+        if (owner == p->rank) {
+            LT_TRY(decode_chunk(p, s, chunk, pcm));
+            if (owner != 0) {
+                lt_post *post = NULL;
+                LT_TRY(lt_post_send(p->world, 0, TAG_SOUND, pcm, bytes, &post));
+                LT_TRY(lt_post_wait(&post));
+            }
+        }
+        if (p->rank != 0)
+            continue;
+        if (owner != 0) {
+            lt_post *post = NULL;
+            LT_TRY(lt_post_recv(p->world, owner, TAG_SOUND, pcm, bytes, &post));
+            LT_TRY(lt_post_wait(&post));
+        }
+        LT_TRY(keep_chunk(p, s, chunk, pcm));
+        lt_progress_step(p->progress, chunk + 1);
+    }
+    return LT_OK;
+}
+
+/* The grid's sound may end a few milliseconds before the picture (ticks are rounded): silence fills
+ * it. */
+static lt_status pad_sound(pool *p, const sound_plan *s)
+{
+    const int64_t have = p->family->sound_samples(p->model, s->ticks);
+    if (p->rank != 0 || have >= p->plan->samples)
+        return LT_OK;
+    const int64_t missing = p->plan->samples - have;
+    float *silence = calloc((size_t)missing, sizeof *silence);
+    if (silence == NULL)
+        LT_FAIL(LT_ENOMEM, "sound: no memory for %lld samples", (long long)missing);
+    const float *const channel[2] = {silence, silence};
+    const lt_status st = lt_timeline_write(p->sound, have, channel, missing);
+    free(silence);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+static lt_status decode_sound(pool *p, const lt_decode_outputs *outputs)
+{
+    const int64_t stream = sound_stream(p->plan);
+    if (stream < 0)
+        return LT_OK;
+    const int64_t ticks = p->plan->stream[stream].dim[2];
+    const sound_plan s = {.stream = (int)stream,
+                          .ticks = ticks,
+                          .chunks = (ticks + SOUND_CHUNK_TICKS - 1) / SOUND_CHUNK_TICKS,
+                          .chunk_samples = p->family->sound_samples(p->model, SOUND_CHUNK_TICKS)};
+    lt_progress_stage(p->progress, "sound", "chunk", s.chunks);
+    float *pcm = malloc(2 * (size_t)s.chunk_samples * sizeof *pcm);
+    if (pcm == NULL)
+        LT_FAIL(LT_ENOMEM, "sound: no memory for a chunk");
+    lt_status st = LT_OK;
+    if (p->rank == 0)
+        LT_TRY_GOTO(
+            lt_timeline_new(p->plan->sample_rate, 2, p->plan->samples, outputs->sound, &p->sound),
+            st, done);
+    LT_TRY_GOTO(sound_chunks(p, &s, pcm), st, done);
+    LT_TRY_GOTO(pad_sound(p, &s), st, done);
+    if (p->rank == 0 && outputs->wav != NULL)
+        LT_TRY_GOTO(lt_wav_write(outputs->wav, p->sound), st, done);
+done:
+    free(pcm);
+    return st;
+}
+
+/* ---- pictures ---- */
+
+static size_t frame_bytes(const pool *p)
+{
+    return (size_t)(3 * p->plan->shape.width * p->plan->shape.height) * lt_dtype_bytes(p->pixels);
+}
+
+/* Sound that belongs to the frames muxed so far. */
+static lt_status mux_sound(pool *p)
+{
+    if (p->sound == NULL)
+        return LT_OK;
+    const lt_plan *plan = p->plan;
+    int64_t until =
+        p->frame_at >= plan->frames ? plan->samples : p->frame_at * plan->sample_rate / plan->fps;
+    until = until > plan->samples ? plan->samples : until;
+    while (p->sample_at < until) {
+        const int64_t left = until - p->sample_at, most = plan->sample_rate;
+        const int64_t count = left < most ? left : most;
+        float *const channel[2] = {p->pcm, p->pcm + most};
+        LT_TRY(lt_timeline_read(p->sound, p->sample_at, channel, count));
+        const float *const from[2] = {channel[0], channel[1]};
+        LT_TRY(lt_mux_audio(p->mux, from, count));
+        p->sample_at += count;
+    }
+    return LT_OK;
+}
+
+static lt_status mux_item(pool *p, int64_t item, const char *frames)
+{
+    const lt_decode_item d = p->family->decode_item(p->model, &p->plan->shape, item);
+    for (int64_t i = 0; i < d.frames && p->frame_at < p->plan->frames; i++) {
+        const char *frame = frames + (size_t)i * frame_bytes(p);
+        LT_TRY(lt_mux_video(p->mux, frame, p->pixels));
+        if (p->sheet != NULL)
+            LT_TRY(lt_sheet_frame(p->sheet, p->frame_at, frame, p->pixels));
+        p->frame_at++;
+        LT_TRY(mux_sound(p));
+    }
+    lt_progress_step(p->progress, item + 1);
+    return LT_OK;
+}
+
+/* Steps 1 to 3 of the head comment for an item of mine; frames end up in p->frames[slot]. */
+static lt_status make_item(pool *p, int64_t item, int slot)
+{
+    const lt_shape *shape = &p->plan->shape;
+    const lt_decode_item d = p->family->decode_item(p->model, shape, item);
+    const size_t carry_bytes = p->family->decode_carry_bytes(p->model, shape);
+    lt_post *incoming = NULL;
+    if (item > 0 && p->size > 1)
+        LT_TRY(lt_post_recv(p->world, (int)((item - 1) % p->size), TAG_CARRY, p->carry_in,
+                            carry_bytes, &incoming));
+    else if (item > 0)
+        memcpy(p->carry_in, p->carry_out, carry_bytes);
+    LT_TRY(take_latents(p->source, p->plan, 0, (lt_range){d.first_latent, d.latents}, p->latents));
+    LT_TRY(p->family->item_raw(p->model, shape, item, p->latents, p->raw));
+    LT_TRY(lt_post_wait(&p->carry_post));
+    p->family->item_carry(p->model, shape, p->raw, p->carry_out);
+    if (item + 1 < p->items && p->size > 1)
+        LT_TRY(lt_post_send(p->world, (int)((item + 1) % p->size), TAG_CARRY, p->carry_out,
+                            carry_bytes, &p->carry_post));
+    LT_TRY(lt_post_wait(&incoming));
+    LT_TRY(lt_post_wait(&p->frames_post[slot]));
+    LT_TRY(p->family->item_finish(p->model, shape, item, p->raw, item > 0 ? p->carry_in : NULL,
+                                  p->pixels, p->frames[slot]));
+    return LT_OK;
+}
+
+static lt_status decode_pictures(pool *p)
+{
+    lt_progress_stage(p->progress, "decode", "clip", p->items);
+    int64_t mine = 0;
+    for (int64_t item = 0; item < p->items; item++) {
+        const int owner = (int)(item % p->size);
+        const size_t bytes =
+            (size_t)p->family->decode_item(p->model, &p->plan->shape, item).frames * frame_bytes(p);
+        if (owner == p->rank) {
+            const int slot = (int)(mine++ % 2);
+            LT_TRY(make_item(p, item, slot));
+            if (p->rank == 0)
+                LT_TRY(mux_item(p, item, p->frames[slot]));
+            else
+                LT_TRY(lt_post_send(p->world, 0, TAG_FRAMES, p->frames[slot], bytes,
+                                    &p->frames_post[slot]));
+        } else if (p->rank == 0) {
+            lt_post *post = NULL;
+            LT_TRY(lt_post_recv(p->world, owner, TAG_FRAMES, p->frames[0], bytes, &post));
+            LT_TRY(lt_post_wait(&post));
+            LT_TRY(mux_item(p, item, p->frames[0]));
+        }
+    }
+    LT_TRY(lt_post_wait(&p->carry_post));
+    LT_TRY(lt_post_wait(&p->frames_post[0]));
+    LT_TRY(lt_post_wait(&p->frames_post[1]));
+    return LT_OK;
+}
+
+/* ---- opening and closing ---- */
+
+static lt_status take(void *out, size_t bytes, const char *what)
+{
+    void *memory = malloc(bytes > 0 ? bytes : 1);
+    if (memory == NULL)
+        LT_FAIL(LT_ENOMEM, "decode: no memory for %s (%zu bytes)", what, bytes);
+    memcpy(out, &memory, sizeof memory);
+    return LT_OK;
+}
+
+static lt_status pool_buffers(pool *p)
+{
+    const lt_shape *shape = &p->plan->shape;
+    const size_t carry = p->family->decode_carry_bytes(p->model, shape);
+    const lt_decode_item last = p->family->decode_item(p->model, shape, p->items - 1);
+    const lt_decode_item first = p->family->decode_item(p->model, shape, 0);
+    const int64_t most = last.frames > first.frames ? last.frames : first.frames;
+    size_t item = (size_t)first.latents, chunk = 0;
+    for (int i = 0; i < p->plan->stream[0].ndim; i++)
+        item *= i == p->plan->stream[0].time_axis ? 1 : (size_t)p->plan->stream[0].dim[i];
+    if (sound_stream(p->plan) >=
+        0) { /* a chunk in the middle of a long sound needs the most around it */
+        const int64_t middle = (int64_t)1 << 30;
+        const lt_range known =
+            p->family->sound_context(p->model, 2 * middle, (lt_range){middle, SOUND_CHUNK_TICKS});
+        chunk = (size_t)(2 * p->plan->stream[sound_stream(p->plan)].dim[1] * known.count);
+    }
+    LT_TRY(take(&p->latents, (item > chunk ? item : chunk) * sizeof(float), "latents"));
+    LT_TRY(take(&p->raw, p->family->decode_raw_bytes(p->model, shape), "raw frames"));
+    LT_TRY(take(&p->carry_in, carry, "a tail"));
+    LT_TRY(take(&p->carry_out, carry, "a tail"));
+    LT_TRY(take(&p->frames[0], (size_t)most * frame_bytes(p), "frames"));
+    LT_TRY(take(&p->frames[1], (size_t)most * frame_bytes(p), "frames"));
+    if (p->rank == 0)
+        LT_TRY(take(&p->pcm, 2 * (size_t)p->plan->sample_rate * sizeof(float), "sound"));
+    return LT_OK;
+}
+
+static lt_status pool_outputs(pool *p, const lt_decode_outputs *outputs, int threads)
+{
+    lt_mux_spec spec;
+    lt_plan_mux_spec(p->plan, outputs->film, threads, &spec);
+    LT_TRY(lt_mux_open(&spec, &p->mux));
+    if (outputs->sheet != NULL)
+        LT_TRY(lt_sheet_new(p->plan->frames, p->plan->shape.width, p->plan->shape.height, 6, 2,
+                            &p->sheet));
+    return LT_OK;
+}
+
+static lt_status pool_finish(pool *p, const lt_decode_outputs *outputs)
+{
+    if (p->rank != 0)
+        return LT_OK;
+    LT_TRY(lt_mux_close(&p->mux));
+    if (p->sheet != NULL) {
+        if (p->sound != NULL)
+            LT_TRY(lt_sheet_sound(p->sheet, p->sound));
+        LT_TRY(lt_sheet_write(p->sheet, outputs->sheet));
+    }
+    return LT_OK;
+}
+
+static void pool_free(pool *p, const lt_decode_outputs *outputs)
+{
+    lt_mux_abort(&p->mux);
+    lt_sheet_free(&p->sheet);
+    lt_timeline_free(&p->sound);
+    if (p->rank == 0 && outputs->sound != NULL)
+        (void)unlink(outputs->sound);
+    free(p->latents);
+    free(p->raw);
+    free(p->carry_in);
+    free(p->carry_out);
+    free(p->frames[0]);
+    free(p->frames[1]);
+    free(p->pcm);
+}
+
+lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
+                    const lt_latent_source *source, const lt_decode_outputs *outputs,
+                    lt_progress *progress)
+{
+    lt_group *world = engine->mesh->world;
+    pool p = {.model = model,
+              .family = model->family,
+              .plan = plan,
+              .source = source,
+              .world = world,
+              .rank = lt_group_rank(world),
+              .size = lt_group_size(world),
+              .progress = progress};
+    p.pixels = strcmp(plan->codec, "h264") == 0 ? LT_U8 : LT_U16;
+    p.items = p.family->decode_items(model, &plan->shape);
+    lt_status st = pool_buffers(&p);
+    if (st == LT_OK)
+        st = p.family->decode_open(model, engine);
+    if (st == LT_OK && p.rank == 0)
+        st = pool_outputs(&p, outputs, engine->threads);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    LT_TRY_GOTO(lt_agree(world, decode_sound(&p, outputs)), st, done);
+    LT_TRY_GOTO(decode_pictures(&p), st, done);
+    LT_TRY_GOTO(lt_agree(world, pool_finish(&p, outputs)), st, done);
+done:
+    p.family->decode_close(model);
+    lt_progress_done(progress);
+    pool_free(&p, outputs);
+    return st;
+}

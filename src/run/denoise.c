@@ -1,0 +1,177 @@
+/* denoise.c - the denoising loop over streams and steps.                          Level 4: run
+ *
+ * The clip lives on the host in f32 between evaluations. Mode `single`: one window, the whole clip.
+ * Each rank holds the whole latents of its window and takes the same solver step on them, so no
+ * latent is ever sent; what the ranks share is inside the forward. Every step ends in an agreement:
+ * a rank that failed is known to all before the next collective begins.
+ *
+ * Streams step together by index (H3 zips its two schedules); each has its own sigmas. The tables
+ * that depend on timesteps alone are made once, for the sorted union of all streams' timesteps. */
+#include "run/denoise.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/philox.h"
+
+lt_status lt_clip_new(const lt_plan *plan, lt_clip *out)
+{
+    memset(out, 0, sizeof *out);
+    out->count = plan->stream_count;
+    for (int s = 0; s < plan->stream_count; s++) {
+        int64_t n = 1;
+        for (int i = 0; i < plan->stream[s].ndim; i++)
+            n *= plan->stream[s].dim[i];
+        out->elements[s] = n;
+        out->data[s] = calloc((size_t)n, sizeof(float));
+        if (out->data[s] == NULL) {
+            lt_clip_free(out);
+            LT_FAIL(LT_ENOMEM, "latents '%s': no memory for %lld values", plan->stream[s].name,
+                    (long long)n);
+        }
+    }
+    return LT_OK;
+}
+
+void lt_clip_free(lt_clip *clip)
+{
+    for (int s = 0; s < LT_STREAMS_MAX; s++) {
+        free(clip->data[s]);
+        clip->data[s] = NULL;
+    }
+}
+
+void lt_clip_noise(const lt_plan *plan, lt_clip *clip)
+{
+    for (int s = 0; s < clip->count; s++) {
+        const lt_stream *stream = &plan->stream[s];
+        if (stream->is_sound) {
+            assert(stream->ndim == 3 && stream->dim[0] == 2);
+            lt_noise_audio(plan->seed, LT_STREAM_INITIAL + LT_STREAM_SOUND, 0, 0, stream->dim[1],
+                           stream->dim[2], clip->data[s]);
+        } else {
+            assert(stream->ndim == 4);
+            lt_noise_video(plan->seed, LT_STREAM_INITIAL, 0, 0, stream->dim[0], stream->dim[1],
+                           stream->dim[2], stream->dim[3], clip->data[s]);
+        }
+    }
+}
+
+/* Noise levels of all streams, and the union of their timesteps. */
+typedef struct {
+    float *sigma[LT_STREAMS_MAX], *timestep[LT_STREAMS_MAX];
+    float *unique;
+    int unique_count;
+} levels;
+
+static void levels_free(levels *l)
+{
+    for (int s = 0; s < LT_STREAMS_MAX; s++) {
+        free(l->sigma[s]);
+        free(l->timestep[s]);
+    }
+    free(l->unique);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+static lt_status levels_make(const lt_model *model, const lt_plan *plan, levels *out)
+{
+    memset(out, 0, sizeof *out);
+    const int steps = plan->steps, streams = plan->stream_count;
+    assert(steps >= 2);
+    out->unique = calloc((size_t)(steps * streams), sizeof(float));
+    if (out->unique == NULL)
+        LT_FAIL(LT_ENOMEM, "sigmas: no memory for %d steps", steps);
+    int n = 0;
+    for (int s = 0; s < streams; s++) {
+        out->sigma[s] = calloc((size_t)steps, sizeof(float));
+        out->timestep[s] = calloc((size_t)steps, sizeof(float));
+        if (out->sigma[s] == NULL || out->timestep[s] == NULL)
+            LT_FAIL(LT_ENOMEM, "sigmas: no memory for %d steps", steps);
+        LT_TRY(model->family->sigmas(model, s, steps, out->sigma[s], out->timestep[s]));
+        for (int i = 0; i + 1 < steps; i++)
+            out->unique[n++] = out->timestep[s][i];
+    }
+    qsort(out->unique, (size_t)n, sizeof(float), by_value);
+    for (int i = 0; i < n; i++)
+        if (i == 0 || out->unique[i] != out->unique[out->unique_count - 1])
+            out->unique[out->unique_count++] = out->unique[i];
+    return LT_OK;
+}
+
+static lt_status check_velocity(const lt_plan *plan, const lt_clip *velocity, int step)
+{
+    for (int s = 0; s < velocity->count; s++) {
+        const int64_t at =
+            lt_first_not_finite(velocity->data[s], LT_F32, (size_t)velocity->elements[s]);
+        if (at >= 0)
+            LT_FAIL(LT_EDATA,
+                    "step %d, window 0: the velocity of '%s' is not finite (element %lld): the "
+                    "step is dropped",
+                    step + 1, plan->stream[s].name, (long long)at);
+    }
+    return LT_OK;
+}
+
+static lt_status one_step(lt_model *model, const lt_plan *plan, const levels *l, int i,
+                          lt_clip *clip, lt_clip *velocity)
+{
+    lt_forward forward = {0};
+    for (int s = 0; s < clip->count; s++) {
+        forward.latent[s] = clip->data[s];
+        forward.timestep[s] = l->timestep[s][i];
+        forward.velocity[s] = velocity->data[s];
+    }
+    LT_TRY(model->family->dit_forward(model, &forward));
+    LT_TRY(check_velocity(plan, velocity, i));
+    for (int s = 0; s < clip->count; s++)
+        model->family->solver_step(clip->data[s], velocity->data[s], clip->elements[s],
+                                   l->sigma[s][i], l->sigma[s][i + 1], l->timestep[s][i]);
+    return LT_OK;
+}
+
+lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
+                     const float *text_rows, int64_t text_count, lt_clip *clip,
+                     lt_progress *progress, double *seconds_out)
+{
+    levels l;
+    lt_clip velocity = {0};
+    lt_status st = LT_OK;
+    int opened = 0, begun = 0;
+    LT_TRY_GOTO(levels_make(model, plan, &l), st, done);
+    LT_TRY_GOTO(lt_clip_new(plan, &velocity), st, done);
+    lt_progress_stage(progress, "load", "part", 1);
+    opened = 1;
+    LT_TRY_GOTO(model->family->dit_open(model, engine, plan->dtype, l.unique, l.unique_count), st,
+                done);
+    begun = 1;
+    st = model->family->dit_begin(model, &plan->shape, text_rows, text_count);
+    LT_TRY_GOTO(lt_agree(engine->mesh->world, st), st, done);
+    lt_progress_step(progress, 1);
+    const int evaluations = plan->steps - 1;
+    lt_progress_stage(progress, "denoise", "step", evaluations);
+    for (int i = 0; i < evaluations; i++) {
+        const double began = lt_seconds();
+        st = one_step(model, plan, &l, i, clip, &velocity);
+        LT_TRY_GOTO(lt_agree(engine->mesh->world, st), st, done);
+        if (seconds_out != NULL)
+            seconds_out[i] = lt_seconds() - began;
+        lt_progress_step(progress, i + 1);
+    }
+done:
+    if (begun)
+        model->family->dit_end(model);
+    if (opened)
+        model->family->dit_close(model);
+    lt_progress_done(progress);
+    lt_clip_free(&velocity);
+    levels_free(&l);
+    return st;
+}

@@ -1,0 +1,193 @@
+/* folder.c - the run folder.                                                      Level 4: run */
+#include "run/folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "kernels/cpu/cpu.h"
+
+/* Everything that a run writes; --overwrite removes these and nothing else. */
+static const char *const own_files[] = {"job.yaml",      "plan.json",  "manifest.json",
+                                        "events.ndjson", "latents.h5", "sound.part",
+                                        "out.mp4",       "out.mkv",    "out.mov"};
+
+lt_status lt_folder_path(const lt_plan *plan, const char *name, char *out, size_t bytes)
+{
+    return lt_path_join(out, bytes, plan->run, name);
+}
+
+/* Is the folder that shall hold path there, and may we write in it? A probe file says it better
+ * than permission bits: read-only file systems, full quotas and /proc all show. */
+static lt_status check_parent(const char *path, const char *option)
+{
+    char folder[LT_PATH_BYTES], probe[LT_PATH_BYTES];
+    LT_TRY(lt_path_folder(folder, sizeof folder, path));
+    if (!lt_file_is_dir(folder))
+        LT_FAIL(LT_ECREATE, "%s %s: cannot be made: the folder %s is not there", option, path,
+                folder);
+    LT_TRY(lt_path_join(probe, sizeof probe, folder, ".longtake-probe-XXXXXX"));
+    const int fd = mkstemp(probe);
+    if (fd < 0)
+        LT_FAIL(LT_ECREATE, "%s %s: cannot be made: %s: %s", option, path, folder, strerror(errno));
+    (void)close(fd);
+    (void)unlink(probe);
+    return LT_OK;
+}
+
+lt_status lt_folder_check(const lt_plan *plan, int overwrite)
+{
+    char file[LT_PATH_BYTES];
+    LT_TRY(check_parent(plan->output, "-o"));
+    if (lt_file_is_dir(plan->output))
+        LT_FAIL(LT_ECREATE, "-o %s: cannot be made: there is a folder of that name", plan->output);
+    if (!lt_file_exists(plan->run)) {
+        LT_TRY(check_parent(plan->run, "--run"));
+        return LT_OK;
+    }
+    if (!lt_file_is_dir(plan->run))
+        LT_FAIL(LT_ECREATE, "--run %s: want a folder, found a file", plan->run);
+    LT_TRY(lt_folder_path(plan, "job.yaml", file, sizeof file));
+    if (lt_file_exists(file) && !overwrite) {
+        lt_hint("--overwrite starts anew; --run names another folder; `longtake decode %s -o OUT` "
+                "makes its film again",
+                plan->run);
+        LT_FAIL(LT_ECREATE, "--run %s: holds a run already (job.yaml)", plan->run);
+    }
+    LT_TRY(lt_path_join(file, sizeof file, plan->run, "probe"));
+    LT_TRY(check_parent(file, "--run"));
+    return LT_OK;
+}
+
+lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrite)
+{
+    char file[LT_PATH_BYTES];
+    LT_TRY(lt_dir_make(plan->run));
+    for (size_t i = 0; overwrite && i < sizeof own_files / sizeof *own_files; i++) {
+        LT_TRY(lt_folder_path(plan, own_files[i], file, sizeof file));
+        (void)unlink(file);
+    }
+    LT_TRY(lt_folder_path(plan, "job.yaml", file, sizeof file));
+    LT_TRY(lt_file_write_atomic(file, job_yaml, strlen(job_yaml)));
+    json_t *json = NULL;
+    LT_TRY(lt_plan_to_json(plan, &json));
+    lt_status st = lt_folder_path(plan, "plan.json", file, sizeof file);
+    if (st == LT_OK)
+        st = lt_json_write(file, json);
+    json_decref(json);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+/* Files of the model, one level of folders deep: name and bytes. Weights are not hashed (tens of
+ * gigabytes): their size and time of change tell a replaced file. */
+static void add_files(json_t *list, const char *root, const char *below)
+{
+    char folder[LT_PATH_BYTES], path[LT_PATH_BYTES], name[LT_PATH_BYTES];
+    if (lt_path_join(folder, sizeof folder, root, below) != LT_OK)
+        return;
+    DIR *dir = opendir(folder);
+    for (struct dirent *e = dir != NULL ? readdir(dir) : NULL; e != NULL; e = readdir(dir)) {
+        struct stat s;
+        if (e->d_name[0] == '.' || lt_path_join(path, sizeof path, folder, e->d_name) != LT_OK ||
+            stat(path, &s) != 0)
+            continue;
+        if (lt_path_join(name, sizeof name, below, e->d_name) != LT_OK)
+            continue;
+        const char *shown = strncmp(name, "./", 2) == 0 ? name + 2 : name;
+        if (S_ISDIR(s.st_mode) && strcmp(below, ".") == 0)
+            add_files(list, root, e->d_name);
+        else if (S_ISREG(s.st_mode))
+            (void)json_object_set_new(list, shown,
+                                      json_pack("{s:I, s:I}", "bytes", (json_int_t)s.st_size,
+                                                "changed", (json_int_t)s.st_mtime));
+    }
+    if (dir != NULL)
+        (void)closedir(dir);
+}
+
+lt_status lt_folder_manifest(const lt_plan *plan, const lt_group *world, json_t *more)
+{
+    char file[LT_PATH_BYTES], mesh[96];
+    struct utsname host;
+    (void)uname(&host);
+    json_t *files = json_object();
+    add_files(files, plan->model, ".");
+    json_t *json = json_pack(
+        "{s:s, s:i, s:s, s:s, s:o, s:s, s:i, s:s, s:s, s:s, s:I, s:s}", "format",
+        "longtake-manifest", "version", 1, "software", "longtake " LT_VERSION, "model", plan->model,
+        "model_files", files, "mesh", lt_mesh_text(&plan->mesh, mesh, sizeof mesh), "ranks",
+        lt_group_size(world), "transport", lt_group_transport(world), "device", plan->device, "isa",
+        lt_cpu_isa_now()->name, "seed", (json_int_t)plan->seed, "system", host.sysname);
+    if (json == NULL)
+        LT_FAIL(LT_EINTERNAL, "manifest: cannot be written as JSON");
+    if (more != NULL)
+        (void)json_object_update(json, more);
+    lt_status st = lt_folder_path(plan, "manifest.json", file, sizeof file);
+    if (st == LT_OK)
+        st = lt_json_write(file, json);
+    json_decref(json);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+static lt_status copy_bytes(const char *from, int in, const char *to, int out)
+{
+    static char buffer[1 << 20];
+    for (;;) {
+        const ssize_t n = read(in, buffer, sizeof buffer);
+        if (n == 0)
+            break;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            LT_FAIL(LT_EIO, "%s: %s", from, strerror(errno));
+        LT_TRY(lt_file_write_full(out, to, buffer, (size_t)n));
+    }
+    if (fdatasync(out) != 0)
+        LT_FAIL(LT_EIO, "%s: %s", to, strerror(errno));
+    return LT_OK;
+}
+
+static lt_status copy_file(const char *from, const char *to)
+{
+    const int in = open(from, O_RDONLY | O_CLOEXEC);
+    if (in < 0)
+        LT_FAIL(LT_EIO, "%s: %s", from, strerror(errno));
+    const int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (out < 0) {
+        const int error = errno;
+        (void)close(in);
+        LT_FAIL(LT_ECREATE, "%s: %s", to, strerror(error));
+    }
+    lt_status st = copy_bytes(from, in, to, out);
+    (void)close(in);
+    if (close(out) != 0 && st == LT_OK)
+        st = lt_fail(LT_EIO, __FILE__, __LINE__, "%s: %s", to, strerror(errno));
+    if (st != LT_OK)
+        (void)unlink(to);
+    return st;
+}
+
+lt_status lt_folder_publish(const lt_plan *plan, const char *film)
+{
+    char part[LT_PATH_BYTES];
+    const int n = snprintf(part, sizeof part, "%s.part", plan->output);
+    if (n < 0 || (size_t)n >= sizeof part)
+        LT_FAIL(LT_EUSAGE, "-o %s: the name is too long", plan->output);
+    (void)unlink(part);
+    if (link(film, part) != 0)
+        LT_TRY(copy_file(film, part));
+    if (rename(part, plan->output) != 0) {
+        const int error = errno;
+        (void)unlink(part);
+        LT_FAIL(LT_ECREATE, "%s: %s", plan->output, strerror(error));
+    }
+    return LT_OK;
+}

@@ -1,0 +1,37 @@
+/* job.h - what the user wants: flags and a YAML file, merged.                     Level 4: run
+ * Keys of the file are the long options' names, flat; flags win. The table of options is
+ * src/run/job_options.c: one place for flags, YAML, --help, checks and RUN/job.yaml. */
+#ifndef LT_JOB_H
+#define LT_JOB_H
+
+#include "base/options.h"
+
+/* Verbs as bits of the option table. */
+enum {
+    LT_VERB_RENDER = 1u << 0,
+    LT_VERB_PROBE = 1u << 1,
+    LT_VERB_INSPECT = 1u << 2,
+    LT_VERB_DECODE = 1u << 3,
+    LT_VERB_DOCTOR = 1u << 4,
+    LT_VERB_BENCH = 1u << 5,
+    LT_VERB_ALL = 0x3f
+};
+
+/* Strings belong to the options object. 0, 0.0 or NULL: not given. */
+typedef struct lt_job {
+    const char *model, *prompt, *prompt_file, *output, *run, *codec, *mesh, *mode, *dtype,
+        *vae_dtype, *device, *sheet, *wav;
+    double seconds;
+    int64_t frames, size[2], steps, seed, threads;
+    int overwrite;
+    /* diagnostics, every verb */
+    int quiet, verbose, json, help;
+    /* probe */
+    const char *in, *out, *text_file;
+    int64_t repeat;
+} lt_job;
+
+extern const lt_option lt_job_options[];
+extern const int lt_job_option_count;
+
+#endif

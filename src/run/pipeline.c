@@ -1,0 +1,247 @@
+/* pipeline.c - from a job to a film: plan, text, noise, denoise, store, decode.   Level 4: run
+ *
+ *   rank 0            all ranks
+ *   job -> model -> plan --broadcast--> model, threads, mesh, walk on dry, agree: it fits
+ *   run folder        engine
+ *   tokens ---------> text rows (tp over few ranks), broadcast
+ *                     noise, denoise (agreement each step)
+ *   latents.h5        (before anything is decoded: what was denoised is safe)
+ *   muxer <---------- clips
+ *   publish
+ *
+ * Everything that can be wrong with the job, the model's headers, the output's place or the memory
+ * is found before the run folder is made. */
+#include "run/pipeline.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "run/decode.h"
+#include "run/denoise.h"
+#include "run/folder.h"
+#include "run/place.h"
+#include "run/session.h"
+#include "run/store_latents.h"
+
+/* Text rows on every rank: tp ranks encode, rank 0 broadcasts. */
+static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
+{
+    const lt_family *family = s->model->family;
+    const size_t bytes = (size_t)(s->token_count * family->text_width(s->model)) * sizeof(float);
+    *rows = calloc(1, bytes > 0 ? bytes : 1);
+    if (*rows == NULL)
+        LT_FAIL(LT_ENOMEM, "text: no memory for %lld rows", (long long)s->token_count);
+    lt_progress_stage(s->progress, "text", "prompt", 1);
+    lt_status st = LT_OK;
+    if (s->text_group != NULL) {
+        s->engine.mesh = &s->text_mesh;
+        st = family->encode(s->model, &s->engine, plan->dtype, s->ids, s->token_count, *rows);
+        s->engine.mesh = &s->mesh;
+    }
+    LT_TRY(lt_agree(s->world, st));
+    LT_TRY(lt_broadcast(s->world, 0, *rows, bytes));
+    lt_progress_step(s->progress, 1);
+    return LT_OK;
+}
+
+static lt_status make_latents(lt_session *s, const lt_plan *plan, lt_clip *clip)
+{
+    float *rows = NULL;
+    lt_status st = make_text(s, plan, &rows);
+    if (st == LT_OK) {
+        lt_clip_noise(plan, clip);
+        st = lt_denoise(s->model, &s->engine, plan, rows, s->token_count, clip, s->progress, NULL);
+    }
+    free(rows);
+    LT_TRY(st);
+    if (lt_group_rank(s->world) == 0) {
+        lt_progress_stage(s->progress, "store", "file", 1);
+        st = lt_store_latents(plan, clip);
+        lt_progress_step(s->progress, 1);
+    }
+    LT_TRY(lt_agree(s->world, st));
+    return LT_OK;
+}
+
+static lt_status finish(lt_session *s, const lt_plan *plan, const char *film, int manifest,
+                        lt_outcome *out)
+{
+    if (lt_group_rank(s->world) != 0)
+        return LT_OK;
+    LT_TRY(lt_folder_publish(plan, film));
+    out->stages = lt_progress_stages(s->progress);
+    if (manifest) {
+        json_t *more = json_pack("{s:O}", "stage_seconds", out->stages);
+        const lt_status st = lt_folder_manifest(plan, s->world, more);
+        json_decref(more);
+        LT_TRY(st);
+    }
+    lt_progress_event(
+        s->progress, "end",
+        json_pack("{s:s, s:I}", "output", plan->output, "frames", (json_int_t)plan->frames));
+    (void)snprintf(out->output, sizeof out->output, "%s", plan->output);
+    (void)snprintf(out->run, sizeof out->run, "%s", plan->run);
+    out->frames = plan->frames;
+    out->samples = plan->samples;
+    return LT_OK;
+}
+
+static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job,
+                           const lt_latent_source *source, const char *name, int manifest,
+                           lt_outcome *out)
+{
+    char film[LT_PATH_BYTES], sound[LT_PATH_BYTES], file[64];
+    (void)snprintf(file, sizeof file, "%s%s", name, lt_mux_suffix(plan->output));
+    LT_TRY(lt_folder_path(plan, file, film, sizeof film));
+    LT_TRY(lt_folder_path(plan, "sound.part", sound, sizeof sound));
+    const lt_decode_outputs outputs = {
+        .film = film, .sound = sound, .sheet = job->sheet, .wav = job->wav};
+    const lt_status st = lt_decode(s->model, &s->engine, plan, source, &outputs, s->progress);
+    if (st != LT_OK && lt_group_rank(s->world) == 0)
+        (void)unlink(film); /* what would play is a half film; the latents are there */
+    LT_TRY(st);
+    LT_TRY(lt_agree(s->world, finish(s, plan, film, manifest, out)));
+    return LT_OK;
+}
+
+/* ---- render ---- */
+
+static lt_status render_plan(const lt_job *job, const lt_options *options, lt_session *s,
+                             lt_plan *plan)
+{
+    (void)options;
+    char path[LT_PATH_BYTES];
+    if (job->output == NULL)
+        LT_FAIL(LT_EUSAGE, "-o: want the film's name, e.g. -o film.mp4");
+    if (job->model == NULL)
+        LT_TRY(lt_default_model(path, sizeof path));
+    LT_TRY(lt_model_open(job->model != NULL ? job->model : path, &s->model));
+    LT_TRY(lt_plan_make(job, s->model, lt_group_size(s->world), plan));
+    LT_TRY(lt_session_check(job, plan));
+    LT_TRY(lt_folder_check(plan, job->overwrite));
+    LT_TRY(s->model->family->tokenize(s->model, plan->prompt, &s->ids, &s->token_count));
+    if (s->token_count == 0)
+        LT_FAIL(LT_EUSAGE, "--prompt: want some text, found none that the tokenizer keeps");
+    return LT_OK;
+}
+
+static lt_status render_folder(const lt_job *job, const lt_options *options, lt_session *s,
+                               const lt_plan *plan)
+{
+    char events[LT_PATH_BYTES];
+    char *yaml = NULL;
+    LT_TRY(lt_options_dump_yaml(options, &yaml));
+    const lt_status st = lt_folder_make(plan, yaml, job->overwrite);
+    free(yaml);
+    LT_TRY(st);
+    LT_TRY(lt_folder_manifest(plan, s->world, NULL));
+    LT_TRY(lt_folder_path(plan, "events.ndjson", events, sizeof events));
+    LT_TRY(lt_progress_open(events, job->quiet, &s->progress));
+    lt_progress_event(s->progress, "start",
+                      json_pack("{s:s, s:s, s:i, s:i}", "model", plan->model, "prompt",
+                                plan->prompt, "ranks", lt_group_size(s->world), "evaluations",
+                                plan->steps - 1));
+    return LT_OK;
+}
+
+lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *world, lt_outcome *out)
+{
+    lt_session s = {.world = world};
+    lt_plan plan = {0};
+    lt_clip clip = {0};
+    lt_status st = LT_OK;
+    memset(out, 0, sizeof *out);
+    const int root = lt_group_rank(world) == 0;
+    if (root)
+        st = render_plan(job, options, &s, &plan);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
+    LT_TRY_GOTO(lt_session_open(&s, &plan, 7u), st, done);
+    if (root)
+        st = render_folder(job, options, &s, &plan);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    LT_TRY_GOTO(lt_agree(world, lt_clip_new(&plan, &clip)), st, done);
+    LT_TRY_GOTO(make_latents(&s, &plan, &clip), st, done);
+    const lt_latent_source source = {.clip = &clip};
+    LT_TRY_GOTO(make_film(&s, &plan, job, &source, "out", 1, out), st, done);
+done:
+    lt_clip_free(&clip);
+    lt_session_close(&s);
+    lt_plan_free(&plan);
+    return st;
+}
+
+/* ---- decode ---- */
+
+static lt_status decode_plan(const lt_job *job, const char *run, lt_session *s, lt_plan *plan)
+{
+    if (job->output == NULL)
+        LT_FAIL(LT_EUSAGE, "-o: want the film's name, e.g. -o film.mov");
+    LT_TRY(lt_store_plan(run, job, &s->model, plan));
+    plan->mesh = (lt_mesh_spec){{1, 1, 1, lt_group_size(s->world), 1}};
+    LT_TRY(lt_session_check(job, plan));
+    return LT_OK;
+}
+
+lt_status lt_decode_run(const lt_job *job, const char *run, lt_group *world, lt_outcome *out)
+{
+    lt_session s = {.world = world};
+    lt_plan plan = {0};
+    lt_latents *store = NULL;
+    char file[LT_PATH_BYTES];
+    lt_status st = LT_OK;
+    memset(out, 0, sizeof *out);
+    const int root = lt_group_rank(world) == 0;
+    if (root)
+        st = decode_plan(job, run, &s, &plan);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
+    LT_TRY_GOTO(lt_session_open(&s, &plan, 4u), st, done);
+    st = lt_store_file(run, file, sizeof file);
+    if (st == LT_OK)
+        st = lt_latents_open(file, &store);
+    if (st == LT_OK && root)
+        st = lt_progress_open(NULL, job->quiet, &s.progress);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    const lt_latent_source source = {.store = store};
+    LT_TRY_GOTO(make_film(&s, &plan, job, &source, "decoded", 0, out), st, done);
+    if (root) { /* the published link is enough */
+        char film[LT_PATH_BYTES], name[64];
+        (void)snprintf(name, sizeof name, "decoded%s", lt_mux_suffix(plan.output));
+        if (lt_folder_path(&plan, name, film, sizeof film) == LT_OK)
+            (void)unlink(film);
+    }
+done:
+    lt_latents_close(&store);
+    lt_session_close(&s);
+    lt_plan_free(&plan);
+    return st;
+}
+
+/* ---- the demo model ---- */
+
+lt_status lt_default_model(char *out, size_t bytes)
+{
+    static const char *const places[] = {"models/demo", "../share/longtake/models/demo",
+                                         "../models/demo", "../../models/demo",
+                                         "../../../models/demo"};
+    char exe[LT_PATH_BYTES], folder[LT_PATH_BYTES], file[LT_PATH_BYTES];
+    const ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n > 0) {
+        exe[n] = '\0';
+        LT_TRY(lt_path_folder(folder, sizeof folder, exe));
+        for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+            LT_TRY(lt_path_join(out, bytes, folder, places[i]));
+            LT_TRY(lt_path_join(file, sizeof file, out, "transformer/config.json"));
+            if (lt_file_exists(file))
+                return LT_OK;
+        }
+    }
+    lt_hint("--model DIR names a checkpoint");
+    LT_FAIL(LT_ENOINPUT,
+            "the demo model is neither beside the program nor in a source tree above it");
+}

@@ -1,0 +1,27 @@
+/* pipeline.h - the arrows of DESIGN section 2, in order.                          Level 4: run */
+#ifndef LT_PIPELINE_H
+#define LT_PIPELINE_H
+
+#include "run/job.h"
+#include "run/plan.h"
+
+/* What render and decode say at the end (rank 0). */
+typedef struct lt_outcome {
+    char output[4096], run[4096];
+    int64_t frames, samples;
+    json_t *stages; /* seconds by stage; the caller frees */
+} lt_outcome;
+
+/* prompt -> film. job is complete on every rank (each parsed the same flags), but only rank 0's
+ * counts: it makes the plan and broadcasts it. options: whose dump becomes RUN/job.yaml. Collective
+ * on world, Blocking. Nothing is left behind when it is refused before work. */
+lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *world, lt_outcome *out);
+
+/* RUN's latents -> film, again, alone or over ranks. run is the folder (or a latents.h5). */
+lt_status lt_decode_run(const lt_job *job, const char *run, lt_group *world, lt_outcome *out);
+
+/* Where the demo model is: beside the executable, in its share/, or in a source tree above it.
+ * Errors: LT_ENOINPUT. Local. */
+lt_status lt_default_model(char *out, size_t bytes);
+
+#endif

@@ -1,0 +1,470 @@
+/* plan.c - sizes, lengths, steps, threads, mesh and memory of one job.            Level 4: run
+ *
+ * Lengths. The file holds exactly `frames` pictures and round(frames * rate / fps) samples; the DiT
+ * works on the next length of the family's grid, and what is beyond is cut at the muxer.
+ * Mesh. `auto` puts all ranks on uly: it shards tokens and heads, needs no weights to be split, and
+ * any remainder works. Memory. The phases are walked on `dry` with the same code that will run;
+ * peaks are the need. The phases follow each other, so the largest counts. */
+#include "run/plan.h"
+
+#include <assert.h>
+#include <math.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "kernels/cpu/cpu.h"
+
+const char *const lt_phase_names[LT_PHASES] = {"text", "dit", "decode"};
+
+static const int64_t frames_max = 24 * 3600; /* an hour; more is a mistake of units */
+
+static char *copy_text(const char *text) { return strdup(text != NULL ? text : ""); }
+
+static lt_status plan_length(const lt_job *job, const lt_model *model, lt_plan *out)
+{
+    const lt_model_facts *facts = &model->facts;
+    if (job->frames > 0 && job->seconds > 0)
+        LT_FAIL(LT_EUSAGE, "--frames %lld and --seconds %g: want one of them",
+                (long long)job->frames, job->seconds);
+    out->fps = facts->fps;
+    out->sample_rate = facts->sample_rate;
+    if (job->frames > 0)
+        out->frames = job->frames;
+    else if (job->seconds > 0)
+        out->frames = llround(job->seconds * facts->fps);
+    else
+        out->frames = facts->window_frames;
+    if (out->frames < 1 || out->frames > frames_max)
+        LT_FAIL(LT_EUSAGE, "--seconds %g: want 1 to %lld frames, found %lld", job->seconds,
+                (long long)frames_max, (long long)out->frames);
+    out->samples = (out->frames * out->sample_rate * 2 + out->fps) / (2 * out->fps);
+    out->shape.frames = model->family->frames_grid(out->frames);
+    int64_t longest = 0;
+    int known = facts->trained_count == 0;
+    for (int i = 0; i < facts->trained_count; i++) {
+        known |= facts->trained_frames[i] == out->shape.frames;
+        longest = facts->trained_frames[i] > longest ? facts->trained_frames[i] : longest;
+    }
+    if (!known)
+        lt_warn("%lld frames: the model was not trained on this length (longest: %lld); expect a "
+                "weaker picture",
+                (long long)out->shape.frames, (long long)longest);
+    return LT_OK;
+}
+
+/* The words of the prompt that the model has never seen, named once. */
+static void warn_words(const lt_job *job, const lt_model *model)
+{
+    if (model->facts.words == NULL)
+        return;
+    char unknown[256] = "";
+    for (const char *p = job->prompt; *p != '\0';) {
+        const size_t skip = strspn(p, " \t\r\n.,;:!?\"'()");
+        p += skip;
+        const size_t length = strcspn(p, " \t\r\n.,;:!?\"'()");
+        if (length == 0)
+            continue;
+        int known = 0;
+        size_t i;
+        json_t *word;
+        json_array_foreach (model->facts.words, i, word) {
+            const char *text = json_string_value(word);
+            known |= text != NULL && strlen(text) == length && strncasecmp(text, p, length) == 0;
+        }
+        const size_t used = strlen(unknown);
+        if (!known && used + length + 3 < sizeof unknown)
+            (void)snprintf(unknown + used, sizeof unknown - used, "%s%.*s", used ? ", " : "",
+                           (int)length, p);
+        p += length;
+    }
+    if (unknown[0] != '\0')
+        lt_warn("--prompt: the model does not know: %s (it knows %zu words: longtake.json)",
+                unknown, json_array_size(model->facts.words));
+}
+
+lt_dtype lt_plan_dtype_auto(int weights_are_bf16)
+{
+    return weights_are_bf16 && lt_cpu_has_bf16() ? LT_BF16 : LT_F32;
+}
+
+static lt_status plan_dtype(const lt_job *job, const lt_model *model, lt_plan *out)
+{
+    const char *dtype = job->dtype != NULL ? job->dtype : "auto";
+    if (strcmp(dtype, "auto") == 0)
+        out->dtype = lt_plan_dtype_auto(model->facts.weights_are_bf16);
+    else
+        out->dtype = strcmp(dtype, "bf16") == 0 ? LT_BF16 : LT_F32;
+    return LT_OK;
+}
+
+static lt_status plan_mesh(const lt_job *job, int ranks, lt_plan *out)
+{
+    if (job->mesh == NULL || strcmp(job->mesh, "auto") == 0) {
+        out->mesh = (lt_mesh_spec){{1, 1, 1, ranks, 1}};
+        return LT_OK;
+    }
+    LT_TRY(lt_mesh_parse(job->mesh, &out->mesh));
+    if (lt_mesh_ranks(&out->mesh) != ranks) {
+        lt_hint("the product of the axes must be the number of ranks: start %d ranks, or ask for "
+                "another mesh",
+                lt_mesh_ranks(&out->mesh));
+        LT_FAIL(LT_EUSAGE, "--mesh %s: impossible mesh: wanted %d ranks, found %d", job->mesh,
+                lt_mesh_ranks(&out->mesh), ranks);
+    }
+    for (int axis = 0; axis < LT_AXIS_ULY; axis++)
+        if (out->mesh.size[axis] != 1)
+            LT_FAIL(LT_EUNAVAIL,
+                    "--mesh %s: this version shares one window over uly and tp; %s must be 1",
+                    job->mesh, lt_axis_names[axis]);
+    return LT_OK;
+}
+
+static const char *suffix_of(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+    return dot != NULL && (slash == NULL || dot > slash + 1) && dot != path ? dot + 1 : "";
+}
+
+static lt_status plan_paths(const lt_job *job, lt_plan *out)
+{
+    const char *suffix = suffix_of(job->output);
+    if (strlen(suffix) >= sizeof out->suffix || suffix[0] == '\0')
+        LT_FAIL(LT_EUSAGE, "-o %s: want a name that ends in .mp4, .mkv or .mov", job->output);
+    (void)snprintf(out->suffix, sizeof out->suffix, "%s", suffix);
+    out->output = copy_text(job->output);
+    if (job->run != NULL) {
+        out->run = copy_text(job->run);
+    } else if (out->output != NULL) {
+        const size_t stem = strlen(job->output) - strlen(suffix) - 1;
+        out->run = malloc(stem + sizeof ".run");
+        if (out->run != NULL)
+            (void)snprintf(out->run, stem + sizeof ".run", "%.*s.run", (int)stem, job->output);
+    }
+    if (out->output == NULL || out->run == NULL)
+        LT_FAIL(LT_ENOMEM, "plan: no memory for paths");
+    return LT_OK;
+}
+
+lt_status lt_plan_make(const lt_job *job, const lt_model *model, int ranks, lt_plan *out)
+{
+    memset(out, 0, sizeof *out);
+    const lt_model_facts *facts = &model->facts;
+    if (job->prompt == NULL || job->prompt[strspn(job->prompt, " \t\r\n")] == '\0')
+        LT_FAIL(LT_EUSAGE, "--prompt: want some text, found %s",
+                job->prompt == NULL ? "none" : "only blanks");
+    if (job->mode != NULL && strcmp(job->mode, "auto") != 0 && strcmp(job->mode, "single") != 0)
+        LT_FAIL(LT_EUNAVAIL, "--mode %s: this version renders a clip in one window: want single",
+                job->mode);
+    LT_TRY(plan_length(job, model, out));
+    out->shape.width = job->size[0] > 0 ? job->size[0] : facts->default_width;
+    out->shape.height = job->size[0] > 0 ? job->size[1] : facts->default_height;
+    LT_TRY(model->family->streams(model, &out->shape, out->stream, &out->stream_count));
+    out->steps = job->steps > 0 ? (int)job->steps : facts->steps;
+    out->seed = (uint64_t)job->seed;
+    out->threads = (int)job->threads;
+    (void)snprintf(out->device, sizeof out->device, "%s",
+                   job->device != NULL && strcmp(job->device, "auto") != 0 ? job->device : "cpu");
+    (void)snprintf(out->codec, sizeof out->codec, "%s", job->codec != NULL ? job->codec : "h264");
+    LT_TRY(plan_dtype(job, model, out));
+    LT_TRY(plan_mesh(job, ranks, out));
+    LT_TRY(plan_paths(job, out));
+    out->model = copy_text(model->path);
+    out->prompt = copy_text(job->prompt);
+    if (out->model == NULL || out->prompt == NULL)
+        LT_FAIL(LT_ENOMEM, "plan: no memory for the prompt");
+    warn_words(job, model);
+    return LT_OK;
+}
+
+void lt_plan_free(lt_plan *plan)
+{
+    free(plan->model);
+    free(plan->prompt);
+    free(plan->output);
+    free(plan->run);
+    memset(plan, 0, sizeof *plan);
+}
+
+lt_status lt_plan_streams(lt_plan *plan, const lt_model *model)
+{
+    return model->family->streams(model, &plan->shape, plan->stream, &plan->stream_count);
+}
+
+void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux_spec *out)
+{
+    int sound = 0;
+    for (int s = 0; s < plan->stream_count; s++)
+        sound |= plan->stream[s].is_sound;
+    *out = (lt_mux_spec){.path = path,
+                         .suffix = lt_mux_suffix(plan->output),
+                         .codec = plan->codec,
+                         .width = (int)plan->shape.width,
+                         .height = (int)plan->shape.height,
+                         .fps_num = plan->fps,
+                         .fps_den = 1,
+                         .frames = plan->frames,
+                         .sample_rate = sound ? plan->sample_rate : 0,
+                         .channels = 2,
+                         .samples = sound ? plan->samples : 0,
+                         .threads = threads};
+}
+
+lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
+{
+    char mesh[96];
+    json_t *memory = json_object();
+    for (int i = 0; i < LT_PHASES; i++)
+        (void)json_object_set_new(
+            memory, lt_phase_names[i],
+            json_pack("{s:I, s:I, s:I, s:f}", "phase_bytes", (json_int_t)p->memory[i].phase_bytes,
+                      "step_bytes", (json_int_t)p->memory[i].step_bytes, "host_bytes",
+                      (json_int_t)p->memory[i].host_bytes, "flops", p->memory[i].flops));
+    *out = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, "
+                     "s:i, s:I, s:s, s:s, s:s, s:s, s:s, s:o, "
+                     "s:[{s:i, s:I}], s:[]}",
+                     "format", "longtake-plan", "version", 1, "model", p->model, "prompt",
+                     p->prompt, "output", p->output, "run", p->run, "frames", (json_int_t)p->frames,
+                     "grid_frames", (json_int_t)p->shape.frames, "samples", (json_int_t)p->samples,
+                     "width", (json_int_t)p->shape.width, "height", (json_int_t)p->shape.height,
+                     "fps", p->fps, "sample_rate", p->sample_rate, "steps", p->steps, "evaluations",
+                     p->steps - 1, "threads", p->threads, "seed", (json_int_t)p->seed, "mesh",
+                     lt_mesh_text(&p->mesh, mesh, sizeof mesh), "dtype",
+                     p->dtype == LT_BF16 ? "bf16" : "f32", "device", p->device, "codec", p->codec,
+                     "suffix", p->suffix, "memory", memory, "windows", "first_frame", 0, "frames",
+                     (json_int_t)p->shape.frames, "joins");
+    if (*out == NULL)
+        LT_FAIL(LT_EINTERNAL, "plan: cannot be written as JSON (is the prompt valid UTF-8?)");
+    return LT_OK;
+}
+
+static lt_status read_text(const lt_json_at *at, const char *key, char *out, size_t bytes)
+{
+    const char *text = NULL;
+    LT_TRY(lt_json_string(at, key, &text));
+    if (strlen(text) >= bytes)
+        LT_FAIL(LT_EDATA, "%s: %s: want fewer than %zu bytes, found %zu", at->source, key, bytes,
+                strlen(text));
+    (void)snprintf(out, bytes, "%s", text);
+    return LT_OK;
+}
+
+static lt_status read_copy(const lt_json_at *at, const char *key, char **out)
+{
+    const char *text = NULL;
+    LT_TRY(lt_json_string(at, key, &text));
+    *out = strdup(text);
+    if (*out == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: %s: no memory", at->source, key);
+    return LT_OK;
+}
+
+static lt_status read_int(const lt_json_at *at, const char *key, int64_t lo, int64_t hi, int *out)
+{
+    int64_t value = 0;
+    LT_TRY(lt_json_int(at, key, lo, hi, &value));
+    *out = (int)value;
+    return LT_OK;
+}
+
+static lt_status plan_read(const lt_json_at *at, lt_plan *out)
+{
+    char mesh[96], dtype[8];
+    int64_t seed = 0;
+    LT_TRY(read_copy(at, "model", &out->model));
+    LT_TRY(read_copy(at, "prompt", &out->prompt));
+    LT_TRY(read_copy(at, "output", &out->output));
+    LT_TRY(read_copy(at, "run", &out->run));
+    LT_TRY(lt_json_int(at, "frames", 1, frames_max, &out->frames));
+    LT_TRY(lt_json_int(at, "grid_frames", 1, 2 * frames_max, &out->shape.frames));
+    LT_TRY(lt_json_int(at, "samples", 0, INT64_MAX, &out->samples));
+    LT_TRY(lt_json_int(at, "width", 1, 65536, &out->shape.width));
+    LT_TRY(lt_json_int(at, "height", 1, 65536, &out->shape.height));
+    LT_TRY(read_int(at, "fps", 1, 1000, &out->fps));
+    LT_TRY(read_int(at, "sample_rate", 1, 1000000, &out->sample_rate));
+    LT_TRY(read_int(at, "steps", 2, 100000, &out->steps));
+    LT_TRY(read_int(at, "threads", 0, 4096, &out->threads));
+    LT_TRY(lt_json_int(at, "seed", INT64_MIN, INT64_MAX, &seed));
+    out->seed = (uint64_t)seed;
+    LT_TRY(read_text(at, "mesh", mesh, sizeof mesh));
+    LT_TRY(lt_mesh_parse(mesh, &out->mesh));
+    LT_TRY(read_text(at, "dtype", dtype, sizeof dtype));
+    out->dtype = strcmp(dtype, "bf16") == 0 ? LT_BF16 : LT_F32;
+    LT_TRY(read_text(at, "device", out->device, sizeof out->device));
+    LT_TRY(read_text(at, "codec", out->codec, sizeof out->codec));
+    LT_TRY(read_text(at, "suffix", out->suffix, sizeof out->suffix));
+    return LT_OK;
+}
+
+lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out)
+{
+    memset(out, 0, sizeof *out);
+    json_t *json = NULL;
+    LT_TRY(lt_json_parse(text, bytes, "plan", &json));
+    const lt_json_at at = lt_json_root(json, "plan");
+    const lt_status st = plan_read(&at, out);
+    json_decref(json);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+/* ---- memory ---- */
+
+static const size_t endless = (size_t)1 << 44; /* address space only: dry commits nothing */
+
+static lt_status walk_begin(lt_engine *engine, const lt_mesh *mesh)
+{
+    lt_dry_reset();
+    LT_TRY(lt_engine_open(&lt_backend_dry, 1, mesh, endless, endless, engine));
+    return LT_OK;
+}
+
+static void walk_end(lt_engine *engine, lt_phase_memory *out)
+{
+    const lt_dry_counts counts = lt_dry_read();
+    out->phase_bytes = lt_arena_peak(engine->phase);
+    out->step_bytes = lt_arena_peak(engine->step);
+    out->flops = 0;
+    for (int i = 0; i < LT_OP_COUNT; i++)
+        out->flops += counts.flops[i];
+    lt_engine_close(engine);
+}
+
+static size_t clip_bytes(const lt_plan *plan)
+{
+    size_t bytes = 0;
+    for (int s = 0; s < plan->stream_count; s++) {
+        size_t n = sizeof(float);
+        for (int i = 0; i < plan->stream[s].ndim; i++)
+            n *= (size_t)plan->stream[s].dim[i];
+        bytes += n;
+    }
+    return bytes;
+}
+
+static lt_status walk_text(lt_plan *plan, lt_model *model, const lt_mesh *mesh, int64_t token_count)
+{
+    lt_engine engine;
+    LT_TRY(walk_begin(&engine, mesh));
+    int32_t *ids = calloc((size_t)token_count + 1, sizeof *ids);
+    float *rows =
+        calloc((size_t)(token_count * model->family->text_width(model)) + 1, sizeof *rows);
+    lt_status st = LT_OK;
+    if (ids == NULL || rows == NULL)
+        LT_FAIL_GOTO(LT_ENOMEM, st, done, "plan: no memory for %lld text rows",
+                     (long long)token_count);
+    LT_TRY_GOTO(model->family->encode(model, &engine, plan->dtype, ids, token_count, rows), st,
+                done);
+done:
+    plan->memory[0].host_bytes =
+        (size_t)(token_count * model->family->text_width(model)) * sizeof(float);
+    walk_end(&engine, &plan->memory[0]);
+    free(ids);
+    free(rows);
+    return st;
+}
+
+static lt_status walk_dit(lt_plan *plan, lt_model *model, const lt_mesh *mesh, int64_t token_count)
+{
+    lt_engine engine;
+    LT_TRY(walk_begin(&engine, mesh));
+    const int64_t width = model->family->text_width(model);
+    const int unique = (plan->steps - 1) * plan->stream_count;
+    float *times = calloc((size_t)unique, sizeof *times),
+          *rows = calloc((size_t)(token_count * width) + 1, sizeof *rows);
+    lt_status st = LT_OK;
+    if (times == NULL || rows == NULL)
+        LT_FAIL_GOTO(LT_ENOMEM, st, done, "plan: no memory for %d timesteps", unique);
+    for (int i = 0; i < unique; i++)
+        times[i] = (float)i / (float)unique;
+    LT_TRY_GOTO(model->family->dit_open(model, &engine, plan->dtype, times, unique), st, close);
+    LT_TRY_GOTO(model->family->dit_begin(model, &plan->shape, rows, token_count), st, close);
+    lt_dry_reset(); /* the flops of one evaluation */
+    lt_forward forward = {.timestep = {times[0], times[0], times[0], times[0]}};
+    LT_TRY_GOTO(model->family->dit_forward(model, &forward), st, close);
+close:
+    model->family->dit_end(model);
+    model->family->dit_close(model);
+done:
+    plan->memory[1].host_bytes =
+        4 * clip_bytes(plan); /* latents, velocities, and both as packed rows */
+    walk_end(&engine, &plan->memory[1]);
+    free(times);
+    free(rows);
+    return st;
+}
+
+static lt_status walk_decode(lt_plan *plan, lt_model *model, const lt_mesh *mesh)
+{
+    lt_engine engine;
+    const lt_family *family = model->family;
+    LT_TRY(walk_begin(&engine, mesh));
+    lt_status st = LT_OK;
+    LT_TRY_GOTO(family->decode_open(model, &engine), st, done);
+    lt_dry_reset();
+    LT_TRY_GOTO(family->item_raw(model, &plan->shape, 0, NULL, NULL), st, done);
+    LT_TRY_GOTO(family->sound_decode(model, NULL, 64, (lt_range){0, 64}, NULL), st, done);
+done:
+    family->decode_close(model);
+    /* raw frames, what the tiles are stitched from, the carries, and two items of finished frames
+     * on the way */
+    plan->memory[2].host_bytes = 2 * family->decode_raw_bytes(model, &plan->shape) +
+                                 2 * family->decode_carry_bytes(model, &plan->shape);
+    walk_end(&engine, &plan->memory[2]);
+    return st;
+}
+
+lt_status lt_plan_walk(lt_plan *plan, lt_model *model, const lt_mesh *mesh,
+                       const lt_mesh *text_mesh, int64_t token_count, unsigned parts)
+{
+    if ((parts & 1u) && text_mesh != NULL)
+        LT_TRY(walk_text(plan, model, text_mesh, token_count));
+    if (parts & 2u)
+        LT_TRY(walk_dit(plan, model, mesh, token_count));
+    if (parts & 4u)
+        LT_TRY(walk_decode(plan, model, mesh));
+    return LT_OK;
+}
+
+void lt_plan_arenas(const lt_plan *plan, size_t *phase_bytes, size_t *step_bytes)
+{
+    *phase_bytes = *step_bytes = 0;
+    for (int i = 0; i < LT_PHASES; i++) {
+        const lt_phase_memory *m = &plan->memory[i];
+        *phase_bytes = m->phase_bytes > *phase_bytes ? m->phase_bytes : *phase_bytes;
+        *step_bytes = m->step_bytes > *step_bytes ? m->step_bytes : *step_bytes;
+    }
+    const size_t slack = (size_t)1 << 20;
+    *phase_bytes += *phase_bytes / 16 + slack;
+    *step_bytes += *step_bytes / 16 + slack;
+}
+
+lt_status lt_plan_fits(const lt_plan *plan, int local_ranks)
+{
+    const double gib = 1024.0 * 1024.0 * 1024.0;
+    const int64_t available = lt_memory_available_bytes();
+    if (available < 0)
+        return LT_OK; /* nothing says: the arenas will */
+    const double mine = (double)available / local_ranks;
+    for (int i = 0; i < LT_PHASES; i++) {
+        const lt_phase_memory *m = &plan->memory[i];
+        const double need = (double)m->phase_bytes + (double)m->step_bytes + (double)m->host_bytes;
+        if (need <= mine)
+            continue;
+        lt_hint("%s", i == 1 ? "start more ranks on more hosts (--mesh tp=N shares the weights), "
+                               "or a shorter or smaller film"
+                             : "start more ranks on more hosts, or a machine with more memory");
+        LT_FAIL(LT_ENOMEM,
+                "%s: the %s phase needs %.2f GiB a rank (weights %.2f, work %.2f, host %.2f), this "
+                "host has %.2f GiB for each of %d rank%s",
+                plan->model, lt_phase_names[i], need / gib, (double)m->phase_bytes / gib,
+                (double)m->step_bytes / gib, (double)m->host_bytes / gib, mine / gib, local_ranks,
+                local_ranks == 1 ? "" : "s");
+    }
+    return LT_OK;
+}

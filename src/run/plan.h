@@ -1,0 +1,64 @@
+/* plan.h - who computes what for one job on one set of ranks, decided before work. Level 4: run
+ *
+ * Rank 0 makes a plan from the job and the opened model; its JSON text is broadcast and is what
+ * RUN/plan.json holds, so that every rank works from the same bytes. The need of memory comes from
+ * walking each phase on the backend `dry` as this rank (lt_plan_walk). */
+#ifndef LT_PLAN_H
+#define LT_PLAN_H
+
+#include "media/mux.h"
+#include "model/family.h"
+#include "run/job.h"
+
+enum { LT_PHASES = 3 }; /* text, dit, decode */
+extern const char *const lt_phase_names[LT_PHASES];
+
+typedef struct lt_phase_memory {
+    size_t phase_bytes; /* weights and tables, device */
+    size_t step_bytes;  /* scratch, device */
+    size_t host_bytes;  /* buffers beside them */
+    double flops;       /* of one evaluation (dit), one item (decode), the prompt (text) */
+} lt_phase_memory;
+
+typedef struct lt_plan {
+    char *model, *prompt, *output, *run; /* owned; run = folder */
+    lt_shape shape;                      /* on the grid */
+    int64_t frames, samples;             /* asked: what the file holds */
+    int fps, sample_rate, steps, threads;
+    uint64_t seed;
+    lt_mesh_spec mesh;
+    lt_dtype dtype;
+    char device[16], codec[16], suffix[8];
+    lt_stream stream[LT_STREAMS_MAX];
+    int stream_count;
+    lt_phase_memory memory[LT_PHASES];
+} lt_plan;
+
+/* Rank 0 only. local_ranks: ranks on this host (threads are shared among them). Warns about lengths
+ * and words that the model doesn't know. Errors: LT_EUSAGE, LT_EUNAVAIL. */
+lt_status lt_plan_make(const lt_job *job, const lt_model *model, int ranks, lt_plan *out);
+void lt_plan_free(lt_plan *plan);
+/* What the muxer is asked for. Strings are the plan's and path. Local. */
+void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux_spec *out);
+
+/* --dtype auto: bf16 where the weights are and this processor multiplies it natively. Local. */
+lt_dtype lt_plan_dtype_auto(int weights_are_bf16);
+
+/* plan.json's content and back (all but the streams, which the model gives). The caller owns *out.
+ */
+lt_status lt_plan_to_json(const lt_plan *plan, json_t **out);
+lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out);
+lt_status lt_plan_streams(lt_plan *plan, const lt_model *model);
+
+/* Walk the phases on `dry` as this rank; fills plan->memory. Local: no communication. text_mesh
+ * NULL: this rank encodes no text. token_count: text rows of the prompt. parts: bit i set walks
+ * phase i. */
+lt_status lt_plan_walk(lt_plan *plan, lt_model *model, const lt_mesh *mesh,
+                       const lt_mesh *text_mesh, int64_t token_count, unsigned parts);
+/* The largest of the walked phases, with room for alignment. */
+void lt_plan_arenas(const lt_plan *plan, size_t *phase_bytes, size_t *step_bytes);
+/* Refuse what cannot fit into this rank's part of the host's memory. Errors: LT_ENOMEM with
+ * numbers. */
+lt_status lt_plan_fits(const lt_plan *plan, int local_ranks);
+
+#endif

@@ -1,0 +1,167 @@
+/* progress.c - a bar for people, lines for logs, NDJSON for programs.             Level 4: run */
+#include "run/progress.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+enum { STAGES_MAX = 16, BAR_WIDTH = 28 };
+static const double line_every_s = 10.0, draw_every_s = 0.1;
+
+struct lt_progress {
+    FILE *events;
+    int terminal, quiet, drawn;
+    const char *stage, *unit;
+    int64_t total, done;
+    double began, first_step, said;
+    const char *name[STAGES_MAX];
+    double seconds[STAGES_MAX];
+    int stages;
+};
+
+lt_status lt_progress_open(const char *events_path, int quiet, lt_progress **out)
+{
+    lt_progress *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        LT_FAIL(LT_ENOMEM, "progress: no memory");
+    if (events_path != NULL) {
+        p->events = fopen(events_path, "ae");
+        if (p->events == NULL) {
+            const int error = errno;
+            free(p);
+            LT_FAIL(LT_ECREATE, "%s: cannot be written: %s", events_path, strerror(error));
+        }
+    }
+    p->quiet = quiet;
+    p->terminal = !quiet && isatty(STDERR_FILENO);
+    *out = p;
+    return LT_OK;
+}
+
+void lt_progress_close(lt_progress **progress)
+{
+    if (*progress == NULL)
+        return;
+    lt_progress_done(*progress);
+    if ((*progress)->events != NULL)
+        (void)fclose((*progress)->events);
+    free(*progress);
+    *progress = NULL;
+}
+
+void lt_progress_event(lt_progress *p, const char *name, json_t *fields)
+{
+    if (p != NULL && p->events != NULL) {
+        json_t *line = json_pack("{s:s, s:f}", "event", name, "seconds", lt_seconds());
+        if (line != NULL && fields != NULL)
+            (void)json_object_update(line, fields);
+        char *text = line != NULL ? json_dumps(line, JSON_COMPACT) : NULL;
+        if (text != NULL) {
+            (void)fprintf(p->events, "%s\n", text);
+            (void)fflush(p->events);
+        }
+        free(text);
+        json_decref(line);
+    }
+    json_decref(fields);
+}
+
+/* "2.4 s", "3 min 05 s", "2 h 07 min" */
+static void duration(double seconds, char *out, size_t bytes)
+{
+    if (seconds < 60)
+        (void)snprintf(out, bytes, "%.1f s", seconds);
+    else if (seconds < 3600)
+        (void)snprintf(out, bytes, "%d min %02d s", (int)seconds / 60, (int)seconds % 60);
+    else
+        (void)snprintf(out, bytes, "%d h %02d min", (int)(seconds / 3600), (int)seconds / 60 % 60);
+}
+
+static void draw(lt_progress *p, int final)
+{
+    const double now = lt_seconds();
+    char took[48], left[48] = "";
+    duration(now - p->began, took, sizeof took);
+    double per = 0;
+    if (p->done > 0) {
+        per = (now - p->began) / (double)p->done;
+        duration(per * (double)(p->total - p->done), left, sizeof left);
+    }
+    if (p->terminal) {
+        char bar[BAR_WIDTH + 1];
+        const int64_t full = p->total > 0 ? BAR_WIDTH * p->done / p->total : 0;
+        for (int i = 0; i < BAR_WIDTH; i++)
+            bar[i] = i < full ? '#' : '.';
+        bar[BAR_WIDTH] = '\0';
+        (void)fprintf(stderr, "\r\033[K%-8s [%s] %lld/%lld %s  %.2f s/%s  %s", p->stage, bar,
+                      (long long)p->done, (long long)p->total, p->unit, per, p->unit, took);
+        if (!final && left[0] != '\0')
+            (void)fprintf(stderr, "  ETA %s", left);
+        if (final)
+            (void)fputc('\n', stderr);
+        (void)fflush(stderr);
+    } else {
+        (void)fprintf(stderr, "longtake: %s: %lld/%lld %s, %.2f s/%s, %s%s%s\n", p->stage,
+                      (long long)p->done, (long long)p->total, p->unit, per, p->unit, took,
+                      final || left[0] == '\0' ? "" : ", ETA ", final ? "" : left);
+    }
+    p->said = now;
+}
+
+void lt_progress_stage(lt_progress *p, const char *stage, const char *unit, int64_t total)
+{
+    if (p == NULL)
+        return;
+    lt_progress_done(p);
+    p->stage = stage;
+    p->unit = unit;
+    p->total = total;
+    p->done = 0;
+    p->began = lt_seconds();
+    p->said = p->began;
+    lt_progress_event(
+        p, "stage",
+        json_pack("{s:s, s:s, s:I}", "stage", stage, "unit", unit, "total", (json_int_t)total));
+    if (!p->quiet && p->terminal)
+        draw(p, 0);
+}
+
+void lt_progress_step(lt_progress *p, int64_t done)
+{
+    if (p == NULL || p->stage == NULL)
+        return;
+    p->done = done;
+    lt_progress_event(p, "step",
+                      json_pack("{s:s, s:I, s:I}", "stage", p->stage, "done", (json_int_t)done,
+                                "total", (json_int_t)p->total));
+    if (!p->quiet && lt_seconds() - p->said >= (p->terminal ? draw_every_s : line_every_s))
+        draw(p, 0);
+}
+
+void lt_progress_done(lt_progress *p)
+{
+    if (p == NULL || p->stage == NULL)
+        return;
+    const double seconds = lt_seconds() - p->began;
+    if (!p->quiet)
+        draw(p, 1);
+    lt_progress_event(p, "stage-end",
+                      json_pack("{s:s, s:f, s:I}", "stage", p->stage, "stage_seconds", seconds,
+                                "done", (json_int_t)p->done));
+    if (p->stages < STAGES_MAX) {
+        p->name[p->stages] = p->stage;
+        p->seconds[p->stages++] = seconds;
+    }
+    p->stage = NULL;
+}
+
+json_t *lt_progress_stages(const lt_progress *p)
+{
+    json_t *all = json_object();
+    for (int i = 0; p != NULL && i < p->stages; i++)
+        (void)json_object_set_new(all, p->name[i], json_real(p->seconds[i]));
+    return all;
+}

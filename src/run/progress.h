@@ -1,0 +1,31 @@
+/* progress.h - what a run tells people and programs while it works.               Level 4: run
+ * On a terminal one line that is drawn again (stage, step, s/step, ETA), else a plain line at most
+ * every 10 s and at each stage's end, nothing with --quiet; to stderr. The same facts go to
+ * RUN/events.ndjson, one JSON object a line. Rank 0 only: other ranks pass NULL, which every
+ * function here accepts. */
+#ifndef LT_PROGRESS_H
+#define LT_PROGRESS_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct lt_progress lt_progress;
+
+/* events_path NULL: no file. Errors: LT_ECREATE. */
+lt_status lt_progress_open(const char *events_path, int quiet, lt_progress **out);
+void lt_progress_close(lt_progress **progress);
+
+/* A stage with this many units ("step", "clip"); ends the one before. total 0: unknown. */
+void lt_progress_stage(lt_progress *progress, const char *stage, const char *unit, int64_t total);
+/* Units done so far. */
+void lt_progress_step(lt_progress *progress, int64_t done);
+/* Ends the stage and writes its seconds. */
+void lt_progress_done(lt_progress *progress);
+/* One event line {"event": name, "seconds": since start, ...fields}; takes fields (may be NULL). */
+void lt_progress_event(lt_progress *progress, const char *name, json_t *fields);
+/* Stages so far with their seconds, as a JSON object. The caller owns it. */
+json_t *lt_progress_stages(const lt_progress *progress);
+
+#endif

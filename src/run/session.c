@@ -1,0 +1,132 @@
+/* session.c - what one run of the program holds open.                             Level 4: run */
+#include "run/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "run/place.h"
+
+static lt_status check_name(const char *path, const char *option, const char *suffix)
+{
+    char folder[LT_PATH_BYTES];
+    if (path == NULL)
+        return LT_OK;
+    const size_t n = strlen(path), m = strlen(suffix);
+    if (n <= m || strcmp(path + n - m, suffix) != 0)
+        LT_FAIL(LT_EUSAGE, "%s %s: want a name that ends in %s", option, path, suffix);
+    LT_TRY(lt_path_folder(folder, sizeof folder, path));
+    if (!lt_file_is_dir(folder))
+        LT_FAIL(LT_ECREATE, "%s %s: cannot be made: the folder %s is not there", option, path,
+                folder);
+    return LT_OK;
+}
+
+lt_status lt_session_check(const lt_job *job, const lt_plan *plan)
+{
+    const lt_backend *backend = NULL;
+    lt_mux_spec spec;
+    lt_plan_mux_spec(plan, plan->output, 1, &spec);
+    LT_TRY(lt_mux_check(&spec));
+    LT_TRY(check_name(job->sheet, "--sheet", ".png"));
+    LT_TRY(check_name(job->wav, "--wav", ".wav"));
+    LT_TRY(lt_backend_find(plan->device, &backend));
+    return LT_OK;
+}
+
+static lt_status share_plan(lt_session *s, lt_plan *plan)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    lt_status st = LT_OK;
+    const int root = lt_group_rank(s->world) == 0;
+    if (root) {
+        json_t *json = NULL;
+        LT_TRY(lt_plan_to_json(plan, &json));
+        text = json_dumps(json, JSON_COMPACT);
+        json_decref(json);
+        if (text == NULL)
+            LT_FAIL(LT_ENOMEM, "plan: no memory for its text");
+        bytes = strlen(text);
+    }
+    LT_TRY_GOTO(lt_broadcast_text(s->world, 0, &text, &bytes), st, done);
+    if (!root) {
+        LT_TRY_GOTO(lt_plan_from_json(text, bytes, plan), st, done);
+        LT_TRY_GOTO(lt_model_open(plan->model, &s->model), st, done);
+        LT_TRY_GOTO(lt_plan_streams(plan, s->model), st, done);
+    }
+done:
+    free(text);
+    return st;
+}
+
+lt_status lt_session_share(lt_session *s, lt_plan *plan)
+{
+    if (lt_group_size(s->world) == 1)
+        return LT_OK;
+    LT_TRY(lt_agree(s->world, share_plan(s, plan)));
+    size_t bytes = (size_t)s->token_count * sizeof *s->ids;
+    char *ids = (char *)s->ids;
+    LT_TRY(lt_broadcast_text(s->world, 0, &ids, &bytes));
+    s->ids = (int32_t *)(void *)ids;
+    s->token_count = (int64_t)(bytes / sizeof *s->ids);
+    return LT_OK;
+}
+
+/* The first text_ranks ranks share the encoder's heads. */
+static lt_status open_text_mesh(lt_session *s)
+{
+    const int size = lt_group_size(s->world), count = s->model->family->text_ranks(s->model, size);
+    int *ranks = malloc((size_t)count * sizeof *ranks);
+    if (ranks == NULL)
+        LT_FAIL(LT_ENOMEM, "text mesh: no memory for %d ranks", count);
+    for (int i = 0; i < count; i++)
+        ranks[i] = i;
+    lt_status st = lt_group_split(s->world, ranks, count, &s->text_group);
+    free(ranks);
+    if (st == LT_OK && s->text_group != NULL)
+        st = lt_mesh_open(s->text_group, &(lt_mesh_spec){{1, 1, 1, 1, count}}, &s->text_mesh);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts)
+{
+    int threads = 0;
+    const lt_backend *backend = NULL;
+    size_t phase = 0, step = 0;
+    LT_TRY(lt_place(s->world, plan->threads, &threads, &s->local_ranks));
+    plan->threads = threads;
+    LT_TRY(lt_mesh_open(s->world, &plan->mesh, &s->mesh));
+    if (parts & 1u)
+        LT_TRY(open_text_mesh(s));
+    lt_status st = lt_backend_find(plan->device, &backend);
+    if (st == LT_OK)
+        st = lt_plan_walk(plan, s->model, &s->mesh, s->text_group != NULL ? &s->text_mesh : NULL,
+                          s->token_count, parts);
+    if (st == LT_OK)
+        st = lt_plan_fits(plan, s->local_ranks);
+    if (st == LT_OK) {
+        lt_plan_arenas(plan, &phase, &step);
+        st = lt_engine_open(backend, threads, &s->mesh, phase, step, &s->engine);
+    }
+    LT_TRY(lt_agree(s->world, st));
+    return LT_OK;
+}
+
+void lt_session_close(lt_session *s)
+{
+    lt_progress_close(&s->progress);
+    if (s->model != NULL)
+        s->model->family->decode_close(s->model);
+    lt_model_close(&s->model);
+    lt_engine_close(&s->engine);
+    if (s->text_group != NULL)
+        lt_mesh_close(&s->text_mesh);
+    lt_group_free(&s->text_group);
+    lt_mesh_close(&s->mesh);
+    free(s->ids);
+    s->ids = NULL;
+}

@@ -1,0 +1,32 @@
+/* session.h - what one run of the program holds open: model, mesh, engine.        Level 4: run */
+#ifndef LT_SESSION_H
+#define LT_SESSION_H
+
+#include "run/job.h"
+#include "run/plan.h"
+#include "run/progress.h"
+
+typedef struct lt_session {
+    lt_group *world; /* borrowed */
+    lt_model *model;
+    lt_mesh mesh, text_mesh;
+    lt_group *text_group; /* the ranks that share the text encoder; NULL on the others */
+    lt_engine engine;
+    int32_t *ids; /* the prompt's tokens */
+    int64_t token_count;
+    lt_progress *progress; /* rank 0 */
+    int local_ranks;
+} lt_session;
+
+/* Rank 0, before work: container, codec, sheet and wav names. Errors: LT_EUSAGE, LT_EUNAVAIL,
+ * LT_ECREATE. */
+lt_status lt_session_check(const lt_job *job, const lt_plan *plan);
+/* Broadcast rank 0's plan and tokens; the other ranks open the model. Collective on world,
+ * Blocking. */
+lt_status lt_session_share(lt_session *session, lt_plan *plan);
+/* Place threads, open the mesh, walk the phases (bits of parts) on dry, refuse what cannot fit,
+ * open the engine. Collective on world, Blocking. */
+lt_status lt_session_open(lt_session *session, lt_plan *plan, unsigned parts);
+void lt_session_close(lt_session *session);
+
+#endif

@@ -1,0 +1,84 @@
+/* store_hdf5.h - latents.h5: what was denoised, kept for ever.                    Level 4: run
+ *
+ * One HDF5 file, one dataset a stream, f32, normalised, dims outermost first:
+ *
+ *   latents        [C, T, h, w]     picture, attribute dims = "C T h w"
+ *   audio_latents  [2, Ca, A]       sound,   attribute dims = "2 Ca A"
+ *
+ * (in a storyboard "shot-01/latents" and so on: a name may hold slashes, which make groups). Each
+ * dataset is cut into chunks along its time axis and compressed with zstd, filter id 32015, one
+ * frame with its own checksum a chunk: h5py reads it with hdf5plugin, HDF5 tools without the filter
+ * still show shapes and attributes. Attributes of a dataset: dims, description, unit, software,
+ * time_axis, xxh64 (of all its bytes, hexadecimal). Attributes of the file: format =
+ * "longtake-latents", version = 1, and the caller's.
+ *
+ * After HDF5's last byte stand 24 more, which HDF5 passes over: "LTXXH64\n" and the xxh64 of all
+ * bytes before, hexadecimal. HDF5 1.10 crashes on some altered files; so ours are checked before it
+ * sees them. A file without them (rewritten by other tools) is taken as it is.
+ *
+ * All functions are Local and Blocking (rank 0 writes; any rank may read); one lt_latents belongs
+ * to one thread, and only one thread of a process may be in these functions at a time (HDF5 is
+ * built without threads). Messages name file, dataset, wanted and found, and HDF5's own innermost
+ * words. Tested: tests/unit/test_store_hdf5.c. */
+#ifndef LT_STORE_HDF5_H
+#define LT_STORE_HDF5_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+enum { LT_LATENTS_DIMS_MAX = 4, LT_LATENTS_VERSION = 1 };
+#define LT_LATENTS_FORMAT "longtake-latents"
+
+/* One dataset. For writing all strings and data are the caller's; as given by lt_latents_stream_at
+ * they are the file's, data is NULL, and a string that the file lacks is "". */
+typedef struct lt_latents_stream {
+    const char *name; /* "latents" */
+    int ndim;         /* 1 to 4 */
+    int64_t dims[LT_LATENTS_DIMS_MAX];
+    int time_axis;         /* 0 .. ndim - 1: the axis of lt_latents_read_range */
+    const float *data;     /* dense, product of dims; host memory */
+    const char *dims_text; /* "C T h w" */
+    const char *description, *unit;
+} lt_latents_stream;
+
+typedef struct lt_latents lt_latents;
+
+/* Make the file appear whole or not at all: path.tmp, fdatasync, rename, fsync of the folder.
+ * attributes: an object; strings, ints, reals and booleans (as 0 and 1) become attributes of the
+ * file, arrays and objects their JSON text, null none. NULL: none. Errors: LT_ECREATE, LT_EIO (disk
+ * full), LT_ENOMEM; LT_ESHAPE (dims below 1, too many elements). */
+lt_status lt_latents_write(const char *path, const lt_latents_stream *streams, size_t count,
+                           const json_t *attributes);
+
+/* Open for reading; format, version, dtypes, shapes and filters of all datasets are checked.
+ * Errors: LT_ENOINPUT (not there), LT_EDATA (no HDF5, truncated, altered, not ours, newer version).
+ */
+lt_status lt_latents_open(const char *path, lt_latents **out);
+void lt_latents_close(lt_latents **file);
+
+/* Datasets in the order of their names. The pointers live as long as the file is open. */
+size_t lt_latents_count(const lt_latents *file);
+const lt_latents_stream *lt_latents_stream_at(const lt_latents *file, size_t index);
+/* Errors: LT_EDATA, naming file, wanted and what there is. */
+lt_status lt_latents_find(const lt_latents *file, const char *name, size_t *index);
+
+/* The file's attributes as a new JSON object; the caller owns it (json_decref).
+ * Errors: LT_EDATA, LT_ENOMEM. */
+lt_status lt_latents_attributes(const lt_latents *file, json_t **out);
+
+/* Read a whole dataset: out has the product of its dims. Checks xxh64 where the file has it.
+ * Errors: LT_EDATA (checksum, damaged chunk), LT_ENOMEM (one chunk's buffer). */
+lt_status lt_latents_read(lt_latents *file, size_t index, float *out);
+
+/* Read [first, first + count) along the time axis; out is dense, with count in that place of dims.
+ * Memory does not grow with the dataset. Errors: as lt_latents_read; LT_ESHAPE (outside). */
+lt_status lt_latents_read_range(lt_latents *file, size_t index, int64_t first, int64_t count,
+                                float *out);
+
+/* "HDF5 1.10.8, zstd 1.5.4": valid for ever. */
+const char *lt_latents_library(void);
+
+#endif

@@ -1,0 +1,142 @@
+/* store_latents.c - a clip and its plan in RUN/latents.h5, and back.              Level 4: run
+ * The file alone must be enough to make the film: the whole plan goes in as one attribute, and the
+ * facts that a person with h5py looks for stand beside it. */
+#include "run/store_latents.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "media/mux.h"
+#include "run/folder.h"
+#include "run/store_hdf5.h"
+
+lt_status lt_store_latents(const lt_plan *plan, const lt_clip *clip)
+{
+    char file[LT_PATH_BYTES];
+    lt_latents_stream streams[LT_STREAMS_MAX];
+    LT_TRY(lt_folder_path(plan, "latents.h5", file, sizeof file));
+    for (int s = 0; s < plan->stream_count; s++) {
+        const lt_stream *from = &plan->stream[s];
+        streams[s] = (lt_latents_stream){.name = from->name,
+                                         .ndim = from->ndim,
+                                         .time_axis = from->time_axis,
+                                         .data = clip->data[s],
+                                         .dims_text = from->dims_text,
+                                         .description = from->description,
+                                         .unit = from->unit};
+        memcpy(streams[s].dims, from->dim, sizeof streams[s].dims);
+    }
+    json_t *whole = NULL;
+    LT_TRY(lt_plan_to_json(plan, &whole));
+    json_t *attributes =
+        json_pack("{s:s, s:s, s:I, s:i, s:I, s:I, s:I, s:i, s:I, s:O}", "model", plan->model,
+                  "prompt", plan->prompt, "frames", (json_int_t)plan->frames, "fps", plan->fps,
+                  "width", (json_int_t)plan->shape.width, "height", (json_int_t)plan->shape.height,
+                  "samples", (json_int_t)plan->samples, "sample_rate", plan->sample_rate, "seed",
+                  (json_int_t)plan->seed, "plan", whole);
+    json_decref(whole);
+    if (attributes == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory for its attributes", file);
+    const lt_status st = lt_latents_write(file, streams, (size_t)plan->stream_count, attributes);
+    json_decref(attributes);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+lt_status lt_store_file(const char *run, char *out, size_t bytes)
+{
+    if (!lt_file_exists(run))
+        LT_FAIL(LT_ENOINPUT, "%s: want a run folder or a latents.h5, found nothing", run);
+    if (!lt_file_is_dir(run)) {
+        const int n = snprintf(out, bytes, "%s", run);
+        if (n < 0 || (size_t)n >= bytes)
+            LT_FAIL(LT_EUSAGE, "%s: the name is too long", run);
+        return LT_OK;
+    }
+    LT_TRY(lt_path_join(out, bytes, run, "latents.h5"));
+    if (!lt_file_exists(out)) {
+        lt_hint(
+            "latents are there once a run has denoised; until then `longtake render` makes them");
+        LT_FAIL(LT_ENOINPUT, "%s: no latents.h5 in this run folder", run);
+    }
+    return LT_OK;
+}
+
+static lt_status replace(char **field, const char *text)
+{
+    char *copy = strdup(text);
+    if (copy == NULL)
+        LT_FAIL(LT_ENOMEM, "plan: no memory");
+    free(*field);
+    *field = copy;
+    return LT_OK;
+}
+
+/* What the job says in place of what the plan said; RUN is where the latents are. */
+static lt_status apply_job(const char *file, const lt_job *job, lt_plan *plan)
+{
+    char folder[LT_PATH_BYTES];
+    LT_TRY(replace(&plan->output, job->output));
+    LT_TRY(lt_path_folder(folder, sizeof folder, file));
+    LT_TRY(replace(&plan->run, folder));
+    if (job->model != NULL)
+        LT_TRY(replace(&plan->model, job->model));
+    if (job->codec != NULL)
+        (void)snprintf(plan->codec, sizeof plan->codec, "%s", job->codec);
+    plan->threads = (int)job->threads;
+    (void)snprintf(plan->device, sizeof plan->device, "%s",
+                   job->device != NULL && strcmp(job->device, "auto") != 0 ? job->device : "cpu");
+    return LT_OK;
+}
+
+/* The file's datasets must be the ones that this model decodes. */
+static lt_status check_streams(const char *file, const lt_latents *store, const lt_plan *plan)
+{
+    for (int s = 0; s < plan->stream_count; s++) {
+        size_t index = 0;
+        LT_TRY(lt_latents_find(store, plan->stream[s].name, &index));
+        const lt_latents_stream *found = lt_latents_stream_at(store, index);
+        int same = found->ndim == plan->stream[s].ndim;
+        for (int i = 0; same && i < found->ndim; i++)
+            same = found->dims[i] == plan->stream[s].dim[i];
+        if (!same)
+            LT_FAIL(LT_EDATA,
+                    "%s: dataset %s: its shape does not fit %lld frames of %lldx%lld by %s", file,
+                    plan->stream[s].name, (long long)plan->shape.frames,
+                    (long long)plan->shape.width, (long long)plan->shape.height, plan->model);
+    }
+    return LT_OK;
+}
+
+static lt_status read_plan(const char *file, lt_latents *store, const lt_job *job, lt_model **model,
+                           lt_plan *out)
+{
+    json_t *attributes = NULL;
+    LT_TRY(lt_latents_attributes(store, &attributes));
+    const lt_json_at at = lt_json_root(attributes, file);
+    const char *text = NULL;
+    lt_status st = lt_json_string(&at, "plan", &text);
+    if (st == LT_OK)
+        st = lt_plan_from_json(text, strlen(text), out);
+    json_decref(attributes);
+    LT_TRY(st);
+    LT_TRY(apply_job(file, job, out));
+    LT_TRY(lt_model_open(out->model, model));
+    LT_TRY(lt_plan_streams(out, *model));
+    LT_TRY(check_streams(file, store, out));
+    return LT_OK;
+}
+
+lt_status lt_store_plan(const char *run, const lt_job *job, lt_model **model, lt_plan *out)
+{
+    char file[LT_PATH_BYTES];
+    lt_latents *store = NULL;
+    LT_TRY(lt_store_file(run, file, sizeof file));
+    LT_TRY(lt_latents_open(file, &store));
+    const lt_status st = read_plan(file, store, job, model, out);
+    lt_latents_close(&store);
+    LT_TRY(st);
+    return LT_OK;
+}

@@ -1,0 +1,20 @@
+/* store_latents.h - a clip and its plan in RUN/latents.h5, and back.              Level 4: run */
+#ifndef LT_STORE_LATENTS_H
+#define LT_STORE_LATENTS_H
+
+#include "run/denoise.h"
+#include "run/job.h"
+
+/* Write RUN/latents.h5: each stream a dataset, the plan as attributes. Rank 0 only, Blocking.
+ * Errors: LT_ECREATE, LT_EIO. */
+lt_status lt_store_latents(const lt_plan *plan, const lt_clip *clip);
+
+/* The file that a run folder (or the path of a latents.h5 itself) means. Errors: LT_ENOINPUT.
+ * Local. */
+lt_status lt_store_file(const char *run, char *out, size_t bytes);
+
+/* Read the plan back, with the job's output, codec, threads and model (if given) in place of the
+ * old ones, and open its model. Rank 0 only. Errors: LT_ENOINPUT, LT_EDATA, LT_EUSAGE. */
+lt_status lt_store_plan(const char *run, const lt_job *job, lt_model **model, lt_plan *out);
+
+#endif

@@ -1,0 +1,360 @@
+/* test_qwen3vl.c - H3's text encoder against the published implementation.
+ * Goal: text rows agree with golden tensors (tests/parity/golden/text*), on every backend; a dry
+ * walk takes the same path; layers that add nothing are left out without a change. Method: tiny
+ * random checkpoints of 52 layers whose sizes divide by nothing, each text encoded whole.
+ * Tolerances: f32 1e-5 of the largest value (DESIGN 9); bf16 twice the distance that the reference
+ * itself shows between bf16 and f32. Ranks: 1. Needs: tests/parity/nano*, models/demo. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "model/qwen3vl.h"
+
+#define DATA LT_SOURCE_DIR "/tests/parity/"
+
+static lt_group *world;
+static lt_mesh mesh;
+
+static void ok(lt_status st, const char *what)
+{
+    if (st != LT_OK) {
+        lt_error_print(stderr, 1);
+        fail_msg("%s: %s", what, lt_error_text());
+    }
+}
+#define OK(expr) ok((expr), #expr)
+
+typedef struct golden {
+    int64_t count, width;
+    int32_t *ids;
+    float *want, *want_f32; /* want_f32: NULL in f32 files */
+} golden;
+
+static float *golden_rows(lt_checkpoint *file, const char *name, golden *g)
+{
+    lt_tensor_info info;
+    if (!lt_checkpoint_find(file, name, &info))
+        return NULL;
+    assert_true(info.ndim == 2 && info.dim[0] == g->count);
+    g->width = info.dim[1];
+    const lt_dims dims = LT_DIMS(g->count, g->width);
+    float *rows = malloc((size_t)(g->count * g->width) * sizeof *rows);
+    assert_non_null(rows);
+    OK(lt_checkpoint_read(file, name, dims, lt_slice_whole(dims), LT_F32, rows));
+    return rows;
+}
+
+static void golden_open(const char *name, golden *g)
+{
+    char path[512];
+    lt_checkpoint *file = NULL;
+    lt_tensor_info info;
+    *g = (golden){0};
+    (void)snprintf(path, sizeof path, DATA "golden/%s.safetensors", name);
+    OK(lt_checkpoint_open(path, LT_PART_ANY, &file));
+    assert_true(lt_checkpoint_find(file, "input_ids", &info) && info.ndim == 1);
+    g->count = info.dim[0];
+    int64_t *wide = malloc((size_t)g->count * sizeof *wide);
+    g->ids = malloc((size_t)g->count * sizeof *g->ids);
+    assert_true(wide != NULL && g->ids != NULL);
+    const lt_dims dims = LT_DIMS(g->count);
+    OK(lt_checkpoint_read(file, "input_ids", dims, lt_slice_whole(dims), LT_I64, wide));
+    for (int64_t i = 0; i < g->count; i++)
+        g->ids[i] = (int32_t)wide[i];
+    free(wide);
+    g->want = golden_rows(file, "hidden_states", g);
+    g->want_f32 = golden_rows(file, "hidden_states_f32", g);
+    assert_non_null(g->want);
+    lt_checkpoint_close(&file);
+}
+
+static void golden_close(golden *g)
+{
+    free(g->ids);
+    free(g->want);
+    free(g->want_f32);
+}
+
+/* Largest |a - b| over the largest |b|; infinite or NaN where a NaN is. */
+static double distance(const float *a, const float *b, int64_t count)
+{
+    double worst = 0, largest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const double d = fabs((double)a[i] - (double)b[i]);
+        if (!(d <= worst))
+            worst = d;
+        largest = fmax(largest, fabs((double)b[i]));
+    }
+    return worst / largest;
+}
+
+typedef struct run {
+    lt_engine engine;
+    lt_checkpoint *files;
+    lt_qwen3vl_config config;
+    lt_qwen3vl *text;
+} run;
+
+static void run_open(run *r, const char *folder, const lt_backend *backend, lt_dtype compute)
+{
+    char path[512];
+    *r = (run){0};
+    OK(lt_engine_open(backend, 2, &mesh, (size_t)1 << 26, (size_t)1 << 26, &r->engine));
+    (void)snprintf(path, sizeof path, "%s/config.json", folder);
+    OK(lt_qwen3vl_config_read(path, &r->config));
+    OK(lt_checkpoint_open(folder, LT_PART_TEXT, &r->files));
+    OK(lt_qwen3vl_open(r->files, &r->engine, &r->config, compute, &r->text));
+}
+
+static void run_close(run *r)
+{
+    assert_int_equal(lt_arena_used(r->engine.step), 0);
+    lt_qwen3vl_close(&r->text);
+    assert_null(r->text);
+    assert_int_equal(lt_arena_used(r->engine.phase), 0);
+    lt_checkpoint_close(&r->files);
+    lt_engine_close(&r->engine);
+}
+
+static float *encode(run *r, const int32_t *ids, int64_t count)
+{
+    float *rows = malloc((size_t)(count * r->config.hidden) * sizeof *rows);
+    assert_non_null(rows);
+    OK(lt_qwen3vl_encode(r->text, ids, count, rows));
+    return rows;
+}
+
+static const struct {
+    const char *golden, *model;
+    lt_dtype compute;
+} cases[] = {
+    {"text_f32", "nano", LT_F32},
+    {"text_one_f32", "nano", LT_F32}, /* one row: attention over a single key */
+    {"text_one_bf16", "nano-bf16", LT_BF16},
+    {"text_bf16", "nano-bf16", LT_BF16}, /* every cast of spec 3.1 */
+};
+
+static void agrees_on(const lt_backend *backend)
+{
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char folder[512];
+        golden g;
+        run r;
+        (void)snprintf(folder, sizeof folder, DATA "%s/text_encoder", cases[i].model);
+        golden_open(cases[i].golden, &g);
+        run_open(&r, folder, backend, cases[i].compute);
+        assert_int_equal(r.config.hidden, g.width);
+        float *rows = encode(&r, g.ids, g.count);
+        const int64_t all = g.count * g.width;
+        const double allowed = g.want_f32 != NULL ? 2 * distance(g.want, g.want_f32, all) : 1e-5;
+        const double found = distance(rows, g.want, all);
+        print_message("%s %s: worst %.3g, allowed %.3g\n", backend->name, cases[i].golden, found,
+                      allowed);
+        if (!(found <= allowed))
+            fail_msg("%s %s: worst %.3g, allowed %.3g", backend->name, cases[i].golden, found,
+                     allowed);
+        free(rows);
+        run_close(&r);
+        golden_close(&g);
+    }
+}
+
+static void agrees_on_ref(void **state)
+{
+    (void)state;
+    agrees_on(&lt_backend_ref);
+}
+
+static void agrees_on_cpu(void **state)
+{
+    (void)state;
+    agrees_on(&lt_backend_cpu);
+}
+
+/* far's memory cannot be read from here: a pointer followed above kernels/ is a crash, an early
+ * free or a missing wait is a NaN. */
+static void far_gives_cpu_bits(void **state)
+{
+    (void)state;
+    golden g;
+    run r;
+    golden_open("text_bf16", &g);
+    run_open(&r, DATA "nano-bf16/text_encoder", &lt_backend_cpu, LT_BF16);
+    float *want = encode(&r, g.ids, g.count);
+    run_close(&r);
+    for (uint64_t seed = 0; seed < 3; seed++) { /* three orders: sometimes, never, mostly early */
+        lt_far_seed(seed);
+        run_open(&r, DATA "nano-bf16/text_encoder", &lt_backend_far, LT_BF16);
+        float *rows = encode(&r, g.ids, g.count);
+        assert_memory_equal(rows, want, (size_t)(g.count * g.width) * sizeof *rows);
+        free(rows);
+        run_close(&r);
+    }
+    free(want);
+    golden_close(&g);
+}
+
+/* A row depends on itself and those before alone; more rows than a row block take the same bits. */
+static void rows_do_not_depend_on_later_ones(void **state)
+{
+    (void)state;
+    enum { LONG = 700, SHORT = 33 };
+    int32_t ids[LONG];
+    run r;
+    run_open(&r, DATA "nano/text_encoder", &lt_backend_cpu, LT_F32);
+    for (int i = 0; i < LONG; i++)
+        ids[i] = (i * 37 + 11) % 392;
+    float *all = encode(&r, ids, LONG), *some = encode(&r, ids, SHORT);
+    const double worst = distance(all, some, SHORT * r.config.hidden);
+    if (!(worst <= 1e-5)) /* attention may block its keys differently */
+        fail_msg("the first %d of %d rows differ by %.3g", SHORT, LONG, worst);
+    for (int64_t i = 0; i < LONG * r.config.hidden; i++)
+        assert_true(isfinite(all[i]));
+    free(all);
+    free(some);
+    run_close(&r);
+}
+
+static void refuses_ids(void **state)
+{
+    (void)state;
+    run r;
+    float rows[3 * 12];
+    run_open(&r, DATA "nano/text_encoder", &lt_backend_ref, LT_F32);
+    assert_int_equal(lt_qwen3vl_encode(r.text, (int32_t[]){1, 392, 2}, 3, rows), LT_EDATA);
+    assert_non_null(strstr(lt_error_text(), "input_ids[1]: want 0 to 391, found 392"));
+    assert_int_equal(lt_qwen3vl_encode(r.text, (int32_t[]){-1}, 1, rows), LT_EDATA);
+    OK(lt_qwen3vl_encode(r.text, NULL, 0, NULL)); /* an empty prompt has no rows */
+    OK(lt_qwen3vl_encode(r.text, (int32_t[]){1, 391, 2}, 3, rows));
+    run_close(&r);
+}
+
+/* The walk that plans memory: same calls, no host arrays, and the peak that the real run has. */
+static void dry_walk_predicts(void **state)
+{
+    (void)state;
+    golden g;
+    run wet, dry;
+    golden_open("text_f32", &g);
+    run_open(&wet, DATA "nano/text_encoder", &lt_backend_cpu, LT_F32);
+    free(encode(&wet, g.ids, g.count));
+    run_open(&dry, DATA "nano/text_encoder", &lt_backend_dry, LT_F32);
+    OK(lt_qwen3vl_encode(dry.text, NULL, g.count, NULL));
+    assert_int_equal(lt_arena_peak(dry.engine.phase), lt_arena_peak(wet.engine.phase));
+    assert_int_equal(lt_arena_peak(dry.engine.step), lt_arena_peak(wet.engine.step));
+    run_close(&dry);
+    run_close(&wet);
+    golden_close(&g);
+}
+
+/* The demo's encoder is made of layers that add nothing but for a few: they are not loaded, and the
+ * state is that of the embedding plus the few. */
+static void leaves_out_identities(void **state)
+{
+    (void)state;
+    const char *folder = LT_SOURCE_DIR "/models/demo/text_encoder";
+    run wet, dry;
+    run_open(&wet, folder, &lt_backend_cpu, LT_F32);
+    run_open(&dry, folder, &lt_backend_dry, LT_F32);
+    const size_t used = lt_arena_used(wet.engine.phase), full = lt_arena_used(dry.engine.phase);
+    print_message("demo: %zu of %zu bytes of layers loaded\n", used, full);
+    assert_true(used > 0 && used < full / 2);
+    float *rows = encode(&wet, (int32_t[]){5, 300, 990}, 3);
+    for (int64_t i = 0; i < 3 * wet.config.hidden; i++)
+        assert_true(isfinite(rows[i]));
+    free(rows);
+    run_close(&dry);
+    run_close(&wet);
+}
+
+/* ---- the config ---- */
+
+#define TEXT(more)                                                                                 \
+    "{\"model_type\": \"qwen3_vl\", \"text_config\": {\"hidden_size\": 12, "                       \
+    "\"num_hidden_layers\": 52, \"intermediate_size\": 16, \"vocab_size\": 392, "                  \
+    "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"head_dim\": 8, "                    \
+    "\"rms_norm_eps\": 1e-6" more "}}"
+#define NEW_ROPE                                                                                   \
+    ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7, \"mrope_section\": "   \
+    "[2, 1, 1]}"
+
+static const struct {
+    const char *why, *text, *place; /* place NULL: read */
+} configs[] = {
+    {"transformers 5's words", TEXT(NEW_ROPE), NULL},
+    {"another model", "{\"model_type\": \"llama\"}", "model_type"},
+    {"no text model", "{\"model_type\": \"qwen3_vl\"}", "text_config"},
+    {"no theta", TEXT(""), "rope_theta"},
+    {"stretched rope", TEXT(", \"rope_theta\": 1, \"rope_scaling\": {\"rope_type\": \"yarn\"}"),
+     "rope_type"},
+    {"sections cut", TEXT(", \"rope_theta\": 1, \"rope_scaling\": {\"mrope_section\": [1]}"),
+     "mrope_section"},
+    {"biases", TEXT(NEW_ROPE ", \"attention_bias\": true"), "attention_bias"},
+    {"another activation", TEXT(NEW_ROPE ", \"hidden_act\": \"gelu\""), "hidden_act"},
+    {"50 layers: the last state would be normed",
+     "{\"text_config\": {\"hidden_size\": 12, \"num_hidden_layers\": 50}}", "num_hidden_layers"},
+    {"a size to overflow with", "{\"text_config\": {\"hidden_size\": 4611686018427387904}}",
+     "hidden_size"},
+};
+
+static void reads_configs(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/lt-test-qwen3vl-XXXXXX";
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        lt_qwen3vl_config c;
+        OK(lt_file_write_atomic(path, configs[i].text, strlen(configs[i].text)));
+        const lt_status st = lt_qwen3vl_config_read(path, &c);
+        if (configs[i].place == NULL) {
+            OK(st);
+            assert_true(c.rope_theta == 7 && c.hidden_state == 50 && c.mrope_section[0] == 2);
+        } else if (st != LT_EDATA || strstr(lt_error_text(), configs[i].place) == NULL) {
+            fail_msg("%s: status %s, \"%s\"", configs[i].why, lt_status_name(st), lt_error_text());
+        }
+    }
+    (void)unlink(path);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    lt_mesh_spec spec;
+    OK(lt_world_open(&world));
+    OK(lt_mesh_parse("uly=1", &spec));
+    OK(lt_mesh_open(world, &spec, &mesh));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    lt_mesh_close(&mesh);
+    lt_world_close(&world);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(agrees_on_ref),
+        cmocka_unit_test(agrees_on_cpu),
+        cmocka_unit_test(far_gives_cpu_bits),
+        cmocka_unit_test(rows_do_not_depend_on_later_ones),
+        cmocka_unit_test(refuses_ids),
+        cmocka_unit_test(dry_walk_predicts),
+        cmocka_unit_test(leaves_out_identities),
+        cmocka_unit_test(reads_configs),
+    };
+    return cmocka_run_group_tests_name("qwen3vl", tests, setup, teardown);
+}

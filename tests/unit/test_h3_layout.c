@@ -1,0 +1,203 @@
+/* test_h3_layout.c - the packed sequence against the published pipeline, and the patch order.
+ * Goal: positions to the last bit of f64, tags and indices equal, for several lengths and shapes;
+ * what isn't on the grid is refused; latents survive the way to rows and back. Ranks: 1. Needs:
+ * tests/parity/golden/layout_*.safetensors. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "model/checkpoint.h"
+#include "model/h3_layout.h"
+
+static void compare(const char *name, const char *tensor, const void *found, lt_dtype dtype,
+                    lt_dims dims)
+{
+    char path[512];
+    lt_checkpoint *file;
+    int64_t count = 1;
+    for (int i = 0; i < dims.ndim; i++)
+        count *= dims.dim[i];
+    const size_t bytes = (size_t)count * lt_dtype_bytes(dtype);
+    void *wanted = malloc(bytes + 1);
+    assert_non_null(wanted);
+    (void)snprintf(path, sizeof path, LT_SOURCE_DIR "/tests/parity/golden/layout_%s.safetensors",
+                   name);
+    if (lt_checkpoint_open(path, LT_PART_ANY, &file) != LT_OK ||
+        lt_checkpoint_read(file, tensor, dims, lt_slice_whole(dims), dtype, wanted) != LT_OK)
+        fail_msg("%s", lt_error_text());
+    for (size_t i = 0; i < bytes; i += lt_dtype_bytes(dtype))
+        if (memcmp((const char *)found + i, (const char *)wanted + i, lt_dtype_bytes(dtype)) != 0)
+            fail_msg("%s: %s: element %zu differs", name, tensor, i / lt_dtype_bytes(dtype));
+    lt_checkpoint_close(&file);
+    free(wanted);
+}
+
+static const struct {
+    const char *name;
+    int64_t frames, width, height, text;
+} cases[] = {
+    {"124_64x64_0", 124, 64, 64, 0}, /* square: spans [0, 32); no text */
+    {"22_32x64_1", 22, 32, 64, 1},   /* shortest film; one column: first and last width agree */
+    {"22_64x32_7", 22, 64, 32, 7},
+    {"345_64x32_5", 345, 64, 32, 5}, /* longest published: prefix sums over 102 latents */
+    {"39_96x96_12", 39, 96, 96,
+     12},                        /* three cells a side: the step is not a short binary fraction */
+    {"5_96x32_3", 5, 96, 32, 3}, /* two latents */
+    {"90_160x96_23", 90, 160, 96, 23}, /* 5:3 */
+};
+
+static void agrees_with_published(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lt_h3_layout *l;
+        if (lt_h3_layout_new(cases[i].frames, cases[i].width, cases[i].height, cases[i].text, &l) !=
+            LT_OK)
+            fail_msg("%s: %s", cases[i].name, lt_error_text());
+        const int64_t latent_frames = lt_h3_latent_frames(cases[i].frames);
+        const int64_t ticks = lt_h3_audio_ticks(cases[i].frames);
+        compare(cases[i].name, "position_ids", l->position_ids, LT_F64, LT_DIMS(l->rows, 3));
+        compare(cases[i].name, "token_tags", l->token_tags, LT_I64, LT_DIMS(l->rows));
+        compare(cases[i].name, "video_indices", l->video_indices, LT_I64, LT_DIMS(l->video_rows));
+        compare(cases[i].name, "audio_indices", l->audio_indices, LT_I64, LT_DIMS(l->audio_rows));
+        if (l->text_rows > 0)
+            compare(cases[i].name, "text_indices", l->text_indices, LT_I64, LT_DIMS(l->text_rows));
+        compare(cases[i].name, "latent_frames", &latent_frames, LT_I64, LT_DIMS(1));
+        compare(cases[i].name, "audio_latents", &ticks, LT_I64, LT_DIMS(1));
+        lt_h3_layout_free(&l);
+        assert_null(l);
+    }
+}
+
+static void grid(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t asked, next, latents, ticks;
+    } rows[] = {
+        {0, 22, 7, 37},      {1, 22, 7, 37},      {22, 22, 7, 37},
+        {23, 39, 12, 65},    {39, 39, 12, 65},    {107, 107, 32, 178},
+        {108, 124, 37, 207}, {124, 124, 37, 207}, {346, 362, 107, 603},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const int64_t next = lt_h3_frames_next(rows[i].asked);
+        assert_int_equal(next, rows[i].next);
+        assert_int_equal(lt_h3_latent_frames(next), rows[i].latents);
+        assert_int_equal(lt_h3_audio_ticks(next), rows[i].ticks);
+        assert_true(lt_h3_frames_on_grid(next));
+    }
+    assert_false(lt_h3_frames_on_grid(5));
+    assert_false(lt_h3_frames_on_grid(-12));
+    assert_false(lt_h3_frames_on_grid(100));
+}
+
+static void refuses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int64_t frames, width, height, text;
+    } bad[] = {
+        {"off the grid", 100, 64, 64, 1},
+        {"no frames", 0, 64, 64, 1},
+        {"negative frames", -12, 64, 64, 1},
+        {"frames past all limits", INT64_MAX, 64, 64, 1},
+        {"width not a multiple of 32", 22, 48, 64, 1},
+        {"no height", 22, 64, 0, 1},
+        {"negative width", 22, -64, 64, 1},
+        {"side past all limits", 22, INT64_C(1) << 40, 64, 1},
+        {"rows past i32", 17 * 1000000 + 5, 4096, 4096, 1},
+        {"text past i32", 22, 64, 64, INT64_C(1) << 40},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        lt_h3_layout *l;
+        if (lt_h3_layout_new(bad[i].frames, bad[i].width, bad[i].height, bad[i].text, &l) !=
+            LT_EUSAGE)
+            fail_msg("%s: accepted", bad[i].name);
+        assert_null(l);
+    }
+}
+
+static void arrays_are_checked(void **state)
+{
+    (void)state;
+    double positions[9] = {0, 0, 0, 1, 0, 0, 2, 0, 0};
+    int64_t tags[3] = {1, 2, 0}, video[1] = {2}, audio[1] = {1}, text[1] = {0};
+    const lt_h3_layout good = {.rows = 3,
+                               .video_rows = 1,
+                               .audio_rows = 1,
+                               .text_rows = 1,
+                               .position_ids = positions,
+                               .token_tags = tags,
+                               .video_indices = video,
+                               .audio_indices = audio,
+                               .text_indices = text};
+    lt_h3_layout *l;
+    assert_int_equal(lt_h3_layout_from("a.safetensors", &good, &l), LT_OK);
+    assert_int_equal(l->video_indices[0], 2);
+    lt_h3_layout_free(&l);
+    video[0] = 3; /* outside */
+    assert_int_equal(lt_h3_layout_from("a.safetensors", &good, &l), LT_EDATA);
+    assert_non_null(strstr(lt_error_text(), "a.safetensors: video_indices[0]"));
+    video[0] = 1; /* twice */
+    assert_int_equal(lt_h3_layout_from("a.safetensors", &good, &l), LT_EDATA);
+    video[0] = 2;
+    tags[1] = 3; /* no such tag */
+    assert_int_equal(lt_h3_layout_from("a.safetensors", &good, &l), LT_EDATA);
+    tags[1] = 2;
+    positions[4] = 0.0 / 0.0 * positions[0];
+    assert_int_equal(lt_h3_layout_from("a.safetensors", &good, &l), LT_EDATA);
+}
+
+static void timesteps_by_row(void **state)
+{
+    (void)state;
+    lt_h3_layout *l;
+    assert_int_equal(lt_h3_layout_new(22, 64, 32, 2, &l), LT_OK);
+    int32_t *index = malloc((size_t)l->rows * sizeof *index);
+    lt_h3_layout_timesteps(l, 7, 4, index);
+    for (int64_t i = 0; i < l->rows; i++)
+        assert_int_equal(index[i], i >= 2 && i < 2 + 74 ? 4 : 7);
+    free(index);
+    lt_h3_layout_free(&l);
+}
+
+static void rows_and_back(void **state)
+{
+    (void)state;
+    enum { C = 3, T = 2, H = 4, W = 6, A = 5, N = C * T * H * W, M = 2 * C * A };
+    float x[N], rows[N], back[N], s[M], s_rows[M], s_back[M];
+    for (int i = 0; i < N; i++)
+        x[i] = (float)i;
+    lt_h3_patchify(x, C, T, H, W, rows);
+    /* row (t 1, y 1, x 2), channel 2, dy 1, dx 0 */
+    assert_true(rows[((1 * 2 + 1) * 3 + 2) * 4 * C + 2 * 4 + 2] ==
+                x[((2 * T + 1) * H + 3) * W + 4]);
+    lt_h3_unpatchify(rows, C, T, H, W, back);
+    assert_memory_equal(back, x, sizeof x);
+    for (int i = 0; i < M; i++)
+        s[i] = (float)i;
+    lt_h3_audio_to_rows(s, C, A, s_rows);
+    assert_true(s_rows[(1 * A + 3) * C + 2] ==
+                s[(1 * C + 2) * A + 3]); /* right, tick 3, channel 2 */
+    lt_h3_rows_to_audio(s_rows, C, A, s_back);
+    assert_memory_equal(s_back, s, sizeof s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(agrees_with_published),
+        cmocka_unit_test(grid),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(arrays_are_checked),
+        cmocka_unit_test(timesteps_by_row),
+        cmocka_unit_test(rows_and_back),
+    };
+    return cmocka_run_group_tests_name("h3_layout", tests, NULL, NULL);
+}
