@@ -130,7 +130,7 @@ def all_cases(work, groups):
         out.append(Case("demo", "audio-decode", "f32", DEMO, {"ticks": 150}))
     if "mid" in groups:
         folders = make_mid(work)
-        step = {"frames": 73, "size": (416, 224), "rows": 64}      # 4,000 packed rows
+        step = {"frames": 124, "size": (384, 256), "rows": 64}     # 4,030 packed rows
         for dtype, kind in (("f32", "float32"), ("bf16", "bfloat16")):
             out.append(Case("mid", "text", dtype, folders[kind], {"tokens": 200}))
             out.append(Case("mid", "dit", dtype, folders[kind], step))
@@ -139,13 +139,11 @@ def all_cases(work, groups):
     return out
 
 
-def work_of(case, config):
-    """Multiply-adds x 2 of one run by matrix products, and how many of them attention does; None if not counted."""
-    if case.stage not in ("dit", "denoise"):
-        return None
-    d = case.detail
-    rows, h = d["packed"], config.hidden_size
-    inner = config.num_attention_heads * config.attention_head_dim
-    layer = 2.0 * rows * (4 * h * inner + 3 * h * config.ffn_dim) + 4.0 * rows * rows * inner
-    times = d.get("points", 2) - 1
-    return layer * config.num_layers * times
+def flops(case, model, x):
+    """(matrix products', attention's) operations of one DiT forward, blocks alone; (0, 0) where we do not count."""
+    if case.stage != "dit":
+        return 0.0, 0.0
+    c, rows = model.config, x["position_ids"].shape[0]
+    inner = c.num_attention_heads * c.attention_head_dim
+    products = 2.0 * rows * (4 * c.hidden_size * inner + 3 * c.hidden_size * c.ffn_dim)
+    return c.num_layers * products, c.num_layers * 4.0 * rows * rows * inner

@@ -275,7 +275,8 @@ static view in_place(const lt_tensor *x)
     return (view){x->data, lt_is_dense(x) ? dense_pitch(x) : pitch};
 }
 
-/* x after `after`; dense: only as one block, else any pitch will do. */
+/* x after `after`; dense: only as one block, else any pitch will do. Drains comm, so it comes
+ * before `writable` in every collective. */
 static lt_status readable(lt_engine *engine, const lt_event *after, const lt_tensor *x, int dense,
                           view *out)
 {
@@ -303,12 +304,12 @@ static lt_status writable(lt_engine *engine, const lt_tensor *y, int dense, view
     return LT_OK;
 }
 
+/* The upload may run late: staging is used again only after the next collective has drained comm.
+ */
 static lt_status written(lt_engine *engine, const lt_tensor *y, const view *from, lt_event *done)
 {
-    if (from->data != (char *)y->data) {
+    if (from->data != (char *)y->data)
         LT_TRY(lt_upload(engine->comm, y, from->data));
-        LT_TRY(lt_sync(engine->comm)); /* staging is used again by the next collective */
-    }
     return done != NULL ? lt_mark_event(engine->comm, done) : LT_OK;
 }
 

@@ -1,7 +1,7 @@
 /* sigmas.c - the noise levels that a film passes through.                        Level 3: scheduler
- * Formulas: spec/minimax-h3.md 5. The grid is torch 2.15's linspace, which is one fused multiply-add
- * from the nearer end: equal to the last bit for N from 2 to 1000. The shift is f32, operation by
- * operation. */
+ * Formulas: spec/minimax-h3.md 5. The grid is torch 2.15's linspace, which is one fused
+ * multiply-add from the nearer end: equal to the last bit for N from 2 to 1000. The shift is f32,
+ * operation by operation. */
 #include "scheduler/sigmas.h"
 
 #include <assert.h>
@@ -19,7 +19,8 @@ lt_status lt_sigmas_h3(int n, double shift, float *sigmas, float *timesteps)
     const float s = (float)shift, s1 = (float)(shift - 1.0);
     const float step = -1.0f / (float)(n - 1);
     for (int i = 0; i < n; i++) {
-        const float b = i < n / 2 ? fmaf(step, (float)i, 1.0f) : fmaf(-step, (float)(n - 1 - i), 0.0f);
+        const float b =
+            i < n / 2 ? fmaf(step, (float)i, 1.0f) : fmaf(-step, (float)(n - 1 - i), 0.0f);
         const float numerator = s * b, denominator = 1.0f + s1 * b;
         sigmas[i] = numerator / denominator;
         if (i > 0 && !(sigmas[i] < sigmas[i - 1]))

@@ -26,6 +26,33 @@ static inline vec vec_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c)
 static inline vec vec_max(vec a, vec b) { return _mm256_max_ps(a, b); }
 static inline vec vec_min(vec a, vec b) { return _mm256_min_ps(a, b); }
 
+/* GCC 12 takes converted vectors apart element by element; these are one and two instructions. */
+static inline vecu vec_widen(vech h) { return (vecu)_mm256_cvtepu16_epi32((__m128i)h); }
+
+static inline vech vec_narrow(vecu u)
+{
+    const __m256i pairs = _mm256_packus_epi32((__m256i)u, (__m256i)u);
+    return (vech)_mm256_castsi256_si128(_mm256_permute4x64_epi64(pairs, 0x08));
+}
+
+#define LT_HAS_PARTIAL
+static const int32_t partial[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+
+INLINE vec vec_load_n(const float *p, int64_t n)
+{
+    if (n >= LT_LANES)
+        return vec_load(p);
+    return _mm256_maskload_ps(p, _mm256_loadu_si256((const __m256i *)(partial + 8 - n)));
+}
+
+INLINE void vec_store_n(float *p, vec v, int64_t n)
+{
+    if (n >= LT_LANES)
+        vec_store(p, v);
+    else
+        _mm256_maskstore_ps(p, _mm256_loadu_si256((const __m256i *)(partial + 8 - n)), v);
+}
+
 #include "kernels/cpu/simd.inc"
 #include "kernels/cpu/simd_gemm.inc"
 #include "kernels/cpu/simd_rows.inc"

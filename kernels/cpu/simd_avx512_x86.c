@@ -26,6 +26,19 @@ static inline vec vec_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c)
 static inline vec vec_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 static inline vec vec_min(vec a, vec b) { return _mm512_min_ps(a, b); }
 
+static inline vecu vec_widen(vech h) { return (vecu)_mm512_cvtepu16_epi32((__m256i)h); }
+static inline vech vec_narrow(vecu u) { return (vech)_mm512_cvtepi32_epi16((__m512i)u); }
+
+#define LT_HAS_PARTIAL
+
+INLINE __mmask16 first_lanes(int64_t n)
+{
+    return (__mmask16)(n >= LT_LANES ? 0xffff : (1 << n) - 1);
+}
+
+INLINE vec vec_load_n(const float *p, int64_t n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
+INLINE void vec_store_n(float *p, vec v, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
+
 #include "kernels/cpu/simd.inc"
 #include "kernels/cpu/simd_gemm.inc"
 #include "kernels/cpu/simd_rows.inc"

@@ -36,6 +36,9 @@ static inline vec vec_min(vec a, vec b)
     return (vec)((m & (veci)a) | (~m & (veci)b));
 }
 
+static inline vecu vec_widen(vech h) { return __builtin_convertvector(h, vecu); }
+static inline vech vec_narrow(vecu u) { return __builtin_convertvector(u, vech); }
+
 #include "kernels/cpu/simd.inc"
 #include "kernels/cpu/simd_gemm.inc"
 #include "kernels/cpu/simd_rows.inc"

@@ -3,6 +3,7 @@
 
 #include "cmd/verbs.h"
 #include "model/inspect.h"
+#include "run/describe.h"
 
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
                      size_t word_count, lt_group *world)
@@ -13,7 +14,9 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
         LT_FAIL(LT_EUSAGE, "inspect: want one path, found %zu words", word_count);
     json_t *answer = NULL;
     /* Content that is wrong is in the answer, and is the verb's status too. */
-    const lt_status st = lt_inspect(words[0], job->json ? NULL : stdout, &answer);
+    FILE *const to = job->json ? NULL : stdout;
+    const lt_status st = lt_describe_knows(words[0]) ? lt_describe_run(words[0], to, &answer)
+                                                     : lt_inspect(words[0], to, &answer);
     char *text = job->json && answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
     if (text != NULL)
         (void)puts(text);

@@ -25,7 +25,8 @@ typedef struct lt_probe {
     int64_t time_count;
 } lt_probe;
 
-/* Functions here are Local and Blocking; a stage that needs an engine is Collective on the world. */
+/* Functions here are Local and Blocking; a stage that needs an engine is Collective on the world.
+ */
 typedef struct lt_probe_stage {
     const char *name;
     lt_status (*run)(lt_probe *probe);

@@ -3,8 +3,8 @@
  * Merging. A word starts as one symbol a byte, in a linked list over arrays. All neighbours that
  * have a merge lie in a heap, lowest rank first, the left one of equals. A pair that was changed
  * meanwhile is recognised when it comes up (its ids are no longer those of the list) and dropped.
- * Each merge adds at most two pairs, so a word of n bytes takes n log n: a prompt of 100,000 letters
- * without a space is one word. */
+ * Each merge adds at most two pairs, so a word of n bytes takes n log n: a prompt of 100,000
+ * letters without a space is one word. */
 #include "model/bpe_internal.h"
 
 #include <assert.h>
@@ -117,8 +117,8 @@ static lt_status put_word(encoder *e, const char *word, size_t bytes)
     const int32_t count = (int32_t)bytes;
     LT_TRY(grow((void **)&e->symbols, &e->symbol_room, bytes, sizeof *e->symbols));
     for (int32_t i = 0; i < count; i++)
-        e->symbols[i] = (symbol){e->bpe->byte_id[(unsigned char)word[i]], i - 1,
-                                 i + 1 < count ? i + 1 : -1};
+        e->symbols[i] =
+            (symbol){e->bpe->byte_id[(unsigned char)word[i]], i - 1, i + 1 < count ? i + 1 : -1};
     e->heap_count = 0;
     for (int32_t i = 0; i + 1 < count; i++)
         LT_TRY(consider(e, i));

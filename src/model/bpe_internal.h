@@ -45,11 +45,11 @@ typedef struct lt_bpe_source {
 } lt_bpe_source;
 
 /* lt_bpe_open on what stands in the three files. Local, Blocking. Errors: as lt_bpe_open. */
-lt_status lt_bpe_parse(const lt_bpe_source *vocab, const lt_bpe_source *merges, const lt_bpe_source *config,
-                       lt_bpe **out);
+lt_status lt_bpe_parse(const lt_bpe_source *vocab, const lt_bpe_source *merges,
+                       const lt_bpe_source *config, lt_bpe **out);
 
-/* NFC of valid UTF-8, as tokenizers 0.23 has it. *out is the caller's (free), *out_bytes its length.
- * Local. Errors: LT_ENOMEM. */
+/* NFC of valid UTF-8, as tokenizers 0.23 has it. *out is the caller's (free), *out_bytes its
+ * length. Local. Errors: LT_ENOMEM. */
 lt_status lt_bpe_nfc(const char *text, size_t bytes, char **out, size_t *out_bytes);
 
 /* Length of the word that begins at text[0]; bytes >= 1, valid UTF-8. Local, never fails. */

@@ -3,7 +3,8 @@
  *
  *     vocab.json              token -> id; tokens are spelled in the byte alphabet
  *     merges.txt              "left right" a line; the line's number is the merge's rank
- *     tokenizer_config.json   added_tokens_decoder: id -> token; special tokens by name and in lists
+ *     tokenizer_config.json   added_tokens_decoder: id -> token; special tokens by name and in
+ * lists
  *
  * Every merge must join two known tokens into a third, every byte must have a token, no id may have
  * two tokens: what encodes can then never meet a hole. The dictionary of vocab.json is needed here
@@ -60,8 +61,7 @@ static lt_status read_vocab(loader *l, const lt_bpe_source *file)
     if (json_object_size(l->vocab) > LT_BPE_VOCAB_MAX)
         LT_FAIL(LT_EDATA, "%s: want at most %d tokens, found %zu", file->name, LT_BPE_VOCAB_MAX,
                 json_object_size(l->vocab));
-    json_object_foreach(l->vocab, token, value)
-    {
+    json_object_foreach (l->vocab, token, value) {
         const json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
         if (id < 0 || id >= LT_BPE_VOCAB_MAX)
             LT_FAIL(LT_EDATA, "%s: token \"%.80s\": want an id from 0 to %d", file->name, token,
@@ -79,8 +79,8 @@ static lt_status read_bytes(loader *l, const char *name)
 {
     unsigned next = 0x100;
     for (unsigned byte = 0; byte < 256; byte++) {
-        const int prints = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) ||
-                           byte >= 0xae;
+        const int prints =
+            (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
         const unsigned code = prints ? byte : next++;
         char token[3];
         size_t n = 0;
@@ -347,7 +347,7 @@ static lt_status add_all(loader *l, const json_t *config)
         LT_TRY(lt_json_member(&root, "added_tokens_decoder", &decoder));
         if (!json_is_object(decoder.value))
             LT_FAIL(LT_EDATA, "%s: %s: want an object", l->config_name, decoder.path);
-        json_object_foreach((json_t *)decoder.value, key, value)
+        json_object_foreach ((json_t *)decoder.value, key, value)
             LT_TRY(add_decoded(l, &decoder, key));
     }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)

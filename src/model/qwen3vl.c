@@ -55,8 +55,7 @@ struct lt_qwen3vl {
 
 static void name_of(char out[NAME_BYTES], int64_t layer, const char *tail)
 {
-    const int n =
-        snprintf(out, NAME_BYTES, PREFIX "layers.%lld.%s", (long long)layer, tail);
+    const int n = snprintf(out, NAME_BYTES, PREFIX "layers.%lld.%s", (long long)layer, tail);
     assert(n > 0 && n < NAME_BYTES);
     (void)n;
 }
@@ -103,7 +102,10 @@ static lt_status check_layer(lt_qwen3vl *t, int64_t layer)
 {
     const lt_qwen3vl_config *c = &t->config;
     const int64_t E = c->hidden, D = c->head_dim;
-    const struct { const char *tail; lt_dims dims; } wanted[] = {
+    const struct {
+        const char *tail;
+        lt_dims dims;
+    } wanted[] = {
         {"input_layernorm.weight", LT_DIMS(E)},
         {"post_attention_layernorm.weight", LT_DIMS(E)},
         {"self_attn.q_norm.weight", LT_DIMS(D)},
@@ -209,7 +211,7 @@ static lt_status check_rest(lt_qwen3vl *t)
     enum { FIXED = sizeof fixed / sizeof *fixed };
     const size_t later = (size_t)(t->config.layers - t->config.hidden_state);
     const char **prefixes = calloc(FIXED + later + 1, sizeof *prefixes);
-    char (*names)[NAME_BYTES] = calloc(later, sizeof *names);
+    char(*names)[NAME_BYTES] = calloc(later, sizeof *names);
     lt_status st = LT_OK;
     if (prefixes == NULL || names == NULL)
         LT_FAIL_GOTO(LT_ENOMEM, st, done, "text encoder: no memory for %zu names", later);
@@ -287,8 +289,8 @@ void lt_qwen3vl_close(lt_qwen3vl **text)
 /* Host memory and tensors of one call. */
 typedef struct pass {
     int64_t rows;
-    void *embedded;      /* host [L, E] of compute's dtype: what goes up, later what came down */
-    void *cos, *sin;     /* host [L, D / 2] */
+    void *embedded;  /* host [L, E] of compute's dtype: what goes up, later what came down */
+    void *cos, *sin; /* host [L, D / 2] */
     lt_tensor x, qkv, mixed, cos_rows, sin_rows;
     lt_tensor normed, gated, inner, out, partial;
 } pass;
@@ -302,7 +304,8 @@ static lt_status check_ids(const lt_qwen3vl *t, const int32_t *ids, int64_t coun
     return LT_OK;
 }
 
-/* cos and sin of every row: frequency a turns by row * theta^(-2a / D), in the reference's f32 steps. */
+/* cos and sin of every row: frequency a turns by row * theta^(-2a / D), in the reference's f32
+ * steps. */
 static void fill_rotary(const lt_qwen3vl *t, pass *p)
 {
     const int64_t half = t->config.head_dim / 2;
@@ -312,9 +315,11 @@ static void fill_rotary(const lt_qwen3vl *t, pass *p)
         for (int64_t row = 0; row < p->rows; row++) {
             const float angle = (float)row * inv_freq;
             const float c = (float)cos((double)angle), s = (float)sin((double)angle);
-            lt_convert(&c, LT_F32, (char *)p->cos + (size_t)(row * half + a) * lt_dtype_bytes(t->compute),
+            lt_convert(&c, LT_F32,
+                       (char *)p->cos + (size_t)(row * half + a) * lt_dtype_bytes(t->compute),
                        t->compute, 1);
-            lt_convert(&s, LT_F32, (char *)p->sin + (size_t)(row * half + a) * lt_dtype_bytes(t->compute),
+            lt_convert(&s, LT_F32,
+                       (char *)p->sin + (size_t)(row * half + a) * lt_dtype_bytes(t->compute),
                        t->compute, 1);
         }
     }
@@ -451,8 +456,8 @@ static lt_status feed_forward(lt_qwen3vl *t, const decoder_layer *d, pass *p)
         lt_tensor normed = front(&p->normed, rows), gated = front(&p->gated, rows);
         lt_tensor inner = front(&p->inner, rows);
         if (d->up != NULL) {
-            LT_TRY(lt_rms_norm(q, &x, &d->norm2, (float)t->config.rms_eps, LT_ROUND_TWICE,
-                               &normed));
+            LT_TRY(
+                lt_rms_norm(q, &x, &d->norm2, (float)t->config.rms_eps, LT_ROUND_TWICE, &normed));
             LT_TRY(lt_linear_apply(q, d->up, &normed, LT_ACT_NONE, &gated));
             LT_TRY(lt_swiglu(q, &gated, &inner));
         }

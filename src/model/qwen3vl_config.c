@@ -1,6 +1,6 @@
 /* qwen3vl_config.c - config.json of the text encoder.                               Level 3: model
- * Names: spec/minimax-h3.md 1.4. Limits: no released model comes near them, and with them no product
- * of sizes passes 2^62. */
+ * Names: spec/minimax-h3.md 1.4. Limits: no released model comes near them, and with them no
+ * product of sizes passes 2^62. */
 #include "model/qwen3vl.h"
 
 #include <assert.h>

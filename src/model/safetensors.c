@@ -132,6 +132,13 @@ static int by_begin(const void *a, const void *b)
 static lt_status tile(const lt_safetensors *file)
 {
     uint64_t at = 0;
+    /* First, so that it is the tensor with the wild offsets that is named, not its neighbour. */
+    for (int64_t i = 0; i < file->count; i++)
+        if (file->tensor[i].end > file->data_bytes)
+            LT_FAIL(LT_EDATA,
+                    "%s: tensor %s: want %" PRIu64 " bytes of data, found %" PRIu64
+                    ": the file is cut short or the offsets are wrong",
+                    file->path, file->tensor[i].name, file->tensor[i].end, file->data_bytes);
     for (int64_t i = 0; i < file->count; i++) {
         const lt_stored *t = &file->tensor[i];
         if (t->begin != at)
@@ -141,11 +148,6 @@ static lt_status tile(const lt_safetensors *file)
                     file->path, t->name, at, t->begin,
                     t->begin < at ? "it overlaps the tensor before" : "a hole");
         at = t->end;
-        if (at > file->data_bytes)
-            LT_FAIL(LT_EDATA,
-                    "%s: tensor %s: want %" PRIu64 " bytes of data, found %" PRIu64
-                    ": the file is cut short",
-                    file->path, t->name, at, file->data_bytes);
     }
     if (at != file->data_bytes)
         LT_FAIL(LT_EDATA,

@@ -41,12 +41,18 @@ static lt_status check_parent(const char *path, const char *option)
     return LT_OK;
 }
 
-lt_status lt_folder_check(const lt_plan *plan, int overwrite)
+lt_status lt_folder_check_output(const lt_plan *plan)
 {
-    char file[LT_PATH_BYTES];
     LT_TRY(check_parent(plan->output, "-o"));
     if (lt_file_is_dir(plan->output))
         LT_FAIL(LT_ECREATE, "-o %s: cannot be made: there is a folder of that name", plan->output);
+    return LT_OK;
+}
+
+lt_status lt_folder_check(const lt_plan *plan, int overwrite)
+{
+    char file[LT_PATH_BYTES];
+    LT_TRY(lt_folder_check_output(plan));
     if (!lt_file_exists(plan->run)) {
         LT_TRY(check_parent(plan->run, "--run"));
         return LT_OK;
@@ -181,9 +187,11 @@ lt_status lt_folder_publish(const lt_plan *plan, const char *film)
     const int n = snprintf(part, sizeof part, "%s.part", plan->output);
     if (n < 0 || (size_t)n >= sizeof part)
         LT_FAIL(LT_EUSAGE, "-o %s: the name is too long", plan->output);
-    (void)unlink(part);
-    if (link(film, part) != 0)
-        LT_TRY(copy_file(film, part));
+    if (strcmp(film, part) != 0) {
+        (void)unlink(part);
+        if (link(film, part) != 0)
+            LT_TRY(copy_file(film, part));
+    }
     if (rename(part, plan->output) != 0) {
         const int error = errno;
         (void)unlink(part);

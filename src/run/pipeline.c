@@ -90,21 +90,36 @@ static lt_status finish(lt_session *s, const lt_plan *plan, const char *film, in
     return LT_OK;
 }
 
-static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job,
-                           const lt_latent_source *source, const char *name, int manifest,
-                           lt_outcome *out)
+/* Where the film grows: a render's in RUN, a decode's beside OUT, since RUN may be full or
+ * read-only. */
+static lt_status film_paths(const lt_plan *plan, int is_render, char *film, char *sound)
 {
-    char film[LT_PATH_BYTES], sound[LT_PATH_BYTES], file[64];
-    (void)snprintf(file, sizeof file, "%s%s", name, lt_mux_suffix(plan->output));
-    LT_TRY(lt_folder_path(plan, file, film, sizeof film));
-    LT_TRY(lt_folder_path(plan, "sound.part", sound, sizeof sound));
+    char file[64];
+    if (is_render) {
+        (void)snprintf(file, sizeof file, "out%s", lt_mux_suffix(plan->output));
+        LT_TRY(lt_folder_path(plan, file, film, LT_PATH_BYTES));
+        LT_TRY(lt_folder_path(plan, "sound.part", sound, LT_PATH_BYTES));
+        return LT_OK;
+    }
+    const int n = snprintf(film, LT_PATH_BYTES, "%s.part", plan->output);
+    const int m = snprintf(sound, LT_PATH_BYTES, "%s.sound.part", plan->output);
+    if (n < 0 || m < 0 || n >= LT_PATH_BYTES || m >= LT_PATH_BYTES)
+        LT_FAIL(LT_EUSAGE, "-o %s: the name is too long", plan->output);
+    return LT_OK;
+}
+
+static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job,
+                           const lt_latent_source *source, int is_render, lt_outcome *out)
+{
+    char film[LT_PATH_BYTES], sound[LT_PATH_BYTES];
+    LT_TRY(film_paths(plan, is_render, film, sound));
     const lt_decode_outputs outputs = {
         .film = film, .sound = sound, .sheet = job->sheet, .wav = job->wav};
     const lt_status st = lt_decode(s->model, &s->engine, plan, source, &outputs, s->progress);
     if (st != LT_OK && lt_group_rank(s->world) == 0)
         (void)unlink(film); /* what would play is a half film; the latents are there */
     LT_TRY(st);
-    LT_TRY(lt_agree(s->world, finish(s, plan, film, manifest, out)));
+    LT_TRY(lt_agree(s->world, finish(s, plan, film, is_render, out)));
     return LT_OK;
 }
 
@@ -167,7 +182,7 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     LT_TRY_GOTO(lt_agree(world, lt_clip_new(&plan, &clip)), st, done);
     LT_TRY_GOTO(make_latents(&s, &plan, &clip), st, done);
     const lt_latent_source source = {.clip = &clip};
-    LT_TRY_GOTO(make_film(&s, &plan, job, &source, "out", 1, out), st, done);
+    LT_TRY_GOTO(make_film(&s, &plan, job, &source, 1, out), st, done);
 done:
     lt_clip_free(&clip);
     lt_session_close(&s);
@@ -184,6 +199,7 @@ static lt_status decode_plan(const lt_job *job, const char *run, lt_session *s, 
     LT_TRY(lt_store_plan(run, job, &s->model, plan));
     plan->mesh = (lt_mesh_spec){{1, 1, 1, lt_group_size(s->world), 1}};
     LT_TRY(lt_session_check(job, plan));
+    LT_TRY(lt_folder_check_output(plan));
     return LT_OK;
 }
 
@@ -208,13 +224,7 @@ lt_status lt_decode_run(const lt_job *job, const char *run, lt_group *world, lt_
         st = lt_progress_open(NULL, job->quiet, &s.progress);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     const lt_latent_source source = {.store = store};
-    LT_TRY_GOTO(make_film(&s, &plan, job, &source, "decoded", 0, out), st, done);
-    if (root) { /* the published link is enough */
-        char film[LT_PATH_BYTES], name[64];
-        (void)snprintf(name, sizeof name, "decoded%s", lt_mux_suffix(plan.output));
-        if (lt_folder_path(&plan, name, film, sizeof film) == LT_OK)
-            (void)unlink(film);
-    }
+    LT_TRY_GOTO(make_film(&s, &plan, job, &source, 0, out), st, done);
 done:
     lt_latents_close(&store);
     lt_session_close(&s);
@@ -229,16 +239,20 @@ lt_status lt_default_model(char *out, size_t bytes)
     static const char *const places[] = {"models/demo", "../share/longtake/models/demo",
                                          "../models/demo", "../../models/demo",
                                          "../../../models/demo"};
-    char exe[LT_PATH_BYTES], folder[LT_PATH_BYTES], file[LT_PATH_BYTES];
+    char exe[LT_PATH_BYTES], folder[LT_PATH_BYTES], place[LT_PATH_BYTES], file[LT_PATH_BYTES];
     const ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     if (n > 0) {
         exe[n] = '\0';
         LT_TRY(lt_path_folder(folder, sizeof folder, exe));
         for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-            LT_TRY(lt_path_join(out, bytes, folder, places[i]));
-            LT_TRY(lt_path_join(file, sizeof file, out, "transformer/config.json"));
-            if (lt_file_exists(file))
+            LT_TRY(lt_path_join(place, sizeof place, folder, places[i]));
+            LT_TRY(lt_path_join(file, sizeof file, place, "transformer/config.json"));
+            if (lt_file_exists(file) && realpath(place, exe) != NULL) {
+                const int length = snprintf(out, bytes, "%s", exe);
+                if (length < 0 || (size_t)length >= bytes)
+                    LT_FAIL(LT_EUSAGE, "%s: the name is too long", exe);
                 return LT_OK;
+            }
         }
     }
     lt_hint("--model DIR names a checkpoint");

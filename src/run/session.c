@@ -36,38 +36,41 @@ lt_status lt_session_check(const lt_job *job, const lt_plan *plan)
     return LT_OK;
 }
 
-static lt_status share_plan(lt_session *s, lt_plan *plan)
+/* The plan as text, malloc'ed. */
+static lt_status plan_text(const lt_plan *plan, char **text, size_t *bytes)
 {
-    char *text = NULL;
-    size_t bytes = 0;
-    lt_status st = LT_OK;
-    const int root = lt_group_rank(s->world) == 0;
-    if (root) {
-        json_t *json = NULL;
-        LT_TRY(lt_plan_to_json(plan, &json));
-        text = json_dumps(json, JSON_COMPACT);
-        json_decref(json);
-        if (text == NULL)
-            LT_FAIL(LT_ENOMEM, "plan: no memory for its text");
-        bytes = strlen(text);
-    }
-    LT_TRY_GOTO(lt_broadcast_text(s->world, 0, &text, &bytes), st, done);
-    if (!root) {
-        LT_TRY_GOTO(lt_plan_from_json(text, bytes, plan), st, done);
-        LT_TRY_GOTO(lt_model_open(plan->model, &s->model), st, done);
-        LT_TRY_GOTO(lt_plan_streams(plan, s->model), st, done);
-    }
-done:
-    free(text);
-    return st;
+    json_t *json = NULL;
+    LT_TRY(lt_plan_to_json(plan, &json));
+    *text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    if (*text == NULL)
+        LT_FAIL(LT_ENOMEM, "plan: no memory for its text");
+    *bytes = strlen(*text);
+    return LT_OK;
+}
+
+static lt_status take_plan(lt_session *s, const char *text, size_t bytes, lt_plan *plan)
+{
+    LT_TRY(lt_plan_from_json(text, bytes, plan));
+    LT_TRY(lt_model_open(plan->model, &s->model));
+    LT_TRY(lt_plan_streams(plan, s->model));
+    return LT_OK;
 }
 
 lt_status lt_session_share(lt_session *s, lt_plan *plan)
 {
     if (lt_group_size(s->world) == 1)
         return LT_OK;
-    LT_TRY(lt_agree(s->world, share_plan(s, plan)));
-    size_t bytes = (size_t)s->token_count * sizeof *s->ids;
+    char *text = NULL;
+    size_t bytes = 0;
+    const int root = lt_group_rank(s->world) == 0;
+    LT_TRY(lt_agree(s->world, root ? plan_text(plan, &text, &bytes) : LT_OK));
+    lt_status st = lt_broadcast_text(s->world, 0, &text, &bytes);
+    if (st == LT_OK && !root)
+        st = take_plan(s, text, bytes, plan);
+    free(text);
+    LT_TRY(lt_agree(s->world, st));
+    bytes = (size_t)s->token_count * sizeof *s->ids;
     char *ids = (char *)s->ids;
     LT_TRY(lt_broadcast_text(s->world, 0, &ids, &bytes));
     s->ids = (int32_t *)(void *)ids;

@@ -278,12 +278,78 @@ static void clips_are_independent(void **state)
     free(f.pixels), free(raw), free(part), free(tails), free(z);
 }
 
+/* What a config promises must be in the files, and nothing else; on dry too, before anything is
+ * computed. */
+static void mismatches_are_refused(void **state)
+{
+    (void)state;
+    const struct {
+        int64_t layers, heads, registers;
+        const char *word, *reason;
+    } cases[] = {
+        {4, 2, 4, "transformer_blocks.3", "a layer that isn't there"},
+        {2, 2, 4, "transformer_blocks.2", "a layer too many"},
+        {3, 3, 4, "decoder.", "another width"},
+        {3, 2, 5, "register_tokens", "another count of registers"},
+    };
+    const lt_backend *const both[] = {&lt_backend_cpu, &lt_backend_dry};
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        lt_h3_video_config config;
+        lt_engine engine;
+        lt_checkpoint *files;
+        lt_h3_video_decoder *decoder;
+        OK(lt_h3_video_config_read(diffusers.config, &config));
+        config.layers = cases[i / 2].layers;
+        config.heads = cases[i / 2].heads;
+        config.registers = cases[i / 2].registers;
+        engine_open(&engine, both[i % 2]);
+        OK(lt_checkpoint_open(diffusers.weights, LT_PART_H3_VIDEO_VAE, &files));
+        const lt_status st = lt_h3_video_decoder_open(files, &engine, &config, &decoder);
+        if (st != LT_EDATA || strstr(lt_error_text(), cases[i / 2].word) == NULL || decoder != NULL)
+            fail_msg("%s: %s: %s", cases[i / 2].reason, lt_status_name(st), lt_error_text());
+        assert_int_equal(lt_arena_used(engine.phase), 0); /* a refusal leaves nothing behind */
+        lt_checkpoint_close(&files);
+        lt_engine_close(&engine);
+    }
+}
+
+static void bad_sizes_are_refused(void **state)
+{
+    (void)state;
+    const struct {
+        int64_t frames, height, width;
+        const char *word;
+    } samples[] = {
+        {0, 32, 32, "frame"}, {1, 31, 32, "height"}, {1, 32, 16, "width"}, {1, -1, 32, "height"}};
+    lt_h3_video_config config;
+    lt_engine engine;
+    lt_checkpoint *files;
+    lt_h3_video_decoder *decoder;
+    int64_t shape[4];
+    OK(lt_h3_video_config_read(diffusers.config, &config));
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
+        assert_int_equal(lt_h3_video_moments_shape(&config, samples[i].frames, samples[i].height,
+                                                   samples[i].width, shape),
+                         LT_EDATA);
+        assert_non_null(strstr(lt_error_text(), samples[i].word));
+    }
+    engine_open(&engine, &lt_backend_dry);
+    OK(lt_checkpoint_open(diffusers.weights, LT_PART_H3_VIDEO_VAE, &files));
+    OK(lt_h3_video_decoder_open(files, &engine, &config, &decoder));
+    assert_int_equal(lt_h3_video_decode(decoder, NULL, 2, 2, 2, nothing, NULL), LT_EDATA);
+    assert_int_equal(lt_h3_video_decode(decoder, NULL, 7, 0, 2, nothing, NULL), LT_EDATA);
+    lt_h3_video_decoder_close(&decoder);
+    lt_checkpoint_close(&files);
+    lt_engine_close(&engine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decoder_agrees),         cmocka_unit_test(decoder_reads_original_layout),
         cmocka_unit_test(encoder_agrees),         cmocka_unit_test(encoder_reads_original_layout),
         cmocka_unit_test(dry_walk_counts_memory), cmocka_unit_test(clips_are_independent),
+        cmocka_unit_test(mismatches_are_refused), cmocka_unit_test(bad_sizes_are_refused),
     };
     return cmocka_run_group_tests_name("h3_video_vae", tests, NULL, NULL);
 }

@@ -347,14 +347,10 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_on_ref),
-        cmocka_unit_test(agrees_on_cpu),
-        cmocka_unit_test(far_gives_cpu_bits),
-        cmocka_unit_test(rows_do_not_depend_on_later_ones),
-        cmocka_unit_test(refuses_ids),
-        cmocka_unit_test(dry_walk_predicts),
-        cmocka_unit_test(leaves_out_identities),
-        cmocka_unit_test(reads_configs),
+        cmocka_unit_test(agrees_on_ref),         cmocka_unit_test(agrees_on_cpu),
+        cmocka_unit_test(far_gives_cpu_bits),    cmocka_unit_test(rows_do_not_depend_on_later_ones),
+        cmocka_unit_test(refuses_ids),           cmocka_unit_test(dry_walk_predicts),
+        cmocka_unit_test(leaves_out_identities), cmocka_unit_test(reads_configs),
     };
     return cmocka_run_group_tests_name("qwen3vl", tests, setup, teardown);
 }

@@ -59,7 +59,7 @@ static const struct {
     {"range past the end",
      "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[9223372036854775791,"
      "9223372036854775807]}}",
-     16, -1, LT_EDATA, "begin at byte 0"},
+     16, -1, LT_EDATA, "offsets are wrong"},
     {"three offsets", "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16,32]}}", 16,
      -1, LT_EDATA, "data_offsets"},
     {"no offsets", "{\"a\":{\"dtype\":\"F32\",\"shape\":[4]}}", 16, -1, LT_EDATA, "data_offsets"},

@@ -1,5 +1,6 @@
 /* test_sigmas.c - noise levels against the published scheduler, and lists of timesteps.
- * Goal: every level equal to the published one (torch's linspace is one fused multiply-add), ends exact; counts and shifts that cannot work are refused. Ranks: 1. Needs:
+ * Goal: every level equal to the published one (torch's linspace is one fused multiply-add), ends
+ * exact; counts and shifts that cannot work are refused. Ranks: 1. Needs:
  * tests/parity/golden/sigmas.json. */
 #include <math.h>
 #include <setjmp.h>

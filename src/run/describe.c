@@ -1,0 +1,147 @@
+/* describe.c - what a run folder or a latents.h5 holds.                           Level 4: run */
+#include "run/describe.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "run/store_hdf5.h"
+
+static int ends_in_h5(const char *path)
+{
+    const size_t n = strlen(path);
+    return n > 3 && strcmp(path + n - 3, ".h5") == 0;
+}
+
+static int has(const char *folder, const char *name)
+{
+    char file[LT_PATH_BYTES];
+    return lt_path_join(file, sizeof file, folder, name) == LT_OK && lt_file_exists(file);
+}
+
+int lt_describe_knows(const char *path)
+{
+    if (!lt_file_is_dir(path))
+        return ends_in_h5(path);
+    return has(path, "plan.json") || has(path, "job.yaml");
+}
+
+static json_t *stream_json(const lt_latents_stream *s)
+{
+    json_t *dims = json_array();
+    for (int i = 0; i < s->ndim; i++)
+        (void)json_array_append_new(dims, json_integer((json_int_t)s->dims[i]));
+    return json_pack("{s:s, s:o, s:s, s:s, s:s}", "name", s->name, "shape", dims, "dims",
+                     s->dims_text, "unit", s->unit, "description", s->description);
+}
+
+static lt_status latents_json(const char *file, json_t **out)
+{
+    lt_latents *store = NULL;
+    json_t *attributes = NULL;
+    LT_TRY(lt_latents_open(file, &store));
+    const lt_status st = lt_latents_attributes(store, &attributes);
+    if (st == LT_OK) {
+        json_t *streams = json_array();
+        for (size_t i = 0; i < lt_latents_count(store); i++)
+            (void)json_array_append_new(streams, stream_json(lt_latents_stream_at(store, i)));
+        *out = json_pack("{s:o, s:o}", "streams", streams, "attributes", attributes);
+    }
+    lt_latents_close(&store);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+static lt_status folder_json(const char *path, json_t *answer)
+{
+    char file[LT_PATH_BYTES];
+    json_t *value = NULL;
+    LT_TRY(lt_path_join(file, sizeof file, path, "plan.json"));
+    if (lt_file_exists(file)) {
+        LT_TRY(lt_json_read(file, &value));
+        (void)json_object_set_new(answer, "plan", value);
+    }
+    LT_TRY(lt_path_join(file, sizeof file, path, "latents.h5"));
+    if (lt_file_exists(file)) {
+        LT_TRY(latents_json(file, &value));
+        (void)json_object_set_new(answer, "latents", value);
+    }
+    static const char *const films[] = {"out.mp4", "out.mkv", "out.mov"};
+    for (size_t i = 0; i < sizeof films / sizeof *films; i++)
+        if (has(path, films[i]))
+            (void)json_array_append_new(json_object_get(answer, "films"), json_string(films[i]));
+    return LT_OK;
+}
+
+static void say_streams(FILE *to, const json_t *latents)
+{
+    size_t i;
+    json_t *s;
+    json_array_foreach (json_object_get(latents, "streams"), i, s) {
+        char *shape = json_dumps(json_object_get(s, "shape"), JSON_COMPACT);
+        (void)fprintf(to, "  %-14s %s %s (%s)\n", json_string_value(json_object_get(s, "name")),
+                      json_string_value(json_object_get(s, "dims")), shape != NULL ? shape : "",
+                      json_string_value(json_object_get(s, "description")));
+        free(shape);
+    }
+}
+
+static void say(FILE *to, const char *path, const json_t *answer)
+{
+    const json_t *plan = json_object_get(answer, "plan"),
+                 *latents = json_object_get(answer, "latents");
+    const json_t *facts = json_is_object(plan) ? plan : json_object_get(latents, "attributes");
+    (void)fprintf(to, "%s: %s\n", path,
+                  strcmp(json_string_value(json_object_get(answer, "kind")), "run") == 0
+                      ? "run folder"
+                      : "latents of a run");
+    if (json_is_object(facts)) {
+        (void)fprintf(to, "  prompt         %s\n",
+                      json_string_value(json_object_get(facts, "prompt")));
+        (void)fprintf(to, "  model          %s\n",
+                      json_string_value(json_object_get(facts, "model")));
+        (void)fprintf(to, "  film           %lld frames, %lldx%lld, %lld samples, seed %lld\n",
+                      (long long)json_integer_value(json_object_get(facts, "frames")),
+                      (long long)json_integer_value(json_object_get(facts, "width")),
+                      (long long)json_integer_value(json_object_get(facts, "height")),
+                      (long long)json_integer_value(json_object_get(facts, "samples")),
+                      (long long)json_integer_value(json_object_get(facts, "seed")));
+    }
+    if (json_is_object(latents))
+        say_streams(to, latents);
+    else
+        (void)fputs("  no latents yet: the run has not denoised\n", to);
+    size_t i;
+    json_t *film;
+    json_array_foreach (json_object_get(answer, "films"), i, film)
+        (void)fprintf(to, "  %s\n", json_string_value(film));
+}
+
+lt_status lt_describe_run(const char *path, FILE *to, json_t **out)
+{
+    const int folder = lt_file_is_dir(path);
+    if (!folder && !lt_file_exists(path))
+        LT_FAIL(LT_ENOINPUT, "%s: no such file", path);
+    json_t *answer =
+        json_pack("{s:s, s:i, s:s, s:s, s:n, s:n, s:[]}", "format", "longtake-inspect", "version",
+                  1, "path", path, "kind", folder ? "run" : "latents", "plan", "latents", "films");
+    if (answer == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory for an answer (or the path is not UTF-8)", path);
+    lt_status st = LT_OK;
+    if (folder) {
+        st = folder_json(path, answer);
+    } else {
+        json_t *latents = NULL;
+        st = latents_json(path, &latents);
+        if (st == LT_OK)
+            (void)json_object_set_new(answer, "latents", latents);
+    }
+    if (st == LT_OK && to != NULL)
+        say(to, path, answer);
+    if (st == LT_OK)
+        *out = answer;
+    else
+        json_decref(answer);
+    return st;
+}

@@ -1,0 +1,18 @@
+/* describe.h - what a run folder or a latents.h5 holds.                           Level 4: run */
+#ifndef LT_DESCRIBE_H
+#define LT_DESCRIBE_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "base/status.h"
+
+/* 1 if path is a run folder (it has job.yaml or plan.json) or an .h5 file. Local. */
+int lt_describe_knows(const char *path);
+
+/* Text to `to` unless NULL; {format "longtake-inspect", version 1, path, kind "run" or "latents",
+ * plan {...} or null, latents {streams [...], attributes {...}} or null, films [...]} to *out
+ * (the caller's). Local, Blocking. Errors: LT_ENOINPUT, LT_EDATA (damaged latents or plan). */
+lt_status lt_describe_run(const char *path, FILE *to, json_t **out);
+
+#endif
