@@ -44,12 +44,12 @@ static const bench_case cases[] = {
     {"attention demo", ATTENTION, LT_F32, 756, 3, 64, 2e-6},
     {"rms norm", NORM, LT_F32, 4000, 1024, 0, 4e-6},
     {"rms norm", NORM, LT_BF16, 4000, 1024, 0, 8e-3},
-    {"head norm, rope", ROPE, LT_F32, 4000, 8, 128, 4e-6},
-    {"head norm, rope", ROPE, LT_BF16, 4000, 8, 128, 1.6e-2},
+    {"head norm + rope", ROPE, LT_F32, 4000, 8, 128, 4e-6},
+    {"head norm + rope", ROPE, LT_BF16, 4000, 8, 128, 1.6e-2},
     {"swiglu", SWIGLU, LT_F32, 4000, 2816, 0, 4e-6},
     {"swiglu", SWIGLU, LT_BF16, 4000, 2816, 0, 1.6e-2},
-    {"norm, modulate", MODULATE, LT_F32, 4000, 1024, 0, 4e-6},
-    {"norm, modulate", MODULATE, LT_BF16, 4000, 1024, 0, 1.6e-2},
+    {"norm + modulate", MODULATE, LT_F32, 4000, 1024, 0, 4e-6},
+    {"norm + modulate", MODULATE, LT_BF16, 4000, 1024, 0, 1.6e-2},
 };
 
 /* A backend with the case's tensors on it; both rigs of a case are filled with the same numbers. */
@@ -248,7 +248,7 @@ static void bench(const bench_case *c, int threads, double seconds)
     int runs = 0;
     const int64_t judged = c->rows < JUDGED_ROWS ? c->rows : JUDGED_ROWS;
     open_rig(&r, c, &lt_backend_cpu, threads, c->rows);
-    run(&r); /* warms up; head norm, rope works in place, so this is what is judged */
+    run(&r); /* warms up; head norm + rope works in place, so this is what is judged */
     float *got = fetch(&r, judged);
     const double began = omp_get_wtime();
     while (runs < RUNS_MAX && (runs < 5 || omp_get_wtime() - began < seconds)) {

@@ -12,8 +12,8 @@
 
 #include "kernels/cpu/cpu.h"
 
-enum { SUMS = 12, TRIES = 7 };
-#define STEPS 2000000L
+enum { SUMS = 12, TRIES = 7, PEAK_TRIES = 300 };
+#define STEPS 200000L
 #define TRIAD_FLOATS ((int64_t)16 << 20)
 
 /* s = s * 0.5 + 0.5 stays at 1. */
@@ -77,18 +77,20 @@ double lt_bench_peak_gflops(int threads)
 {
     int lanes = 0;
     float (*const chains)(long) = pick(&lanes);
-    double best = 0;
-    for (int t = 0; t < TRIES; t++) {
-        float kept = 0;
-        const double began = omp_get_wtime();
-#pragma omp parallel num_threads(threads) reduction(+ : kept)
-        kept += chains(STEPS);
-        const double seconds = omp_get_wtime() - began;
-        const double rate = 2.0 * SUMS * lanes * (double)STEPS * threads / seconds / 1e9;
-        if (kept > 0 && rate > best)
-            best = rate;
+    double all = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : all)
+    {
+        /* Each thread's own best of many short tries: a neighbour's time slice spoils some, not all. */
+        double best = 0;
+        for (int t = 0; t < PEAK_TRIES; t++) {
+            const double began = omp_get_wtime();
+            const float kept = chains(STEPS);
+            const double rate = 2.0 * SUMS * lanes * (double)STEPS / (omp_get_wtime() - began) / 1e9;
+            best = kept > 0 && rate > best ? rate : best;
+        }
+        all += best;
     }
-    return best;
+    return all;
 }
 
 double lt_bench_triad_gbytes(int threads)

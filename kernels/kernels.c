@@ -175,7 +175,7 @@ lt_status lt_attention(lt_queue *q, const lt_tensor *qx, const lt_tensor *k, con
     LT_TRY(lt_check_rows("attention", "q", qx, LT_SET_ACT, LT_ANY, LT_ANY));
     const unsigned same = LT_SET(qx->dtype);
     const int64_t queries = lt_row_count(qx), width = lt_row_width(qx);
-    LT_TRY(lt_check_rows("attention", "y", y, same, queries, width));
+    LT_TRY(lt_check_rows("attention", "y", y, same | LT_SET_F32, queries, width));
     if (heads < 0 || kv_heads < 0 || (heads > 0 && (kv_heads == 0 || heads % kv_heads != 0)))
         LT_FAIL(LT_ESHAPE, "attention: heads: want a multiple of kv_heads, found %lld and %lld",
                 (long long)heads, (long long)kv_heads);

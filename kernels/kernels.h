@@ -94,7 +94,8 @@ lt_status lt_head_norm_rope(lt_queue *q, lt_tensor *x, int64_t heads, const lt_t
                             lt_rounding rounding, const lt_tensor *cos, const lt_tensor *sin);
 
 /* Softmax attention. qx [Sq, heads*D], k, v [Sk, kv_heads*D] act; heads is a multiple of kv_heads,
- * head h uses kv head h / (heads/kv_heads). y [Sq, heads*D] act. Logits scale*q.k in f32. causal:
+ * head h uses kv head h / (heads/kv_heads). y [Sq, heads*D] act of qx's dtype, or f32 (a partial
+ * result that is merged later: nothing is rounded). Logits scale*q.k in f32. causal:
  * query i sees key j when j <= i + q_first. lse: NULL or [heads, Sq] f32 dense: log of the sum of
  * exp(logit), natural; -inf where no key is seen (then y is 0; Sk = 0 is allowed). y is rounded
  * once. The bf16 fast path may round the probabilities to bf16 before the product with v.

@@ -26,6 +26,16 @@
 #include "base/log.h"
 #include "parallel/engine.h"
 #include "parallel/transport_impl.h"
+#include "parallel/watch.h"
+
+/* Where this rank is, for whoever must say it when another is lost. */
+#define NAMED(name, group, expr)                                                                   \
+    do {                                                                                           \
+        lt_note_begin(name, (group)->axis);                                                        \
+        const lt_status named_ = (expr);                                                           \
+        lt_note_end();                                                                             \
+        return named_;                                                                             \
+    } while (0)
 
 static lt_status move_all(lt_group *group, const lt_transfer *list, int count, int dry)
 {
@@ -37,7 +47,7 @@ static lt_status move_all(lt_group *group, const lt_transfer *list, int count, i
 
 /* ---- host ---- */
 
-lt_status lt_broadcast(lt_group *group, int root, void *data, size_t bytes)
+static lt_status broadcast(lt_group *group, int root, void *data, size_t bytes)
 {
     const int size = lt_group_size(group), rank = lt_group_rank(group);
     assert(root >= 0 && root < size);
@@ -58,6 +68,11 @@ lt_status lt_broadcast(lt_group *group, int root, void *data, size_t bytes)
         }
     }
     return LT_OK;
+}
+
+lt_status lt_broadcast(lt_group *group, int root, void *data, size_t bytes)
+{
+    NAMED("broadcast", group, broadcast(group, root, data, bytes));
 }
 
 lt_status lt_broadcast_text(lt_group *group, int root, char **data, size_t *bytes)
@@ -86,7 +101,7 @@ failed:
     return st;
 }
 
-lt_status lt_barrier(lt_group *group)
+static lt_status barrier(lt_group *group)
 {
     /* Dissemination: after ceil(log2 P) rounds everyone has heard from everyone. */
     const int size = lt_group_size(group), rank = lt_group_rank(group);
@@ -100,7 +115,12 @@ lt_status lt_barrier(lt_group *group)
     return LT_OK;
 }
 
-lt_status lt_all_gather_host(lt_group *group, const void *mine, size_t bytes, void *all)
+lt_status lt_barrier(lt_group *group)
+{
+    NAMED("barrier", group, barrier(group));
+}
+
+static lt_status all_gather_host(lt_group *group, const void *mine, size_t bytes, void *all)
 {
     const int size = lt_group_size(group), rank = lt_group_rank(group);
     if (bytes == 0)
@@ -121,6 +141,11 @@ lt_status lt_all_gather_host(lt_group *group, const void *mine, size_t bytes, vo
     free(moves);
     LT_TRY(st);
     return LT_OK;
+}
+
+lt_status lt_all_gather_host(lt_group *group, const void *mine, size_t bytes, void *all)
+{
+    NAMED("all_gather_host", group, all_gather_host(group, mine, bytes, all));
 }
 
 /* Bytes move, or (on dry) are only counted: whole is then an address that nobody follows. */
@@ -208,8 +233,11 @@ static lt_status take_words(lt_group *group, const verdict *v, lt_status mine)
     LT_FAIL(mine != LT_OK ? mine : LT_EPEER, "%s", w.text);
 }
 
-lt_status lt_agree(lt_group *group, lt_status mine)
+/* A rank that failed waits for the others for seconds only: they may be in a collective that it
+ * never came to, and then cannot come. It goes with its own error, which nobody agreed on. */
+static lt_status agree(lt_group *group, lt_status mine)
 {
+    char own[sizeof(words)];
     const int size = lt_group_size(group), rank = lt_group_rank(group);
     agreed_on = LT_OK;
     if (size == 1) {
@@ -217,6 +245,8 @@ lt_status lt_agree(lt_group *group, lt_status mine)
             agreed_on = mine;
         return mine;
     }
+    (void)snprintf(own, sizeof own, "%s",
+                   lt_error_text()[0] != '\0' ? lt_error_text() : lt_status_name(mine));
     const int32_t turn = ++group->agreements;
     verdict v = {mine != LT_OK ? rank : size, (int32_t)mine, turn, turn};
     for (int span = 1; span < size; span *= 2) {
@@ -225,13 +255,26 @@ lt_status lt_agree(lt_group *group, lt_status mine)
         const lt_transfer moves[2] = {
             {.peer = (rank + span) % size, .send = &sent, .send_bytes = sizeof sent},
             {.peer = (rank - span + size) % size, .recv = &theirs, .recv_bytes = sizeof theirs}};
-        LT_TRY(lt_exchange(group, moves, 2));
+        group->wait_seconds_max = mine != LT_OK ? 3 + 0.1 * (rank % 10) : 0;
+        const lt_status moved = lt_exchange(group, moves, 2);
+        group->wait_seconds_max = 0;
+        if (moved != LT_OK && mine != LT_OK) {
+            lt_error_clear();
+            LT_FAIL(mine, "%s", own);
+        }
+        LT_TRY(moved);
         merge(&v, &theirs);
     }
     if (v.lowest != v.highest)
         LT_FAIL(LT_EINTERNAL, "ranks came to an agreement from different places: turns %d to %d",
                 (int)v.lowest, (int)v.highest);
     return v.first_failed < size ? take_words(group, &v, mine) : LT_OK;
+}
+
+lt_status lt_agree(lt_group *group, lt_status mine)
+{
+    /* The note of a rank that failed stays where it failed. */
+    NAMED(mine == LT_OK ? "agree" : NULL, group, agree(group, mine));
 }
 
 /* ---- device ---- */
@@ -313,7 +356,7 @@ static lt_status written(lt_engine *engine, const lt_tensor *y, const view *from
     return done != NULL ? lt_mark_event(engine->comm, done) : LT_OK;
 }
 
-lt_status lt_all_gather_rows(lt_engine *engine, lt_group *group, const lt_event *after,
+static lt_status all_gather_rows(lt_engine *engine, lt_group *group, const lt_event *after,
                              const lt_tensor *x, const int64_t *counts, lt_tensor *y,
                              lt_event *done)
 {
@@ -339,6 +382,13 @@ lt_status lt_all_gather_rows(lt_engine *engine, lt_group *group, const lt_event 
 done:
     free(ranges);
     return st;
+}
+
+lt_status lt_all_gather_rows(lt_engine *engine, lt_group *group, const lt_event *after,
+                             const lt_tensor *x, const int64_t *counts, lt_tensor *y,
+                             lt_event *done)
+{
+    NAMED("all_gather_rows", group, all_gather_rows(engine, group, after, x, counts, y, done));
 }
 
 /* Send each rank its share of my partial sums; parts [P, mine, E] in the order of ranks. */
@@ -383,7 +433,7 @@ static lt_status gather_sums(lt_engine *engine, lt_group *group, lt_range mine, 
     return st;
 }
 
-lt_status lt_sum_partials(lt_engine *engine, lt_group *group, const lt_event *after,
+static lt_status sum_partials(lt_engine *engine, lt_group *group, const lt_event *after,
                           const lt_tensor *x, lt_tensor *y, lt_event *done)
 {
     const int size = lt_group_size(group), rank = lt_group_rank(group);
@@ -408,6 +458,12 @@ lt_status lt_sum_partials(lt_engine *engine, lt_group *group, const lt_event *af
 done:
     lt_arena_release(engine->step, mark);
     return st;
+}
+
+lt_status lt_sum_partials(lt_engine *engine, lt_group *group, const lt_event *after,
+                          const lt_tensor *x, lt_tensor *y, lt_event *done)
+{
+    NAMED("sum_partials", group, sum_partials(engine, group, after, x, y, done));
 }
 
 static void copy_columns(const char *from, size_t from_pitch, int64_t rows, size_t bytes, char *to,
@@ -525,7 +581,7 @@ lt_status lt_all_to_all_heads(lt_engine *engine, lt_group *group, const lt_event
                               int64_t width, lt_tensor *y, lt_event *done)
 {
     crossing c = {.rows = rows, .heads = heads, .to_heads = 1};
-    return all_to_all(engine, group, after, x, &c, width, y, done);
+    NAMED("all_to_all_heads", group, all_to_all(engine, group, after, x, &c, width, y, done));
 }
 
 lt_status lt_all_to_all_rows(lt_engine *engine, lt_group *group, const lt_event *after,
@@ -533,5 +589,5 @@ lt_status lt_all_to_all_rows(lt_engine *engine, lt_group *group, const lt_event 
                              int64_t width, lt_tensor *y, lt_event *done)
 {
     crossing c = {.rows = rows, .heads = heads, .to_heads = 0};
-    return all_to_all(engine, group, after, x, &c, width, y, done);
+    NAMED("all_to_all_rows", group, all_to_all(engine, group, after, x, &c, width, y, done));
 }

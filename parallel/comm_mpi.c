@@ -1,4 +1,5 @@
-/* comm_mpi.c - the transport over MPI; the one file that knows mpi.h.             Level 2: parallel
+/* comm_mpi.c - the transport over MPI; with comm_mpi_watch.c the files that know mpi.h.
+ * Level 2: parallel
  *
  * Every group is a communicator of its own (a duplicate or a split), so that our messages meet
  * nobody else's. Errors return to us (MPI_ERRORS_RETURN) and become LT_EPEER with MPI's text and
@@ -6,6 +7,11 @@
  * more ranks than cores need a waiting rank to give up its core, so a wait yields while the bytes
  * may be on their way, then sleeps 100 us a turn. Messages above 1 GiB are cut, since MPI counts
  * are int.
+ *
+ * MPI is used by two threads, one at a time: the main thread, and the watch's (watch.c), which
+ * moves the main thread's messages while that computes, and beats. Every call lies between
+ * lt_mpi_enter and lt_mpi_leave; nobody keeps MPI while it waits. Where MPI itself waits for other
+ * ranks (split), all of them have met before.
  *
  * An exchange is a post of all its transfers, receives first. What a rank sends itself is copied. A
  * post that fails is dropped: receives are cancelled, so that no peer writes into freed memory. */
@@ -17,9 +23,11 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "parallel/mpi_impl.h"
 #include "parallel/transport_impl.h"
+#include "parallel/watch.h"
 
-enum { TAG_EXCHANGE = 1024, PIECE_BYTES = 1 << 30 };
+enum { TAG_EXCHANGE = 1024, TAG_MEET = 1025, PIECE_BYTES = 1 << 30 };
 
 typedef struct {
     lt_group head;
@@ -79,7 +87,19 @@ static lt_status wrap(MPI_Comm comm, lt_group **out)
     return LT_OK;
 }
 
-static lt_status mpi_split(lt_group *parent, const int *ranks, int count, lt_group **out)
+/* Out of MPI with a status. Where a peer seems to be gone, the watch may know more: it ends the
+ * process with its own line. */
+static lt_status out(lt_status st)
+{
+    lt_mpi_leave();
+    if (st == LT_EPEER)
+        lt_watch_linger();
+    return st;
+}
+
+static lt_status meet(mpi_group *group);
+
+static lt_status split_here(lt_group *parent, const int *ranks, int count, lt_group **out)
 {
     int key = -1;
     for (int i = 0; i < count; i++)
@@ -94,9 +114,18 @@ static lt_status mpi_split(lt_group *parent, const int *ranks, int count, lt_gro
     return wrap(comm, out);
 }
 
+static lt_status mpi_split(lt_group *parent, const int *ranks, int count, lt_group **group)
+{
+    LT_TRY(meet((mpi_group *)parent));
+    lt_mpi_enter();
+    return out(split_here(parent, ranks, count, group));
+}
+
 static void mpi_free(lt_group *group)
 {
+    lt_mpi_enter();
     (void)MPI_Comm_free(&((mpi_group *)group)->comm);
+    lt_mpi_leave();
     free(group);
 }
 
@@ -187,18 +216,19 @@ static lt_status poll_post(lt_post *post, int *done)
 
 /* A sleep costs more than a short message, and moves nothing of a long one: yield for half a
  * millisecond and for the time that all bytes take at a slow 1 GB/s, sleep after that. */
-static lt_status wait_post(lt_post *post, size_t bytes)
+static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max)
 {
     const double begin = lt_seconds(), patience = 5e-4 + (double)bytes * 1e-9;
     for (;;) {
         int done = 0;
-        LT_TRY(poll_post(post, &done));
+        lt_mpi_enter();
+        LT_TRY(out(poll_post(post, &done)));
         if (done)
             return LT_OK;
         const double waited = lt_seconds() - begin;
-        if (waited > LT_PEER_SILENCE_SECONDS)
-            LT_FAIL(LT_EPEER, "MPI: a peer said nothing for %d s: it is gone or stuck",
-                    LT_PEER_SILENCE_SECONDS);
+        if (waited > seconds_max)
+            LT_FAIL(LT_EPEER, "MPI: a peer said nothing for %.0f s: it is gone or stuck",
+                    seconds_max);
         if (waited < patience)
             sched_yield();
         else
@@ -232,42 +262,75 @@ static lt_status mpi_exchange(lt_group *base, const lt_transfer *list, int count
     lt_status st = LT_OK;
     if (room > 0) {
         LT_TRY(post_new(room, &post));
-        LT_TRY_GOTO(start_all((mpi_group *)base, list, count, post), st, done);
+        lt_mpi_enter();
+        LT_TRY_GOTO(out(start_all((mpi_group *)base, list, count, post)), st, done);
     }
     lt_self_copy(list, count, base->rank); /* while the others' bytes travel */
     if (post != NULL)
-        LT_TRY_GOTO(wait_post(post, bytes), st, done);
+        LT_TRY_GOTO(wait_post(post, bytes, lt_wait_seconds(base)), st, done);
 done:
-    if (post != NULL)
+    if (post != NULL) {
+        lt_mpi_enter();
         drop(&post);
+        lt_mpi_leave();
+    }
     return st;
 }
 
+/* After ceil(log2 P) rounds everyone has heard from everyone. */
+static lt_status meet(mpi_group *group)
+{
+    const int size = group->head.size, rank = group->head.rank;
+    for (int span = 1; span < size; span *= 2) {
+        char mine = 1, theirs = 0;
+        lt_post *post = NULL;
+        LT_TRY(post_new(2, &post));
+        lt_mpi_enter();
+        lt_status st =
+            start(group, post, (rank - span + size) % size, TAG_MEET, &theirs, 1, 0);
+        if (st == LT_OK)
+            st = start(group, post, (rank + span) % size, TAG_MEET, &mine, 1, 1);
+        st = out(st);
+        if (st == LT_OK)
+            st = wait_post(post, 2, LT_PEER_SILENCE_SECONDS);
+        lt_mpi_enter();
+        drop(&post);
+        LT_TRY(out(st));
+    }
+    return LT_OK;
+}
+
 static lt_status mpi_post(lt_group *base, int peer, int tag, void *data, size_t bytes, int is_send,
-                          lt_post **out)
+                          lt_post **made)
 {
     lt_post *post = NULL;
     LT_TRY(post_new(pieces(bytes), &post));
-    const lt_status st = start((mpi_group *)base, post, peer, tag, data, bytes, is_send);
-    if (st != LT_OK) {
+    lt_mpi_enter();
+    lt_status st = start((mpi_group *)base, post, peer, tag, data, bytes, is_send);
+    if (st != LT_OK)
         drop(&post);
+    st = out(st);
+    if (st != LT_OK)
         return lt_trail(st, "start", __FILE__, __LINE__);
-    }
-    *out = post;
+    lt_mpi_busy(1);
+    *made = post;
     return LT_OK;
 }
 
 static lt_status mpi_post_test(lt_post **post, int *done)
 {
     *done = 0;
+    lt_mpi_enter();
     const lt_status st = poll_post(*post, done);
-    if (st != LT_OK || *done)
+    if (st != LT_OK || *done) {
         drop(post);
-    LT_TRY(st);
+        lt_mpi_busy(-1);
+    }
+    LT_TRY(out(st));
     return LT_OK;
 }
 
-static lt_status mpi_local(lt_group *base, int *local_rank, int *local_size)
+static lt_status local_here(lt_group *base, int *local_rank, int *local_size)
 {
     MPI_Comm node;
     LT_MPI(MPI_Comm_split_type(((mpi_group *)base)->comm, MPI_COMM_TYPE_SHARED, base->rank,
@@ -278,8 +341,25 @@ static lt_status mpi_local(lt_group *base, int *local_rank, int *local_size)
     return LT_OK;
 }
 
-static void mpi_close(void) { (void)MPI_Finalize(); }
-static void mpi_abort(int exit_code) { (void)MPI_Abort(MPI_COMM_WORLD, exit_code); }
+static lt_status mpi_local(lt_group *base, int *local_rank, int *local_size)
+{
+    LT_TRY(meet((mpi_group *)base));
+    lt_mpi_enter();
+    return out(local_here(base, local_rank, local_size));
+}
+
+static void mpi_close(void)
+{
+    lt_mpi_watch_close();
+    (void)MPI_Finalize();
+}
+
+static void mpi_abort(int exit_code)
+{
+    lt_watch_poison();
+    lt_mpi_enter();
+    (void)MPI_Abort(MPI_COMM_WORLD, exit_code);
+}
 
 static const lt_transport mpi_transport = {"mpi",        mpi_split, mpi_free,
                                            mpi_exchange, mpi_post,  mpi_post_test,
@@ -288,11 +368,14 @@ static const lt_transport mpi_transport = {"mpi",        mpi_split, mpi_free,
 lt_status lt_mpi_open(lt_group **world)
 {
     int level = 0;
-    LT_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level));
-    if (level < MPI_THREAD_FUNNELED)
-        LT_FAIL(LT_EUNAVAIL, "MPI: wanted thread level FUNNELED, found %d", level);
-    MPI_Comm comm;
+    LT_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level));
+    if (level < MPI_THREAD_SERIALIZED)
+        LT_FAIL(LT_EUNAVAIL, "MPI: wanted thread level SERIALIZED, found %d", level);
+    MPI_Comm comm, beats;
     LT_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     LT_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &comm));
-    return wrap(comm, world);
+    LT_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &beats));
+    LT_MPI(MPI_Comm_set_errhandler(beats, MPI_ERRORS_RETURN));
+    LT_TRY(wrap(comm, world));
+    return lt_mpi_watch_open(beats, (*world)->rank, (*world)->size);
 }

@@ -104,9 +104,14 @@ static lt_status open_group(lt_group *world, const lt_mesh *mesh, unsigned varie
 
 static lt_status open_groups(lt_group *world, int *member, lt_mesh *out)
 {
-    for (int axis = 0; axis < LT_AXIS_COUNT; axis++)
+    for (int axis = 0; axis < LT_AXIS_COUNT; axis++) {
         LT_TRY(open_group(world, out, 1u << axis, member, &out->axis[axis]));
-    return open_group(world, out, (1u << LT_AXIS_RING) | (1u << LT_AXIS_ULY), member, &out->tokens);
+        lt_group_name(out->axis[axis], lt_axis_names[axis]);
+    }
+    LT_TRY(open_group(world, out, (1u << LT_AXIS_RING) | (1u << LT_AXIS_ULY), member,
+                      &out->tokens));
+    lt_group_name(out->tokens, "tokens");
+    return LT_OK;
 }
 
 lt_status lt_mesh_open(lt_group *world, const lt_mesh_spec *spec, lt_mesh *out)

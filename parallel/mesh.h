@@ -29,6 +29,9 @@ const char *lt_mesh_text(const lt_mesh_spec *spec, char *buffer, size_t bytes);
 /* Coordinates of a rank. Local. */
 void lt_mesh_coordinates(const lt_mesh_spec *spec, int rank, int out[LT_AXIS_COUNT]);
 
+/* How attention reaches over ring (attention_dist.h); auto: by bytes. */
+typedef enum { LT_ATTENTION_AUTO, LT_ATTENTION_RING, LT_ATTENTION_2D } lt_attention_way;
+
 /* One group per axis (never NULL: a group of one where the axis is 1); group[axis]'s rank order is
  * the coordinate's. `tokens` joins ring and uly (ring outer): the ranks that share one window's
  * rows. */
@@ -38,6 +41,7 @@ typedef struct lt_mesh {
     lt_group *world; /* borrowed */
     lt_group *axis[LT_AXIS_COUNT];
     lt_group *tokens;
+    lt_attention_way attention; /* lt_mesh_open says auto; the opener may say otherwise */
 } lt_mesh;
 
 /* Collective on world, Blocking. Errors: LT_EUSAGE "impossible mesh" when the product isn't the

@@ -11,6 +11,7 @@
 #include "base/options.h"
 #include "parallel/comm.h"
 #include "parallel/transport_impl.h"
+#include "parallel/watch_impl.h"
 
 static const lt_transport *world_transport;
 static int world_size;
@@ -97,6 +98,12 @@ void lt_world_abort(int exit_code)
         world_transport->abort(exit_code);
 }
 
+void lt_group_name(lt_group *group, const char *axis)
+{
+    if (group != NULL)
+        group->axis = axis;
+}
+
 int lt_group_rank(const lt_group *group) { return group->rank; }
 int lt_group_size(const lt_group *group) { return group->size; }
 const char *lt_group_transport(const lt_group *group) { return group->transport->name; }
@@ -122,7 +129,10 @@ lt_status lt_exchange(lt_group *group, const lt_transfer *list, int count)
     for (int i = 0; i < count; i++)
         assert(list[i].peer >= 0 && list[i].peer < group->size);
     lt_traffic_count(group, list, count);
-    return group->transport->exchange(group, list, count);
+    lt_note_begin("exchange", group->axis);
+    const lt_status st = group->transport->exchange(group, list, count);
+    lt_note_end();
+    return st;
 }
 
 lt_status lt_post_send(lt_group *group, int peer, int tag, const void *data, size_t bytes,
@@ -151,7 +161,7 @@ lt_status lt_post_test(lt_post **post, int *done)
     return world_transport->post_test(post, done);
 }
 
-lt_status lt_post_wait(lt_post **post)
+static lt_status wait_for(lt_post **post)
 {
     const double start = lt_seconds();
     for (int spins = 0;; spins++) {
@@ -167,6 +177,17 @@ lt_status lt_post_wait(lt_post **post)
         else
             nanosleep(&(struct timespec){0, 200000}, NULL);
     }
+}
+
+lt_status lt_post_wait(lt_post **post)
+{
+    if (*post == NULL)
+        return LT_OK;
+    lt_note_message();
+    const lt_status st = wait_for(post);
+    lt_note_end();
+    LT_TRY(st);
+    return LT_OK;
 }
 
 lt_status lt_group_local(lt_group *group, int *local_rank, int *local_size)

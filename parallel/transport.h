@@ -31,15 +31,19 @@ typedef struct lt_transfer {
 
 /* Open the world: MPI under a launcher (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK or PMI_SIZE in
  * the environment), else solo. Call once, from the main thread, before threads exist; all other
- * calls come from that thread too. Blocking, Collective on the world. Errors: LT_EUNAVAIL (launcher
- * present, MPI missing in this build or refused). */
+ * calls come from that thread too. With more than one rank a thread begins to watch the others
+ * (watch.h): from here on a lost rank ends this process with exit code 75. Blocking, Collective on
+ * the world. Errors: LT_EUNAVAIL (launcher present, MPI missing in this build or refused). */
 lt_status lt_world_open(lt_group **world);
 /* Finalize; after an error on this rank alone use lt_world_abort instead. Collective on the world.
  */
 void lt_world_close(lt_group **world);
-/* Print nothing, tell the launcher to end the job with this exit code (mpirun prints a banner of
+/* Print nothing, tell the other ranks and the launcher to end the job with this exit code (mpirun prints a banner of
  * its own). Does not return under MPI; returns at once on solo. Local. */
 void lt_world_abort(int exit_code);
+
+/* What messages call this group: the name of its axis, which must live as long. Local. */
+void lt_group_name(lt_group *group, const char *axis);
 
 /* Local. */
 int lt_group_rank(const lt_group *group);

@@ -25,7 +25,15 @@ struct lt_group {
     int rank, size;
     int32_t
         agreements; /* lt_agree calls so far: ranks that come from different places must notice */
+    double wait_seconds_max; /* of an exchange; 0: LT_PEER_SILENCE_SECONDS */
+    const char *axis;        /* for messages; NULL: none */
 };
+
+/* Local. */
+static inline double lt_wait_seconds(const lt_group *group)
+{
+    return group->wait_seconds_max > 0 ? group->wait_seconds_max : LT_PEER_SILENCE_SECONDS;
+}
 
 lt_status lt_solo_open(lt_group **world);
 #ifdef LT_HAVE_MPI

@@ -18,9 +18,9 @@
 /* Block sizes. LT_CPU_DEPTH is part of the result's bits (a contracted dimension is summed in blocks
  * of it, and the blocks' sums are added in order), the others are not. Measured in bench/LOG.md. */
 enum {
-    LT_CPU_DEPTH = 384,    /* of the contracted dimension */
+    LT_CPU_DEPTH = 256,    /* of the contracted dimension */
     LT_CPU_ROWS = 96,      /* a task's rows: a multiple of every tile height */
-    LT_CPU_COLUMNS = 256,  /* a task's columns at most: a multiple of every tile width */
+    LT_CPU_COLUMNS = 512,  /* a task's columns at most: a multiple of every tile width */
     LT_CPU_KEYS = 256,     /* keys of one softmax step; counted from key 0 */
     LT_CPU_TILE_MAX = 32,  /* widest tile of all ISAs */
     /* floats of a product's scratch: block of rows, widened panel, sums */

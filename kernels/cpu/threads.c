@@ -1,6 +1,10 @@
 /* threads.c - how many threads, and the memory that each works in.                 Level 1: kernels */
 #include <assert.h>
+#include <omp.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "kernels/cpu/cpu.h"
 
@@ -19,10 +23,45 @@ static struct {
 
 int lt_cpu_threads(void) { return thread_count; }
 
+/* Holds a team of idle threads for as long as the process lives. */
+static void *hold_crowd(void *size)
+{
+    static int came; /* something to do, or the compiler drops the region */
+    const int threads = *(const int *)size;
+#pragma omp parallel num_threads(threads)
+    (void)__atomic_add_fetch(&came, 1, __ATOMIC_RELAXED);
+    for (;;)
+        (void)pause();
+    return NULL;
+}
+
+/* libgomp lets a waiting thread spin for 300,000 rounds (some 7 ms) before it sleeps, unless it
+ * manages more threads than there are processors: then for 1,000 (some 20 us: still longer than the
+ * gaps between our ops). On processors that others use too the long spin eats the very time slices
+ * that the awaited thread needs: 0.13 s became 1.3 s (bench/LOG.md). Its settings are read before
+ * main, so we make it count more threads instead. They sleep; where this fails, nothing else does. */
+static void shorten_spins(void)
+{
+    static int size; /* outlives this call: the thread reads it */
+    pthread_t thread;
+    sigset_t all, before;
+    const int spare = omp_get_num_procs() - thread_count;
+    if (size != 0 || thread_count < 2)
+        return;
+    size = spare > 0 ? spare + 2 : 2;
+    (void)sigfillset(&all); /* signals are for the other threads */
+    if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0)
+        return;
+    if (pthread_create(&thread, NULL, hold_crowd, &size) == 0)
+        (void)pthread_detach(thread);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 void lt_cpu_threads_set(int threads)
 {
     assert(threads >= 1 && threads <= THREADS_MAX);
     thread_count = threads;
+    shorten_spins();
 }
 
 static lt_status grow(void **p, size_t *have, size_t bytes)
@@ -75,5 +114,6 @@ int lt_cpu_team(int64_t tasks, double cost)
 {
     if (tasks < 2 || (double)tasks * cost < TEAM_COST)
         return 1;
-    return tasks < thread_count ? (int)tasks : thread_count;
+    /* All or one: libgomp ends the threads that a smaller team leaves over and makes them anew. */
+    return thread_count;
 }

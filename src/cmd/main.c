@@ -4,11 +4,14 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/stop.h"
 #include "cmd/verbs.h"
 #include "parallel/comm.h"
+#include "parallel/watch.h"
+#include "run/same.h"
 
 static const lt_verb *const verbs[] = {&lt_verb_render, &lt_verb_decode, &lt_verb_probe,
-                                       &lt_verb_inspect, &lt_verb_doctor};
+                                       &lt_verb_inspect, &lt_verb_doctor, &lt_verb_bench};
 enum { VERB_COUNT = sizeof verbs / sizeof *verbs, WORDS_MAX = 8 };
 
 static void print_help(FILE *to)
@@ -48,6 +51,13 @@ static int report(lt_status st, lt_group *world, int verbose)
     if (world == NULL || lt_group_size(world) == 1)
         first = st;
     const int rank = world == NULL ? 0 : lt_group_rank(world);
+    if (!agreed) { /* alone with it: the line says where that was, unless all know better by now */
+        const char *me = lt_watch_me();
+        char text[1024];
+        (void)snprintf(text, sizeof text, "%s%s%s", me, me[0] != '\0' ? ": " : "",
+                       lt_error_text());
+        (void)lt_fail(st, __FILE__, __LINE__, "%s", text);
+    }
     if (!agreed || rank == 0)
         lt_error_print(stderr, verbose);
     if (!agreed) {
@@ -76,6 +86,7 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
     }
     lt_log_open(0, 1, job.quiet ? 0 : job.verbose > 1 ? 5 : job.verbose ? 3 : 1);
     lt_status opened = LT_OK;
+    lt_stop_catch();
     if (verb->collective) {
         /* Also after a bad flag: under a launcher all ranks saw the same flags, and one of them
          * speaks. */
@@ -83,6 +94,8 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
         if (opened == LT_OK) {
             lt_log_open(lt_group_rank(world), lt_group_size(world), lt_log_level());
             st = lt_agree(world, st);
+            if (st == LT_OK)
+                st = lt_same_program(world, argc, argv);
         } else {
             st = opened;
         }

@@ -11,6 +11,7 @@
 #include "parallel/comm.h"
 #include "run/pipeline.h"
 #include "run/place.h"
+#include "run/plan.h"
 
 /* Address space only: pages are taken as they are used. */
 static const size_t arena_bytes = (size_t)1 << 38;
@@ -110,6 +111,7 @@ lt_status lt_probe_engine(lt_probe *p)
     LT_TRY(lt_place(p->world, (int)p->job->threads, &threads, &local));
     LT_TRY(lt_backend_find(device, &backend));
     LT_TRY(lt_mesh_open(p->world, &p->spec, &p->mesh));
+    p->mesh.attention = lt_plan_attention(p->job->attention);
     LT_TRY(lt_engine_open(backend, threads, &p->mesh, arena_bytes, arena_bytes, &p->engine));
     return LT_OK;
 }

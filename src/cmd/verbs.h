@@ -17,6 +17,7 @@ typedef struct lt_verb {
                      size_t word_count, lt_group *world);
 } lt_verb;
 
-extern const lt_verb lt_verb_render, lt_verb_probe, lt_verb_inspect, lt_verb_decode, lt_verb_doctor;
+extern const lt_verb lt_verb_render, lt_verb_probe, lt_verb_inspect, lt_verb_decode, lt_verb_doctor,
+    lt_verb_bench;
 
 #endif

@@ -32,7 +32,7 @@ static void log_callback(void *source, int level, const char *format, va_list ar
         while (*text == ' ')
             text++;
         pthread_mutex_lock(&last_lock);
-        snprintf(last_text, sizeof last_text, "%s", text);
+        snprintf(last_text, sizeof last_text, "%.*s", (int)sizeof last_text - 1, text);
         pthread_mutex_unlock(&last_lock);
     }
     lt_log(4, "libav", "%s", line);

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "model/h3_dit_internal.h"
 
 enum { NAME_BYTES = 128 };
@@ -98,27 +99,24 @@ static lt_status check_all(const lt_h3_dit *dit)
     return lt_checkpoint_all_used(dit->checkpoint, unread);
 }
 
-static lt_status shares_note(lt_h3_dit *dit)
+static void shares_note(lt_h3_dit *dit)
 {
     const lt_mesh *mesh = dit->engine->mesh;
-    if (mesh->spec.size[LT_AXIS_RING] > 1)
-        LT_FAIL(LT_EUNAVAIL,
-                "--mesh ring=%d: this build of the minimax-h3 family runs with ring=1 only (use "
-                "uly or tp)",
-                mesh->spec.size[LT_AXIS_RING]);
     dit->tokens = mesh->tokens;
     dit->tp = mesh->axis[LT_AXIS_TP];
     const int tp_size = lt_group_size(dit->tp), tp_rank = lt_group_rank(dit->tp);
     dit->tp_heads = lt_share(dit->config.heads, tp_size, tp_rank);
     dit->tp_ffn = lt_share(dit->config.ffn, tp_size, tp_rank);
-    const int size = lt_group_size(dit->tokens);
-    dit->rows_of = calloc((size_t)size, sizeof *dit->rows_of);
-    dit->heads_of = calloc((size_t)size, sizeof *dit->heads_of);
-    if (!dit->rows_of || !dit->heads_of)
-        LT_FAIL(LT_ENOMEM, "DiT: no memory for its description");
-    for (int i = 0; i < size; i++)
-        dit->heads_of[i] = lt_share(dit->tp_heads.count, size, i);
-    return LT_OK;
+    const int uly = lt_group_size(mesh->axis[LT_AXIS_ULY]);
+    const int64_t heads = lt_share_max(dit->config.heads, tp_size);
+    if (dit->dry)
+        return; /* the walk that plans says nothing; the run does */
+    if (tp_size > dit->config.heads)
+        lt_warn("--mesh tp=%d: the model has %lld heads: tp ranks from %lld on attend to nothing",
+                tp_size, (long long)dit->config.heads, (long long)dit->config.heads);
+    if (uly > heads)
+        lt_warn("--mesh uly=%d: %lld heads to share: uly ranks from %lld on attend to nothing", uly,
+                (long long)heads, (long long)heads);
 }
 
 lt_status lt_h3_dit_open(lt_checkpoint *checkpoint, lt_engine *engine,
@@ -135,7 +133,7 @@ lt_status lt_h3_dit_open(lt_checkpoint *checkpoint, lt_engine *engine,
     dit->compute = compute;
     dit->dry = engine->backend == &lt_backend_dry;
     lt_status st;
-    LT_TRY_GOTO(shares_note(dit), st, fail);
+    shares_note(dit);
     lt_checkpoint_set_head_dim(checkpoint, config->head_dim);
     LT_TRY_GOTO(check_all(dit), st, fail);
     *out = dit;
@@ -154,8 +152,6 @@ void lt_h3_dit_close(lt_h3_dit **dit)
     lt_weights_close(&d->weights);
     free(d->blocks);
     free(d->refiner);
-    free(d->rows_of);
-    free(d->heads_of);
     free(d->timesteps);
     free(d->tables);
     free(d);

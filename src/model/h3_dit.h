@@ -7,7 +7,8 @@
  * load's blocks, never the sum.
  *
  * Who holds what. Rows of the packed sequence: contiguous shares over mesh->tokens. Heads: over tp,
- * and the tp share over uly while attention runs. FFN columns: over tp. Text rows are refined whole
+ * and the tp share over uly while attention runs; over ring, keys and values travel
+ * (attention_dist.h). FFN columns: over tp. Text rows are refined whole
  * on each rank of tokens. Latents and velocities are whole on every rank. Any share may be empty.
  * Rounding in bf16: spec 4.5.
  *
@@ -43,7 +44,7 @@ typedef struct lt_h3_dit lt_h3_dit;
 /* Check that the checkpoint holds exactly this config's tensors (headers only) and note the shares
  * of this rank. compute: LT_F32 or LT_BF16; the 12 tensors of patch projections, time and heads
  * stay f32. Checkpoint and engine are borrowed until close. Local, Blocking. Errors: LT_EDATA:
- * file, tensor, wanted, found; LT_EUNAVAIL for a mesh with ring > 1. */
+ * file, tensor, wanted, found. */
 lt_status lt_h3_dit_open(lt_checkpoint *checkpoint, lt_engine *engine,
                          const lt_h3_dit_config *config, lt_dtype compute, lt_h3_dit **out);
 /* Local. Gives no arena back: release your mark of phase after it. */

@@ -1,17 +1,16 @@
 /* h3_dit_blocks.c - a block of H3's denoiser or refiner over this rank's rows.     Level 3: model
  * Formulas and roundings: spec/minimax-h3.md 4.5 (2, 5).
  *
- *     rows (my share of S)                                     heads (my share of N)
- *     h -> norm, modulate -> qkv -> norm, rotate q and k ==all to all==> attention over all S
- *     h <- gate, add <- o <- to_out <=====================all to all=========|
+ *     h -> norm, modulate -> qkv -> norm, rotate q and k -> attention over all S (attention_dist.h)
+ *     h <- gate, add <- o <- to_out <--------------------------|
  *     h -> norm, modulate -> value and gate -> swiglu -> ff out -> o -> gate, add -> h
  *
  * Row-local work goes block by block, so that only q, k, v and attention's output are as long as
- * the sequence. Under tp each rank has the product over its own heads or columns only: f32 parts,
- * summed in rank order. The sum of one row block is under way while the next is multiplied: two
- * sets of buffers, and compute waits for sum b before it starts product b + 2, so neither set is
- * overwritten early. The order of collectives depends on the shape alone, so ranks without heads,
- * rows or columns take part by the same loops. */
+ * this rank's rows. Under tp each rank has the product over its own heads or columns only: f32
+ * parts, summed in rank order. The sum of one row block is under way while the next is multiplied:
+ * two sets of buffers, and compute waits for sum b before it starts product b + 2, so neither set
+ * is overwritten early. The order of collectives depends on the shape alone, so ranks without
+ * heads, rows or columns take part by the same loops. */
 #include "model/h3_dit_internal.h"
 
 #include <assert.h>
@@ -39,21 +38,7 @@ static int64_t block_rows(int64_t rows, int64_t first)
 
 static int is_split(const lt_h3_dit *dit) { return lt_group_size(dit->tp) > 1; }
 
-/* q, k, v and attention's output with all rows and my heads. Alone they are what the rows have. */
-static lt_status spread_new(const lt_h3_dit *dit, int64_t all_rows, lt_h3_pass *p)
-{
-    lt_arena *step = dit->engine->step;
-    const int64_t D = dit->config.head_dim;
-    const int64_t mine = dit->heads_of[lt_group_rank(dit->tokens)].count * D;
-    LT_TRY(lt_tensor_new(step, "dit.q", dit->compute, &p->q, LT_DIMS(all_rows, mine)));
-    LT_TRY(lt_tensor_new(step, "dit.k", dit->compute, &p->k, LT_DIMS(all_rows, mine)));
-    LT_TRY(lt_tensor_new(step, "dit.v", dit->compute, &p->v, LT_DIMS(all_rows, mine)));
-    return lt_tensor_new(step, "dit.attention.heads", dit->compute, &p->back,
-                         LT_DIMS(all_rows, mine));
-}
-
-lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, int64_t all_rows, int spread,
-                         lt_h3_pass *out)
+lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, int spread, lt_h3_pass *out)
 {
     lt_arena *step = dit->engine->step;
     const lt_dtype act = dit->compute;
@@ -63,8 +48,6 @@ lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, int64_t all_r
     LT_TRY(lt_tensor_new(step, "dit.u", act, &out->u, LT_DIMS(B, E)));
     LT_TRY(lt_tensor_new(step, "dit.qkv", act, &out->qkv, LT_DIMS(rows, 3 * inner)));
     LT_TRY(lt_tensor_new(step, "dit.attention", act, &out->mixed, LT_DIMS(rows, inner)));
-    if (out->spread)
-        LT_TRY(spread_new(dit, all_rows, out));
     LT_TRY(lt_tensor_new(step, "dit.ff.in", act, &out->p, LT_DIMS(B, 2 * dit->tp_ffn.count)));
     LT_TRY(lt_tensor_new(step, "dit.ff.product", act, &out->s, LT_DIMS(B, dit->tp_ffn.count)));
     for (int i = 0; i < (is_split(dit) ? 2 : 1); i++) {
@@ -186,36 +169,19 @@ static lt_status project_qkv(const lt_h3_dit *dit, const lt_h3_block *block, con
     return LT_OK;
 }
 
-static lt_status attend(const lt_h3_dit *dit, const lt_tensor *q, const lt_tensor *k,
-                        const lt_tensor *v, int64_t heads, lt_tensor *y)
+static lt_status attend(const lt_h3_dit *dit, lt_h3_pass *p)
 {
     const float scale = (float)(1.0 / sqrt((double)dit->config.head_dim));
-    if (heads == 0 || q->dim[0] == 0)
+    const int64_t heads = dit->tp_heads.count;
+    const lt_tensor q = third(dit, &p->qkv, 0), k = third(dit, &p->qkv, 1),
+                    v = third(dit, &p->qkv, 2);
+    if (p->spread)
+        return lt_attention_dist(dit->engine, &dit->request.attention, scale, &q, &k, &v,
+                                 &p->mixed);
+    if (q.dim[0] == 0)
         return LT_OK;
-    return lt_attention(dit->engine->compute, q, k, v, heads, heads, scale, 0, 0, y, NULL);
-}
-
-/* Ulysses: my rows with all heads of my tp share become all rows with some of those heads, and
- * back. */
-static lt_status attend_spread(const lt_h3_dit *dit, lt_h3_pass *p)
-{
-    lt_engine *engine = dit->engine;
-    const int64_t D = dit->config.head_dim;
-    const lt_range heads = dit->heads_of[lt_group_rank(dit->tokens)];
-    lt_tensor *const whole[] = {&p->q, &p->k, &p->v};
-    lt_event after, done;
-    LT_TRY(lt_mark_event(engine->compute, &after));
-    for (int which = 0; which < 3; which++) {
-        const lt_tensor x = third(dit, &p->qkv, which);
-        LT_TRY(lt_all_to_all_heads(engine, dit->tokens, &after, &x, dit->rows_of, dit->heads_of, D,
-                                   whole[which], &done));
-    }
-    LT_TRY(lt_wait(engine->compute, &done));
-    LT_TRY(attend(dit, &p->q, &p->k, &p->v, heads.count, &p->back));
-    LT_TRY(lt_mark_event(engine->compute, &after));
-    LT_TRY(lt_all_to_all_rows(engine, dit->tokens, &after, &p->back, dit->rows_of, dit->heads_of, D,
-                              &p->mixed, &done));
-    return lt_wait(engine->compute, &done);
+    return lt_attention(dit->engine->compute, &q, &k, &v, heads, heads, scale, 0, 0, &p->mixed,
+                        NULL);
 }
 
 static lt_status attention_run(const lt_h3_dit *dit, const lt_h3_block *block,
@@ -224,13 +190,7 @@ static lt_status attention_run(const lt_h3_dit *dit, const lt_h3_block *block,
     const int64_t rows = p->h.dim[0];
     if (block->qkv) {
         LT_TRY(project_qkv(dit, block, table, p));
-        if (p->spread) {
-            LT_TRY(attend_spread(dit, p));
-        } else {
-            const lt_tensor q = third(dit, &p->qkv, 0), k = third(dit, &p->qkv, 1),
-                            v = third(dit, &p->qkv, 2);
-            LT_TRY(attend(dit, &q, &k, &v, dit->tp_heads.count, &p->mixed));
-        }
+        LT_TRY(attend(dit, p));
     }
     tail t = {.dit = dit,
               .pass = p,

@@ -227,7 +227,7 @@ static lt_status forward_run(lt_h3_dit *dit, int used)
     LT_TRY(lt_tensor_new(step, "dit.index", LT_I32, &lists, LT_DIMS(rows + kinds)));
     LT_TRY(lt_h3_up(dit, &lists, q->index_stage));
     LT_TRY(upload_tables(dit, &f));
-    LT_TRY(lt_h3_pass_new(dit, &h, q->layout->rows, 1, &f.pass));
+    LT_TRY(lt_h3_pass_new(dit, &h, 1, &f.pass));
     f.pass.index = lt_h3_rows_at(&lists, 0, rows);
     f.pass.cos = q->cos;
     f.pass.sin = q->sin;

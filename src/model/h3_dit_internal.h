@@ -7,6 +7,7 @@
 
 #include "model/h3_dit.h"
 #include "model/weights.h"
+#include "parallel/attention_dist.h"
 
 /* Row-local work goes in blocks of this many rows, whatever the mesh: it bounds scratch. */
 enum { LT_H3_ROW_BLOCK = 1024 };
@@ -42,12 +43,13 @@ typedef struct lt_h3_request {
     const lt_h3_layout *layout; /* NULL: no request */
     lt_mark mark;               /* of step, before begin */
     lt_h3_rows video, audio, text;
-    int covered;            /* every row of mine is named by an index */
-    lt_range share;         /* my rows */
-    lt_tensor cos, sin;     /* [S/P, 3 * rope_freqs] */
-    lt_tensor text_refined; /* [my text rows, hidden] */
-    int32_t *index_stage;   /* host [2 * S/P] */
-    int32_t *timestep_map;  /* host [timesteps]: place in this forward's table, or -1 */
+    int covered;                  /* every row of mine is named by an index */
+    lt_range share;               /* my rows */
+    lt_attention_share attention; /* who holds which rows and heads */
+    lt_tensor cos, sin;           /* [S/P, 3 * rope_freqs] */
+    lt_tensor text_refined;       /* [my text rows, hidden] */
+    int32_t *index_stage;         /* host [2 * S/P] */
+    int32_t *timestep_map;        /* host [timesteps]: place in this forward's table, or -1 */
     int map_count;
 } lt_h3_request;
 
@@ -58,9 +60,8 @@ struct lt_h3_dit {
     lt_dtype compute;
     int dry;
     lt_group *tokens, *tp;
-    lt_range tp_heads;            /* of all heads */
-    lt_range tp_ffn;              /* of all FFN columns */
-    lt_range *rows_of, *heads_of; /* [P]: of each rank of tokens; heads relative to tp_heads */
+    lt_range tp_heads; /* of all heads */
+    lt_range tp_ffn;   /* of all FFN columns */
     int loaded;
     lt_weights *weights;
     lt_linear *proj_in, *audio_proj_in, *context, *proj_out, *audio_proj_out;
@@ -80,15 +81,15 @@ typedef struct lt_h3_pass {
     lt_tensor index;    /* i32 [rows] into the tables; ndim 0: no modulation */
     lt_tensor cos, sin; /* ndim 0: no rotation */
     int spread;         /* 1: attention reaches over the ranks of tokens */
-    lt_tensor u, qkv, q, k, v, mixed, back, p, s, o[2], partial[2];
+    lt_tensor u, qkv, mixed, p, s, o[2], partial[2];
 } lt_h3_pass;
 
 /* All functions are Local unless they say Collective.
  * Bytes of one block's table for count timesteps. */
 size_t lt_h3_layer_bytes(const lt_h3_dit *dit, int count);
-/* Scratch for rows rows; all_rows is S when spread. h must be taken already. */
-lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, int64_t all_rows, int spread,
-                         lt_h3_pass *out);
+/* Scratch for h's rows, which must be taken already; attention's own comes and goes with each call.
+ */
+lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, int spread, lt_h3_pass *out);
 /* h = block(h). table: [timesteps * 3, 6 * hidden], NULL without modulation. Queued, Collective on
  * tp and, when the pass is spread, on tokens. */
 lt_status lt_h3_block_run(const lt_h3_dit *dit, const lt_h3_block *block, const lt_tensor *table,

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "model/h3_dit_internal.h"
 
 static void rows_free(lt_h3_rows *r)
@@ -26,6 +27,7 @@ void lt_h3_request_free(lt_h3_dit *dit)
     rows_free(&q->video);
     rows_free(&q->audio);
     rows_free(&q->text);
+    lt_attention_share_free(&q->attention);
     free(q->index_stage);
     free(q->timestep_map);
     *q = (lt_h3_request){0};
@@ -177,7 +179,7 @@ static lt_status refine(const lt_h3_dit *dit, const void *text_rows, lt_tensor *
         LT_TRY(lt_linear_apply(compute, dit->context, &from, LT_ACT_NONE, &to));
     }
     lt_h3_pass pass;
-    LT_TRY(lt_h3_pass_new(dit, h, L, 0, &pass));
+    LT_TRY(lt_h3_pass_new(dit, h, 0, &pass));
     for (int64_t i = 0; i < dit->config.refiner_layers; i++)
         LT_TRY(lt_h3_block_run(dit, &dit->refiner[i], NULL, &pass));
     LT_TRY(lt_rms_norm(compute, h, &dit->refiner_norm, (float)dit->config.final_norm_eps,
@@ -229,10 +231,14 @@ static lt_status request_fill(lt_h3_dit *dit, const void *text_rows, lt_dtype te
 {
     lt_h3_request *q = &dit->request;
     const lt_h3_layout *l = q->layout;
-    const int P = lt_group_size(dit->tokens);
-    for (int i = 0; i < P; i++)
-        dit->rows_of[i] = lt_share(l->rows, P, i);
-    q->share = dit->rows_of[lt_group_rank(dit->tokens)];
+    const lt_h3_dit_config *c = &dit->config;
+    LT_TRY(lt_attention_share_new(dit->engine->mesh, l->rows, dit->tp_heads.count, c->head_dim,
+                                  dit->compute, 0, &q->attention));
+    q->share = q->attention.rows[lt_group_rank(dit->tokens)];
+    const int ranks = lt_group_size(dit->tokens);
+    if (ranks > l->rows && !dit->dry)
+        lt_warn("--mesh: %lld rows are to be shared: ring x uly ranks from %lld on hold none",
+                (long long)l->rows, (long long)l->rows);
     LT_TRY(rows_note(dit, l->video_indices, l->video_rows, lt_h3_dit_video_width(&dit->config),
                      &q->video));
     LT_TRY(rows_note(dit, l->audio_indices, l->audio_rows, dit->config.audio_channels, &q->audio));

@@ -2,7 +2,9 @@
  *
  * The clip lives on the host in f32 between evaluations. Mode `single`: one window, the whole clip.
  * Each rank holds the whole latents of its window and takes the same solver step on them, so no
- * latent is ever sent; what the ranks share is inside the forward. Every step ends in an agreement:
+ * latent is ever sent; what the ranks share is inside the forward. One window without guidance is
+ * one forward: the ranks at win = 0, cfg = 0 compute it and the others get its velocities, so that
+ * any mesh runs. Every step ends in an agreement:
  * a rank that failed is known to all before the next collective begins.
  *
  * Streams step together by index (H3 zips its two schedules); each has its own sigmas. The tables
@@ -15,6 +17,8 @@
 
 #include "base/log.h"
 #include "base/philox.h"
+#include "base/stop.h"
+#include "parallel/watch.h"
 
 lt_status lt_clip_new(const lt_plan *plan, lt_clip *out)
 {
@@ -120,21 +124,62 @@ static lt_status check_velocity(const lt_plan *plan, const lt_clip *velocity, in
     return LT_OK;
 }
 
-static lt_status one_step(lt_model *model, const lt_plan *plan, const levels *l, int i,
-                          lt_clip *clip, lt_clip *velocity)
+/* Is there nothing for ranks further out on win and cfg to do? */
+static int has_idle(const lt_mesh *mesh)
 {
+    return mesh->spec.size[LT_AXIS_WIN] * mesh->spec.size[LT_AXIS_CFG] > 1;
+}
+
+static int is_idle(const lt_mesh *mesh)
+{
+    return mesh->at[LT_AXIS_WIN] > 0 || mesh->at[LT_AXIS_CFG] > 0;
+}
+
+/* From the ranks that computed to the others with the same place in ring, uly and tp: over cfg
+ * first, then over win. */
+static lt_status share_velocity(const lt_mesh *mesh, const lt_clip *velocity)
+{
+    for (int s = 0; s < velocity->count; s++) {
+        const size_t bytes = (size_t)velocity->elements[s] * sizeof(float);
+        if (mesh->at[LT_AXIS_WIN] == 0)
+            LT_TRY(lt_broadcast(mesh->axis[LT_AXIS_CFG], 0, velocity->data[s], bytes));
+        LT_TRY(lt_broadcast(mesh->axis[LT_AXIS_WIN], 0, velocity->data[s], bytes));
+    }
+    return LT_OK;
+}
+
+static lt_status one_step(lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
+                          const levels *l, int i, lt_clip *clip, lt_clip *velocity)
+{
+    lt_status st = LT_OK;
     lt_forward forward = {0};
     for (int s = 0; s < clip->count; s++) {
         forward.latent[s] = clip->data[s];
         forward.timestep[s] = l->timestep[s][i];
         forward.velocity[s] = velocity->data[s];
     }
-    LT_TRY(model->family->dit_forward(model, &forward));
+    st = lt_fault_step(mesh->world, i + 1);
+    if (st == LT_OK && !is_idle(mesh))
+        st = model->family->dit_forward(model, &forward);
+    if (has_idle(mesh))
+        st = lt_agree(mesh->world, st); /* idle ranks must not wait for what never comes */
+    LT_TRY(st);
+    LT_TRY(share_velocity(mesh, velocity));
     LT_TRY(check_velocity(plan, velocity, i));
     for (int s = 0; s < clip->count; s++)
         model->family->solver_step(clip->data[s], velocity->data[s], clip->elements[s],
                                    l->sigma[s][i], l->sigma[s][i + 1], l->timestep[s][i]);
     return LT_OK;
+}
+
+static lt_status stop_here(int step, int steps)
+{
+    if (!lt_stop_asked())
+        return LT_OK;
+    LT_FAIL(LT_ETEMP,
+            "stopped by %s after step %d of %d: latents are kept once all steps are done, so that "
+            "the denoising must begin again",
+            lt_stop_name(lt_stop_signal()), step, steps);
 }
 
 lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
@@ -157,15 +202,22 @@ lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
     lt_progress_step(progress, 1);
     const int evaluations = plan->steps - 1;
     lt_progress_stage(progress, "denoise", "step", evaluations);
+    lt_stop_arm(lt_group_rank(engine->mesh->world) == 0);
     for (int i = 0; i < evaluations; i++) {
         const double began = lt_seconds();
-        st = one_step(model, plan, &l, i, clip, &velocity);
+        lt_note_step(i + 1, 0);
+        st = one_step(model, engine->mesh, plan, &l, i, clip, &velocity);
+        if (st == LT_OK && i + 1 < evaluations)
+            st = stop_here(i + 1, evaluations);
         LT_TRY_GOTO(lt_agree(engine->mesh->world, st), st, done);
         if (seconds_out != NULL)
             seconds_out[i] = lt_seconds() - began;
         lt_progress_step(progress, i + 1);
     }
 done:
+    lt_stop_disarm();
+    if (st == LT_OK)
+        lt_note_step(0, 0);
     if (begun)
         model->family->dit_end(model);
     if (opened)

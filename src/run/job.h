@@ -19,8 +19,8 @@ enum {
 
 /* Strings belong to the options object. 0, 0.0 or NULL: not given. */
 typedef struct lt_job {
-    const char *model, *prompt, *prompt_file, *output, *run, *codec, *mesh, *mode, *dtype,
-        *vae_dtype, *device, *sheet, *wav;
+    const char *model, *prompt, *prompt_file, *output, *run, *codec, *mesh, *attention, *mode,
+        *dtype, *vae_dtype, *device, *sheet, *wav;
     double seconds;
     int64_t frames, size[2], steps, seed, threads;
     int overwrite;
@@ -29,6 +29,8 @@ typedef struct lt_job {
     /* probe */
     const char *in, *out, *text_file;
     int64_t repeat;
+    /* bench */
+    double budget_s;
 } lt_job;
 
 extern const lt_option lt_job_options[];

@@ -134,6 +134,17 @@ const lt_option lt_job_options[] = {
      .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
      .help = "how ranks share a forward: auto, or axes such as uly=2,tp=2 whose product is the "
              "number of ranks"},
+    {.name = "attention",
+     .type = LT_OPT_CHOICE,
+     .value_name = "WAY",
+     .default_text = "auto",
+     .choices = "auto|ring|2d",
+     .offset = AT(attention),
+     .group = "Machine",
+     .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
+     .help =
+         "over the ring axis: keys and values travel the ring, or queries too in two dimensions; "
+         "auto: what moves fewer bytes"},
     {.name = "dtype",
      .type = LT_OPT_CHOICE,
      .value_name = "TYPE",
@@ -169,7 +180,7 @@ const lt_option lt_job_options[] = {
      .max = 4096,
      .offset = AT(threads),
      .group = "Machine",
-     .verbs = RUNS | LT_VERB_PROBE,
+     .verbs = RUNS | LT_VERB_PROBE | LT_VERB_BENCH,
      .help = "of each rank; without it this host's processors are shared out"},
 
     {.name = "in",
@@ -207,6 +218,18 @@ const lt_option lt_job_options[] = {
      .verbs = LT_VERB_PROBE,
      .traits = LT_OPT_NOT_IN_JOB,
      .help = "run the stage N times; --json gives each time"},
+
+    {.name = "budget",
+     .type = LT_OPT_REAL,
+     .value_name = "S",
+     .default_text = "12",
+     .min = 0.1,
+     .max = 86400,
+     .offset = AT(budget_s),
+     .group = "Bench",
+     .verbs = LT_VERB_BENCH,
+     .traits = LT_OPT_NOT_IN_JOB,
+     .help = "seconds to spend: no round is begun after them; more gives more rounds and sizes"},
 
     {.name = "quiet",
      .short_key = 'q',

@@ -3,8 +3,10 @@
  * Lengths. The file holds exactly `frames` pictures and round(frames * rate / fps) samples; the DiT
  * works on the next length of the family's grid, and what is beyond is cut at the muxer.
  * Mesh. `auto` puts all ranks on uly: it shards tokens and heads, needs no weights to be split, and
- * any remainder works. Memory. The phases are walked on `dry` with the same code that will run;
- * peaks are the need. The phases follow each other, so the largest counts. */
+ * any remainder works. A clip of one window without guidance gives win and cfg nothing to do: their
+ * further ranks hold the latents and wait through the forwards, with a warning. Memory. The phases
+ * are walked on `dry` with the same code that will run; peaks are the need. The phases follow each
+ * other, so the largest counts. */
 #include "run/plan.h"
 
 #include <assert.h>
@@ -103,6 +105,33 @@ static lt_status plan_dtype(const lt_job *job, const lt_model *model, lt_plan *o
     return LT_OK;
 }
 
+lt_attention_way lt_plan_attention(const char *name)
+{
+    if (name != NULL && strcmp(name, "ring") == 0)
+        return LT_ATTENTION_RING;
+    return name != NULL && strcmp(name, "2d") == 0 ? LT_ATTENTION_2D : LT_ATTENTION_AUTO;
+}
+
+const char *lt_plan_attention_name(lt_attention_way way)
+{
+    return way == LT_ATTENTION_RING ? "ring" : way == LT_ATTENTION_2D ? "2d" : "auto";
+}
+
+/* win and cfg are the outermost axes, so the ranks that compute come first. */
+static void warn_idle(const lt_mesh_spec *mesh)
+{
+    const int ranks = lt_mesh_ranks(mesh);
+    const int busy = ranks / (mesh->size[LT_AXIS_WIN] * mesh->size[LT_AXIS_CFG]);
+    if (busy == ranks)
+        return;
+    char text[96], idle[32];
+    (void)snprintf(idle, sizeof idle, ranks - busy > 1 ? "s %d to %d" : " %d", busy, ranks - 1);
+    lt_warn(
+        "--mesh %s: the clip is one window without guidance: rank%s compute%s nothing while it is "
+        "denoised",
+        lt_mesh_text(mesh, text, sizeof text), idle, ranks - busy > 1 ? "" : "s");
+}
+
 static lt_status plan_mesh(const lt_job *job, int ranks, lt_plan *out)
 {
     if (job->mesh == NULL || strcmp(job->mesh, "auto") == 0) {
@@ -117,11 +146,7 @@ static lt_status plan_mesh(const lt_job *job, int ranks, lt_plan *out)
         LT_FAIL(LT_EUSAGE, "--mesh %s: impossible mesh: wanted %d ranks, found %d", job->mesh,
                 lt_mesh_ranks(&out->mesh), ranks);
     }
-    for (int axis = 0; axis < LT_AXIS_ULY; axis++)
-        if (out->mesh.size[axis] != 1)
-            LT_FAIL(LT_EUNAVAIL,
-                    "--mesh %s: this version shares one window over uly and tp; %s must be 1",
-                    job->mesh, lt_axis_names[axis]);
+    warn_idle(&out->mesh);
     return LT_OK;
 }
 
@@ -173,6 +198,7 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, int ranks, lt_p
     (void)snprintf(out->codec, sizeof out->codec, "%s", job->codec != NULL ? job->codec : "h264");
     LT_TRY(plan_dtype(job, model, out));
     LT_TRY(plan_mesh(job, ranks, out));
+    out->attention = lt_plan_attention(job->attention);
     LT_TRY(plan_paths(job, out));
     out->model = copy_text(model->path);
     out->prompt = copy_text(job->prompt);
@@ -226,7 +252,7 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
                       "step_bytes", (json_int_t)p->memory[i].step_bytes, "host_bytes",
                       (json_int_t)p->memory[i].host_bytes, "flops", p->memory[i].flops));
     *out = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, "
-                     "s:i, s:I, s:s, s:s, s:s, s:s, s:s, s:o, "
+                     "s:i, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:o, "
                      "s:[{s:i, s:I}], s:[]}",
                      "format", "longtake-plan", "version", 1, "model", p->model, "prompt",
                      p->prompt, "output", p->output, "run", p->run, "frames", (json_int_t)p->frames,
@@ -234,7 +260,8 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
                      "width", (json_int_t)p->shape.width, "height", (json_int_t)p->shape.height,
                      "fps", p->fps, "sample_rate", p->sample_rate, "steps", p->steps, "evaluations",
                      p->steps - 1, "threads", p->threads, "seed", (json_int_t)p->seed, "mesh",
-                     lt_mesh_text(&p->mesh, mesh, sizeof mesh), "dtype",
+                     lt_mesh_text(&p->mesh, mesh, sizeof mesh), "attention",
+                     lt_plan_attention_name(p->attention), "dtype",
                      p->dtype == LT_BF16 ? "bf16" : "f32", "device", p->device, "codec", p->codec,
                      "suffix", p->suffix, "memory", memory, "windows", "first_frame", 0, "frames",
                      (json_int_t)p->shape.frames, "joins");
@@ -274,7 +301,7 @@ static lt_status read_int(const lt_json_at *at, const char *key, int64_t lo, int
 
 static lt_status plan_read(const lt_json_at *at, lt_plan *out)
 {
-    char mesh[96], dtype[8];
+    char mesh[96], attention[8], dtype[8];
     int64_t seed = 0;
     LT_TRY(read_copy(at, "model", &out->model));
     LT_TRY(read_copy(at, "prompt", &out->prompt));
@@ -293,6 +320,10 @@ static lt_status plan_read(const lt_json_at *at, lt_plan *out)
     out->seed = (uint64_t)seed;
     LT_TRY(read_text(at, "mesh", mesh, sizeof mesh));
     LT_TRY(lt_mesh_parse(mesh, &out->mesh));
+    if (lt_json_has(at, "attention")) { /* plans before it meant auto */
+        LT_TRY(read_text(at, "attention", attention, sizeof attention));
+        out->attention = lt_plan_attention(attention);
+    }
     LT_TRY(read_text(at, "dtype", dtype, sizeof dtype));
     out->dtype = strcmp(dtype, "bf16") == 0 ? LT_BF16 : LT_F32;
     LT_TRY(read_text(at, "device", out->device, sizeof out->device));

@@ -27,6 +27,7 @@ typedef struct lt_plan {
     int fps, sample_rate, steps, threads;
     uint64_t seed;
     lt_mesh_spec mesh;
+    lt_attention_way attention; /* how it reaches over ring */
     lt_dtype dtype;
     char device[16], codec[16], suffix[8];
     lt_stream stream[LT_STREAMS_MAX];
@@ -41,6 +42,10 @@ void lt_plan_free(lt_plan *plan);
 /* What the muxer is asked for. Strings are the plan's and path. Local. */
 void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux_spec *out);
 
+/* "auto", "ring", "2d" -> how attention reaches over ring, and back; anything else is auto. Local.
+ */
+lt_attention_way lt_plan_attention(const char *name);
+const char *lt_plan_attention_name(lt_attention_way way);
 /* --dtype auto: bf16 where the weights are and this processor multiplies it natively. Local. */
 lt_dtype lt_plan_dtype_auto(int weights_are_bf16);
 

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "run/place.h"
+#include "run/same.h"
 
 static lt_status check_name(const char *path, const char *option, const char *suffix)
 {
@@ -70,6 +71,7 @@ lt_status lt_session_share(lt_session *s, lt_plan *plan)
         st = take_plan(s, text, bytes, plan);
     free(text);
     LT_TRY(lt_agree(s->world, st));
+    LT_TRY(lt_same_model(s->world, plan->model));
     bytes = (size_t)s->token_count * sizeof *s->ids;
     char *ids = (char *)s->ids;
     LT_TRY(lt_broadcast_text(s->world, 0, &ids, &bytes));
@@ -103,6 +105,7 @@ lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts)
     LT_TRY(lt_place(s->world, plan->threads, &threads, &s->local_ranks));
     plan->threads = threads;
     LT_TRY(lt_mesh_open(s->world, &plan->mesh, &s->mesh));
+    s->mesh.attention = plan->attention;
     if (parts & 1u)
         LT_TRY(open_text_mesh(s));
     lt_status st = lt_backend_find(plan->device, &backend);

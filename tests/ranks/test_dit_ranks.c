@@ -1,5 +1,5 @@
 /* test_dit_ranks.c - H3's denoiser on meshes of 1 to 4 ranks against one rank.
- * Goal: every tp x uly mesh gives the velocities of one rank, whole and equal on all ranks,
+ * Goal: every ring x uly x tp mesh gives the velocities of one rank, whole and equal on all ranks,
  * whatever divides: ranks without heads (3 heads on 4), without rows (3 rows on 4), with several
  * row blocks (2,091 rows). Each rank reads its slices only; modulation tables are the same bits.
  * Method: the first P ranks of the world form a mesh; each rank also computes the whole alone.
@@ -209,12 +209,15 @@ static const struct {
     const char *mesh;
     double read_share;
 } meshes[] = {
-    {"uly=1", 1.0},      {"uly=2", 1.0}, /* rows differ, weights don't */
-    {"tp=2", 0.8},                       /* 2 + 1 heads; whole: norms, patch projections, context */
-    {"uly=3", 1.0},      {"tp=3", 0.7},
-    {"uly=4", 1.0},      /* 3 heads: the last rank attends to nothing */
+    {"uly=1", 1.0},       {"uly=2", 1.0}, /* rows differ, weights don't */
+    {"tp=2", 0.8}, /* 2 + 1 heads; whole: norms, patch projections, context */
+    {"uly=3", 1.0},       {"tp=3", 0.7},         {"uly=4", 1.0}, /* 3 heads: the last rank attends
+                                                                    to nothing */
     {"tp=4", 0.7},       /* the last rank has no heads at all */
     {"uly=2,tp=2", 0.8}, /* the tp share of one head lies on one uly rank */
+    {"ring=2", 1.0},      {"ring=3", 1.0},       {"ring=4", 1.0}, {"ring=2,uly=2", 1.0},
+    {"ring=2,tp=2", 0.8}, {"win=2,ring=2", 1.0}, /* two windows' groups, each by itself: the same
+                                                    bits */
 };
 
 static void all_meshes(request *q, double tolerance)

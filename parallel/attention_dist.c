@@ -1,0 +1,179 @@
+/* attention_dist.c - one attention over the ranks that share a window's rows.     Level 2: parallel
+ * Chooses and joins the layers that attention_dist.h draws. Tensors of one call:
+ *
+ *              uly = 1             uly > 1
+ *     q        the caller's        tall: my block's rows, my heads
+ *     k, v     ring = 1: the caller's, else packed into kv by a copy; uly > 1: they land in kv
+ *     result   ring = 1: act, straight into y or `tall`
+ *              ring > 1: f32 partial, which is y or `tall` itself in f32, else cast into it once */
+#include "parallel/attention_dist.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parallel/attention_parts.h"
+#include "parallel/grid2d.h"
+#include "parallel/ring.h"
+#include "parallel/ulysses.h"
+#include "parallel/watch.h"
+
+static void choose_way(lt_attention_way way, int across, lt_attention_share *out)
+{
+    double cost, ring_cost;
+    const int size = lt_group_size(out->ring);
+    const int best = lt_grid2d_across(size, out->width, out->act, &cost, &ring_cost);
+    const int fewer = cost < ring_cost * 2 / 3;
+    if (size == 1 || way == LT_ATTENTION_RING || (way == LT_ATTENTION_AUTO && !fewer))
+        return;
+    out->across = across > 0 ? across : best;
+    assert(size % out->across == 0);
+    out->down = size / out->across;
+}
+
+lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t heads, int64_t width,
+                                 lt_dtype act, int across, lt_attention_share *out)
+{
+    *out = (lt_attention_share){.ring = mesh->axis[LT_AXIS_RING],
+                                .uly = mesh->axis[LT_AXIS_ULY],
+                                .heads = heads,
+                                .width = width,
+                                .act = act};
+    const int ring = lt_group_size(out->ring), uly = lt_group_size(out->uly);
+    const int total = ring * uly, block = lt_group_rank(out->ring);
+    assert(total == lt_group_size(mesh->tokens) && rows >= 0 && heads >= 0 && width > 0);
+    out->rows = calloc((size_t)(total + 2 * uly + ring), sizeof *out->rows);
+    if (out->rows == NULL)
+        LT_FAIL(LT_ENOMEM, "attention: no memory for the shares of %d ranks", total);
+    out->inner = out->rows + total;
+    out->inner_heads = out->inner + uly;
+    out->blocks = out->inner_heads + uly;
+    for (int i = 0; i < total; i++)
+        out->rows[i] = lt_share(rows, total, i);
+    for (int i = 0; i < ring; i++) {
+        const lt_range last = out->rows[i * uly + uly - 1];
+        const int64_t first = out->rows[i * uly].first;
+        out->blocks[i] = (lt_range){first, last.first + last.count - first};
+    }
+    for (int i = 0; i < uly; i++) {
+        out->inner[i] = out->rows[block * uly + i];
+        out->inner[i].first -= out->blocks[block].first;
+        out->inner_heads[i] = lt_share(heads, uly, i);
+    }
+    choose_way(mesh->attention, across, out);
+    return LT_OK;
+}
+
+void lt_attention_share_free(lt_attention_share *share)
+{
+    free(share->rows);
+    memset(share, 0, sizeof *share);
+}
+
+lt_traffic lt_attention_traffic(const lt_attention_share *share)
+{
+    lt_traffic traffic = {0};
+    lt_ulysses_traffic(share, &traffic);
+    if (share->down > 0)
+        lt_grid2d_traffic(share, &traffic);
+    else
+        lt_ring_traffic(share, &traffic);
+    return traffic;
+}
+
+/* K above V, dense, in step. */
+static lt_status pack(lt_engine *engine, const lt_tensor *k, const lt_tensor *v, lt_tensor *kv)
+{
+    const int64_t rows = k->dim[0];
+    LT_TRY(lt_tensor_new(engine->step, "attention.kv", k->dtype, kv,
+                         LT_DIMS(2 * rows, lt_row_width(k))));
+    lt_tensor k_to = lt_view_outer(kv, (lt_range){0, rows});
+    lt_tensor v_to = lt_view_outer(kv, (lt_range){rows, rows});
+    LT_TRY(lt_copy(engine->compute, k, &k_to));
+    return lt_copy(engine->compute, v, &v_to);
+}
+
+/* y [S_b, n*D] = attention of q over all blocks; q and kv are behind compute. */
+static lt_status over_ring(lt_engine *engine, const lt_attention_share *share, float scale,
+                           const lt_tensor *q, const lt_tensor *kv, lt_tensor *y)
+{
+    const int64_t heads = lt_attention_heads(share), rows = q->dim[0];
+    lt_partial out = {.y = *y};
+    lt_tensor query = *q;
+    if (y->dtype != LT_F32)
+        LT_TRY(lt_tensor_new(engine->step, "attention.sum", LT_F32, &out.y,
+                             LT_DIMS(rows, heads * share->width)));
+    LT_TRY(lt_tensor_new(engine->step, "attention.lse", LT_F32, &out.lse, LT_DIMS(heads * rows)));
+    if (share->down > 0 && !lt_is_dense(q)) { /* a message is one piece */
+        LT_TRY(lt_tensor_new(engine->step, "attention.q", q->dtype, &query,
+                             LT_DIMS(rows, lt_row_width(q))));
+        LT_TRY(lt_copy(engine->compute, q, &query));
+    }
+    lt_note_within(share->down > 0 ? "grid2d_attention" : "ring_attention", share->ring);
+    const lt_status st = share->down > 0
+                             ? lt_grid2d_attention(engine, share, scale, &query, kv, &out)
+                             : lt_ring_attention(engine, share, scale, &query, kv, &out);
+    lt_note_within(NULL, NULL);
+    LT_TRY(st);
+    return y->dtype != LT_F32 ? lt_copy(engine->compute, &out.y, y) : LT_OK;
+}
+
+static lt_status block_attention(lt_engine *engine, const lt_attention_share *share, float scale,
+                                 const lt_tensor *q, const lt_tensor *k, const lt_tensor *v,
+                                 lt_tensor *y)
+{
+    const int64_t heads = lt_attention_heads(share);
+    if (lt_group_size(share->ring) == 1)
+        return heads == 0 || q->dim[0] == 0
+                   ? LT_OK
+                   : lt_attention(engine->compute, q, k, v, heads, heads, scale, 0, 0, y, NULL);
+    lt_tensor kv;
+    LT_TRY(pack(engine, k, v, &kv));
+    return over_ring(engine, share, scale, q, &kv, y);
+}
+
+/* Rows against heads first, and back at the end. */
+static lt_status spread(lt_engine *engine, const lt_attention_share *share, float scale,
+                        const lt_tensor *q, const lt_tensor *k, const lt_tensor *v, lt_tensor *y)
+{
+    const int64_t rows = lt_attention_block(share), heads = lt_attention_heads(share);
+    const int64_t width = heads * share->width;
+    lt_tensor q_tall, kv, tall;
+    lt_event after, done;
+    LT_TRY(lt_tensor_new(engine->step, "attention.q", q->dtype, &q_tall, LT_DIMS(rows, width)));
+    LT_TRY(lt_tensor_new(engine->step, "attention.kv", q->dtype, &kv, LT_DIMS(2 * rows, width)));
+    LT_TRY(lt_tensor_new(engine->step, "attention.tall", q->dtype, &tall, LT_DIMS(rows, width)));
+    LT_TRY(lt_mark_event(engine->compute, &after));
+    LT_TRY(lt_ulysses_out(engine, share, &after, q, k, v, &q_tall, &kv, &done));
+    LT_TRY(lt_wait(engine->compute, &done));
+    if (lt_group_size(share->ring) == 1) {
+        const lt_tensor k_tall = lt_view_outer(&kv, (lt_range){0, rows});
+        const lt_tensor v_tall = lt_view_outer(&kv, (lt_range){rows, rows});
+        LT_TRY(block_attention(engine, share, scale, &q_tall, &k_tall, &v_tall, &tall));
+    } else {
+        LT_TRY(over_ring(engine, share, scale, &q_tall, &kv, &tall));
+    }
+    LT_TRY(lt_mark_event(engine->compute, &after));
+    LT_TRY(lt_ulysses_back(engine, share, &after, &tall, y, &done));
+    return lt_wait(engine->compute, &done);
+}
+
+lt_status lt_attention_dist(lt_engine *engine, const lt_attention_share *share, float scale,
+                            const lt_tensor *q, const lt_tensor *k, const lt_tensor *v,
+                            lt_tensor *y)
+{
+    const int me =
+        lt_group_rank(share->ring) * lt_group_size(share->uly) + lt_group_rank(share->uly);
+    assert(q->ndim == 2 && k->ndim == 2 && v->ndim == 2 && y->ndim == 2);
+    assert(q->dim[0] == share->rows[me].count && k->dim[0] == q->dim[0] && v->dim[0] == q->dim[0] &&
+           y->dim[0] == q->dim[0]);
+    assert(q->dim[1] == share->heads * share->width && q->dtype == share->act &&
+           y->dtype == share->act);
+    const lt_mark mark = lt_arena_mark(engine->step);
+    const lt_status st = lt_group_size(share->uly) > 1
+                             ? spread(engine, share, scale, q, k, v, y)
+                             : block_attention(engine, share, scale, q, k, v, y);
+    lt_arena_release(engine->step, mark);
+    LT_TRY(st);
+    return LT_OK;
+}

@@ -1,0 +1,69 @@
+/* attention_dist.h - one attention over the ranks that share a window's rows.     Level 2: parallel
+ *
+ * Rows lie on the ranks of mesh->tokens in contiguous ranges, ring outer and uly inner, so that the
+ * members of one ring rank hold neighbouring rows: its block. Heads (this rank's tp share) are
+ * dealt out over uly while attention runs. Two layers, each absent where its axis is 1:
+ *
+ *     my rows, all heads  ==ulysses.c==>  my block's rows, my heads  ==ring.c or grid2d.c==>  same
+ *                         <==ulysses.c==
+ *
+ * ring     K and V of each block travel the ring, packed in one message, while the block at hand is
+ *          computed; scratch: my block's partial result and two more blocks of K and V
+ * 2-D      the ring's ranks are seen as down x across; Q is gathered over my row, K and V over my
+ *          column, partial results go back over the row; fewer bytes from six ranks or so on, for
+ *          the price of scratch: `across` blocks of Q and of results, `down` blocks of K and V
+ *
+ * Partial results are f32 with their log-sum-exp and are merged in an order that depends on the
+ * mesh alone; y is rounded once. Any share may be empty: rows, heads, blocks. Tested: tests/ranks/
+ * test_attention_dist.c. Bytes that a rank sends and receives for one call, e = bytes of an act
+ * element, S_b = rows of my block, S_m = my rows, n = my heads, N = heads, D = width:
+ *
+ *     ulysses    sent      e D (3 S_m (N - n) + (S_b - S_m) n)      (q, k, v out; y back)
+ *                received  e D (3 (S_b - S_m) n + S_m (N - n))
+ *     ring       sent      2 e n D (S - rows of the next rank's block)
+ *                received  2 e n D (S - S_b)
+ *     2-D, R and C the rows of the others in my row and in my column:
+ *                sent      e n D S_b (across - 1 + 2 (down - 1)) + 4 n (D + 1) R
+ *                received  e n D (R + 2 C) + 4 n (D + 1) S_b (across - 1)
+ *
+ * The 2-D way's partial results carry a log-sum-exp beside D values, all f32. */
+#ifndef LT_ATTENTION_DIST_H
+#define LT_ATTENTION_DIST_H
+
+#include "parallel/engine.h"
+
+/* Who holds what, for one length and one set of heads. Groups are borrowed from the mesh. */
+typedef struct lt_attention_share {
+    lt_group *ring, *uly;
+    int64_t heads, width; /* of my tp share; of one head */
+    lt_dtype act;
+    lt_range *rows;        /* [ring * uly]: of each rank of tokens */
+    lt_range *inner;       /* [uly]: of my block's members, from 0 */
+    lt_range *inner_heads; /* [uly] */
+    lt_range *blocks;      /* [ring] */
+    int down, across;      /* 2-D; both 0: ring */
+} lt_attention_share;
+
+/* Cut `rows` rows (lt_share over tokens) and `heads` heads. The mesh says which way
+ * (mesh->attention): `auto` takes 2-D where it moves less than two thirds of the ring's bytes.
+ * across: ranks of a 2-D row, a divisor of the ring's size; 0 takes what moves the least. Without
+ * communication. Free with _free, also after an error. Local. Errors: LT_ENOMEM. */
+lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t heads, int64_t width,
+                                 lt_dtype act, int across, lt_attention_share *out);
+void lt_attention_share_free(lt_attention_share *share);
+
+/* Bytes that one call sends and receives on this rank, by the closed forms above; calls stays 0.
+ * Local. */
+lt_traffic lt_attention_traffic(const lt_attention_share *share);
+
+/* y = attention(q, k, v) over the rows of all ranks, not causal. q, k, v, y: my rows, all heads of
+ * my tp share, [S/P, N*D] act; rows may lie apart. Logits scale * q.k. In order on the compute
+ * queue: it reads what compute has made, and y may be read on compute by what is queued next; comm
+ * moves the bytes between. Where MPI moves them the host waits inside. Scratch is taken from the
+ * step arena and given back. On `dry` bytes are counted. Queued, Collective on mesh->tokens.
+ * Errors: LT_ENOMEM, the transport's, the backend's; after one, abort. */
+lt_status lt_attention_dist(lt_engine *engine, const lt_attention_share *share, float scale,
+                            const lt_tensor *q, const lt_tensor *k, const lt_tensor *v,
+                            lt_tensor *y);
+
+#endif

@@ -1,0 +1,195 @@
+/* comm_mpi_watch.c - what the watch's thread may do with MPI: beats, and progress. Level 2: parallel
+ * Beats have a communicator of their own, so that they overtake nothing and match nothing else. One
+ * receive from anybody is always open: testing it also moves every other message of the rank
+ * (Open MPI progresses all in any call), which is how transfers go on while the main thread
+ * computes. One beat a peer may be on its way: a peer that reads nothing costs no memory. */
+#include <assert.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/options.h"
+#include "parallel/mpi_impl.h"
+#include "parallel/watch.h"
+
+enum { TAG_BEAT = 1 };
+
+typedef struct {
+    lt_beat beat;
+    MPI_Request request;
+} outgoing;
+
+static pthread_mutex_t token = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int wanted, posts;
+static MPI_Comm comm = MPI_COMM_NULL;
+static outgoing *out_box; /* [size] */
+static int world;
+static lt_beat in_box;
+static MPI_Request in_request = MPI_REQUEST_NULL;
+
+static void nap(long ns) { (void)nanosleep(&(struct timespec){0, ns}, NULL); }
+
+/* A mutex isn't fair, and a main thread that polls takes it at once again: the thread that is
+ * seldom here says so, and the other lets it in. */
+void lt_mpi_enter(void)
+{
+    for (int i = 0; i < 50 && atomic_load(&wanted); i++)
+        (void)sched_yield();
+    (void)pthread_mutex_lock(&token);
+}
+
+void lt_mpi_leave(void) { (void)pthread_mutex_unlock(&token); }
+
+void lt_mpi_busy(int more)
+{
+    if (atomic_fetch_add(&posts, more) == 0)
+        lt_watch_wake();
+}
+
+static int take(double seconds_max)
+{
+    const double began = lt_seconds();
+    int held = pthread_mutex_trylock(&token) == 0;
+    if (held)
+        return 1;
+    atomic_store(&wanted, 1);
+    do {
+        nap(20000);
+        held = pthread_mutex_trylock(&token) == 0;
+    } while (!held && lt_seconds() - began < seconds_max);
+    atomic_store(&wanted, 0);
+    return held;
+}
+
+static void give(void) { (void)pthread_mutex_unlock(&token); }
+static int busy(void) { return atomic_load(&posts) > 0; }
+
+static int sent(outgoing *o)
+{
+    int done = 1;
+    if (o->request != MPI_REQUEST_NULL &&
+        MPI_Test(&o->request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS)
+        done = 1;
+    return done;
+}
+
+static void send_beat(int peer, const lt_beat *beat, int must)
+{
+    enum { TURNS_MAX = 100 };
+    outgoing *o = &out_box[peer];
+    for (int i = 0; !sent(o) && must && i < TURNS_MAX; i++)
+        nap(1000000);
+    if (!sent(o))
+        return;
+    o->beat = *beat;
+    if (MPI_Isend(&o->beat, (int)sizeof o->beat, MPI_BYTE, peer, TAG_BEAT, comm, &o->request) !=
+        MPI_SUCCESS)
+        o->request = MPI_REQUEST_NULL;
+    for (int i = 0; must && !sent(o) && i < TURNS_MAX; i++)
+        nap(1000000);
+}
+
+static int listen_again(void)
+{
+    return MPI_Irecv(&in_box, (int)sizeof in_box, MPI_BYTE, MPI_ANY_SOURCE, TAG_BEAT, comm,
+                     &in_request) == MPI_SUCCESS;
+}
+
+static int receive_beat(lt_beat *beat)
+{
+    int done = 0;
+    if (in_request == MPI_REQUEST_NULL && !listen_again())
+        return 0;
+    if (MPI_Test(&in_request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
+        in_request = MPI_REQUEST_NULL;
+        return 0;
+    }
+    if (!done)
+        return 0;
+    *beat = in_box;
+    (void)listen_again();
+    return 1;
+}
+
+/* Ranks see each other's processes if host name, boot and process namespace are the same. FNV-1a
+ * (Fowler, Noll, Vo). */
+static uint64_t my_place(const char *host)
+{
+    char text[256] = "", boot[64] = "";
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (f != NULL) {
+        if (fgets(boot, sizeof boot, f) == NULL)
+            boot[0] = '\0';
+        (void)fclose(f);
+    }
+    char space[64] = "";
+    const ssize_t n = readlink("/proc/self/ns/pid", space, sizeof space - 1);
+    (void)snprintf(text, sizeof text, "%s %s %s", host, boot, n > 0 ? space : "");
+    uint64_t h = 14695981039346656037u;
+    for (const char *p = text; *p != '\0'; p++)
+        h = (h ^ (unsigned char)*p) * 1099511628211u;
+    return h;
+}
+
+static lt_status gather_peers(int size, lt_watch_peer *peers)
+{
+    lt_watch_peer me;
+    memset(&me, 0, sizeof me);
+    if (gethostname(me.host, sizeof me.host - 1) != 0)
+        (void)snprintf(me.host, sizeof me.host, "?");
+    me.place = my_place(me.host);
+    me.pid = (int32_t)getpid();
+    (void)size;
+    if (MPI_Allgather(&me, (int)sizeof me, MPI_BYTE, peers, (int)sizeof me, MPI_BYTE, comm) !=
+        MPI_SUCCESS)
+        LT_FAIL(LT_EPEER, "MPI: the ranks cannot tell each other where they are");
+    return LT_OK;
+}
+
+lt_status lt_mpi_watch_open(MPI_Comm beats, int rank, int size)
+{
+    static const lt_watch_wire wire = {take, give, send_beat, receive_beat, busy};
+    comm = beats;
+    world = size;
+    if (size == 1)
+        return LT_OK;
+    lt_watch_peer *peers = calloc((size_t)size, sizeof *peers);
+    out_box = calloc((size_t)size, sizeof *out_box);
+    if (peers == NULL || out_box == NULL) {
+        free(peers);
+        LT_FAIL(LT_ENOMEM, "watch: no memory for %d ranks", size);
+    }
+    for (int i = 0; i < size; i++)
+        out_box[i].request = MPI_REQUEST_NULL;
+    lt_watch_limits limits = lt_watch_defaults;
+    if (lt_fault_hangs())
+        limits.progress_s = 3;
+    lt_status st = gather_peers(size, peers);
+    if (st == LT_OK)
+        st = lt_watch_start(&wire, rank, size, peers, &limits);
+    free(peers);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+void lt_mpi_watch_close(void)
+{
+    lt_watch_stop();
+    if (in_request != MPI_REQUEST_NULL) {
+        (void)MPI_Cancel(&in_request);
+        (void)MPI_Wait(&in_request, MPI_STATUS_IGNORE);
+    }
+    for (int i = 0; out_box != NULL && i < world; i++)
+        if (out_box[i].request != MPI_REQUEST_NULL)
+            (void)MPI_Request_free(&out_box[i].request);
+    free(out_box);
+    out_box = NULL;
+    if (comm != MPI_COMM_NULL)
+        (void)MPI_Comm_free(&comm);
+}

@@ -1,0 +1,237 @@
+/* grid2d.c - the ring's ranks as rows and columns.                                Level 2: parallel
+ * Source of the way: 2-D attention (USP/"LoongTrain", Gu et al. 2024, describe relatives); here
+ * plain gathers along both axes.
+ *
+ *     rank r = i * across + j            columns j
+ *                                   0    1    2
+ *                     rows i   0  [ r0   r1   r2 ]   Q is gathered along a row,
+ *                              1  [ r3   r4   r5 ]   K and V along a column
+ *
+ * Rank (i, j) computes, for each Q of its row, the part over the keys of its column; the columns
+ * together hold all keys. The part of a foreign Q goes back to its rank, which merges the parts of
+ * its row by ascending j, its own first. Everything is posted at the start; the own Q meets the own
+ * keys while it travels, then the foreign Qs come, each part leaving while the next is computed. */
+#include "parallel/grid2d.h"
+
+#include <stdlib.h>
+
+enum { TAG_Q = 2, TAG_KV = 3, TAG_PART = 4 };
+
+/* Slots of the courier: a kind's messages with rank j of my row, or rank i of my column. */
+typedef enum { Q_OUT, Q_IN, PART_OUT, PART_IN, ROW_KINDS } row_kind;
+typedef enum { KV_OUT, KV_IN, COLUMN_KINDS } column_kind;
+
+typedef struct grid {
+    lt_engine *engine;
+    const lt_attention_share *share;
+    const lt_part_work *work;
+    lt_courier *courier;
+    int down, across, i, j;
+    const lt_tensor *q, *kv;   /* mine */
+    lt_tensor *q_of, *kv_of;   /* [across], [down]: mine and the others' */
+    lt_tensor *part_of, *back; /* [across]: f32, flat: what I make for others; what others made */
+} grid;
+
+static int row_rank(const grid *g, int j) { return g->i * g->across + j; }
+static int column_rank(const grid *g, int i) { return i * g->across + g->j; }
+static int64_t rows_of(const grid *g, int rank) { return g->share->blocks[rank].count; }
+static int row_slot(const grid *g, row_kind kind, int j) { return (int)kind * g->across + j; }
+
+static int column_slot(const grid *g, column_kind kind, int i)
+{
+    return (int)ROW_KINDS * g->across + (int)kind * g->down + i;
+}
+
+int lt_grid2d_across(int size, int64_t width, lt_dtype act, double *cost, double *ring_cost)
+{
+    const double element = (double)lt_dtype_bytes(act) * (double)width;
+    int best = 1;
+    *ring_cost = 2 * element * (size - 1);
+    *cost = *ring_cost; /* one column: K and V are gathered, Q stays */
+    for (int across = 2; across <= size; across++) {
+        if (size % across != 0)
+            continue;
+        const double sent = (element + 4.0 * (double)(width + 1)) * (across - 1) +
+                            2 * element * (size / across - 1);
+        if (sent < *cost) {
+            *cost = sent;
+            best = across;
+        }
+    }
+    return best;
+}
+
+/* y and lse in one flat tensor, so that one message carries both. */
+static lt_partial partial_of(const grid *g, const lt_tensor *flat, int64_t rows)
+{
+    const int64_t heads = g->work->heads, width = heads * g->share->width;
+    const lt_tensor y = lt_view_outer(flat, (lt_range){0, rows * width});
+    lt_partial p = {.begun = 0};
+    p.y = lt_view_as(&y, LT_DIMS(rows, width));
+    p.lse = lt_view_outer(flat, (lt_range){rows * width, rows * heads});
+    return p;
+}
+
+static lt_status scratch_new(grid *g)
+{
+    lt_arena *step = g->engine->step;
+    const int64_t heads = g->work->heads, width = heads * g->share->width;
+    const int64_t part = heads * (g->share->width + 1), mine = g->q->dim[0];
+    g->q_of[g->j] = *g->q;
+    g->kv_of[g->i] = *g->kv;
+    for (int i = 0; i < g->down; i++)
+        if (i != g->i)
+            LT_TRY(lt_tensor_new(step, "grid.kv", g->kv->dtype, &g->kv_of[i],
+                                 LT_DIMS(2 * rows_of(g, column_rank(g, i)), width)));
+    for (int j = 0; j < g->across; j++) {
+        const int64_t rows = rows_of(g, row_rank(g, j));
+        if (j == g->j)
+            continue;
+        LT_TRY(lt_tensor_new(step, "grid.q", g->q->dtype, &g->q_of[j], LT_DIMS(rows, width)));
+        LT_TRY(lt_tensor_new(step, "grid.part", LT_F32, &g->part_of[j], LT_DIMS(rows * part)));
+        LT_TRY(lt_tensor_new(step, "grid.back", LT_F32, &g->back[j], LT_DIMS(mine * part)));
+    }
+    return LT_OK;
+}
+
+static lt_status post_all(grid *g)
+{
+    lt_event ready;
+    LT_TRY(lt_mark_event(g->engine->compute, &ready));
+    for (int j = 0; j < g->across; j++)
+        if (j != g->j) {
+            LT_TRY(lt_courier_receive(g->courier, row_slot(g, Q_IN, j), row_rank(g, j), TAG_Q,
+                                      &g->q_of[j], &ready));
+            LT_TRY(lt_courier_receive(g->courier, row_slot(g, PART_IN, j), row_rank(g, j), TAG_PART,
+                                      &g->back[j], &ready));
+        }
+    for (int i = 0; i < g->down; i++)
+        if (i != g->i)
+            LT_TRY(lt_courier_receive(g->courier, column_slot(g, KV_IN, i), column_rank(g, i),
+                                      TAG_KV, &g->kv_of[i], &ready));
+    for (int j = 0; j < g->across; j++)
+        if (j != g->j)
+            LT_TRY(lt_courier_send(g->courier, row_slot(g, Q_OUT, j), row_rank(g, j), TAG_Q, g->q,
+                                   &ready));
+    for (int i = 0; i < g->down; i++)
+        if (i != g->i)
+            LT_TRY(lt_courier_send(g->courier, column_slot(g, KV_OUT, i), column_rank(g, i), TAG_KV,
+                                   g->kv, &ready));
+    return LT_OK;
+}
+
+/* compute goes on once the message is on the device. */
+static lt_status arrive(const grid *g, int slot)
+{
+    lt_event here;
+    LT_TRY(lt_courier_wait(g->courier, slot));
+    LT_TRY(lt_mark_event(g->engine->comm, &here));
+    return lt_wait(g->engine->compute, &here);
+}
+
+/* p over the column's foreign keys. A second wait for the same keys finds them there. */
+static lt_status add_column(const grid *g, const lt_tensor *q, lt_partial *p)
+{
+    for (int i = 0; i < g->down; i++) {
+        if (i == g->i)
+            continue;
+        LT_TRY(arrive(g, column_slot(g, KV_IN, i)));
+        LT_TRY(lt_part_add(g->work, q, &g->kv_of[i], p));
+    }
+    return LT_OK;
+}
+
+/* The parts of my row's other Qs, each sent as soon as it is there. */
+static lt_status serve_others(const grid *g)
+{
+    for (int step = 1; step < g->across; step++) {
+        const int j = (g->j + step) % g->across;
+        lt_partial p = partial_of(g, &g->part_of[j], rows_of(g, row_rank(g, j)));
+        lt_event made;
+        LT_TRY(arrive(g, row_slot(g, Q_IN, j)));
+        LT_TRY(lt_part_add(g->work, &g->q_of[j], g->kv, &p));
+        LT_TRY(add_column(g, &g->q_of[j], &p));
+        LT_TRY(lt_mark_event(g->engine->compute, &made));
+        LT_TRY(lt_courier_send(g->courier, row_slot(g, PART_OUT, j), row_rank(g, j), TAG_PART,
+                               &g->part_of[j], &made));
+    }
+    return LT_OK;
+}
+
+static lt_status grid_run(grid *g, lt_partial *out)
+{
+    LT_TRY(post_all(g));
+    LT_TRY(lt_part_add(g->work, g->q, g->kv, out));
+    LT_TRY(serve_others(g));
+    LT_TRY(add_column(g, g->q, out));
+    for (int j = 0; j < g->across; j++) {
+        if (j == g->j)
+            continue;
+        LT_TRY(arrive(g, row_slot(g, PART_IN, j)));
+        const lt_partial p = partial_of(g, &g->back[j], g->q->dim[0]);
+        LT_TRY(lt_part_merge(g->work, &p, out));
+    }
+    for (int j = 0; j < g->across; j++) {
+        LT_TRY(lt_courier_wait(g->courier, row_slot(g, Q_OUT, j)));
+        LT_TRY(lt_courier_wait(g->courier, row_slot(g, PART_OUT, j)));
+    }
+    for (int i = 0; i < g->down; i++)
+        LT_TRY(lt_courier_wait(g->courier, column_slot(g, KV_OUT, i)));
+    return LT_OK;
+}
+
+lt_status lt_grid2d_attention(lt_engine *engine, const lt_attention_share *share, float scale,
+                              const lt_tensor *q, const lt_tensor *kv, lt_partial *out)
+{
+    const int me = lt_group_rank(share->ring), down = share->down, across = share->across;
+    int64_t largest = 0;
+    for (int i = 0; i < down * across; i++)
+        largest = share->blocks[i].count > largest ? share->blocks[i].count : largest;
+    lt_courier courier;
+    lt_part_work work;
+    LT_TRY(lt_courier_open(engine, share->ring, (int)ROW_KINDS * across + (int)COLUMN_KINDS * down,
+                           &courier));
+    grid g = {.engine = engine,
+              .share = share,
+              .work = &work,
+              .courier = &courier,
+              .down = down,
+              .across = across,
+              .i = me / across,
+              .j = me % across,
+              .q = q,
+              .kv = kv};
+    lt_tensor *tensors = calloc((size_t)(3 * across + down), sizeof *tensors);
+    lt_status st = LT_OK;
+    if (tensors == NULL)
+        LT_FAIL_GOTO(LT_ENOMEM, st, done, "attention: no memory for %d descriptions",
+                     3 * across + down);
+    g.q_of = tensors;
+    g.part_of = tensors + across;
+    g.back = tensors + 2 * across;
+    g.kv_of = tensors + 3 * across;
+    LT_TRY_GOTO(lt_part_work_new(share, &courier, scale, largest, &work), st, done);
+    LT_TRY_GOTO(scratch_new(&g), st, done);
+    LT_TRY_GOTO(grid_run(&g, out), st, done);
+done:
+    free(tensors);
+    const lt_status closed = lt_courier_close(&courier);
+    return st != LT_OK ? st : closed;
+}
+
+void lt_grid2d_traffic(const lt_attention_share *share, lt_traffic *to)
+{
+    const int me = lt_group_rank(share->ring), across = share->across;
+    const int64_t heads = lt_attention_heads(share), block = lt_attention_block(share);
+    const uint64_t row = (uint64_t)(heads * share->width) * lt_dtype_bytes(share->act);
+    const uint64_t part = 4 * (uint64_t)(heads * (share->width + 1));
+    int64_t row_others = -block, column_others = -block;
+    for (int j = 0; j < across; j++)
+        row_others += share->blocks[me / across * across + j].count;
+    for (int i = 0; i < share->down; i++)
+        column_others += share->blocks[i * across + me % across].count;
+    to->sent_bytes += row * (uint64_t)(block * (across - 1 + 2 * (share->down - 1))) +
+                      part * (uint64_t)row_others;
+    to->received_bytes +=
+        row * (uint64_t)(row_others + 2 * column_others) + part * (uint64_t)(block * (across - 1));
+}

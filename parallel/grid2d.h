@@ -1,0 +1,18 @@
+/* grid2d.h - the ring's ranks as rows and columns.                                Level 2: parallel
+ * For attention_dist.c; closed forms and words there. */
+#ifndef LT_GRID2D_H
+#define LT_GRID2D_H
+
+#include "parallel/attention_parts.h"
+
+/* The number of ranks in a row that moves the least for equal blocks: a divisor of size (1 for a
+ * prime that is not worth more). *cost, *ring_cost: bytes a rank sends for one row and head, 2-D
+ * and ring. Local. */
+int lt_grid2d_across(int size, int64_t width, lt_dtype act, double *cost, double *ring_cost);
+/* As lt_ring_attention (ring.h), by 2-D; q must be dense. Collective on share->ring. */
+lt_status lt_grid2d_attention(lt_engine *engine, const lt_attention_share *share, float scale,
+                              const lt_tensor *q, const lt_tensor *kv, lt_partial *out);
+/* Adds this rank's bytes. Local. */
+void lt_grid2d_traffic(const lt_attention_share *share, lt_traffic *to);
+
+#endif

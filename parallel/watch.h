@@ -1,0 +1,95 @@
+/* watch.h - who of the ranks still lives, and what is said when one doesn't.      Level 2: parallel
+ *
+ * Under MPI with more than one rank a thread of its own watches the others while the main thread
+ * computes; watch.c tells how. Alone, nothing here starts and the notes cost a few stores.
+ *
+ * Notes say where a rank is: they travel with the heartbeats, so that a survivor can tell in which
+ * collective a lost rank was. Local, never fail, main thread only; strings must live as long as
+ * the program. */
+#ifndef LT_WATCH_H
+#define LT_WATCH_H
+
+#include <stdint.h>
+
+#include "parallel/transport.h"
+
+/* This rank goes into, and comes out of, the collective `name` of an axis ("" or NULL: none). They
+ * nest: the outermost name counts; NULL as a name leaves the last one standing. */
+void lt_note_begin(const char *name, const char *axis);
+void lt_note_end(void);
+/* Waits for single messages from here on belong to this collective; NULL: to none. */
+void lt_note_within(const char *name, const lt_group *group);
+/* The step at work, from 1; 0: none. The longest step so far (at least predicted_s, 0: not known)
+ * gives the deadline for no progress; outside steps only the deadline of a wait holds. */
+void lt_note_step(int step, double predicted_s);
+
+/* Test hook. LONGTAKE_FAULT=RANK:STEP:KIND makes that rank, as it begins that step, kill itself
+ * (kill), stop itself (stop), wait for ever (hang; the least time without progress is then 3 s), or
+ * fail (error: LT_EDEVICE from here). `model` and `program` at step 0 make the rank's hash of that
+ * name differ (lt_fault_is). Local. */
+lt_status lt_fault_step(const lt_group *world, int step);
+int lt_fault_is(const lt_group *world, const char *kind);
+int lt_fault_hangs(void); /* any rank */
+
+/* Seconds; the defaults are in watch.c. */
+typedef struct lt_watch_limits {
+    double beat_s;     /* from one heartbeat to the next */
+    double silence_s;  /* a peer that said nothing for so long is lost */
+    double progress_s; /* at least so long without progress, and ten steps, before all end */
+    double signal_s;   /* how long a SIGTERM waits for its reason to show */
+    double leave_s;    /* from the line to _exit(75) */
+} lt_watch_limits;
+extern const lt_watch_limits lt_watch_defaults;
+
+/* What a rank says. Fixed size, plain bytes: ranks are of one program. */
+typedef enum lt_beat_kind {
+    LT_BEAT_ALIVE, /* every beat_s */
+    LT_BEAT_ASK,   /* alive, and answer at once */
+    LT_BEAT_BYE,   /* the world closes: I am silent from here on */
+    LT_BEAT_LOST,  /* rank `about` is lost, for the reason in text */
+    LT_BEAT_STUCK, /* nothing moves: all end */
+    LT_BEAT_POISON /* I failed, said why, and end the job */
+} lt_beat_kind;
+
+typedef struct lt_beat {
+    int32_t kind, rank, about, step, waits;
+    uint32_t calls; /* collectives begun: grows as long as the rank gets on */
+    char name[40], axis[16], text[96];
+} lt_beat;
+
+/* One rank as it is known at the start. place: equal on ranks that see each other's processes. */
+typedef struct lt_watch_peer {
+    char host[64];
+    uint64_t place;
+    int32_t pid;
+} lt_watch_peer;
+
+/* What the transport lends to the thread. take and give bracket all use of the library behind it;
+ * take gives up after so many seconds (0 then). send drops a beat whose forerunner is still on its
+ * way, unless it must go: then it waits a moment. receive also lets the library progress. */
+typedef struct lt_watch_wire {
+    int (*take)(double seconds_max);
+    void (*give)(void);
+    void (*send)(int peer, const lt_beat *beat, int must);
+    int (*receive)(lt_beat *beat); /* 1: there was one */
+    int (*busy)(void);             /* messages of the main thread are on their way: poll often */
+} lt_watch_wire;
+
+/* Begin to watch; peers [size] is copied. Collective on the world in the sense that all ranks
+ * start, at about the same time. Errors: LT_ENOMEM, LT_EUNAVAIL (no thread). */
+lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt_watch_peer *peers,
+                         const lt_watch_limits *limits);
+/* Say farewell, wait for everybody's, end the thread. Collective on the world, Blocking. */
+void lt_watch_stop(void);
+/* The main thread has begun to wait for messages: poll now. Local. */
+void lt_watch_wake(void);
+/* Tell all peers that this rank failed and ends the job. Local, Blocking for at most 0.5 s. */
+void lt_watch_poison(void);
+/* The library behind the transport failed: a rank may be lost. Waits for the watch to find out, in
+ * which case it ends the process; returns after the silence, or at once if nothing is watched. */
+void lt_watch_linger(void);
+/* "rank 1 on HOST, at step 3 in sum_partials (tp, call 17)" for the one line of a rank that fails
+ * alone; "" when nothing is watched. Does not return if the job is ending already. Local. */
+const char *lt_watch_me(void);
+
+#endif

@@ -1,0 +1,100 @@
+/* watch_note.c - where a rank is, and the faults that tests put there.            Level 2: parallel
+ * The watch's thread reads what the main thread writes here: all is atomic, and each field makes
+ * sense by itself. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/options.h"
+#include "parallel/transport_impl.h"
+#include "parallel/watch_impl.h"
+
+lt_watch_note lt_note = {.name = "start", .axis = ""};
+static int depth;
+static double step_began;
+static const char *within_name = "wait for a message", *within_axis;
+
+void lt_note_begin(const char *name, const char *axis)
+{
+    if (depth++ > 0 || name == NULL)
+        return;
+    atomic_store(&lt_note.name, name);
+    atomic_store(&lt_note.axis, axis != NULL ? axis : "");
+    atomic_fetch_add(&lt_note.calls, 1);
+    atomic_store(&lt_note.waits, 1);
+}
+
+void lt_note_end(void)
+{
+    if (--depth > 0)
+        return;
+    depth = 0;
+    atomic_store(&lt_note.waits, 0);
+}
+
+void lt_note_within(const char *name, const lt_group *group)
+{
+    within_name = name != NULL ? name : "wait for a message";
+    within_axis = name != NULL ? group->axis : NULL;
+}
+
+void lt_note_message(void) { lt_note_begin(within_name, within_axis); }
+
+void lt_note_step(int step, double predicted_s)
+{
+    const double now = lt_seconds();
+    const int before = atomic_load(&lt_note.step);
+    double longest = before > 0 ? now - step_began : 0;
+    if (predicted_s > longest)
+        longest = predicted_s;
+    if (step <= 0)
+        atomic_store(&lt_note.longest_ms, 0);
+    else if ((int64_t)(1000 * longest) > atomic_load(&lt_note.longest_ms))
+        atomic_store(&lt_note.longest_ms, (int64_t)(1000 * longest) + 1);
+    step_began = now;
+    atomic_store(&lt_note.step, step);
+}
+
+/* ---- test hook ---- */
+
+int lt_fault_hangs(void)
+{
+    int rank = 0, step = 0;
+    char kind[16];
+    const char *text = lt_env("LONGTAKE_FAULT");
+    return text != NULL && sscanf(text, "%d:%d:%15[a-z]", &rank, &step, kind) == 3 &&
+           strcmp(kind, "hang") == 0;
+}
+
+static int fault_of(int rank, int *step, char kind[16])
+{
+    const char *text = lt_env("LONGTAKE_FAULT");
+    int who = -1;
+    return text != NULL && sscanf(text, "%d:%d:%15[a-z]", &who, step, kind) == 3 && who == rank;
+}
+
+int lt_fault_is(const lt_group *world, const char *kind)
+{
+    int step = 0;
+    char found[16];
+    return fault_of(lt_group_rank(world), &step, found) && step == 0 && strcmp(found, kind) == 0;
+}
+
+lt_status lt_fault_step(const lt_group *world, int step)
+{
+    int wanted = 0;
+    char kind[16];
+    if (!fault_of(lt_group_rank(world), &wanted, kind) || wanted != step)
+        return LT_OK;
+    if (strcmp(kind, "kill") == 0)
+        (void)raise(SIGKILL);
+    if (strcmp(kind, "stop") == 0)
+        (void)raise(SIGSTOP);
+    while (strcmp(kind, "hang") == 0)
+        (void)pause();
+    if (strcmp(kind, "error") == 0)
+        LT_FAIL(LT_EDEVICE, "a fault that LONGTAKE_FAULT asked for");
+    return LT_OK;
+}

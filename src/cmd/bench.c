@@ -1,0 +1,115 @@
+/* bench.c - longtake bench: how fast this machine moves and computes, and whether rightly.
+ *                                                                                 Level 5: cmd */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cmd/verbs.h"
+#include "run/bench.h"
+
+static const lt_bench_suite *const suites[] = {&lt_bench_comm, &lt_bench_attention, &lt_bench_mesh};
+enum { SUITE_COUNT = sizeof suites / sizeof *suites };
+
+typedef struct {
+    const lt_bench_suite *suite;
+    int json, header_done;
+} printer;
+
+static void print_header(const lt_bench_suite *suite)
+{
+    for (int i = 0; i < suite->column_count; i++)
+        (void)printf("%s%*s", i > 0 ? " " : "", suite->columns[i].width, suite->columns[i].title);
+    (void)printf("\n");
+}
+
+static void print_cell(const lt_bench_column *column, const json_t *value)
+{
+    if (json_is_string(value))
+        (void)printf("%*s", column->width, json_string_value(value));
+    else if (json_is_integer(value))
+        (void)printf("%*lld", column->width, (long long)json_integer_value(value));
+    else if (!json_is_real(value))
+        (void)printf("%*s", column->width, "-");
+    else if (column->decimals < 0)
+        (void)printf("%*.2g", column->width, json_real_value(value));
+    else
+        (void)printf("%*.*f", column->width, column->decimals, json_real_value(value));
+}
+
+static void print_row(void *ctx, const json_t *row)
+{
+    printer *p = ctx;
+    if (p->json) {
+        char *text = json_dumps(row, JSON_COMPACT | JSON_REAL_PRECISION(6));
+        if (text != NULL)
+            (void)puts(text);
+        free(text);
+    } else {
+        if (!p->header_done)
+            print_header(p->suite);
+        p->header_done = 1;
+        for (int i = 0; i < p->suite->column_count; i++) {
+            (void)printf("%s", i > 0 ? " " : "");
+            print_cell(&p->suite->columns[i], json_object_get(row, p->suite->columns[i].key));
+        }
+        (void)printf("\n");
+    }
+    (void)fflush(stdout); /* a row is there while the next one is measured */
+}
+
+static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
+                     size_t word_count, lt_group *world)
+{
+    (void)options;
+    const lt_bench_suite *suite = NULL;
+    for (size_t i = 0; i < SUITE_COUNT && word_count == 1; i++)
+        if (strcmp(suites[i]->name, words[0]) == 0)
+            suite = suites[i];
+    lt_status st = LT_OK;
+    if (suite == NULL)
+        st = lt_fail(LT_EUSAGE, __FILE__, __LINE__,
+                     "bench: want one SUITE (comm, attention or mesh), found %s",
+                     word_count == 0 ? "none" : words[word_count - 1]);
+    LT_TRY(lt_agree(world, st));
+    lt_bench bench;
+    printer p = {.suite = suite, .json = job->json};
+    LT_TRY(lt_bench_open(job, world, &bench));
+    bench.row = print_row;
+    bench.ctx = &p;
+    LT_TRY(suite->run(&bench));
+    if (bench.wrong != 0)
+        st = lt_fail(LT_EINTERNAL, __FILE__, __LINE__, "bench %s: %lld wrong", suite->name,
+                     (long long)bench.wrong);
+    LT_TRY(lt_agree(world, st));
+    return LT_OK;
+}
+
+const lt_verb lt_verb_bench = {
+    .name = "bench",
+    .bit = LT_VERB_BENCH,
+    .collective = 1,
+    .run = run,
+    .summary = "what moving and computing cost on these ranks, and whether they are right",
+    .usage = "longtake bench SUITE [--json] [options]",
+    .intro =
+        "Runs on the ranks that it was started with; one row a case, with --json one object a\n"
+        "line. `wrong` counts what isn't as expected; with any the exit code is 70. Times are\n"
+        "the slowest rank's, median over the rounds, given only where each rank has a core.\n"
+        "\n"
+        "SUITE is one of\n"
+        "  comm       every collective from 8 B to 64 MB. bytes is a rank's whole buffer,\n"
+        "             count its words of 4 bytes; algbw = bytes / time, busbw = algbw x f, in\n"
+        "             10^9 bytes/s: f = 1 for broadcast, exchange_pair and ring_pass, (P-1)/P\n"
+        "             for gathers and all-to-all, 2(P-1)/P for sum_partials. wrong: words\n"
+        "             that differ from what the ranks must hold.\n"
+        "  attention  one attention on each arrangement ring x uly of the ranks, ring also as\n"
+        "             a grid of down x across ranks. bytes: sent by all ranks; formula: what\n"
+        "             they must send (parallel/attention_dist.h). diff: largest difference to\n"
+        "             one rank, relative to the largest value. exposed = ms - compute; hidden\n"
+        "             = comm - exposed; overlap = (compute + comm - ms) / comm. Its last row,\n"
+        "             where there are times, is a ring with blocks of 16 MiB, 9 rounds.\n"
+        "  mesh       one evaluation of --model's DiT at 22 frames on every mesh of a list\n"
+        "             that these ranks can form: diff to one rank, bytes against the formula.",
+    .examples = "  mpirun -n 2 longtake bench comm\n"
+                "  mpirun -n 2 longtake bench attention --json\n"
+                "  mpirun -n 8 --oversubscribe longtake bench mesh\n"};

@@ -1,0 +1,453 @@
+/* bench_attention.c - one attention over the ranks, arrangement by arrangement.   Level 4: run
+ *
+ * Three runs of the same call tell where its time goes (words and formulas: bench.h):
+ *
+ *     both            as it is
+ *     compute         on groups whose transport moves nothing: time inside the compute queue's ops
+ *     communication   with a compute queue that drops its ops: what remains is moving bytes
+ *
+ * Both use the doors that are there anyway: a queue's backend is a table, a group's transport is
+ * one. Runs with a part left out make no sense of their tensors; the result that is compared comes
+ * from a whole run. The three follow each other in every round, so that a machine that slows down
+ * slows all three.
+ *
+ * The judge: each rank computes its own rows over all keys alone, from inputs that are a function
+ * of their coordinates. Rank r of every arrangement holds the same rows. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "parallel/attention_dist.h"
+#include "parallel/transport_impl.h"
+#include "run/bench.h"
+
+enum { ROUNDS_MAX = 64, OVERLAP_ROUNDS = 9 };
+static const size_t arena_bytes = (size_t)1 << 36; /* address space only */
+static const double tolerance = 1e-5;              /* DESIGN section 9: f32 on another mesh */
+
+/* One attention: rows of all ranks, heads, width. */
+typedef struct {
+    int64_t rows, heads, width;
+} problem;
+
+/* Without times a prime length says more: no share is even. */
+static const problem usual = {4096, 8, 64}, untimed = {1021, 8, 64};
+/* K and V of a block: 2 * 32 rows * 65,536 columns * 4 bytes = 16 MiB. Many columns and few rows,
+ * since compute grows with rows times rows and must not dwarf the message: what is looked for is a
+ * difference of the size of the latter. */
+static const problem overlap_of_one = {32, 512, 128};
+
+typedef struct {
+    lt_bench *bench;
+    lt_engine engine;
+    problem of;
+    lt_range mine;
+    lt_tensor q, k, v, y;
+    float *result, *alone; /* [mine.count, heads * width] */
+    double largest;        /* of all ranks' alone */
+} rig;
+
+/* What one arrangement showed. */
+typedef struct {
+    uint64_t bytes, formula; /* sent by all ranks */
+    double diff;
+    int64_t wrong;
+    int rounds;
+    double both, compute, communication, overlap; /* seconds */
+} outcome;
+
+/* ---- the doors ---- */
+
+static enum { RUN, DROP } ops = RUN;
+static double ops_s; /* spent in ops since it was set to 0 */
+
+static lt_status clocked_submit(lt_queue *q, const lt_op *op)
+{
+    if (ops == DROP && q->kind == LT_QUEUE_COMPUTE)
+        return LT_OK;
+    const double began = lt_seconds();
+    const lt_status st = lt_backend_cpu.submit(q, op);
+    ops_s += lt_seconds() - began;
+    return st;
+}
+
+/* An event of one queue is waited for on another, so all three have the same backend. */
+static void use_backend(lt_engine *engine, const lt_backend *backend)
+{
+    engine->compute->backend = engine->comm->backend = engine->copy->backend = backend;
+}
+
+static lt_status silent_exchange(lt_group *group, const lt_transfer *list, int count)
+{
+    (void)group, (void)list, (void)count;
+    return LT_OK;
+}
+
+/* No post: a wait or test of it has nothing to wait for. */
+static lt_status silent_post(lt_group *group, int peer, int tag, void *data, size_t bytes,
+                             int is_send, lt_post **out)
+{
+    (void)group, (void)peer, (void)tag, (void)data, (void)bytes, (void)is_send;
+    *out = NULL;
+    return LT_OK;
+}
+
+static const lt_transport silent = {
+    .name = "silent", .exchange = silent_exchange, .post = silent_post};
+
+static lt_group silent_group(const lt_group *like)
+{
+    return (lt_group){
+        .transport = &silent, .rank = lt_group_rank(like), .size = lt_group_size(like)};
+}
+
+/* ---- inputs and judge ---- */
+
+static void fill(float *x, uint32_t what, lt_range rows, int64_t columns)
+{
+    for (int64_t r = 0; r < rows.count; r++)
+        for (int64_t c = 0; c < columns; c++)
+            x[r * columns + c] = (float)lt_bench_hash(what, rows.first + r, c) / 8388608.0f - 1.0f;
+}
+
+static float scale_of(const problem *p) { return (float)(1.0 / sqrt((double)p->width)); }
+
+static lt_status up(rig *r, const char *name, uint32_t what, lt_range rows, float *host,
+                    lt_tensor *out)
+{
+    const int64_t E = r->of.heads * r->of.width;
+    LT_TRY(lt_tensor_new(r->engine.phase, name, LT_F32, out, LT_DIMS(rows.count, E)));
+    fill(host, what, rows, E);
+    LT_TRY(lt_upload(r->engine.compute, out, host));
+    return lt_sync(r->engine.compute);
+}
+
+static double largest_of(const float *x, int64_t count)
+{
+    double largest = 0.0;
+    for (int64_t i = 0; i < count; i++)
+        largest = fmax(largest, fabs((double)x[i]));
+    return largest;
+}
+
+/* alone = attention of my rows over all keys, by one kernel call. */
+static lt_status judge(rig *r, float *host)
+{
+    const lt_range all = {0, r->of.rows};
+    const int64_t heads = r->of.heads;
+    const lt_mark mark = lt_arena_mark(r->engine.phase);
+    lt_tensor k, v;
+    LT_TRY(up(r, "bench.k.all", 1, all, host, &k));
+    LT_TRY(up(r, "bench.v.all", 2, all, host, &v));
+    LT_TRY(lt_attention(r->engine.compute, &r->q, &k, &v, heads, heads, scale_of(&r->of), 0, 0,
+                        &r->y, NULL));
+    LT_TRY(lt_download(r->engine.compute, r->alone, &r->y));
+    LT_TRY(lt_sync(r->engine.compute));
+    lt_arena_release(r->engine.phase, mark);
+    return LT_OK;
+}
+
+static lt_status rig_fill(rig *r, const problem *p)
+{
+    lt_group *world = r->bench->world;
+    const int64_t E = p->heads * p->width;
+    r->of = *p;
+    r->mine = lt_share(p->rows, lt_group_size(world), lt_group_rank(world));
+    const size_t mine = (size_t)(r->mine.count * E) * sizeof(float);
+    float *host = malloc((size_t)(p->rows * E) * sizeof *host);
+    r->result = malloc(mine + 1);
+    r->alone = malloc(mine + 1);
+    lt_status st = LT_OK;
+    if (host == NULL || r->result == NULL || r->alone == NULL)
+        LT_FAIL_GOTO(LT_ENOMEM, st, done, "bench: no memory for %lld rows", (long long)p->rows);
+    LT_TRY_GOTO(up(r, "bench.q", 0, r->mine, host, &r->q), st, done);
+    LT_TRY_GOTO(up(r, "bench.k", 1, r->mine, host, &r->k), st, done);
+    LT_TRY_GOTO(up(r, "bench.v", 2, r->mine, host, &r->v), st, done);
+    LT_TRY_GOTO(lt_tensor_new(r->engine.phase, "bench.y", LT_F32, &r->y, LT_DIMS(r->mine.count, E)),
+                st, done);
+    LT_TRY_GOTO(judge(r, host), st, done);
+    r->largest = largest_of(r->alone, r->mine.count * E);
+done:
+    free(host);
+    return st;
+}
+
+static void rig_empty(rig *r)
+{
+    free(r->result);
+    free(r->alone);
+    r->result = r->alone = NULL;
+}
+
+/* ---- one arrangement ---- */
+
+static lt_status attend(rig *r, const lt_attention_share *share)
+{
+    LT_TRY(lt_attention_dist(&r->engine, share, scale_of(&r->of), &r->q, &r->k, &r->v, &r->y));
+    return lt_sync(r->engine.compute);
+}
+
+/* What each rank found, and what the row makes of all of it. */
+typedef struct {
+    uint64_t sent, received, formula_sent, formula_received;
+    double worst, largest;
+} finding;
+
+static lt_status check(rig *r, const lt_attention_share *share, outcome *out)
+{
+    lt_group *world = r->bench->world;
+    const int size = lt_group_size(world);
+    const int64_t count = r->mine.count * r->of.heads * r->of.width;
+    finding mine = {.largest = r->largest}, *all = calloc((size_t)size, sizeof *all);
+    if (all == NULL)
+        LT_FAIL(LT_ENOMEM, "bench: no memory for %d ranks", size);
+    lt_status st = LT_OK;
+    LT_TRY_GOTO(lt_barrier(world), st, done);
+    lt_traffic_reset();
+    LT_TRY_GOTO(attend(r, share), st, done);
+    const lt_traffic moved = lt_traffic_read(), must = lt_attention_traffic(share);
+    mine.sent = moved.sent_bytes;
+    mine.received = moved.received_bytes;
+    mine.formula_sent = must.sent_bytes;
+    mine.formula_received = must.received_bytes;
+    LT_TRY_GOTO(lt_download(r->engine.compute, r->result, &r->y), st, done);
+    LT_TRY_GOTO(lt_sync(r->engine.compute), st, done);
+    for (int64_t i = 0; i < count; i++) {
+        const double d = fabs((double)r->result[i] - (double)r->alone[i]);
+        if (!(d <= mine.worst)) /* a NaN stays */
+            mine.worst = d;
+    }
+    LT_TRY_GOTO(lt_all_gather_host(world, &mine, sizeof mine, all), st, done);
+    double worst = 0.0, largest = 1e-30;
+    for (int i = 0; i < size; i++) {
+        out->bytes += all[i].sent;
+        out->formula += all[i].formula_sent;
+        out->wrong |= all[i].sent != all[i].formula_sent;
+        out->wrong |= all[i].received != all[i].formula_received;
+        if (!(all[i].worst <= worst))
+            worst = all[i].worst;
+        largest = fmax(largest, all[i].largest);
+    }
+    out->diff = worst / largest;
+    out->wrong |= !(out->diff <= tolerance);
+done:
+    free(all);
+    return st;
+}
+
+/* Seconds of the three runs of one round on this rank. */
+static lt_status one_round(rig *r, const lt_attention_share *share, const lt_attention_share *alone,
+                           double seconds[3])
+{
+    lt_group *world = r->bench->world;
+    LT_TRY(lt_barrier(world));
+    ops = DROP;
+    double began = lt_seconds();
+    LT_TRY(attend(r, share));
+    seconds[2] = lt_seconds() - began;
+    ops = RUN;
+    LT_TRY(lt_barrier(world));
+    ops_s = 0.0;
+    LT_TRY(attend(r, alone));
+    seconds[1] = ops_s;
+    LT_TRY(lt_barrier(world));
+    began = lt_seconds();
+    LT_TRY(attend(r, share));
+    seconds[0] = lt_seconds() - began;
+    return LT_OK;
+}
+
+/* all [size][rounds][3] -> medians of the slowest rank's times, and of the rounds' overlaps. */
+static void sum_up(const double *all, int size, outcome *out)
+{
+    double each[3][ROUNDS_MAX], overlap[ROUNDS_MAX];
+    for (int i = 0; i < out->rounds; i++) {
+        double t[3] = {0.0, 0.0, 0.0};
+        for (int rank = 0; rank < size; rank++)
+            for (int k = 0; k < 3; k++)
+                t[k] = fmax(t[k], all[(rank * out->rounds + i) * 3 + k]);
+        for (int k = 0; k < 3; k++)
+            each[k][i] = t[k];
+        overlap[i] = (t[1] + t[2] - t[0]) / t[2];
+    }
+    out->both = lt_bench_median(each[0], out->rounds);
+    out->compute = lt_bench_median(each[1], out->rounds);
+    out->communication = lt_bench_median(each[2], out->rounds);
+    out->overlap = lt_bench_median(overlap, out->rounds);
+}
+
+/* rounds 0: as many as fit into share_s. */
+static lt_status time_it(rig *r, const lt_attention_share *share, int rounds, double share_s,
+                         outcome *out)
+{
+    lt_group *world = r->bench->world;
+    const int size = lt_group_size(world);
+    lt_group ring = silent_group(share->ring), uly = silent_group(share->uly);
+    lt_attention_share alone = *share;
+    alone.ring = &ring;
+    alone.uly = &uly;
+    double mine[ROUNDS_MAX][3];
+    const double began = lt_seconds();
+    LT_TRY(one_round(r, share, &alone, mine[0]));
+    if (rounds == 0)
+        LT_TRY(lt_bench_rounds(world, lt_seconds() - began, share_s, ROUNDS_MAX, &rounds));
+    for (int i = 0; i < rounds; i++)
+        LT_TRY(one_round(r, share, &alone, mine[i]));
+    double *all = calloc((size_t)size * (size_t)rounds, sizeof mine[0]);
+    if (all == NULL)
+        LT_FAIL(LT_ENOMEM, "bench: no memory for %d times", rounds);
+    const lt_status st = lt_all_gather_host(world, mine, (size_t)rounds * sizeof mine[0], all);
+    out->rounds = rounds;
+    if (st == LT_OK)
+        sum_up(all, size, out);
+    free(all);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+static lt_status give_row(rig *r, const lt_mesh_spec *spec, const lt_attention_share *share,
+                          const outcome *o)
+{
+    char mesh[64], way[32] = "-";
+    json_t *row = NULL;
+    const int timed = o->rounds > 0;
+    const double exposed = o->both - o->compute, hidden = o->communication - exposed;
+    (void)snprintf(mesh, sizeof mesh, "ring=%d,uly=%d", spec->size[LT_AXIS_RING],
+                   spec->size[LT_AXIS_ULY]);
+    if (share->down > 0)
+        (void)snprintf(way, sizeof way, "%dx%d", share->down, share->across);
+    else if (spec->size[LT_AXIS_RING] > 1)
+        (void)snprintf(way, sizeof way, "ring");
+    if (lt_group_rank(r->bench->world) == 0)
+        row = json_pack(
+            "{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o}",
+            "suite", "attention", "mesh", mesh, "way", way, "ranks", lt_group_size(r->bench->world),
+            "rows", (json_int_t)r->of.rows, "heads", (json_int_t)r->of.heads, "width",
+            (json_int_t)r->of.width, "rounds", o->rounds, "ms",
+            lt_bench_real(timed ? o->both * 1e3 : NAN), "compute_ms",
+            lt_bench_real(timed ? o->compute * 1e3 : NAN), "communication_ms",
+            lt_bench_real(timed ? o->communication * 1e3 : NAN), "exposed_ms",
+            lt_bench_real(timed ? exposed * 1e3 : NAN), "hidden_ms",
+            lt_bench_real(timed ? hidden * 1e3 : NAN), "overlap",
+            lt_bench_real(timed && o->bytes > 0 ? o->overlap : NAN), "bytes", (json_int_t)o->bytes,
+            "formula", (json_int_t)o->formula, "diff", lt_bench_real(o->diff));
+    return lt_bench_row(r->bench, row, o->wrong);
+}
+
+/* across: ranks of a 2-D row; 0: the ring. */
+static lt_status arrangement(rig *r, int ring, int uly, int across, int rounds, double share_s)
+{
+    lt_mesh mesh;
+    lt_attention_share share = {0};
+    outcome o = {0};
+    const lt_mesh_spec spec = {{1, 1, ring, uly, 1}};
+    LT_TRY(lt_mesh_open(r->bench->world, &spec, &mesh));
+    mesh.attention = across > 0 ? LT_ATTENTION_2D : LT_ATTENTION_RING;
+    r->engine.mesh = &mesh;
+    lt_status st = LT_OK;
+    LT_TRY_GOTO(
+        lt_attention_share_new(&mesh, r->of.rows, r->of.heads, r->of.width, LT_F32, across, &share),
+        st, done);
+    LT_TRY_GOTO(check(r, &share, &o), st, done);
+    int go = r->bench->timed;
+    if (rounds == 0)
+        LT_TRY_GOTO(lt_bench_may_time(r->bench, &go), st, done);
+    if (go)
+        LT_TRY_GOTO(time_it(r, &share, rounds, share_s, &o), st, done);
+    LT_TRY_GOTO(give_row(r, &spec, &share, &o), st, done);
+done:
+    lt_attention_share_free(&share);
+    r->engine.mesh = NULL;
+    lt_mesh_close(&mesh);
+    return st;
+}
+
+/* ---- all of them ---- */
+
+/* The next of all (ring, uly, across) with ring * uly = size; across 0 is the ring, then the
+ * divisors of ring. 0: no more. Begin with all 0. */
+static int next_arrangement(int size, int *ring, int *uly, int *across)
+{
+    if (*uly == 0) {
+        *uly = 1;
+        *ring = size;
+        *across = 0;
+        return 1;
+    }
+    for (int a = *across + 1; *ring > 1 && a <= *ring; a++)
+        if (*ring % a == 0) {
+            *across = a;
+            return 1;
+        }
+    for (int u = *uly + 1; u <= size; u++)
+        if (size % u == 0) {
+            *uly = u;
+            *ring = size / u;
+            *across = 0;
+            return 1;
+        }
+    return 0;
+}
+
+static lt_status all_arrangements(rig *r)
+{
+    const int size = lt_group_size(r->bench->world);
+    int left = 0, ring = 0, uly = 0, across = 0;
+    while (next_arrangement(size, &ring, &uly, &across))
+        left++;
+    LT_TRY(rig_fill(r, r->bench->timed ? &usual : &untimed));
+    ring = uly = across = 0;
+    for (; next_arrangement(size, &ring, &uly, &across); left--) {
+        /* The row's check and first round take time too, and so does the overlap row. */
+        const double share_s = (r->bench->ends_at - lt_seconds()) * 2 / 3 / left;
+        LT_TRY(arrangement(r, ring, uly, across, 0, share_s * 2 / 3));
+    }
+    rig_empty(r);
+    return LT_OK;
+}
+
+static lt_status overlap_row(rig *r)
+{
+    const int size = lt_group_size(r->bench->world);
+    if (size == 1 || !r->bench->timed)
+        return LT_OK;
+    problem p = overlap_of_one;
+    p.rows *= size;
+    LT_TRY(rig_fill(r, &p));
+    LT_TRY(arrangement(r, size, 1, 0, OVERLAP_ROUNDS, 0.0));
+    return LT_OK;
+}
+
+static lt_status run(lt_bench *b)
+{
+    rig r = {.bench = b};
+    lt_backend clocked = lt_backend_cpu;
+    clocked.submit = clocked_submit;
+    lt_status st =
+        lt_engine_open(&lt_backend_cpu, b->threads, NULL, arena_bytes, arena_bytes, &r.engine);
+    LT_TRY(lt_agree(b->world, st));
+    use_backend(&r.engine, &clocked);
+    st = all_arrangements(&r);
+    if (st == LT_OK)
+        st = overlap_row(&r);
+    rig_empty(&r);
+    use_backend(&r.engine, &lt_backend_cpu);
+    lt_engine_close(&r.engine);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+static const lt_bench_column columns[] = {
+    {"mesh", "mesh", -12, 0},        {"way", "way", -4, 0},
+    {"rows", "rows", 5, 0},          {"heads", "heads", 5, 0},
+    {"width", "width", 5, 0},        {"ms", "ms", 8, 2},
+    {"compute_ms", "compute", 8, 2}, {"communication_ms", "comm", 7, 2},
+    {"exposed_ms", "exposed", 7, 2}, {"hidden_ms", "hidden", 7, 2},
+    {"overlap", "overlap", 7, 2},    {"bytes", "bytes", 11, 0},
+    {"formula", "formula", 11, 0},   {"diff", "diff", 8, -1},
+    {"wrong", "wrong", 5, 0},
+};
+
+const lt_bench_suite lt_bench_attention = {"attention", columns, sizeof columns / sizeof *columns,
+                                           run};

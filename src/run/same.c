@@ -1,0 +1,124 @@
+/* same.c - do all ranks run the same program, with the same words, on the same model?
+ * Level 4: run
+ * Each rank hashes what it has (xxHash, XXH3), all hashes meet, and every rank compares them with
+ * rank 0's, so that all come to the same verdict. Weights are not read: a safetensors header names
+ * every tensor with its shape and place, and the file's size is hashed with it. */
+#include "run/same.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/file.h"
+#include "parallel/watch.h"
+
+enum { HEAD_BYTES = 1 << 20, LIST_BYTES = 128 };
+
+static uint64_t mix(uint64_t h, const void *data, size_t bytes)
+{
+    return XXH3_64bits_withSeed(data, bytes, h);
+}
+
+static void add_rank(char *list, int rank)
+{
+    const size_t at = strlen(list);
+    if (at + 16 < LIST_BYTES)
+        (void)snprintf(list + at, LIST_BYTES - at, "%s%d", at > 0 ? ", " : "", rank);
+    else if (at + 4 < LIST_BYTES && list[at - 1] != '.')
+        (void)snprintf(list + at, LIST_BYTES - at, "...");
+}
+
+static lt_status compare(lt_group *world, lt_status status, const char *what, uint64_t mine)
+{
+    const int size = lt_group_size(world);
+    char list[LIST_BYTES] = "";
+    int others = 0;
+    uint64_t *all = calloc((size_t)size, sizeof *all);
+    lt_status st = LT_OK;
+    if (all == NULL)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "no memory for %d hashes", size);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    LT_TRY_GOTO(lt_all_gather_host(world, &mine, sizeof mine, all), st, done);
+    for (int i = 1; i < size; i++)
+        if (all[i] != all[0]) {
+            others++;
+            add_rank(list, i);
+        }
+    if (others > 0)
+        st = lt_fail(status, __FILE__, __LINE__,
+                     "%s: want the same on all ranks, found another on rank%s %s (rank 0 has hash "
+                     "%016llx)",
+                     what, others == 1 ? "" : "s", list, (unsigned long long)all[0]);
+    st = lt_agree(world, st);
+done:
+    free(all);
+    return st;
+}
+
+/* The size of a file and its first bytes; a file that is not there counts as empty. */
+static uint64_t mix_file(uint64_t h, const char *path)
+{
+    struct stat s;
+    memset(&s, 0, sizeof s);
+    FILE *f = fopen(path, "rbe");
+    char *head = malloc(HEAD_BYTES);
+    if (f != NULL && fstat(fileno(f), &s) == 0) {
+        const int64_t size = (int64_t)s.st_size;
+        h = mix(h, &size, sizeof size);
+        if (head != NULL)
+            h = mix(h, head, fread(head, 1, HEAD_BYTES, f));
+    }
+    free(head);
+    if (f != NULL)
+        (void)fclose(f);
+    return h;
+}
+
+lt_status lt_same_program(lt_group *world, int argc, char *const argv[])
+{
+    if (lt_group_size(world) == 1)
+        return LT_OK;
+    uint64_t h = mix(0, LT_VERSION, sizeof LT_VERSION);
+    h = mix_file(h, "/proc/self/exe") + (uint64_t)lt_fault_is(world, "program");
+    LT_TRY(compare(world, LT_EUSAGE, "the program (version " LT_VERSION ")", h));
+    h = 0;
+    for (int i = 0; i < argc; i++)
+        h = mix(h, argv[i], strlen(argv[i]) + 1);
+    LT_TRY(compare(world, LT_EUSAGE, "the program's arguments", h));
+    return LT_OK;
+}
+
+/* The sum over files does not depend on the order in which a folder is read. */
+static uint64_t hash_folder(const char *folder, int depth)
+{
+    char path[LT_PATH_BYTES];
+    uint64_t sum = 0;
+    DIR *dir = opendir(folder);
+    for (struct dirent *e = dir != NULL ? readdir(dir) : NULL; e != NULL; e = readdir(dir)) {
+        struct stat s;
+        if (e->d_name[0] == '.' || lt_path_join(path, sizeof path, folder, e->d_name) != LT_OK ||
+            stat(path, &s) != 0)
+            continue;
+        const uint64_t name = mix(0, e->d_name, strlen(e->d_name));
+        if (S_ISREG(s.st_mode))
+            sum += mix_file(name, path);
+        else if (S_ISDIR(s.st_mode) && depth > 0)
+            sum += mix(name, &(uint64_t){hash_folder(path, depth - 1)}, sizeof(uint64_t));
+    }
+    if (dir != NULL)
+        (void)closedir(dir);
+    lt_error_clear();
+    return sum;
+}
+
+lt_status lt_same_model(lt_group *world, const char *model)
+{
+    if (lt_group_size(world) == 1)
+        return LT_OK;
+    const uint64_t h = hash_folder(model, 1) + (uint64_t)lt_fault_is(world, "model");
+    LT_TRY(compare(world, LT_EDATA, model, h));
+    return LT_OK;
+}

@@ -1,0 +1,17 @@
+/* same.h - do all ranks run the same program, with the same words, on the same model?
+ * Level 4: run
+ * Ranks that differ would meet in collectives that do not belong together, or compute something
+ * that nobody asked for: so this comes before any of them. All functions: Collective on world,
+ * Blocking. Errors: LT_EUSAGE (program, words), LT_EDATA (model), naming the ranks that differ from
+ * rank 0; LT_ENOMEM. */
+#ifndef LT_SAME_H
+#define LT_SAME_H
+
+#include "parallel/comm.h"
+
+/* The program's version and bytes, and its arguments. */
+lt_status lt_same_program(lt_group *world, int argc, char *const argv[]);
+/* The names, sizes and configs of a model folder's files, and the headers of its weights. */
+lt_status lt_same_model(lt_group *world, const char *model);
+
+#endif

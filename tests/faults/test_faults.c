@@ -1,0 +1,210 @@
+/* test_faults.c - a rank is killed, stopped, hangs, fails, differs; a user's signal.
+ * Goal: whatever happens to one rank, all are gone within 10 s, and one line names host, rank, step
+ * and collective; exit code 75, or what mpirun makes of it. A user's signal ends a denoising after
+ * its present step. Method: mpirun on the real program and a tiny model; LONGTAKE_FAULT makes one
+ * rank go wrong as it begins a step. Ranks: 2 and 3, each in turn. Needs: mpirun,
+ * tests/parity/nano. */
+#include "tests/film/run.h"
+
+enum { LIMIT_S = 30 };
+/* 10 s from the fault on, and what the start takes on a machine with more ranks than cores. */
+static const double seconds_max = 10 + 4;
+
+static scratch s;
+static char host[64];
+
+static int setup(void **state)
+{
+    (void)state;
+    scratch_new(&s);
+    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    assert_int_equal(gethostname(host, sizeof host - 1), 0);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    scratch_free(&s);
+    return 0;
+}
+
+static int count_of(const char *text, const char *word)
+{
+    int n = 0;
+    for (const char *p = strstr(text, word); p != NULL; p = strstr(p + 1, word))
+        n++;
+    return n;
+}
+
+/* The one error line, a copy; fails if there is none or more than one. */
+static void error_line(const char *name, const char *err, char *line, size_t bytes)
+{
+    static const char head[] = "longtake: error: ";
+    if (count_of(err, head) != 1)
+        fail_msg("%s: want one error line, found %d: %s", name, count_of(err, head), err);
+    const char *from = strstr(err, head);
+    (void)snprintf(line, bytes, "%.*s", (int)strcspn(from, "\n"), from);
+}
+
+static const struct {
+    const char *name, *fault, *ranks, *mesh;
+    int code;
+    const char *holds[5]; /* all of them; %s is the host */
+} rows[] = {
+    /* mpirun's own code is 128 + the signal's number */
+    {"killed",
+     "1:3:kill",
+     "3",
+     "ring=3",
+     137,
+     {"rank 1 on %s is lost (its process is gone)", "rank 0 on %s waits at step 3",
+      "in ring_attention (ring, call ", "rank 1 was last heard of"}},
+    /* the lowest survivor speaks, whoever it is */
+    {"rank 0 killed",
+     "0:3:kill",
+     "3",
+     "uly=3",
+     137,
+     {"rank 0 on %s is lost (its process is gone)", "rank 1 on %s waits at step 3",
+      "in all_to_all_heads (uly, call "}},
+    /* its process lives: only its silence tells */
+    {"stopped",
+     "1:3:stop",
+     "3",
+     "ring=3",
+     75,
+     {"rank 1 on %s is lost (silent for 5.", "rank 0 on %s waits at step 3",
+      "in ring_attention (ring, call "}},
+    /* its thread beats on: only that nothing moves tells */
+    {"hangs",
+     "1:3:hang",
+     "2",
+     "uly=2",
+     75,
+     {"no progress anywhere for ", "rank 0 on %s waits at step 3 in all_to_all_heads (uly, call ",
+      "rank 1 on %s is at step 3 after agree"}},
+    /* the others are inside a forward pass, to which the failed rank never came */
+    {"fails alone",
+     "1:3:error",
+     "3",
+     "uly=3",
+     69,
+     {"rank 1 on %s at step 3 after agree", "a fault that LONGTAKE_FAULT asked for"}},
+    /* found before the first collective of the work */
+    {"another model",
+     "1:0:model",
+     "2",
+     "tp=2",
+     65,
+     {"tests/parity/nano: want the same on all ranks, found another on rank 1 "}},
+    {"another program",
+     "1:0:program",
+     "3",
+     "tp=3",
+     64,
+     {"the program (version ", "want the same on all ranks, found another on rank 1 "}},
+};
+
+static void launch(const char **argv, const char *ranks, const char *mesh, const char *steps)
+{
+    static char film[600];
+    (void)snprintf(film, sizeof film, "%s/film.mp4", s.folder);
+    const char *const words[] = {
+        "mpirun",   "--oversubscribe", "--bind-to",   "none",
+        "-n",       ranks,             LT_PROGRAM,    "render",
+        "--model",  LT_SOURCE_DIR "/tests/parity/nano", "--size", "96x64",
+        "--frames", "39",              "--steps",     steps,
+        "--mesh",   mesh,              "--overwrite", "--prompt",
+        "A ball.",  "-o",              film,          NULL};
+    memcpy(argv, words, sizeof words);
+}
+
+static void each_fault(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *argv[RUN_WORDS_MAX];
+        char line[2048], want[256];
+        launch(argv, rows[i].ranks, rows[i].mesh, "6");
+        (void)setenv("LONGTAKE_FAULT", rows[i].fault, 1);
+        run_result r = run_argv(&s, argv, LIMIT_S);
+        (void)unsetenv("LONGTAKE_FAULT");
+        error_line(rows[i].name, r.err, line, sizeof line);
+        print_message("%s: %.1f s with the start, exit code %d: %s\n", rows[i].name, r.seconds,
+                      r.code, line);
+        if (r.code != rows[i].code)
+            fail_msg("%s: want exit code %d, found %d", rows[i].name, rows[i].code, r.code);
+        if (!(r.seconds <= seconds_max))
+            fail_msg("%s: want an end within %.0f s, found %.1f", rows[i].name, seconds_max,
+                     r.seconds);
+        for (int k = 0; k < 5 && rows[i].holds[k] != NULL; k++) {
+            const char *at = strstr(rows[i].holds[k], "%s");
+            if (at == NULL)
+                (void)snprintf(want, sizeof want, "%s", rows[i].holds[k]);
+            else
+                (void)snprintf(want, sizeof want, "%.*s%s%s", (int)(at - rows[i].holds[k]),
+                               rows[i].holds[k], host, at + 2);
+            if (strstr(line, want) == NULL)
+                fail_msg("%s: the line does not say '%s'", rows[i].name, want);
+        }
+        run_free(&r);
+    }
+}
+
+/* A denoising of a thousand steps is sent a signal as soon as it has made one. */
+static void a_signal(int number, int code)
+{
+    const char *argv[RUN_WORDS_MAX];
+    char out[600], err[600], events[600], line[2048];
+    int status = 0;
+    launch(argv, "2", "uly=2", "1000");
+    (void)snprintf(out, sizeof out, "%s/.stdout", s.folder);
+    (void)snprintf(err, sizeof err, "%s/.stderr", s.folder);
+    (void)snprintf(events, sizeof events, "%s/film.run/events.ndjson", s.folder);
+    (void)unlink(events);
+    const double start = run_now();
+    const pid_t pid = run_spawn(argv, out, err);
+    for (int begun = 0; !begun && run_now() - start < LIMIT_S;) {
+        char *text = run_text(events);
+        begun = text != NULL && strstr(text, "\"stage\":\"denoise\",\"done\":2,") != NULL;
+        free(text);
+        (void)nanosleep(&(struct timespec){0, 20000000}, NULL);
+    }
+    const double sent = run_now();
+    assert_int_equal(kill(pid, number), 0);
+    pid_t gone = 0;
+    while (gone == 0 && run_now() - sent < LIMIT_S) {
+        gone = waitpid(pid, &status, WNOHANG);
+        (void)nanosleep(&(struct timespec){0, 5000000}, NULL);
+    }
+    if (gone == 0)
+        (void)kill(-pid, SIGKILL);
+    char *said = run_text(err);
+    assert_non_null(said);
+    error_line(strsignal(number), said, line, sizeof line);
+    print_message("%s: %.1f s, exit code %d: %s\n", strsignal(number), run_now() - sent,
+                  WEXITSTATUS(status), line);
+    if (strstr(line, " after step ") == NULL || strstr(line, " of 999: ") == NULL)
+        fail_msg("%s: the line does not name the step", strsignal(number));
+    assert_true(run_now() - sent <= seconds_max);
+    if (WEXITSTATUS(status) != code)
+        fail_msg("%s: want exit code %d, found %d", strsignal(number), code, WEXITSTATUS(status));
+    free(said);
+}
+
+/* mpirun passes USR1 on, and takes TERM for itself: it ends the ranks and exits with 1. */
+static void users_signals(void **state)
+{
+    (void)state;
+    a_signal(SIGUSR1, 75);
+    a_signal(SIGTERM, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_fault),
+                                       cmocka_unit_test(users_signals)};
+    return cmocka_run_group_tests_name("faults", tests, setup, teardown);
+}

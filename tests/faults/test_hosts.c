@@ -1,0 +1,174 @@
+/* test_hosts.c - two hosts: the same film as on one, and what a cut link does.
+ * Goal: ranks on two hosts, which reach each other by tcp only, make the film of one host with the
+ * same mesh, byte by byte; a cut link ends the job within 10 s with one line that names host, rank,
+ * step and collective. Method: network namespaces as hosts (hosts.sh); mpirun started on the first,
+ * with the keepalive options without which it never notices. Ranks: 2. Needs: root, iproute2,
+ * namespaces; skipped where they are not to be had. */
+#include "tests/film/run.h"
+
+enum { LIMIT_S = 60 };
+/* 10 s from the cut on, and one for a slow machine. */
+static const double seconds_max = 10 + 1;
+
+static scratch s;
+static char name[32]; /* of the hosts, without their numbers */
+
+static int hosts(const char *verb, const char *arg)
+{
+    const char *const argv[] = {"bash",   LT_SOURCE_DIR "/tests/faults/hosts.sh",
+                                verb,     s.folder,
+                                arg,      NULL};
+    run_result r = run_argv(&s, argv, LIMIT_S);
+    const int code = r.code;
+    run_free(&r);
+    return code;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    char path[600];
+    scratch_new(&s);
+    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    if (geteuid() != 0 || hosts("up", "2") != 0) {
+        (void)hosts("down", NULL);
+        return 0;
+    }
+    (void)snprintf(path, sizeof path, "%s/name", s.folder);
+    char *text = run_text(path);
+    assert_non_null(text);
+    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(text, "\n"), text);
+    free(text);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    if (name[0] != '\0')
+        (void)hosts("down", NULL);
+    scratch_free(&s);
+    return 0;
+}
+
+#define RENDER                                                                                     \
+    LT_PROGRAM, "render", "--model", LT_SOURCE_DIR "/models/demo", "--frames", "39", "--size",     \
+        "128x64", "--mesh", "ring=2", "--quiet", "--prompt", "A red rubber ball bounces."
+#define HOSTS_SH LT_SOURCE_DIR "/tests/faults/hosts.sh"
+
+/* mpirun on the first host, a rank on each. */
+static void launch(const char **argv, const char *steps, const char *film)
+{
+    static char agent[1200], list[96];
+    (void)snprintf(agent, sizeof agent, "bash " HOSTS_SH " rsh %s", s.folder);
+    (void)snprintf(list, sizeof list, "%s1:1,%s2:1", name, name);
+    const char *const words[] = {
+        "bash", HOSTS_SH, "run", s.folder, "1", "mpirun", "--bind-to", "none", "--mca",
+        "plm_rsh_agent", agent, "--mca", "oob_tcp_keepalive_time", "2", "--mca",
+        "oob_tcp_keepalive_intvl", "1", "--mca", "oob_tcp_keepalive_probes", "3", "-H", list, "-n",
+        "2", RENDER, "--steps", steps, "-o", film, NULL};
+    assert_true(sizeof words / sizeof *words <= RUN_WORDS_MAX);
+    memcpy(argv, words, sizeof words);
+}
+
+static void need_hosts(void)
+{
+    if (name[0] == '\0') {
+        print_message("no network namespaces here\n");
+        skip();
+    }
+}
+
+static void same_bytes(const char *a, const char *b)
+{
+    const char *const argv[] = {"cmp", a, b, NULL};
+    run_result r = run_argv(&s, argv, LIMIT_S);
+    if (r.code != 0)
+        fail_msg("%s and %s differ: %s%s", a, b, r.out, r.err);
+    run_free(&r);
+}
+
+static void film_of_two_hosts(void **state)
+{
+    (void)state;
+    char one[600], two[600], a[700], b[700];
+    const char *argv[RUN_WORDS_MAX];
+    need_hosts();
+    (void)snprintf(one, sizeof one, "%s/one.mkv", s.folder);
+    (void)snprintf(two, sizeof two, "%s/two.mkv", s.folder);
+    const char *const here[] = {"mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2",
+                                RENDER,   "--steps",         "5",         "-o",   one,  NULL};
+    run_result r = run_argv(&s, here, LIMIT_S);
+    if (r.code != 0)
+        fail_msg("one host: exit code %d: %s", r.code, r.err);
+    run_free(&r);
+    launch(argv, "5", two);
+    r = run_argv(&s, argv, LIMIT_S);
+    if (r.code != 0)
+        fail_msg("two hosts: exit code %d: %s", r.code, r.err);
+    print_message("two hosts: %.1f s with the start\n", r.seconds);
+    run_free(&r);
+    (void)snprintf(a, sizeof a, "%s/one.run/latents.h5", s.folder);
+    (void)snprintf(b, sizeof b, "%s/two.run/latents.h5", s.folder);
+    same_bytes(a, b);
+    same_bytes(one, two);
+}
+
+static void cut_link(void **state)
+{
+    (void)state;
+    char film[600], out[600], err[600], events[600], want[128];
+    const char *argv[RUN_WORDS_MAX];
+    int status = 0;
+    need_hosts();
+    (void)snprintf(film, sizeof film, "%s/cut.mp4", s.folder);
+    (void)snprintf(out, sizeof out, "%s/cut.out", s.folder);
+    (void)snprintf(err, sizeof err, "%s/cut.err", s.folder);
+    (void)snprintf(events, sizeof events, "%s/cut.run/events.ndjson", s.folder);
+    launch(argv, "1000", film);
+    const double start = run_now();
+    const pid_t pid = run_spawn(argv, out, err);
+    for (int begun = 0; !begun && run_now() - start < LIMIT_S;) {
+        char *text = run_text(events);
+        begun = text != NULL && strstr(text, "\"stage\":\"denoise\",\"done\":2,") != NULL;
+        free(text);
+        (void)nanosleep(&(struct timespec){0, 20000000}, NULL);
+    }
+    assert_int_equal(hosts("cut", "2"), 0);
+    const double cut = run_now();
+    pid_t gone = 0;
+    while (gone == 0 && run_now() - cut < LIMIT_S) {
+        gone = waitpid(pid, &status, WNOHANG);
+        (void)nanosleep(&(struct timespec){0, 5000000}, NULL);
+    }
+    const double took = run_now() - cut;
+    if (gone == 0)
+        (void)kill(-pid, SIGKILL);
+    char *said = run_text(err);
+    assert_non_null(said);
+    const char *line = strstr(said, "longtake: error: ");
+    if (line == NULL)
+        fail_msg("no line: %s", said);
+    print_message("link cut: %.1f s, exit code %d: %.*s\n", took, WEXITSTATUS(status),
+                  (int)strcspn(line, "\n"), line);
+    assert_null(strstr(line + 1, "longtake: error: "));
+    (void)snprintf(want, sizeof want, "error: rank 1 on %s2 is lost (silent for ", name);
+    assert_non_null(strstr(line, want));
+    (void)snprintf(want, sizeof want, "rank 0 on %s1 ", name);
+    assert_non_null(strstr(line, want));
+    assert_non_null(strstr(line, " at step "));
+    assert_non_null(strstr(line, ", call "));
+    if (!(took <= seconds_max))
+        fail_msg("want an end within %.0f s, found %.1f", seconds_max, took);
+    /* 75: a rank was first; 205: mpirun's own, as it lost its daemon */
+    assert_true(WEXITSTATUS(status) == 75 || WEXITSTATUS(status) == 205);
+    free(said);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(film_of_two_hosts),
+                                       cmocka_unit_test(cut_link)};
+    return cmocka_run_group_tests_name("hosts", tests, setup, teardown);
+}
