@@ -15,6 +15,7 @@ import datetime
 import json
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -51,14 +52,24 @@ class Worker:
         self.process.wait()
 
 
-def ours(args, stage, flags, base, repeat):
-    """Seconds of `repeat` runs after one that warms up, and the process's peak memory."""
+def probe(args, stage, flags, base, repeat):
+    """One `longtake probe`: its answer, and the CPU seconds that the whole process took."""
     command = [args.binary, "probe", stage, "--in", base + ".in.safetensors", "--out", base + ".out.safetensors",
-               "--repeat", str(repeat + 1), "--threads", str(args.threads), "--json", *flags]
+               "--repeat", str(repeat), "--threads", str(args.threads), "--json", *flags]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    answer = json.loads(done.stdout.splitlines()[-1])
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return json.loads(done.stdout.splitlines()[-1]), used
+
+
+def ours(args, stage, flags, base, repeat):
+    """Seconds of `repeat` runs after one that warms up, and the process's peak memory."""
+    answer, used = probe(args, stage, flags, base, repeat + 1)
+    if args.cpu_time:       # what more runs cost more: loading cancels out
+        return [max(1e-6, (used - probe(args, stage, flags, base, 1)[1]) / repeat)], answer["peak_bytes"][0]
     return answer["seconds"][1:], answer["peak_bytes"][0]
 
 
@@ -75,14 +86,15 @@ def measure(args, index, case, peak_gflops):
     base = os.path.join(args.work, f"{index:02d}-{case['stage']}-{case['dtype']}")
     worker = Worker(args, index, base + ".in.safetensors")
     facts = worker.first
-    n_theirs = repeats(worker.ask("run", 1)["seconds"][0])
+    clock = "cpu_seconds" if args.cpu_time else "seconds"
+    n_theirs = repeats(worker.ask("run", 1)[clock][0])
     n_ours = repeats(ours(args, case["stage"], facts["flags"], base, 1)[0][0])
     ratios, a_all, b_all, a_peak, b_peak = [], [], [], 0, 0
     began = time.time()
     while len(ratios) < args.rounds and not enough(len(ratios), time.time() - began, args.case_seconds):
         seconds, a_peak = ours(args, case["stage"], facts["flags"], base, n_ours)
         theirs = worker.ask("run", n_theirs)
-        a, b, b_peak = statistics.median(seconds), statistics.median(theirs["seconds"]), theirs["peak_bytes"]
+        a, b, b_peak = statistics.median(seconds), statistics.median(theirs[clock]), theirs["peak_bytes"]
         ratios.append(b / a)
         a_all.append(a)
         b_all.append(b)
@@ -157,7 +169,8 @@ def machine(args, versions):
     with open("/proc/meminfo", encoding="utf-8") as f:
         memory = int(re.search(r"MemTotal:\s*(\d+)", f.read()).group(1)) / 2 ** 20
     version = subprocess.run([args.binary, "--version"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
-    return {"cpu": cpu, "cores used": args.threads, "isa": " ".join(isa), "memory": f"{memory:.0f} GiB",
+    return {"cpu": cpu, "cores used": args.threads,
+            "clock": "CPU time of one thread" if args.cpu_time else "wall", "isa": " ".join(isa), "memory": f"{memory:.0f} GiB",
             "longtake": version, **versions, "load when started": f"{os.getloadavg()[0]:.1f}",
             "date": datetime.date.today().isoformat()}
 
@@ -186,7 +199,7 @@ def markdown(facts, rows, kernels):
 
 def write_results(args, facts, rows, kernels):
     words = re.sub(r"[^a-z0-9]+", "-", facts["cpu"].lower()).strip("-")
-    base = os.path.join(args.results, f"{words}-{facts['date']}")
+    base = os.path.join(args.results, f"{words}-{facts['date']}" + ("-cpu-time" if args.cpu_time else ""))
     os.makedirs(args.results, exist_ok=True)
     with open(base + ".csv", "w", encoding="utf-8", newline="") as f:
         f.writelines(f"# {k}: {v}\n" for k, v in facts.items())
@@ -213,10 +226,14 @@ def options():
     ap.add_argument("--rounds", type=int, default=5)
     ap.add_argument("--case-seconds", type=float, default=120, help="after this a case stops at three rounds")
     ap.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    ap.add_argument("--cpu-time", action="store_true",
+                    help="compare CPU time on one thread: what a machine that others use too can still tell")
     ap.add_argument("--results", default=os.path.join(HERE, "results"), help="folder of the tables; - keeps none")
     ap.add_argument("--work", help="folder for checkpoints and tensors, kept (default: a temporary one)")
     args = ap.parse_args()
     args.binary = os.path.abspath(args.binary)
+    if args.cpu_time:
+        args.threads = 1
     return args
 
 
@@ -236,7 +253,7 @@ def bench(args):
             write_results(args, facts, rows, kernels)   # an interrupted run keeps what it has
         print("  ".join(shown(rows[-1])), flush=True)
     rows += [r for r in (film_row(rows, d) for d in ("f32", "bf16")) if r]
-    if "demo" in args.cases and (not wanted or "render" in wanted):
+    if "demo" in args.cases and not args.cpu_time and (not wanted or "render" in wanted):
         rows += render_rows(args)
     print(markdown({}, rows, kernels))
     if args.results != "-":

@@ -32,13 +32,14 @@ def peak_bytes():
 
 
 def run(case, model, x, count):
-    seconds = []
+    seconds, cpu_seconds = [], []
     for _ in range(count):
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         with torch.inference_mode():
             case.theirs(model, x)
         seconds.append(time.perf_counter() - began)
-    say({"seconds": seconds, "peak_bytes": peak_bytes()})
+        cpu_seconds.append(time.process_time() - cpu_began)
+    say({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak_bytes()})
 
 
 def distance(a, b):

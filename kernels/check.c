@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#include "base/span.h"
+
 enum { TEXT_BYTES = 160 };
 
 /* "F32 or BF16" */
@@ -124,5 +126,8 @@ lt_status lt_check_submit(lt_queue *q, const lt_op *op)
     assert(q != NULL && q->backend != NULL);
     if (lt_elements(&op->out[0]) == 0)
         return LT_OK;
-    return q->backend->submit(q, op);
+    const double began = lt_span_begin();
+    const lt_status st = q->backend->submit(q, op);
+    lt_span_end(LT_SPAN_COMPUTE, lt_op_name(op->kind), NULL, began, 0);
+    return st;
 }

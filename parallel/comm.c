@@ -115,10 +115,7 @@ static lt_status barrier(lt_group *group)
     return LT_OK;
 }
 
-lt_status lt_barrier(lt_group *group)
-{
-    NAMED("barrier", group, barrier(group));
-}
+lt_status lt_barrier(lt_group *group) { NAMED("barrier", group, barrier(group)); }
 
 static lt_status all_gather_host(lt_group *group, const void *mine, size_t bytes, void *all)
 {
@@ -357,8 +354,8 @@ static lt_status written(lt_engine *engine, const lt_tensor *y, const view *from
 }
 
 static lt_status all_gather_rows(lt_engine *engine, lt_group *group, const lt_event *after,
-                             const lt_tensor *x, const int64_t *counts, lt_tensor *y,
-                             lt_event *done)
+                                 const lt_tensor *x, const int64_t *counts, lt_tensor *y,
+                                 lt_event *done)
 {
     const int size = lt_group_size(group), rank = lt_group_rank(group);
     const size_t row_bytes = dense_pitch(x);
@@ -434,7 +431,7 @@ static lt_status gather_sums(lt_engine *engine, lt_group *group, lt_range mine, 
 }
 
 static lt_status sum_partials(lt_engine *engine, lt_group *group, const lt_event *after,
-                          const lt_tensor *x, lt_tensor *y, lt_event *done)
+                              const lt_tensor *x, lt_tensor *y, lt_event *done)
 {
     const int size = lt_group_size(group), rank = lt_group_rank(group);
     const int64_t rows = lt_row_count(x), width = lt_row_width(x);

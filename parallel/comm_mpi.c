@@ -23,7 +23,8 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "parallel/mpi_impl.h"
+#include "base/span.h"
+#include "parallel/comm_mpi_impl.h"
 #include "parallel/transport_impl.h"
 #include "parallel/watch.h"
 
@@ -41,6 +42,9 @@ typedef struct {
 
 struct lt_post {
     int used, room;
+    const char *axis; /* as the next two: of a post, for the trace */
+    double began;
+    uint64_t bytes;
     MPI_Status *status; /* [room], as are the next two; one block of memory, behind the struct */
     MPI_Request *request;
     piece *of;
@@ -286,8 +290,7 @@ static lt_status meet(mpi_group *group)
         lt_post *post = NULL;
         LT_TRY(post_new(2, &post));
         lt_mpi_enter();
-        lt_status st =
-            start(group, post, (rank - span + size) % size, TAG_MEET, &theirs, 1, 0);
+        lt_status st = start(group, post, (rank - span + size) % size, TAG_MEET, &theirs, 1, 0);
         if (st == LT_OK)
             st = start(group, post, (rank + span) % size, TAG_MEET, &mine, 1, 1);
         st = out(st);
@@ -312,6 +315,9 @@ static lt_status mpi_post(lt_group *base, int peer, int tag, void *data, size_t 
     st = out(st);
     if (st != LT_OK)
         return lt_trail(st, "start", __FILE__, __LINE__);
+    post->axis = base->axis;
+    post->began = lt_span_begin();
+    post->bytes = bytes;
     lt_mpi_busy(1);
     *made = post;
     return LT_OK;
@@ -323,6 +329,9 @@ static lt_status mpi_post_test(lt_post **post, int *done)
     lt_mpi_enter();
     const lt_status st = poll_post(*post, done);
     if (st != LT_OK || *done) {
+        if ((*post)->used > 0)
+            lt_span_end(LT_SPAN_MESSAGE, (*post)->of[0].is_send ? "send" : "receive", (*post)->axis,
+                        (*post)->began, (*post)->bytes);
         drop(post);
         lt_mpi_busy(-1);
     }

@@ -1,7 +1,7 @@
-/* comm_mpi_watch.c - what the watch's thread may do with MPI: beats, and progress. Level 2: parallel
- * Beats have a communicator of their own, so that they overtake nothing and match nothing else. One
- * receive from anybody is always open: testing it also moves every other message of the rank
- * (Open MPI progresses all in any call), which is how transfers go on while the main thread
+/* comm_mpi_watch.c - what the watch's thread may do with MPI: beats, and progress. Level 2:
+ * parallel Beats have a communicator of their own, so that they overtake nothing and match nothing
+ * else. One receive from anybody is always open: testing it also moves every other message of the
+ * rank (Open MPI progresses all in any call), which is how transfers go on while the main thread
  * computes. One beat a peer may be on its way: a peer that reads nothing costs no memory. */
 #include <assert.h>
 #include <pthread.h>
@@ -15,7 +15,7 @@
 
 #include "base/log.h"
 #include "base/options.h"
-#include "parallel/mpi_impl.h"
+#include "parallel/comm_mpi_impl.h"
 #include "parallel/watch.h"
 
 enum { TAG_BEAT = 1 };

@@ -108,8 +108,8 @@ static lt_status open_groups(lt_group *world, int *member, lt_mesh *out)
         LT_TRY(open_group(world, out, 1u << axis, member, &out->axis[axis]));
         lt_group_name(out->axis[axis], lt_axis_names[axis]);
     }
-    LT_TRY(open_group(world, out, (1u << LT_AXIS_RING) | (1u << LT_AXIS_ULY), member,
-                      &out->tokens));
+    LT_TRY(
+        open_group(world, out, (1u << LT_AXIS_RING) | (1u << LT_AXIS_ULY), member, &out->tokens));
     lt_group_name(out->tokens, "tokens");
     return LT_OK;
 }

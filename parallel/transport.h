@@ -38,8 +38,8 @@ lt_status lt_world_open(lt_group **world);
 /* Finalize; after an error on this rank alone use lt_world_abort instead. Collective on the world.
  */
 void lt_world_close(lt_group **world);
-/* Print nothing, tell the other ranks and the launcher to end the job with this exit code (mpirun prints a banner of
- * its own). Does not return under MPI; returns at once on solo. Local. */
+/* Print nothing, tell the other ranks and the launcher to end the job with this exit code (mpirun
+ * prints a banner of its own). Does not return under MPI; returns at once on solo. Local. */
 void lt_world_abort(int exit_code);
 
 /* What messages call this group: the name of its axis, which must live as long. Local. */

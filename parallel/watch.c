@@ -58,7 +58,7 @@ static const double given_up_s = 3;
 typedef struct {
     lt_watch_peer who;
     lt_beat last;
-    double heard, answered; /* when; answered: to the last question */
+    double heard, answered;               /* when; answered: to the last question */
     int watched, said_bye, lost, process; /* process: a pidfd or -1 */
 } peer_state;
 
@@ -175,9 +175,9 @@ static void say_stuck(double seconds)
         const lt_beat b = i == w.rank ? beat_now(LT_BEAT_ALIVE) : w.peer[i].last;
         where_is(&b, place, sizeof place);
         if (n > 0 && (size_t)n < sizeof line)
-            n += snprintf(line + n, sizeof line - (size_t)n, "%s rank %d on %s %s %s",
-                          i == 0 ? "" : ";", i, w.peer[i].who.host, b.waits ? "waits" : "is",
-                          place);
+            n +=
+                snprintf(line + n, sizeof line - (size_t)n, "%s rank %d on %s %s %s",
+                         i == 0 ? "" : ";", i, w.peer[i].who.host, b.waits ? "waits" : "is", place);
     }
     print_line(line);
 }

@@ -8,18 +8,25 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "base/span.h"
+#include "parallel/comm.h"
 #include "parallel/transport_impl.h"
 #include "parallel/watch_impl.h"
 
 lt_watch_note lt_note = {.name = "start", .axis = ""};
 static int depth;
-static double step_began;
+static double step_began, span_began = -1, span_of_step = -1;
+static uint64_t span_bytes;
+static const char *span_name;
 static const char *within_name = "wait for a message", *within_axis;
 
 void lt_note_begin(const char *name, const char *axis)
 {
     if (depth++ > 0 || name == NULL)
         return;
+    span_name = name;
+    span_began = lt_span_begin();
+    span_bytes = lt_traffic_read().sent_bytes;
     atomic_store(&lt_note.name, name);
     atomic_store(&lt_note.axis, axis != NULL ? axis : "");
     atomic_fetch_add(&lt_note.calls, 1);
@@ -32,6 +39,9 @@ void lt_note_end(void)
         return;
     depth = 0;
     atomic_store(&lt_note.waits, 0);
+    lt_span_end(LT_SPAN_COLLECTIVE, span_name, atomic_load(&lt_note.axis), span_began,
+                lt_traffic_read().sent_bytes - span_bytes);
+    span_began = -1;
 }
 
 void lt_note_within(const char *name, const lt_group *group)
@@ -53,6 +63,10 @@ void lt_note_step(int step, double predicted_s)
         atomic_store(&lt_note.longest_ms, 0);
     else if ((int64_t)(1000 * longest) > atomic_load(&lt_note.longest_ms))
         atomic_store(&lt_note.longest_ms, (int64_t)(1000 * longest) + 1);
+    if (before > 0)
+        lt_span_end(LT_SPAN_STEP, "step", NULL, span_of_step, 0);
+    lt_span_step(step);
+    span_of_step = lt_span_begin();
     step_began = now;
     atomic_store(&lt_note.step, step);
 }

@@ -1,4 +1,4 @@
-/* attention.c - tiled softmax attention with log-sum-exp.                          Level 1: kernels
+/* attention.c - tiled softmax attention with log-sum-exp.       Level 1: kernels
  *
  * Design. Work goes head group by head group. First the threads pack the group's keys and values as
  * f32 panels, each key tile of LT_CPU_KEYS keys on its own:
@@ -6,8 +6,8 @@
  *     values  [tile][D panel][key][tile_columns]
  * Then a task is one head's LT_CPU_ROWS queries. It walks the key tiles in ascending order:
  *     logits [rows, keys] = q k^T;  m, sum, out follow the running maximum;  out += e^(logit - m) v
- * and both products are the micro-kernel of gemm. A query's numbers depend on its own row and on the
- * tiles alone, which are counted from key 0; keys that causality hides weigh exactly 0. */
+ * and both products are the micro-kernel of gemm. A query's numbers depend on its own row and on
+ * the tiles alone, which are counted from key 0; keys that causality hides weigh exactly 0. */
 #include <assert.h>
 #include <math.h>
 #include <omp.h>
@@ -20,11 +20,11 @@
 typedef struct attention_call {
     const lt_op *op;
     int64_t queries, keys, width, shared; /* shared: query heads a kv head */
-    int64_t wide, wide_out;   /* tile_columns; D padded to it */
-    int64_t tiles;            /* of keys */
-    int64_t head_floats;      /* packed keys (and as many values are values_floats) of one head */
+    int64_t wide, wide_out;               /* tile_columns; D padded to it */
+    int64_t tiles;                        /* of keys */
+    int64_t head_floats; /* packed keys (and as many values are values_floats) of one head */
     int64_t values_floats;
-    float *packed;            /* kv heads [first_head, ...) of this group */
+    float *packed; /* kv heads [first_head, ...) of this group */
     int64_t first_head;
 } attention_call;
 
@@ -83,8 +83,8 @@ static int64_t seen_by(const attention_call *a, int64_t i)
 }
 
 /* One key tile for `rows` queries from `first` on. */
-static void tile_step(const attention_call *a, int64_t head, int64_t tile, int64_t first, int64_t rows,
-                      const float *q, float *p, float *out, float *m, float *sum)
+static void tile_step(const attention_call *a, int64_t head, int64_t tile, int64_t first,
+                      int64_t rows, const float *q, float *p, float *out, float *m, float *sum)
 {
     const lt_cpu_isa *isa = lt_cpu_isa_now();
     const int64_t D = a->width, wide = a->wide, key = tile * LT_CPU_KEYS;
@@ -106,7 +106,8 @@ static void tile_step(const attention_call *a, int64_t head, int64_t tile, int64
         isa->panel(rows, n, p, LT_CPU_KEYS, values + d * n, out + d, a->wide_out, 1);
 }
 
-/* One head's queries [first, first + rows). head is a query head; scratch as scratch_floats says. */
+/* One head's queries [first, first + rows). head is a query head; scratch as scratch_floats says.
+ */
 static void task(const attention_call *a, int64_t head, int64_t first, int64_t rows, float *scratch)
 {
     const lt_op *op = a->op;
@@ -128,7 +129,8 @@ static void task(const attention_call *a, int64_t head, int64_t first, int64_t r
         const int64_t at = (first + r) * y->row_stride + head * D;
         const int none = seen_by(a, first + r) == 0;
         lt_cpu_isa_now()->scale_out(out + r * a->wide_out, none ? 0 : 1 / sum[r], D,
-                                    (char *)y->data + (size_t)at * lt_dtype_bytes(y->dtype), y->dtype);
+                                    (char *)y->data + (size_t)at * lt_dtype_bytes(y->dtype),
+                                    y->dtype);
         if (lse->ndim != 0)
             ((float *)lse->data)[head * lse->row_stride + first + r] =
                 none ? -INFINITY : m[r] + logf(sum[r]);
@@ -148,7 +150,7 @@ static void run_group(const attention_call *a, int64_t heads)
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < packs; i++)
             pack_tile(a, i / a->tiles, i % a->tiles);
-        /* Later queries see more keys when causal: they are handed out one by one. */
+            /* Later queries see more keys when causal: they are handed out one by one. */
 #pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < tasks; i++) {
             const int64_t first = i % blocks * LT_CPU_ROWS;
@@ -162,7 +164,8 @@ static void run_group(const attention_call *a, int64_t heads)
 lt_status lt_cpu_attention(const lt_op *op)
 {
     assert(op->heads > 0 && op->kv_heads > 0 && op->heads % op->kv_heads == 0);
-    attention_call a = {.op = op, .queries = lt_row_count(&op->in[0]), .keys = lt_row_count(&op->in[1])};
+    attention_call a = {
+        .op = op, .queries = lt_row_count(&op->in[0]), .keys = lt_row_count(&op->in[1])};
     if (a.queries == 0)
         return LT_OK;
     a.width = lt_row_width(&op->in[0]) / op->heads;

@@ -1,4 +1,4 @@
-/* audio.c - the anti-aliased snake over tiles of time and channels.                Level 1: kernels
+/* audio.c - the anti-aliased snake over tiles of time and channels.  Level 1: kernels
  *
  * A task is one clip's CHANNELS_MAX channels over a stretch of time. It copies its input with six
  * times of margin, edges repeated, and lets simd_audio.inc do all three passes while the tile is in
@@ -53,10 +53,17 @@ static void task(const snake_call *call, int64_t clip, int64_t block, int64_t ti
     }
     const int64_t pattern = block * (call->width + LT_CPU_TILE_MAX);
     const lt_cpu_snake t = {
-        .first = first, .count = count, .length = call->length, .width = width,
-        .x = copy, .a = call->a + pattern, .b = call->b + pattern,
-        .up = call->op->in[3].data, .down = call->op->in[4].data,
-        .even = scratch + floats, .odd = scratch + 2 * floats,
+        .first = first,
+        .count = count,
+        .length = call->length,
+        .width = width,
+        .x = copy,
+        .a = call->a + pattern,
+        .b = call->b + pattern,
+        .up = call->op->in[3].data,
+        .down = call->op->in[4].data,
+        .even = scratch + floats,
+        .odd = scratch + 2 * floats,
         .y = width == C ? y : scratch + 3 * floats,
     };
     isa->snake_tile(&t);
@@ -85,7 +92,8 @@ lt_status lt_cpu_snake_aa(const lt_op *op)
     LT_TRY(lt_cpu_scratch_reserve((size_t)(4 * floats) * sizeof(float)));
     const int64_t tasks = x->dim[0] * call.blocks * call.tiles;
     const int64_t times = call.length < call.step ? call.length : call.step;
-#pragma omp parallel for schedule(static) num_threads(lt_cpu_team(tasks, (double)(times * call.width) * 4))
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(lt_cpu_team(tasks, (double)(times * call.width) * 4))
     for (int64_t i = 0; i < tasks; i++)
         task(&call, i / call.tiles / call.blocks, i / call.tiles % call.blocks, i % call.tiles,
              lt_cpu_scratch_get(omp_get_thread_num()));

@@ -1,4 +1,5 @@
-/* backend_cpu.c - the table of the fast backend: host memory, ops done at once.    Level 1: kernels */
+/* backend_cpu.c - the table of the fast backend: host memory, ops done at once.
+ *                                                                      Level 1: kernels */
 #include <assert.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -45,7 +46,8 @@ static lt_status cpu_upload(lt_queue *q, const lt_tensor *to, const void *from)
     const size_t width = (size_t)lt_row_width(to) * lt_dtype_bytes(to->dtype);
     const size_t stride = (size_t)to->row_stride * lt_dtype_bytes(to->dtype);
     for (int64_t r = 0; width > 0 && r < lt_row_count(to); r++)
-        memcpy((char *)to->data + (size_t)r * stride, (const char *)from + (size_t)r * width, width);
+        memcpy((char *)to->data + (size_t)r * stride, (const char *)from + (size_t)r * width,
+               width);
     return LT_OK;
 }
 
@@ -55,7 +57,8 @@ static lt_status cpu_download(lt_queue *q, void *to, const lt_tensor *from)
     const size_t width = (size_t)lt_row_width(from) * lt_dtype_bytes(from->dtype);
     const size_t stride = (size_t)from->row_stride * lt_dtype_bytes(from->dtype);
     for (int64_t r = 0; width > 0 && r < lt_row_count(from); r++)
-        memcpy((char *)to + (size_t)r * width, (const char *)from->data + (size_t)r * stride, width);
+        memcpy((char *)to + (size_t)r * width, (const char *)from->data + (size_t)r * stride,
+               width);
     return LT_OK;
 }
 
@@ -78,30 +81,18 @@ static lt_status cpu_sync(lt_queue *q)
 }
 
 static const lt_kernel kernels[LT_OP_COUNT] = {
-    [LT_OP_LINEAR] = lt_cpu_linear,
-    [LT_OP_CONV] = lt_cpu_conv,
-    [LT_OP_COPY] = lt_cpu_rows,
-    [LT_OP_FILL] = lt_cpu_rows,
-    [LT_OP_AXPBY] = lt_cpu_rows,
-    [LT_OP_MUL] = lt_cpu_rows,
-    [LT_OP_SCALE_ADD] = lt_cpu_rows,
-    [LT_OP_ACTIVATION] = lt_cpu_rows,
-    [LT_OP_CLAMP] = lt_cpu_rows,
-    [LT_OP_RMS_NORM] = lt_cpu_rows,
-    [LT_OP_LAYER_NORM] = lt_cpu_rows,
-    [LT_OP_GROUP_NORM] = lt_cpu_group_norm,
-    [LT_OP_NORM_MODULATE] = lt_cpu_rows,
-    [LT_OP_GATE_ADD] = lt_cpu_rows,
-    [LT_OP_SWIGLU] = lt_cpu_rows,
-    [LT_OP_HEAD_NORM_ROPE] = lt_cpu_rows,
-    [LT_OP_ATTENTION] = lt_cpu_attention,
-    [LT_OP_ATTENTION_MERGE] = lt_cpu_rows,
-    [LT_OP_GATHER_ROWS] = lt_cpu_rows,
-    [LT_OP_SCATTER_ROWS] = lt_cpu_rows,
-    [LT_OP_SUM_PARTS] = lt_cpu_rows,
-    [LT_OP_PAD_REFLECT] = lt_cpu_pad_reflect,
-    [LT_OP_SNAKE] = lt_cpu_rows,
-    [LT_OP_SNAKE_AA] = lt_cpu_snake_aa,
+    [LT_OP_LINEAR] = lt_cpu_linear,       [LT_OP_CONV] = lt_cpu_conv,
+    [LT_OP_COPY] = lt_cpu_rows,           [LT_OP_FILL] = lt_cpu_rows,
+    [LT_OP_AXPBY] = lt_cpu_rows,          [LT_OP_MUL] = lt_cpu_rows,
+    [LT_OP_SCALE_ADD] = lt_cpu_rows,      [LT_OP_ACTIVATION] = lt_cpu_rows,
+    [LT_OP_CLAMP] = lt_cpu_rows,          [LT_OP_RMS_NORM] = lt_cpu_rows,
+    [LT_OP_LAYER_NORM] = lt_cpu_rows,     [LT_OP_GROUP_NORM] = lt_cpu_group_norm,
+    [LT_OP_NORM_MODULATE] = lt_cpu_rows,  [LT_OP_GATE_ADD] = lt_cpu_rows,
+    [LT_OP_SWIGLU] = lt_cpu_rows,         [LT_OP_HEAD_NORM_ROPE] = lt_cpu_rows,
+    [LT_OP_ATTENTION] = lt_cpu_attention, [LT_OP_ATTENTION_MERGE] = lt_cpu_rows,
+    [LT_OP_GATHER_ROWS] = lt_cpu_rows,    [LT_OP_SCATTER_ROWS] = lt_cpu_rows,
+    [LT_OP_SUM_PARTS] = lt_cpu_rows,      [LT_OP_PAD_REFLECT] = lt_cpu_pad_reflect,
+    [LT_OP_SNAKE] = lt_cpu_rows,          [LT_OP_SNAKE_AA] = lt_cpu_snake_aa,
 };
 
 static lt_status cpu_submit(lt_queue *q, const lt_op *op)

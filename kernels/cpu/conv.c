@@ -1,16 +1,18 @@
-/* conv.c - convolutions over [B, T, H, W, C] as products of gemm.c.                Level 1: kernels
+/* conv.c - convolutions over [B, T, H, W, C] as products of gemm.c.  Level 1: kernels
  *
- * Design. With channels last, an output cell is a row: its inputs under all taps, side by side, times
- * weights [taps * in, out]. Nothing is laid out in memory beforehand: each task gathers its own block
- * of LT_CPU_ROWS x LT_CPU_DEPTH inputs and multiplies it. So strides, dilation and padding only change
- * where the gather reads, and the product is the linear layers', with the same fixed order of sums.
+ * Design. With channels last, an output cell is a row: its inputs under all taps, side by side,
+ * times weights [taps * in, out]. Nothing is laid out in memory beforehand: each task gathers its
+ * own block of LT_CPU_ROWS x LT_CPU_DEPTH inputs and multiplies it. So strides, dilation and
+ * padding only change where the gather reads, and the product is the linear layers', with the same
+ * fixed order of sums.
  *
  * A "part" is a plain convolution from input cells m * in_step + tap to output cells
- * m * out_step + out_first. A plain layer is one part. A transposed one of stride s is a part for each
- * remainder of the output's index by s along each axis: those outputs meet every s-th tap only.
+ * m * out_step + out_first. A plain layer is one part. A transposed one of stride s is a part for
+ * each remainder of the output's index by s along each axis: those outputs meet every s-th tap
+ * only.
  *
- * Taps that follow each other along W in the input, in ascending order, form a "run": their channels
- * are one stretch of memory, copied at once, and what leaves the line is zero. */
+ * Taps that follow each other along W in the input, in ascending order, form a "run": their
+ * channels are one stretch of memory, copied at once, and what leaves the line is zero. */
 #include <assert.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -18,9 +20,9 @@
 #include "kernels/cpu/cpu.h"
 
 typedef struct conv_run {
-    int64_t at[3];  /* input cell of its first tap, relative to m * in_step */
-    int64_t first;  /* depth of its first channel */
-    int64_t depth;  /* taps * in */
+    int64_t at[3]; /* input cell of its first tap, relative to m * in_step */
+    int64_t first; /* depth of its first channel */
+    int64_t depth; /* taps * in */
 } conv_run;
 
 typedef struct conv_part {
@@ -97,7 +99,8 @@ static int64_t part_depth(const lt_conv_spec *spec, int64_t p)
     int64_t r[3] = {0, 0, 0};
     if (spec->transposed)
         remainders(spec, p, r);
-    return tap_count(spec, 0, r[0]) * tap_count(spec, 1, r[1]) * tap_count(spec, 2, r[2]) * spec->in;
+    return tap_count(spec, 0, r[0]) * tap_count(spec, 1, r[1]) * tap_count(spec, 2, r[2]) *
+           spec->in;
 }
 
 size_t lt_cpu_conv_bytes(const lt_conv_spec *spec)
@@ -109,8 +112,8 @@ size_t lt_cpu_conv_bytes(const lt_conv_spec *spec)
 }
 
 /* Gather the part's runs and its weights as [depth][out] into matrix. */
-static void part_layout(const lt_conv_spec *spec, const int64_t r[3], int64_t *tap[3], int64_t *at[3],
-                        conv_part *part, float *matrix)
+static void part_layout(const lt_conv_spec *spec, const int64_t r[3], int64_t *tap[3],
+                        int64_t *at[3], conv_part *part, float *matrix)
 {
     int64_t n[3], depth = 0;
     for (int axis = 0; axis < 3; axis++)
@@ -226,7 +229,8 @@ static void gather_run(const conv_call *call, const conv_run *run, int64_t b, co
     const lt_tensor *x = call->x;
     const conv_part *part = call->part;
     const int64_t C = x->dim[4], length = x->dim[3] * C, step = part->in_step[2] * C;
-    const int64_t t = m[0] * part->in_step[0] + run->at[0], h = m[1] * part->in_step[1] + run->at[1];
+    const int64_t t = m[0] * part->in_step[0] + run->at[0],
+                  h = m[1] * part->in_step[1] + run->at[1];
     const int inside = t >= 0 && t < x->dim[1] && h >= 0 && h < x->dim[2];
     const int64_t at = (m[2] * part->in_step[2] + run->at[2]) * C + from;
     if (!inside) {
@@ -305,7 +309,8 @@ static void put_block(const conv_call *call, lt_range rows, lt_range columns, co
 static void task(const conv_call *call, lt_range rows, lt_range columns, float *scratch)
 {
     const lt_cpu_weights *w = &call->part->weights;
-    float *a = scratch, *b = a + LT_CPU_ROWS * LT_CPU_DEPTH, *c = b + LT_CPU_DEPTH * LT_CPU_TILE_MAX;
+    float *a = scratch, *b = a + LT_CPU_ROWS * LT_CPU_DEPTH,
+          *c = b + LT_CPU_DEPTH * LT_CPU_TILE_MAX;
     for (int64_t k = 0; k < w->depth || k == 0; k += LT_CPU_DEPTH) {
         const int64_t left = w->depth - k;
         const lt_range depth = {k, left < LT_CPU_DEPTH ? left : LT_CPU_DEPTH};
@@ -339,7 +344,8 @@ lt_status lt_cpu_conv(const lt_op *op)
         const double cost = (double)(part->weights.depth * (step < y->dim[4] ? step : y->dim[4]));
 #pragma omp parallel for schedule(dynamic, 1) num_threads(lt_cpu_team(tasks, cost))
         for (int64_t i = 0; i < tasks; i++) {
-            lt_range r = {i % row_blocks * LT_CPU_ROWS, LT_CPU_ROWS}, n = {i / row_blocks * step, step};
+            lt_range r = {i % row_blocks * LT_CPU_ROWS, LT_CPU_ROWS},
+                     n = {i / row_blocks * step, step};
             r.count = rows - r.first < r.count ? rows - r.first : r.count;
             n.count = y->dim[4] - n.first < n.count ? y->dim[4] - n.first : n.count;
             task(&call, r, n, lt_cpu_scratch_get(omp_get_thread_num()));

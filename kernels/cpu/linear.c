@@ -1,9 +1,9 @@
-/* linear.c - y = round(act(x W^T + b)) by the packed product of gemm.c.            Level 1: kernels
+/* linear.c - y = round(act(x W^T + b)) by the packed product of gemm.c.  Level 1: kernels
  *
- * Tasks are (block of columns) x (block of rows), columns outermost: threads at work at the same time
- * read the same weights. Few rows make narrower column blocks, so that all threads have one. Weights
- * that came as bf16, or that must be rounded to it, stay bf16 in memory and are widened by panels.
- * Where the CPU multiplies bf16 natively, linear_dnnl.c takes layers whose x is bf16. */
+ * Tasks are (block of columns) x (block of rows), columns outermost: threads at work at the same
+ * time read the same weights. Few rows make narrower column blocks, so that all threads have one.
+ * Weights that came as bf16, or that must be rounded to it, stay bf16 in memory and are widened by
+ * panels. Where the CPU multiplies bf16 natively, linear_dnnl.c takes layers whose x is bf16. */
 #include <assert.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -78,7 +78,8 @@ static void task(const lt_op *op, const lt_cpu_weights *w, lt_range rows, lt_ran
 {
     const lt_cpu_isa *isa = lt_cpu_isa_now();
     const lt_tensor *x = &op->in[0], *y = &op->out[0];
-    float *a = scratch, *b = a + LT_CPU_ROWS * LT_CPU_DEPTH, *c = b + LT_CPU_DEPTH * LT_CPU_TILE_MAX;
+    float *a = scratch, *b = a + LT_CPU_ROWS * LT_CPU_DEPTH,
+          *c = b + LT_CPU_DEPTH * LT_CPU_TILE_MAX;
     for (int64_t k = 0; k < w->depth || k == 0; k += LT_CPU_DEPTH) {
         const int64_t left = w->depth - k;
         const lt_range depth = {k, left < LT_CPU_DEPTH ? left : LT_CPU_DEPTH};
@@ -113,7 +114,8 @@ lt_status lt_cpu_linear(const lt_op *op)
     const int64_t column_blocks = (w->columns + step - 1) / step;
     LT_TRY(lt_cpu_scratch_reserve(LT_CPU_GEMM_SCRATCH * sizeof(float)));
     const double cost = (double)w->depth * (double)step * (double)(rows < 96 ? rows : 96) / 16;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(lt_cpu_team(row_blocks * column_blocks, cost))
+#pragma omp parallel for schedule(dynamic, 1)                                                      \
+    num_threads(lt_cpu_team(row_blocks *column_blocks, cost))
     for (int64_t i = 0; i < row_blocks * column_blocks; i++) {
         lt_range r = {i % row_blocks * LT_CPU_ROWS, LT_CPU_ROWS}, n = {i / row_blocks * step, step};
         r.count = rows - r.first < r.count ? rows - r.first : r.count;

@@ -1,4 +1,4 @@
-/* linear_dnnl.c - linear layers by oneDNN's matmul with packed weights.            Level 1: kernels
+/* linear_dnnl.c - linear layers by oneDNN's matmul with packed weights.  Level 1: kernels
  *
  * Used where it wins: bf16 on CPUs with avx512_bf16 or AMX (twice the f32 speed or more; in f32 the
  * product of gemm.c is as fast and its bits do not depend on row and thread counts: bench/LOG.md).
@@ -70,7 +70,8 @@ static lt_status start(void)
 }
 
 /* The description of one block's product; made for one thread. */
-static lt_status block_desc(int64_t in, int64_t columns, lt_dtype compute, dnnl_primitive_desc_t *out)
+static lt_status block_desc(int64_t in, int64_t columns, lt_dtype compute,
+                            dnnl_primitive_desc_t *out)
 {
     dnnl_memory_desc_t a, b, c;
     dnnl_matmul_desc_t matmul;
@@ -138,8 +139,8 @@ size_t lt_cpu_dnnl_bytes(const lt_linear_spec *spec)
         const lt_range columns = columns_of(spec->out, b);
         if (block_desc(spec->in, columns.count, spec->compute, &desc) != LT_OK)
             return 0; /* prepare will say why */
-        bytes += round_up(
-            dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0)));
+        bytes += round_up(dnnl_memory_desc_get_size(
+            dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0)));
         (void)dnnl_primitive_desc_destroy(desc);
     }
     return bytes;
@@ -152,14 +153,16 @@ static lt_status block_pack(const lt_linear_spec *spec, dnnl_block *block)
     dnnl_memory_t from = NULL, to = NULL;
     dnnl_primitive_desc_t desc = NULL;
     dnnl_primitive_t reorder = NULL;
-    const size_t skip = (size_t)(block->columns.first * spec->in) * lt_dtype_bytes(spec->weights_dtype);
+    const size_t skip =
+        (size_t)(block->columns.first * spec->in) * lt_dtype_bytes(spec->weights_dtype);
     char *weights = (char *)(uintptr_t)spec->weights + skip;
     DNNL(describe(&plain, spec->in, block->columns.count, type_of(spec->weights_dtype), dnnl_ba));
     dnnl_status_t st = dnnl_memory_create(&from, &plain, engine, weights);
     if (st == dnnl_success)
         st = dnnl_memory_create(&to, block->weights, engine, block->packed);
     if (st == dnnl_success)
-        st = dnnl_reorder_primitive_desc_create(&desc, &plain, engine, block->weights, engine, NULL);
+        st =
+            dnnl_reorder_primitive_desc_create(&desc, &plain, engine, block->weights, engine, NULL);
     if (st == dnnl_success)
         st = dnnl_primitive_create(&reorder, desc);
     if (st == dnnl_success) {
@@ -231,13 +234,16 @@ lt_status lt_cpu_dnnl_prepare(const lt_linear_spec *spec, void *memory, lt_cpu_d
     return LT_OK;
 }
 
-static dnnl_status_t execute(const dnnl_block *block, dnnl_stream_t stream, void *x, void *y, void *pad)
+static dnnl_status_t execute(const dnnl_block *block, dnnl_stream_t stream, void *x, void *y,
+                             void *pad)
 {
     void *data[4] = {x, block->packed, y, pad};
     const dnnl_memory_desc_t *md[4] = {
         dnnl_primitive_desc_query_md(block->desc, dnnl_query_src_md, 0), block->weights,
         dnnl_primitive_desc_query_md(block->desc, dnnl_query_dst_md, 0), block->scratchpad};
-    dnnl_exec_arg_t args[4] = {{DNNL_ARG_SRC, NULL}, {DNNL_ARG_WEIGHTS, NULL}, {DNNL_ARG_DST, NULL},
+    dnnl_exec_arg_t args[4] = {{DNNL_ARG_SRC, NULL},
+                               {DNNL_ARG_WEIGHTS, NULL},
+                               {DNNL_ARG_DST, NULL},
                                {DNNL_ARG_SCRATCHPAD, NULL}};
     dnnl_status_t st = dnnl_success;
     for (int i = 0; i < 4 && st == dnnl_success; i++)
@@ -263,7 +269,8 @@ static dnnl_status_t task(const lt_cpu_dnnl *l, const lt_op *op, const float *bi
     if (rows.count < ROWS || x->row_stride != l->in) {
         for (int64_t r = 0; r < ROWS; r++)
             if (r < rows.count)
-                memcpy(copy + (size_t)r * width, from + (size_t)(r * x->row_stride) * element, width);
+                memcpy(copy + (size_t)r * width, from + (size_t)(r * x->row_stride) * element,
+                       width);
             else
                 memset(copy + (size_t)r * width, 0, width);
         from = copy;
@@ -288,8 +295,9 @@ lt_status lt_cpu_dnnl_apply(const lt_cpu_dnnl *l, const lt_op *op, const float *
     LT_TRY(lt_cpu_scratch_reserve(ROWS * COLUMNS * sizeof(float) + round_up(ROWS * width) +
                                   round_up(l->scratchpad_bytes) + 64));
     int worst = dnnl_success;
-#pragma omp parallel for schedule(dynamic, 1) reduction(max : worst) \
-    num_threads(lt_cpu_team(tasks, (double)l->in * COLUMNS))
+#pragma omp parallel for schedule(dynamic, 1) reduction(max                                        \
+                                                        : worst)                                   \
+    num_threads(lt_cpu_team(tasks, (double)l->in *COLUMNS))
     for (int64_t i = 0; i < tasks; i++) {
         lt_range r = {i % row_blocks * ROWS, ROWS};
         r.count = rows - r.first < r.count ? rows - r.first : r.count;

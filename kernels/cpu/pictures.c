@@ -1,4 +1,4 @@
-/* pictures.c - group norm and reflected padding, for the video encoder.            Level 1: kernels
+/* pictures.c - group norm and reflected padding, for the video encoder.  Level 1: kernels
  *
  * A group norm's rows are cut into chunks of CHUNK, whatever the number of threads; each gives f32
  * sums a channel, which are added in f64 in chunk order: first for the mean, then for the squared
@@ -13,8 +13,8 @@ enum { CHUNK = 256 };
 typedef struct group_call {
     const lt_op *op;
     int64_t rows, channels, chunks;
-    float *sums;                  /* [chunks][channels] */
-    float *mean, *factor, *bias;  /* [channels] */
+    float *sums;                 /* [chunks][channels] */
+    float *mean, *factor, *bias; /* [channels] */
 } group_call;
 
 static lt_range chunk_of(const group_call *g, int64_t i)
@@ -46,7 +46,8 @@ static void group_norm_item(const group_call *g, const float *x, float *y)
 #pragma omp parallel for schedule(static) num_threads(team)
         for (int64_t i = 0; i < g->chunks; i++) {
             const lt_range r = chunk_of(g, i);
-            isa->column_sums(r.count, C, x + r.first * C, pass == 0 ? NULL : g->mean, g->sums + i * C);
+            isa->column_sums(r.count, C, x + r.first * C, pass == 0 ? NULL : g->mean,
+                             g->sums + i * C);
         }
         for (int64_t group = 0; group < op->groups; group++) {
             const double sum = group_sum(g, group * width, width);
@@ -98,7 +99,8 @@ lt_status lt_cpu_pad_reflect(const lt_op *op)
 {
     const lt_tensor *x = &op->in[0], *y = &op->out[0];
     assert(x->ndim == 5 && y->ndim == 5);
-    const int64_t H = x->dim[2], W = x->dim[3], C = x->dim[4], lines = y->dim[0] * y->dim[1] * y->dim[2];
+    const int64_t H = x->dim[2], W = x->dim[3], C = x->dim[4],
+                  lines = y->dim[0] * y->dim[1] * y->dim[2];
     const int64_t left = op->pad[2], right = y->dim[3] - W - left;
     const int team = lt_cpu_team(lines, (double)(y->dim[3] * C) / 8);
     assert(op->pad[0] < H && op->pad[1] < H && left < W && right < W);

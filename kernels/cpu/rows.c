@@ -1,8 +1,8 @@
-/* rows.c - the row kernels' split over threads.                                    Level 1: kernels
+/* rows.c - the row kernels' split over threads.                 Level 1: kernels
  *
  * Rows are cut into as many equal ranges as there are threads; small tensors stay on the caller's
- * thread. Element-by-element ops on dense tensors are seen as rows of FLAT elements first, so that a
- * picture with rows of 7 and a vector of a million both run at full width. */
+ * thread. Element-by-element ops on dense tensors are seen as rows of FLAT elements first, so that
+ * a picture with rows of 7 and a vector of a million both run at full width. */
 #include <assert.h>
 
 #include "kernels/cpu/cpu.h"

@@ -1,6 +1,6 @@
-/* simd_avx2_x86.c - the inner loops for x86 with AVX2 and FMA: 8 lanes.                Level 1: kernels
- * Everything below the pragma is compiled for that target; isa.c calls it only where the CPU and the
- * operating system have it. */
+/* simd_avx2_x86.c - the inner loops for x86 with AVX2 and FMA: 8 lanes.  Level 1: kernels
+ * Everything below the pragma is compiled for that target; isa.c calls it only where the CPU and
+ * the operating system have it. */
 #if defined(__x86_64__) && !defined(LT_PORTABLE)
 #include <assert.h>
 #include <immintrin.h>
@@ -8,10 +8,10 @@
 
 #include "kernels/cpu/cpu.h"
 
-#define LT_LANES 8
+#define LT_LANES     8
 #define LT_TILE_ROWS 6
-#define LT_ISA lt_cpu_isa_avx2
-#define LT_ISA_NAME "avx2"
+#define LT_ISA       lt_cpu_isa_avx2
+#define LT_ISA_NAME  "avx2"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
@@ -54,9 +54,9 @@ INLINE void vec_store_n(float *p, vec v, int64_t n)
 }
 
 #include "kernels/cpu/simd.inc"
+#include "kernels/cpu/simd_audio.inc"
 #include "kernels/cpu/simd_gemm.inc"
 #include "kernels/cpu/simd_rows.inc"
-#include "kernels/cpu/simd_audio.inc"
 #include "kernels/cpu/simd_table.inc"
 
 #if defined(__clang__)

@@ -1,14 +1,14 @@
-/* simd_plain.c - the inner loops for any machine: 4 lanes, no intrinsics.          Level 1: kernels
+/* simd_plain.c - the inner loops for any machine: 4 lanes, no intrinsics.  Level 1: kernels
  * The only ISA of the preset `portable` and of other CPUs than x86. */
 #include <assert.h>
 #include <math.h>
 
 #include "kernels/cpu/cpu.h"
 
-#define LT_LANES 4
+#define LT_LANES     4
 #define LT_TILE_ROWS 6
-#define LT_ISA lt_cpu_isa_plain
-#define LT_ISA_NAME "plain"
+#define LT_ISA       lt_cpu_isa_plain
+#define LT_ISA_NAME  "plain"
 
 #include "kernels/cpu/simd_types.inc"
 
@@ -40,7 +40,7 @@ static inline vecu vec_widen(vech h) { return __builtin_convertvector(h, vecu); 
 static inline vech vec_narrow(vecu u) { return __builtin_convertvector(u, vech); }
 
 #include "kernels/cpu/simd.inc"
+#include "kernels/cpu/simd_audio.inc"
 #include "kernels/cpu/simd_gemm.inc"
 #include "kernels/cpu/simd_rows.inc"
-#include "kernels/cpu/simd_audio.inc"
 #include "kernels/cpu/simd_table.inc"

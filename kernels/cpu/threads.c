@@ -1,4 +1,4 @@
-/* threads.c - how many threads, and the memory that each works in.                 Level 1: kernels */
+/* threads.c - how many threads, and the memory that each works in.  Level 1: kernels */
 #include <assert.h>
 #include <omp.h>
 #include <pthread.h>
@@ -39,7 +39,8 @@ static void *hold_crowd(void *size)
  * manages more threads than there are processors: then for 1,000 (some 20 us: still longer than the
  * gaps between our ops). On processors that others use too the long spin eats the very time slices
  * that the awaited thread needs: 0.13 s became 1.3 s (bench/LOG.md). Its settings are read before
- * main, so we make it count more threads instead. They sleep; where this fails, nothing else does. */
+ * main, so we make it count more threads instead. They sleep; where this fails, nothing else does.
+ */
 static void shorten_spins(void)
 {
     static int size; /* outlives this call: the thread reads it */

@@ -37,8 +37,9 @@ static size_t find(const lt_options *o, const char *name, size_t bytes)
 static lt_status refuse(const lt_option *row, const char *where, const char *found)
 {
     char want[WANT_BYTES];
-    LT_FAIL(LT_EUSAGE, "%s: want %s, found \"%.100s\"", where,
-            lt_option_want_text(row, want, sizeof want), found);
+    const char *quote = found[0] == '"' ? "" : "\""; /* a text from a job file has its own */
+    LT_FAIL(LT_EUSAGE, "%s: want %s, found %s%.100s%s", where,
+            lt_option_want_text(row, want, sizeof want), quote, found, quote);
 }
 
 static int in_range(const lt_option *row, double x)

@@ -1,8 +1,6 @@
 /* decode.c - longtake decode: latents of a run become a film again.               Level 5: cmd */
-#include <stdlib.h>
-
+#include "cmd/outcome.h"
 #include "cmd/verbs.h"
-#include "run/pipeline.h"
 
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
                      size_t word_count, lt_group *world)
@@ -13,21 +11,8 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
                 word_count);
     lt_outcome out;
     LT_TRY(lt_decode_run(job, words[0], world, &out));
-    if (lt_group_rank(world) == 0) {
-        if (job->json) {
-            json_t *answer =
-                json_pack("{s:s, s:i, s:s, s:I, s:I, s:O}", "format", "longtake-decode", "version",
-                          1, "output", out.output, "frames", (json_int_t)out.frames, "samples",
-                          (json_int_t)out.samples, "stage_seconds", out.stages);
-            char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
-            if (text != NULL)
-                (void)puts(text);
-            free(text);
-            json_decref(answer);
-        } else {
-            (void)printf("%s\n", out.output);
-        }
-    }
+    if (lt_group_rank(world) == 0)
+        lt_outcome_say(job, "longtake-decode", &out);
     json_decref(out.stages);
     return LT_OK;
 }

@@ -92,8 +92,8 @@ static void tell_machine(finding *f, lt_group *world, int threads, int local_ran
     processor(name, sizeof name);
     tell(f, "ranks", 1, NULL, "%d over %s, %d on this host", lt_group_size(world),
          strcmp(lt_group_transport(world), "mpi") == 0 ? "MPI" : "no launcher", local_ranks);
-    tell(f, "CPU", 1, NULL, "%s, %ld processors, %d threads a rank", name,
-         sysconf(_SC_NPROCESSORS_ONLN), threads);
+    tell(f, "CPU", 1, NULL, "%s, %ld processors, %d thread%s a rank", name,
+         sysconf(_SC_NPROCESSORS_ONLN), threads, threads == 1 ? "" : "s");
     tell(f, "ISA", strcmp(lt_cpu_isa_now()->name, "plain") != 0,
          "a processor with AVX2 is several times as fast", "%s", lt_cpu_isa_now()->name);
     tell(f, "bf16", lt_cpu_has_bf16(), "--dtype auto takes f32 here; bf16 works, by widening", "%s",

@@ -1,9 +1,17 @@
 /* inspect.c - longtake inspect: what a folder or file is, and what it lacks.      Level 5: cmd */
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/file.h"
 #include "cmd/verbs.h"
 #include "model/inspect.h"
 #include "run/describe.h"
+
+static int ends_in(const char *text, const char *end)
+{
+    const size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
 
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
                      size_t word_count, lt_group *world)
@@ -12,6 +20,12 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     (void)world;
     if (word_count != 1)
         LT_FAIL(LT_EUSAGE, "inspect: want one path, found %zu words", word_count);
+    if (lt_file_exists(words[0]) && !lt_file_is_dir(words[0]) && !ends_in(words[0], ".h5") &&
+        !ends_in(words[0], ".safetensors") && !ends_in(words[0], ".json"))
+        LT_FAIL(LT_EDATA,
+                "%s: want a model folder, one part of it, a .safetensors file, a run folder or a "
+                "latents.h5, found another kind of file",
+                words[0]);
     json_t *answer = NULL;
     /* Content that is wrong is in the answer, and is the verb's status too. */
     FILE *const to = job->json ? NULL : stdout;

@@ -10,7 +10,7 @@
 #include "parallel/watch.h"
 #include "run/same.h"
 
-static const lt_verb *const verbs[] = {&lt_verb_render, &lt_verb_decode, &lt_verb_probe,
+static const lt_verb *const verbs[] = {&lt_verb_render,  &lt_verb_decode, &lt_verb_probe,
                                        &lt_verb_inspect, &lt_verb_doctor, &lt_verb_bench};
 enum { VERB_COUNT = sizeof verbs / sizeof *verbs, WORDS_MAX = 8 };
 
@@ -54,8 +54,7 @@ static int report(lt_status st, lt_group *world, int verbose)
     if (!agreed) { /* alone with it: the line says where that was, unless all know better by now */
         const char *me = lt_watch_me();
         char text[1024];
-        (void)snprintf(text, sizeof text, "%s%s%s", me, me[0] != '\0' ? ": " : "",
-                       lt_error_text());
+        (void)snprintf(text, sizeof text, "%s%s%s", me, me[0] != '\0' ? ": " : "", lt_error_text());
         (void)lt_fail(st, __FILE__, __LINE__, "%s", text);
     }
     if (!agreed || rank == 0)

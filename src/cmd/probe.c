@@ -7,11 +7,13 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "parallel/comm.h"
 #include "run/pipeline.h"
 #include "run/place.h"
 #include "run/plan.h"
+#include "run/trace.h"
 
 /* Address space only: pages are taken as they are used. */
 static const size_t arena_bytes = (size_t)1 << 38;
@@ -89,6 +91,8 @@ lt_status lt_probe_make(lt_probe *p, const char *name, lt_dtype dtype, lt_dims d
     size_t n = lt_dtype_bytes(dtype);
     for (int i = 0; i < dims.ndim; i++)
         n *= (size_t)dims.dim[i];
+    if (p->job->out == NULL) /* said before the work, not after it; all ranks have the same flags */
+        LT_FAIL(LT_EUSAGE, "--out: probe %s wants a .safetensors file to write", p->stage);
     if (p->made_count == LT_PROBE_MADE_MAX)
         LT_FAIL(LT_EINTERNAL, "probe %s: more than %d outputs", p->stage, LT_PROBE_MADE_MAX);
     LT_TRY(lt_probe_take(p, n, out));
@@ -140,8 +144,6 @@ static lt_status write_outputs(lt_probe *p)
 {
     if (p->made_count == 0 || lt_group_rank(p->world) != 0)
         return LT_OK;
-    if (p->job->out == NULL)
-        LT_FAIL(LT_EUSAGE, "--out: probe %s wants a .safetensors file to write", p->stage);
     LT_TRY(lt_safetensors_write(p->job->out, p->made, p->made_count));
     return LT_OK;
 }
@@ -199,6 +201,18 @@ static lt_status run_stage(lt_probe *p, const lt_probe_stage *stage)
     return st;
 }
 
+/* Beside --out; a stage that only prints leaves nothing to put it beside. */
+static lt_status write_trace(const lt_job *job, lt_group *world)
+{
+    char path[LT_PATH_BYTES];
+    if (job->out == NULL)
+        LT_FAIL(LT_EUSAGE, "--trace: want --out, beside which the trace is put");
+    const int n = snprintf(path, sizeof path, "%s.trace.json", job->out);
+    if (n < 0 || (size_t)n >= sizeof path)
+        LT_FAIL(LT_EUSAGE, "--out %s: the name is too long", job->out);
+    return lt_trace_write(world, path);
+}
+
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
                      size_t word_count, lt_group *world)
 {
@@ -219,7 +233,11 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     p.seconds = calloc((size_t)job->repeat, sizeof *p.seconds);
     if (p.seconds == NULL)
         LT_FAIL(LT_ENOMEM, "probe: no memory for %lld times", (long long)job->repeat);
-    lt_status st = lt_agree(world, run_stage(&p, stage));
+    lt_status st = job->trace ? lt_trace_begin(world) : LT_OK;
+    if (st == LT_OK)
+        st = lt_agree(world, run_stage(&p, stage));
+    if (st == LT_OK && job->trace)
+        st = write_trace(job, world);
     if (st == LT_OK && job->json)
         st = say_json(&p);
     lt_model *base = p.model != NULL ? &p.model->base : NULL;

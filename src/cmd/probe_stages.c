@@ -31,21 +31,32 @@ static lt_status same_dim(lt_probe *p, const char *name, int64_t found, int64_t 
 
 /* ---- text ---- */
 
-lt_status lt_probe_text(lt_probe *p)
+/* input_ids as the text encoder takes them; whether they are in its vocabulary it checks itself. */
+static lt_status read_ids(lt_probe *p, int32_t **ids, int64_t *count)
 {
     lt_dims dims;
-    void *wide = NULL, *narrow = NULL, *rows = NULL;
+    void *wide = NULL, *narrow = NULL;
     LT_TRY(lt_probe_read(p, "input_ids", 1, LT_I64, &dims, &wide));
-    LT_TRY(lt_h3_open_text(p->model));
-    const int64_t count = dims.dim[0];
-    LT_TRY(lt_probe_take(p, (size_t)count * sizeof(int32_t), &narrow));
-    for (int64_t i = 0; i < count; i++) {
+    *count = dims.dim[0];
+    LT_TRY(lt_probe_take(p, (size_t)*count * sizeof(int32_t), &narrow));
+    *ids = narrow;
+    for (int64_t i = 0; i < *count; i++) {
         const int64_t id = ((const int64_t *)wide)[i];
         if (id < 0 || id > INT32_MAX)
             LT_FAIL(LT_EDATA, "%s: tensor 'input_ids': want 0 to %d, found %lld at %lld",
                     p->job->in, INT32_MAX, (long long)id, (long long)i);
-        ((int32_t *)narrow)[i] = (int32_t)id;
+        (*ids)[i] = (int32_t)id;
     }
+    return LT_OK;
+}
+
+lt_status lt_probe_text(lt_probe *p)
+{
+    void *rows = NULL;
+    int32_t *narrow = NULL;
+    int64_t count = 0;
+    LT_TRY(read_ids(p, &narrow, &count));
+    LT_TRY(lt_h3_open_text(p->model));
     LT_TRY(lt_probe_make(p, "hidden_states", LT_F32, LT_DIMS(count, p->model->text.hidden), &rows));
     const lt_dtype dtype = pick_dtype(p, p->model->text_files,
                                       "model.language_model.layers.0.self_attn.q_proj.weight");
@@ -184,13 +195,10 @@ static lt_status denoise_text(lt_probe *p, lt_dtype dtype, float **rows, int64_t
         *count = d.dim[0];
         return LT_OK;
     }
-    void *narrow = NULL, *out = NULL;
-    LT_TRY(lt_probe_read(p, "input_ids", 1, LT_I64, &d, &x));
+    void *out = NULL;
+    int32_t *narrow = NULL;
+    LT_TRY(read_ids(p, &narrow, count));
     LT_TRY(lt_h3_open_text(p->model));
-    *count = d.dim[0];
-    LT_TRY(lt_probe_take(p, (size_t)*count * sizeof(int32_t), &narrow));
-    for (int64_t i = 0; i < *count; i++)
-        ((int32_t *)narrow)[i] = (int32_t)((const int64_t *)x)[i];
     LT_TRY(lt_probe_take(p, (size_t)(*count * p->model->text.hidden) * sizeof(float), &out));
     lt_qwen3vl *text = NULL;
     LT_TRY(lt_qwen3vl_open(p->model->text_files, &p->engine, &p->model->text, dtype, &text));

@@ -1,12 +1,10 @@
 /* render.c - longtake render: a prompt becomes a film.                            Level 5: cmd */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/file.h"
-#include "base/log.h"
+#include "cmd/outcome.h"
 #include "cmd/verbs.h"
 #include "parallel/comm.h"
-#include "run/pipeline.h"
 
 enum { JOB_BYTES_MAX = 1 << 20 };
 
@@ -27,35 +25,6 @@ static lt_status read_job(lt_options *options, const char *path, lt_group *world
     return LT_OK;
 }
 
-static void say(const lt_job *job, const lt_outcome *out)
-{
-    if (job->json) {
-        json_t *answer =
-            json_pack("{s:s, s:i, s:s, s:s, s:I, s:I, s:O}", "format", "longtake-render", "version",
-                      1, "output", out->output, "run", out->run, "frames", (json_int_t)out->frames,
-                      "samples", (json_int_t)out->samples, "stage_seconds", out->stages);
-        char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
-        if (text != NULL)
-            (void)puts(text);
-        free(text);
-        json_decref(answer);
-        return;
-    }
-    (void)printf("%s\n", out->output);
-    if (job->quiet)
-        return;
-    const char *name;
-    json_t *seconds;
-    double total = 0;
-    (void)fprintf(stderr, "longtake: %lld frames, %lld samples;", (long long)out->frames,
-                  (long long)out->samples);
-    json_object_foreach (out->stages, name, seconds) {
-        (void)fprintf(stderr, " %s %.2f s,", name, json_real_value(seconds));
-        total += json_real_value(seconds);
-    }
-    (void)fprintf(stderr, " in all %.2f s; run folder %s\n", total, out->run);
-}
-
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
                      size_t word_count, lt_group *world)
 {
@@ -66,7 +35,7 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     lt_outcome out;
     LT_TRY(lt_render(job, options, world, &out));
     if (lt_group_rank(world) == 0)
-        say(job, &out);
+        lt_outcome_say(job, "longtake-render", &out);
     json_decref(out.stages);
     return LT_OK;
 }

@@ -204,7 +204,8 @@ static void picture_options(const mux_plan *plan, AVCodecContext *c, AVDictionar
         c->level = 3;    /* slices with checksums: a damaged file loses slices, not the film */
         c->gop_size = 1; /* each frame stands alone */
         av_dict_set(options, "slicecrc", "1", 0);
-        av_dict_set(options, "slices", "4", 0);
+        if ((int64_t)plan->width * plan->height <= 3840 * 2176) /* larger: its choice */
+            av_dict_set(options, "slices", "4", 0);
     } else if (!strcmp(name, "prores_ks")) {
         av_dict_set(options, "profile", "hq", 0);
         av_dict_set(options, "vendor", "apl0", 0); /* some editors refuse other makers */

@@ -27,10 +27,12 @@ static void log_callback(void *source, int level, const char *format, va_list ar
     if (bytes == 0)
         return;
     if (level <= AV_LOG_ERROR) {
-        /* The first part of FFmpeg's prefix is an address, of no use to a reader. */
-        const char *text = line[0] == '[' && strchr(line, ']') ? strchr(line, ']') + 1 : line;
-        while (*text == ' ')
-            text++;
+        /* FFmpeg's prefixes (one or two) hold an address, of no use to a reader. */
+        const char *text = line;
+        while (text[0] == '[' && strchr(text, ']')) {
+            text = strchr(text, ']') + 1;
+            text += strspn(text, " ");
+        }
         pthread_mutex_lock(&last_lock);
         snprintf(last_text, sizeof last_text, "%.*s", (int)sizeof last_text - 1, text);
         pthread_mutex_unlock(&last_lock);

@@ -54,10 +54,11 @@ static lt_status read_steps(const lt_json_at *at, lt_model_facts *facts)
     }
     if (lt_json_has(at, "size")) {
         int64_t size[2];
-        size_t count = 2;
+        size_t count = 2; /* wanted: just two */
         LT_TRY(lt_json_ints(at, "size", 1, 65536, size, 2, &count));
         facts->default_width = size[0];
         facts->default_height = size[1];
+        facts->size_is_given = 1;
     }
     return LT_OK;
 }

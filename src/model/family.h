@@ -40,6 +40,7 @@ typedef struct lt_model_facts {
     int sample_rate;
     int weights_are_bf16; /* what --dtype auto looks at */
     int64_t default_width, default_height;
+    int size_is_given; /* by longtake.json: the size that the model was trained at */
     int64_t size_multiple;
 } lt_model_facts;
 

@@ -22,13 +22,29 @@ enum { FPS = 24, STEPS = 50, DEFAULT_FRAMES = 124, WIDTH = 1344, HEIGHT = 768, S
 static const int64_t trained[] = {124, 141, 158, 175, 192, 209, 226, 243,
                                   260, 277, 294, 311, 328, 345, 362};
 
+/* Other families keep a transformer/config.json too; a class that is not ours says so. */
+static int is_other_class(const char *file)
+{
+    json_t *json = NULL;
+    if (lt_json_read(file, &json) != LT_OK) { /* the part's own reader tells what is wrong */
+        lt_error_clear();
+        return 0;
+    }
+    const char *name = json_string_value(json_object_get(json, "_class_name"));
+    const int other = name != NULL && strncmp(name, "MiniMaxH3", 9) != 0;
+    json_decref(json);
+    return other;
+}
+
 static int recognise(const char *path)
 {
     char file[LT_PATH_BYTES];
     static const char *const parts[] = {"transformer/config.json", "vae/config.json",
                                         "video_vae/config.json", "audio_vae/config.json",
                                         "text_encoder/config.json"};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    if (lt_path_join(file, sizeof file, path, parts[0]) == LT_OK && lt_file_exists(file))
+        return !is_other_class(file);
+    for (size_t i = 1; i < sizeof parts / sizeof *parts; i++)
         if (lt_path_join(file, sizeof file, path, parts[i]) == LT_OK && lt_file_exists(file))
             return 1;
     return 0;

@@ -36,7 +36,7 @@ static const problem usual = {4096, 8, 64}, untimed = {1021, 8, 64};
 /* K and V of a block: 2 * 32 rows * 65,536 columns * 4 bytes = 16 MiB. Many columns and few rows,
  * since compute grows with rows times rows and must not dwarf the message: what is looked for is a
  * difference of the size of the latter. */
-static const problem overlap_of_one = {32, 512, 128};
+static const problem overlap_of_one = {256, 64, 128};
 
 typedef struct {
     lt_bench *bench;

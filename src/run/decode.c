@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/stop.h"
 #include "media/mux.h"
 #include "media/sheet.h"
 #include "media/timeline.h"
@@ -79,6 +80,16 @@ static lt_status take_latents(const lt_latent_source *source, const lt_plan *pla
     return LT_OK;
 }
 
+/* Between two pieces rank 0 alone looks, so that it removes the half film before the job ends. */
+static lt_status stop_here(const pool *p)
+{
+    if (p->rank != 0 || !lt_stop_asked())
+        return LT_OK;
+    lt_hint("the latents are kept: `longtake decode '%s' -o '%s'` makes the film", p->plan->run,
+            p->plan->output);
+    LT_FAIL(LT_ETEMP, "stopped by %s while decoding", lt_stop_name(lt_stop_signal()));
+}
+
 static int64_t sound_stream(const lt_plan *plan)
 {
     for (int s = 0; s < plan->stream_count; s++)
@@ -129,6 +140,7 @@ static lt_status sound_chunks(pool *p, const sound_plan *s, float *pcm)
 {
     for (int64_t chunk = 0; chunk < s->chunks; chunk++) {
         const int owner = (int)(chunk % p->size);
+        LT_TRY(stop_here(p));
         const size_t bytes =
             2 * (size_t)p->family->sound_samples(p->model, chunk_ticks(s, chunk).count) *
             sizeof(float);
@@ -274,6 +286,7 @@ static lt_status decode_pictures(pool *p)
     int64_t mine = 0;
     for (int64_t item = 0; item < p->items; item++) {
         const int owner = (int)(item % p->size);
+        LT_TRY(stop_here(p));
         const size_t bytes =
             (size_t)p->family->decode_item(p->model, &p->plan->shape, item).frames * frame_bytes(p);
         if (owner == p->rank) {
@@ -391,6 +404,7 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
               .progress = progress};
     p.pixels = strcmp(plan->codec, "h264") == 0 ? LT_U8 : LT_U16;
     p.items = p.family->decode_items(model, &plan->shape);
+    lt_stop_arm(p.rank == 0);
     lt_status st = pool_buffers(&p);
     if (st == LT_OK)
         st = p.family->decode_open(model, engine);
@@ -401,6 +415,7 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
     LT_TRY_GOTO(decode_pictures(&p), st, done);
     LT_TRY_GOTO(lt_agree(world, pool_finish(&p, outputs)), st, done);
 done:
+    lt_stop_disarm();
     p.family->decode_close(model);
     lt_progress_done(progress);
     pool_free(&p, outputs);

@@ -61,10 +61,24 @@ lt_status lt_folder_check(const lt_plan *plan, int overwrite)
         LT_FAIL(LT_ECREATE, "--run %s: want a folder, found a file", plan->run);
     LT_TRY(lt_folder_path(plan, "job.yaml", file, sizeof file));
     if (lt_file_exists(file) && !overwrite) {
-        lt_hint("--overwrite starts anew; --run names another folder; `longtake decode %s -o OUT` "
-                "makes its film again",
-                plan->run);
+        char latents[LT_PATH_BYTES];
+        LT_TRY(lt_folder_path(plan, "latents.h5", latents, sizeof latents));
+        if (lt_file_exists(latents))
+            lt_hint("--overwrite starts anew; --run names another folder; `longtake decode '%s' -o "
+                    "OUT` makes its film again",
+                    plan->run);
+        else
+            lt_hint("--overwrite starts anew (it has not denoised: nothing is lost); --run names "
+                    "another folder");
         LT_FAIL(LT_ECREATE, "--run %s: holds a run already (job.yaml)", plan->run);
+    }
+    if (lt_file_exists(file)) { /* a job that somebody wrote by hand is no old run */
+        LT_TRY(lt_folder_path(plan, "plan.json", file, sizeof file));
+        if (!lt_file_exists(file)) {
+            lt_hint("--run names another folder");
+            LT_FAIL(LT_ECREATE, "--run %s: holds a job.yaml that is no run's: no plan.json",
+                    plan->run);
+        }
     }
     LT_TRY(lt_path_join(file, sizeof file, plan->run, "probe"));
     LT_TRY(check_parent(file, "--run"));
@@ -197,5 +211,6 @@ lt_status lt_folder_publish(const lt_plan *plan, const char *film)
         (void)unlink(part);
         LT_FAIL(LT_ECREATE, "%s: %s", plan->output, strerror(error));
     }
+    (void)unlink(part); /* rename does nothing where both names are one file: -o RUN/out.mp4 */
     return LT_OK;
 }

@@ -124,6 +124,14 @@ const lt_option lt_job_options[] = {
      .verbs = LT_VERB_RENDER,
      .traits = LT_OPT_NOT_IN_JOB,
      .help = "start anew in a run folder that holds a run"},
+    {.name = "trace",
+     .type = LT_OPT_FLAG,
+     .offset = AT(trace),
+     .group = "Output",
+     .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
+     .traits = LT_OPT_NOT_IN_JOB,
+     .help = "record what each rank computes and sends when: trace.json of the run folder, or "
+             "--out's name and .trace.json; for chrome://tracing"},
 
     {.name = "mesh",
      .type = LT_OPT_STRING,

@@ -26,6 +26,7 @@
 #include "run/place.h"
 #include "run/session.h"
 #include "run/store_latents.h"
+#include "run/trace.h"
 
 /* Text rows on every rank: tp ranks encode, rank 0 broadcasts. */
 static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
@@ -125,13 +126,13 @@ static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job
 
 /* ---- render ---- */
 
-static lt_status render_plan(const lt_job *job, const lt_options *options, lt_session *s,
-                             lt_plan *plan)
+static lt_status render_plan(const lt_job *job, lt_session *s, lt_plan *plan)
 {
-    (void)options;
     char path[LT_PATH_BYTES];
-    if (job->output == NULL)
+    if (job->output == NULL) {
+        lt_hint("`longtake render --help` has examples");
         LT_FAIL(LT_EUSAGE, "-o: want the film's name, e.g. -o film.mp4");
+    }
     if (job->model == NULL)
         LT_TRY(lt_default_model(path, sizeof path));
     LT_TRY(lt_model_open(job->model != NULL ? job->model : path, &s->model));
@@ -172,7 +173,7 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     memset(out, 0, sizeof *out);
     const int root = lt_group_rank(world) == 0;
     if (root)
-        st = render_plan(job, options, &s, &plan);
+        st = render_plan(job, &s, &plan);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
     LT_TRY_GOTO(lt_session_open(&s, &plan, 7u), st, done);
@@ -180,9 +181,16 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
         st = render_folder(job, options, &s, &plan);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_agree(world, lt_clip_new(&plan, &clip)), st, done);
+    if (job->trace)
+        LT_TRY_GOTO(lt_trace_begin(world), st, done);
     LT_TRY_GOTO(make_latents(&s, &plan, &clip), st, done);
     const lt_latent_source source = {.clip = &clip};
     LT_TRY_GOTO(make_film(&s, &plan, job, &source, 1, out), st, done);
+    if (job->trace) {
+        char path[LT_PATH_BYTES];
+        LT_TRY_GOTO(lt_folder_path(&plan, "trace.json", path, sizeof path), st, done);
+        LT_TRY_GOTO(lt_trace_write(world, path), st, done);
+    }
 done:
     lt_clip_free(&clip);
     lt_session_close(&s);

@@ -17,7 +17,8 @@ typedef struct lt_outcome {
  * on world, Blocking. Nothing is left behind when it is refused before work. */
 lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *world, lt_outcome *out);
 
-/* RUN's latents -> film, again, alone or over ranks. run is the folder (or a latents.h5). */
+/* RUN's latents -> film, again, alone or over ranks. run is the folder (or a latents.h5).
+ * Collective on world, Blocking. Errors: as lt_render's; LT_ENOINPUT, LT_EDATA (the latents). */
 lt_status lt_decode_run(const lt_job *job, const char *run, lt_group *world, lt_outcome *out);
 
 /* Where the demo model is: beside the executable, in its share/, or in a source tree above it.

@@ -90,6 +90,15 @@ static void warn_words(const lt_job *job, const lt_model *model)
                 unknown, json_array_size(model->facts.words));
 }
 
+static void warn_size(const lt_model_facts *facts, const lt_shape *shape)
+{
+    if (facts->size_is_given &&
+        (shape->width != facts->default_width || shape->height != facts->default_height))
+        lt_warn("%lldx%lld: the model was trained at %lldx%lld; expect a weaker picture",
+                (long long)shape->width, (long long)shape->height,
+                (long long)facts->default_width, (long long)facts->default_height);
+}
+
 lt_dtype lt_plan_dtype_auto(int weights_are_bf16)
 {
     return weights_are_bf16 && lt_cpu_has_bf16() ? LT_BF16 : LT_F32;
@@ -190,6 +199,7 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, int ranks, lt_p
     out->shape.width = job->size[0] > 0 ? job->size[0] : facts->default_width;
     out->shape.height = job->size[0] > 0 ? job->size[1] : facts->default_height;
     LT_TRY(model->family->streams(model, &out->shape, out->stream, &out->stream_count));
+    warn_size(facts, &out->shape);
     out->steps = job->steps > 0 ? (int)job->steps : facts->steps;
     out->seed = (uint64_t)job->seed;
     out->threads = (int)job->threads;
@@ -475,9 +485,25 @@ void lt_plan_arenas(const lt_plan *plan, size_t *phase_bytes, size_t *step_bytes
     *step_bytes += *step_bytes / 16 + slack;
 }
 
+static const double gib = 1024.0 * 1024.0 * 1024.0;
+
+lt_status lt_plan_fits_latents(const lt_plan *plan, int local_ranks)
+{
+    const int64_t available = lt_memory_available_bytes();
+    const double need = 4.0 * (double)clip_bytes(plan); /* as walk_dit counts them */
+    if (available < 0 || need <= (double)available / local_ranks)
+        return LT_OK;
+    lt_hint("ask for a shorter or smaller film");
+    LT_FAIL(LT_ENOMEM,
+            "%lld frames of %lldx%lld: the latents alone need %.2f GiB a rank, this host has %.2f "
+            "GiB for each of %d rank%s",
+            (long long)plan->shape.frames, (long long)plan->shape.width,
+            (long long)plan->shape.height, need / gib, (double)available / local_ranks / gib,
+            local_ranks, local_ranks == 1 ? "" : "s");
+}
+
 lt_status lt_plan_fits(const lt_plan *plan, int local_ranks)
 {
-    const double gib = 1024.0 * 1024.0 * 1024.0;
     const int64_t available = lt_memory_available_bytes();
     if (available < 0)
         return LT_OK; /* nothing says: the arenas will */

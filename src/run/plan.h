@@ -35,8 +35,8 @@ typedef struct lt_plan {
     lt_phase_memory memory[LT_PHASES];
 } lt_plan;
 
-/* Rank 0 only. local_ranks: ranks on this host (threads are shared among them). Warns about lengths
- * and words that the model doesn't know. Errors: LT_EUSAGE, LT_EUNAVAIL. */
+/* Rank 0 only. ranks: how many the job has. Warns about lengths, sizes and words that the model
+ * doesn't know. Errors: LT_EUSAGE, LT_EUNAVAIL. */
 lt_status lt_plan_make(const lt_job *job, const lt_model *model, int ranks, lt_plan *out);
 void lt_plan_free(lt_plan *plan);
 /* What the muxer is asked for. Strings are the plan's and path. Local. */
@@ -50,7 +50,7 @@ const char *lt_plan_attention_name(lt_attention_way way);
 lt_dtype lt_plan_dtype_auto(int weights_are_bf16);
 
 /* plan.json's content and back (all but the streams, which the model gives). The caller owns *out.
- */
+ * Local. Errors: LT_EDATA, LT_EUSAGE (streams: a shape that the model refuses), LT_ENOMEM. */
 lt_status lt_plan_to_json(const lt_plan *plan, json_t **out);
 lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out);
 lt_status lt_plan_streams(lt_plan *plan, const lt_model *model);
@@ -62,7 +62,10 @@ lt_status lt_plan_walk(lt_plan *plan, lt_model *model, const lt_mesh *mesh,
                        const lt_mesh *text_mesh, int64_t token_count, unsigned parts);
 /* The largest of the walked phases, with room for alignment. */
 void lt_plan_arenas(const lt_plan *plan, size_t *phase_bytes, size_t *step_bytes);
-/* Refuse what cannot fit into this rank's part of the host's memory. Errors: LT_ENOMEM with
+/* Refuse at once a clip whose latents cannot fit: the walk would take long and allocate much to
+ * find that out. Local. Errors: LT_ENOMEM with numbers. */
+lt_status lt_plan_fits_latents(const lt_plan *plan, int local_ranks);
+/* Refuse what cannot fit into this rank's part of the host's memory. Local. Errors: LT_ENOMEM with
  * numbers. */
 lt_status lt_plan_fits(const lt_plan *plan, int local_ranks);
 

@@ -4,19 +4,20 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/log.h"
 
-enum { STAGES_MAX = 16, BAR_WIDTH = 28 };
+enum { STAGES_MAX = 16, BAR_WIDTH = 28, BAR_LEAST = 4, LINE_BYTES = 256 };
 static const double line_every_s = 10.0, draw_every_s = 0.1;
 
 struct lt_progress {
     FILE *events;
-    int terminal, quiet, drawn;
+    int terminal, quiet;
     const char *stage, *unit;
     int64_t total, done;
-    double began, first_step, said;
+    double began, said;
     const char *name[STAGES_MAX];
     double seconds[STAGES_MAX];
     int stages;
@@ -80,34 +81,55 @@ static void duration(double seconds, char *out, size_t bytes)
         (void)snprintf(out, bytes, "%d h %02d min", (int)(seconds / 3600), (int)seconds / 60 % 60);
 }
 
+/* Columns of the terminal, asked each time since it may be resized; 80 where it does not say. */
+static int columns(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+/* One line that is drawn over the one before. It must stay below the terminal's width, or what
+ * wraps stays behind: the bar gives way first, then the end of the line. */
+static void draw_bar(const lt_progress *p, const char *facts, int final)
+{
+    char bar[BAR_WIDTH + 1];
+    const int room = columns() - 1;
+    int width = room - (int)strlen(facts) - 12; /* the stage's name, blanks and brackets */
+    width = width > BAR_WIDTH ? BAR_WIDTH : width;
+    if (width >= BAR_LEAST) {
+        const int64_t full = p->total > 0 ? width * p->done / p->total : 0;
+        for (int i = 0; i < width; i++)
+            bar[i] = i < full ? '#' : '.';
+        (void)fprintf(stderr, "\r\033[K%-8s [%.*s] %s", p->stage, width, bar, facts);
+    } else {
+        char line[LINE_BYTES + 32];
+        (void)snprintf(line, sizeof line, "%-8s %s", p->stage, facts);
+        (void)fprintf(stderr, "\r\033[K%.*s", room, line);
+    }
+    if (final)
+        (void)fputc('\n', stderr);
+    (void)fflush(stderr);
+}
+
 static void draw(lt_progress *p, int final)
 {
     const double now = lt_seconds();
-    char took[48], left[48] = "";
+    char took[48], left[48] = "", per[48] = "", facts[LINE_BYTES];
     duration(now - p->began, took, sizeof took);
-    double per = 0;
     if (p->done > 0) {
-        per = (now - p->began) / (double)p->done;
-        duration(per * (double)(p->total - p->done), left, sizeof left);
+        const double each = (now - p->began) / (double)p->done;
+        if (p->total > 1)
+            (void)snprintf(per, sizeof per, ", %.2f s/%s", each, p->unit);
+        if (!final)
+            duration(each * (double)(p->total - p->done), left, sizeof left);
     }
-    if (p->terminal) {
-        char bar[BAR_WIDTH + 1];
-        const int64_t full = p->total > 0 ? BAR_WIDTH * p->done / p->total : 0;
-        for (int i = 0; i < BAR_WIDTH; i++)
-            bar[i] = i < full ? '#' : '.';
-        bar[BAR_WIDTH] = '\0';
-        (void)fprintf(stderr, "\r\033[K%-8s [%s] %lld/%lld %s  %.2f s/%s  %s", p->stage, bar,
-                      (long long)p->done, (long long)p->total, p->unit, per, p->unit, took);
-        if (!final && left[0] != '\0')
-            (void)fprintf(stderr, "  ETA %s", left);
-        if (final)
-            (void)fputc('\n', stderr);
-        (void)fflush(stderr);
-    } else {
-        (void)fprintf(stderr, "longtake: %s: %lld/%lld %s, %.2f s/%s, %s%s%s\n", p->stage,
-                      (long long)p->done, (long long)p->total, p->unit, per, p->unit, took,
-                      final || left[0] == '\0' ? "" : ", ETA ", final ? "" : left);
-    }
+    (void)snprintf(facts, sizeof facts, "%lld/%lld %s%s%s, %s%s%s", (long long)p->done,
+                   (long long)p->total, p->unit, p->total == 1 ? "" : "s", per, took,
+                   left[0] != '\0' ? ", ETA " : "", left);
+    if (p->terminal)
+        draw_bar(p, facts, final);
+    else
+        (void)fprintf(stderr, "longtake: %s: %s\n", p->stage, facts);
     p->said = now;
 }
 
@@ -137,7 +159,8 @@ void lt_progress_step(lt_progress *p, int64_t done)
     lt_progress_event(p, "step",
                       json_pack("{s:s, s:I, s:I}", "stage", p->stage, "done", (json_int_t)done,
                                 "total", (json_int_t)p->total));
-    if (!p->quiet && lt_seconds() - p->said >= (p->terminal ? draw_every_s : line_every_s))
+    if (!p->quiet && done < p->total && /* the last step's line is the stage's end */
+        lt_seconds() - p->said >= (p->terminal ? draw_every_s : line_every_s))
         draw(p, 0);
 }
 

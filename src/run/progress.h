@@ -1,8 +1,8 @@
 /* progress.h - what a run tells people and programs while it works.               Level 4: run
- * On a terminal one line that is drawn again (stage, step, s/step, ETA), else a plain line at most
- * every 10 s and at each stage's end, nothing with --quiet; to stderr. The same facts go to
- * RUN/events.ndjson, one JSON object a line. Rank 0 only: other ranks pass NULL, which every
- * function here accepts. */
+ * On a terminal one line that is drawn again and never wider than it (stage, step, s/step, ETA),
+ * else a plain line at most every 10 s and at each stage's end, nothing with --quiet; to stderr.
+ * The same facts go to RUN/events.ndjson, one JSON object a line. Rank 0 only, Blocking: other
+ * ranks pass NULL, which every function here but lt_progress_open accepts. */
 #ifndef LT_PROGRESS_H
 #define LT_PROGRESS_H
 
@@ -23,7 +23,8 @@ void lt_progress_stage(lt_progress *progress, const char *stage, const char *uni
 void lt_progress_step(lt_progress *progress, int64_t done);
 /* Ends the stage and writes its seconds. */
 void lt_progress_done(lt_progress *progress);
-/* One event line {"event": name, "seconds": since start, ...fields}; takes fields (may be NULL). */
+/* One event line {"event": name, "seconds": since the program's start, ...fields}; takes fields
+ * (may be NULL). */
 void lt_progress_event(lt_progress *progress, const char *name, json_t *fields);
 /* Stages so far with their seconds, as a JSON object. The caller owns it. */
 json_t *lt_progress_stages(const lt_progress *progress);

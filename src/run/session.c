@@ -109,6 +109,8 @@ lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts)
     if (parts & 1u)
         LT_TRY(open_text_mesh(s));
     lt_status st = lt_backend_find(plan->device, &backend);
+    if (st == LT_OK && (parts & 2u))
+        st = lt_plan_fits_latents(plan, s->local_ranks);
     if (st == LT_OK)
         st = lt_plan_walk(plan, s->model, &s->mesh, s->text_group != NULL ? &s->text_mesh : NULL,
                           s->token_count, parts);

@@ -27,6 +27,7 @@ lt_status lt_session_share(lt_session *session, lt_plan *plan);
 /* Place threads, open the mesh, walk the phases (bits of parts) on dry, refuse what cannot fit,
  * open the engine. Collective on world, Blocking. */
 lt_status lt_session_open(lt_session *session, lt_plan *plan, unsigned parts);
+/* Release all of it, also after a failed open. Local. */
 void lt_session_close(lt_session *session);
 
 #endif

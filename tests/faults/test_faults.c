@@ -111,13 +111,18 @@ static void launch(const char **argv, const char *ranks, const char *mesh, const
 {
     static char film[600];
     (void)snprintf(film, sizeof film, "%s/film.mp4", s.folder);
-    const char *const words[] = {
-        "mpirun",   "--oversubscribe", "--bind-to",   "none",
-        "-n",       ranks,             LT_PROGRAM,    "render",
-        "--model",  LT_SOURCE_DIR "/tests/parity/nano", "--size", "96x64",
-        "--frames", "39",              "--steps",     steps,
-        "--mesh",   mesh,              "--overwrite", "--prompt",
-        "A ball.",  "-o",              film,          NULL};
+    const char *const words[] = {"mpirun",      "--oversubscribe",
+                                 "--bind-to",   "none",
+                                 "-n",          ranks,
+                                 LT_PROGRAM,    "render",
+                                 "--model",     LT_SOURCE_DIR "/tests/parity/nano",
+                                 "--size",      "96x64",
+                                 "--frames",    "39",
+                                 "--steps",     steps,
+                                 "--mesh",      mesh,
+                                 "--overwrite", "--prompt",
+                                 "A ball.",     "-o",
+                                 film,          NULL};
     memcpy(argv, words, sizeof words);
 }
 

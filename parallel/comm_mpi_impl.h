@@ -1,7 +1,8 @@
-/* mpi_impl.h - what the two files that know MPI share, nobody else.               Level 2: parallel
+/* comm_mpi_impl.h - what the two files that know MPI share, nobody else.               Level 2:
+ * parallel
  */
-#ifndef LT_MPI_IMPL_H
-#define LT_MPI_IMPL_H
+#ifndef LT_COMM_MPI_IMPL_H
+#define LT_COMM_MPI_IMPL_H
 
 #include "base/status.h"
 #include <mpi.h>

@@ -1,0 +1,63 @@
+/* span.c - what took from when to when: the records behind a trace.               Level 0: base */
+#include "base/span.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+
+static lt_span *spans;
+static size_t room;
+static atomic_size_t used;
+static atomic_int on, step_now;
+static double zero;
+
+lt_status lt_span_open(size_t count)
+{
+    if (atomic_load(&on))
+        return LT_OK;
+    spans = calloc(count, sizeof *spans);
+    if (spans == NULL)
+        LT_FAIL(LT_ENOMEM, "trace: no memory for %zu spans", count);
+    room = count;
+    zero = lt_seconds();
+    atomic_store(&used, 0);
+    atomic_store(&on, 1);
+    return LT_OK;
+}
+
+void lt_span_close(void)
+{
+    atomic_store(&on, 0);
+    free(spans);
+    spans = NULL;
+    room = 0;
+}
+
+int lt_span_is_on(void) { return atomic_load_explicit(&on, memory_order_relaxed); }
+double lt_span_begin(void) { return lt_span_is_on() ? lt_seconds() - zero : -1; }
+void lt_span_step(int step) { atomic_store(&step_now, step); }
+
+void lt_span_end(lt_span_track track, const char *name, const char *detail, double begin,
+                 uint64_t bytes)
+{
+    if (begin < 0 || !lt_span_is_on())
+        return;
+    const size_t at = atomic_fetch_add(&used, 1);
+    if (at < room)
+        spans[at] = (lt_span){name,
+                              detail,
+                              begin,
+                              lt_seconds() - zero,
+                              bytes,
+                              (int32_t)track,
+                              atomic_load(&step_now)};
+}
+
+const lt_span *lt_span_all(size_t *count, size_t *lost)
+{
+    const size_t n = atomic_load(&used);
+    *count = n < room ? n : room;
+    *lost = n - *count;
+    return spans;
+}

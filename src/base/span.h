@@ -1,0 +1,45 @@
+/* span.h - what took from when to when: the records behind a trace.               Level 0: base
+ *
+ * Off unless lt_span_open was called; then a span costs two clocks and one store into a block that
+ * is taken at the start. Spans past its end are counted, not kept. All functions are Local and
+ * never fail unless they say so; lt_span_end may be called from any thread. */
+#ifndef LT_SPAN_H
+#define LT_SPAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* Compute, collectives and steps nest among themselves; messages overlap freely. */
+typedef enum lt_span_track {
+    LT_SPAN_STEP,       /* stages and steps of the denoising */
+    LT_SPAN_COMPUTE,    /* one operation of a queue */
+    LT_SPAN_COLLECTIVE, /* from its call to its return */
+    LT_SPAN_MESSAGE,    /* from its post until its end was seen */
+    LT_SPAN_TRACKS
+} lt_span_track;
+
+/* name and detail (NULL: none) are literals. Seconds of lt_seconds, less lt_span_zero. */
+typedef struct lt_span {
+    const char *name, *detail;
+    double begin, end;
+    uint64_t bytes;
+    int32_t track, step;
+} lt_span;
+
+/* Record from here on, count spans at most. Now is 0 s. Errors: LT_ENOMEM. */
+lt_status lt_span_open(size_t count);
+void lt_span_close(void);
+int lt_span_is_on(void);
+/* Now, or a negative number when nothing is recorded: give it to lt_span_end, which then does
+ * nothing. */
+double lt_span_begin(void);
+void lt_span_end(lt_span_track track, const char *name, const char *detail, double begin,
+                 uint64_t bytes);
+/* The step that spans from here on belong to. */
+void lt_span_step(int step);
+/* What was recorded, in the order of the ends; *lost: what had no room. */
+const lt_span *lt_span_all(size_t *count, size_t *lost);
+
+#endif

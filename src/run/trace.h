@@ -1,0 +1,16 @@
+/* trace.h - a timeline of all ranks in Chrome's trace format.                     Level 4: run
+ * Open it in chrome://tracing or ui.perfetto.dev: a process a rank, in it a row each for steps,
+ * compute and collectives, and the messages under way. Compute beside a message is overlap. */
+#ifndef LT_TRACE_H
+#define LT_TRACE_H
+
+#include "parallel/comm.h"
+
+/* Begin to record (base/span.h) at the same moment on all ranks. Collective on world, Blocking.
+ * Errors: LT_ENOMEM, and those of an agreement. */
+lt_status lt_trace_begin(lt_group *world);
+/* Write what all ranks recorded to path, which rank 0 makes, and stop. Collective on world,
+ * Blocking; does nothing if nothing is recorded. Errors: LT_ENOMEM, LT_ECREATE, LT_EIO. */
+lt_status lt_trace_write(lt_group *world, const char *path);
+
+#endif
