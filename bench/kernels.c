@@ -2,16 +2,17 @@
  *
  *   bench_kernels [--threads N] [--seconds S]      CSV on stdout, one row a case
  *
- * Columns: kernel, shape, dtype, milliseconds (median of the runs), gflops or gbytes a second, share of the
- * measured roof (multiply-adds for products and attention, triad bandwidth for row kernels), runs,
- * the largest difference from kernels/ref on the first rows as a share of the largest value, and `wrong`
- * (1: above what kernels.h allows, or NaN). Rows do not depend on each other (kernels.h), so the
- * judge computes only as many as take it a moment. */
+ * Columns: kernel, shape, dtype, milliseconds (median of the runs), gflops or gbytes a second,
+ * share of the measured roof (multiply-adds for products and attention, triad bandwidth for row
+ * kernels), runs, the largest difference from kernels/ref on the first rows as a share of the
+ * largest value, and `wrong` (1: above what kernels.h allows, or NaN). Rows do not depend on each
+ * other (kernels.h), so the judge computes only as many as take it a moment. */
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/philox.h"
 #include "kernels/kernels.h"
@@ -25,11 +26,13 @@ typedef struct bench_case {
     const char *name;
     kind what;
     lt_dtype dtype;
-    int64_t rows, in, out; /* linear: in, out; attention: heads, head width; row kernels: width, - */
-    double allowed;        /* of the largest value; kernels.h's contract, bf16 one ulp of it (2^-8) */
+    int64_t rows, in,
+        out;        /* linear: in, out; attention: heads, head width; row kernels: width, - */
+    double allowed; /* of the largest value; kernels.h's contract, bf16 one ulp of it (2^-8) */
 } bench_case;
 
-/* The shapes of a mid-size H3 step (hidden 1024, 4,000 rows), the demo's, and a text encoder's few rows. */
+/* The shapes of a mid-size H3 step (hidden 1024, 4,000 rows), the demo's, and a text encoder's few
+ * rows. */
 static const bench_case cases[] = {
     {"linear qkv", LINEAR, LT_F32, 4000, 1024, 1024, 4e-6},
     {"linear ffn up", LINEAR, LT_F32, 4000, 1024, 5632, 4e-6},
@@ -71,10 +74,10 @@ static void die(void)
     abort();
 }
 
-#define OK(expr)               \
-    do {                       \
-        if ((expr) != LT_OK)   \
-            die();             \
+#define OK(expr)                                                                                   \
+    do {                                                                                           \
+        if ((expr) != LT_OK)                                                                       \
+            die();                                                                                 \
     } while (0)
 
 static float *normals(uint32_t which, int64_t count)
@@ -111,7 +114,8 @@ static void make_linear(rig *r)
 {
     const bench_case *c = r->c;
     float *w = normals(100, c->in * c->out);
-    const lt_linear_spec spec = {.in = c->in, .out = c->out, .weights = w, .weights_dtype = LT_F32, .compute = c->dtype};
+    const lt_linear_spec spec = {
+        .in = c->in, .out = c->out, .weights = w, .weights_dtype = LT_F32, .compute = c->dtype};
     OK(lt_linear_prepare(r->backend, r->arena, "w", &spec, &r->linear));
     free(w);
 }
@@ -157,19 +161,31 @@ static void run(rig *r)
     const lt_tensor row = lt_view_outer(&x[1], (lt_range){0, 1}); /* serves as the norm's weight */
     const lt_tensor flat = lt_view_as(&row, LT_DIMS(lt_row_width(&row)));
     switch (c->what) {
-    case LINEAR: OK(lt_linear_apply(r->q, r->linear, &x[1], LT_ACT_NONE, &x[0])); break;
-    case ATTENTION:
-        OK(lt_attention(r->q, &x[1], &x[2], &x[3], c->in, c->in, 1.0f / sqrtf((float)c->out), 0, 0, &x[0], NULL));
+    case LINEAR:
+        OK(lt_linear_apply(r->q, r->linear, &x[1], LT_ACT_NONE, &x[0]));
         break;
-    case NORM: OK(lt_rms_norm(r->q, &x[1], &flat, 1e-5f, LT_ROUND_ONCE, &x[0])); break;
-    case ROPE: OK(lt_head_norm_rope(r->q, &x[0], c->in, NULL, 1e-5f, LT_ROUND_ONCE, &x[2], &x[3])); break;
-    case SWIGLU: OK(lt_swiglu(r->q, &x[1], &x[0])); break;
-    case MODULATE: OK(lt_norm_modulate(r->q, &x[1], &flat, 1e-5f, &x[2], &x[3], 0, c->in, &x[0])); break;
+    case ATTENTION:
+        OK(lt_attention(r->q, &x[1], &x[2], &x[3], c->in, c->in, 1.0f / sqrtf((float)c->out), 0, 0,
+                        &x[0], NULL));
+        break;
+    case NORM:
+        OK(lt_rms_norm(r->q, &x[1], &flat, 1e-5f, LT_ROUND_ONCE, &x[0]));
+        break;
+    case ROPE:
+        OK(lt_head_norm_rope(r->q, &x[0], c->in, NULL, 1e-5f, LT_ROUND_ONCE, &x[2], &x[3]));
+        break;
+    case SWIGLU:
+        OK(lt_swiglu(r->q, &x[1], &x[0]));
+        break;
+    case MODULATE:
+        OK(lt_norm_modulate(r->q, &x[1], &flat, 1e-5f, &x[2], &x[3], 0, c->in, &x[0]));
+        break;
     }
     OK(lt_sync(r->q));
 }
 
-static void open_rig(rig *r, const bench_case *c, const lt_backend *backend, int threads, int64_t rows)
+static void open_rig(rig *r, const bench_case *c, const lt_backend *backend, int threads,
+                     int64_t rows)
 {
     *r = (rig){.c = c, .backend = backend, .rows = rows};
     OK(lt_backend_open(backend, 0, threads));
@@ -221,6 +237,15 @@ static double judge(const bench_case *c, const float *got, int64_t rows)
     return worst / largest;
 }
 
+/* One thread's CPU time tells the same as the wall and does not count other programs' turns. */
+static double now(int threads)
+{
+    struct timespec t;
+    if (threads > 1 || clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) != 0)
+        return omp_get_wtime();
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 static int by_value(const void *a, const void *b)
 {
     const double d = *(const double *)a - *(const double *)b;
@@ -233,11 +258,16 @@ static double work_of(const bench_case *c)
     const double rows = (double)c->rows, in = (double)c->in, out = (double)c->out;
     const double each = (double)lt_dtype_bytes(c->dtype);
     switch (c->what) {
-    case LINEAR: return 2 * rows * in * out;
-    case ATTENTION: return 4 * rows * rows * in * out;
-    case ROPE: return rows * (2 * in * out + out / 2) * each;
-    case SWIGLU: return 3 * rows * in * each;
-    default: return 2 * rows * in * each;
+    case LINEAR:
+        return 2 * rows * in * out;
+    case ATTENTION:
+        return 4 * rows * rows * in * out;
+    case ROPE:
+        return rows * (2 * in * out + out / 2) * each;
+    case SWIGLU:
+        return 3 * rows * in * each;
+    default:
+        return 2 * rows * in * each;
     }
 }
 
@@ -252,9 +282,9 @@ static void bench(const bench_case *c, int threads, double seconds)
     float *got = fetch(&r, judged);
     const double began = omp_get_wtime();
     while (runs < RUNS_MAX && (runs < 5 || omp_get_wtime() - began < seconds)) {
-        const double start = omp_get_wtime();
+        const double start = now(threads);
         run(&r);
-        times[runs++] = omp_get_wtime() - start;
+        times[runs++] = now(threads) - start;
     }
     close_rig(&r);
     qsort(times, (size_t)runs, sizeof *times, by_value);
@@ -262,9 +292,10 @@ static void bench(const bench_case *c, int threads, double seconds)
     const int product = c->what == LINEAR || c->what == ATTENTION;
     const double worst = judge(c, got, judged);
     free(got);
-    printf("%s,%lldx%lldx%lld,%s,%.3f,", c->name, (long long)c->rows, (long long)c->in, (long long)c->out,
-           c->dtype == LT_F32 ? "f32" : "bf16", 1e3 * median);
-    printf(product ? "%.1f,,%.0f%%," : ",%.1f,%.0f%%,", rate, 100 * rate / (product ? peak_gflops : peak_gbytes));
+    printf("%s,%lldx%lldx%lld,%s,%.3f,", c->name, (long long)c->rows, (long long)c->in,
+           (long long)c->out, c->dtype == LT_F32 ? "f32" : "bf16", 1e3 * median);
+    printf(product ? "%.1f,,%.0f%%," : ",%.1f,%.0f%%,", rate,
+           100 * rate / (product ? peak_gflops : peak_gbytes));
     printf("%d,%.1e,%d\n", runs, worst, !(worst <= c->allowed));
     (void)fflush(stdout);
 }

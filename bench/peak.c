@@ -2,8 +2,8 @@
  *
  * Twelve independent sums a thread hide the multiply-add's latency (4 cycles x 2 a cycle = 8 are
  * needed). They start and stay at a fixed point, so no value overflows or turns subnormal. Each
- * width is the same loop over the compiler's vector type, compiled for its target; the choice is made
- * as in kernels/cpu/isa.c. Source of the triad: McCalpin, STREAM. */
+ * width is the same loop over the compiler's vector type, compiled for its target; the choice is
+ * made as in kernels/cpu/isa.c. Source of the triad: McCalpin, STREAM. */
 #include "peak.h"
 
 #include <omp.h>
@@ -13,27 +13,26 @@
 #include "kernels/cpu/cpu.h"
 
 enum { SUMS = 12, TRIES = 7, PEAK_TRIES = 300 };
-#define STEPS 200000L
+#define STEPS        200000L
 #define TRIAD_FLOATS ((int64_t)16 << 20)
 
 /* s = s * 0.5 + 0.5 stays at 1. */
-#define CHAINS(name, lanes)                                                  \
-    typedef float name##_vec __attribute__((vector_size(4 * (lanes))));      \
-    static __attribute__((noinline)) float name(long steps)                  \
-    {                                                                        \
-        const float half = (float)(steps > 0) * 0.5f;                        \
-        name##_vec s[SUMS], m = {0};                                         \
-        m += half;                                                           \
-        for (int i = 0; i < SUMS; i++)                                       \
-            s[i] = m + m;                                                    \
-        for (long k = 0; k < steps; k++) {                                   \
-            _Pragma("GCC unroll 12") for (int i = 0; i < SUMS; i++)          \
-                s[i] = s[i] * m + m;                                         \
-        }                                                                    \
-        float all = 0;                                                       \
-        for (int i = 0; i < SUMS; i++)                                       \
-            all += s[i][0];                                                  \
-        return all;                                                          \
+#define CHAINS(name, lanes)                                                                        \
+    typedef float name##_vec __attribute__((vector_size(4 * (lanes))));                            \
+    static __attribute__((noinline)) float name(long steps)                                        \
+    {                                                                                              \
+        const float half = (float)(steps > 0) * 0.5f;                                              \
+        name##_vec s[SUMS], m = {0};                                                               \
+        m += half;                                                                                 \
+        for (int i = 0; i < SUMS; i++)                                                             \
+            s[i] = m + m;                                                                          \
+        for (long k = 0; k < steps; k++) {                                                         \
+            _Pragma("GCC unroll 12") for (int i = 0; i < SUMS; i++) s[i] = s[i] * m + m;           \
+        }                                                                                          \
+        float all = 0;                                                                             \
+        for (int i = 0; i < SUMS; i++)                                                             \
+            all += s[i][0];                                                                        \
+        return all;                                                                                \
     }
 
 CHAINS(chains_plain, 4)
@@ -80,12 +79,14 @@ double lt_bench_peak_gflops(int threads)
     double all = 0;
 #pragma omp parallel num_threads(threads) reduction(+ : all)
     {
-        /* Each thread's own best of many short tries: a neighbour's time slice spoils some, not all. */
+        /* Each thread's own best of many short tries: a neighbour's time slice spoils some, not
+         * all. */
         double best = 0;
         for (int t = 0; t < PEAK_TRIES; t++) {
             const double began = omp_get_wtime();
             const float kept = chains(STEPS);
-            const double rate = 2.0 * SUMS * lanes * (double)STEPS / (omp_get_wtime() - began) / 1e9;
+            const double rate =
+                2.0 * SUMS * lanes * (double)STEPS / (omp_get_wtime() - began) / 1e9;
             best = kept > 0 && rate > best ? rate : best;
         }
         all += best;

@@ -91,6 +91,7 @@ lt_status lt_broadcast_text(lt_group *group, int root, char **data, size_t *byte
     LT_TRY_GOTO(lt_agree(group, st), st, failed); /* one without room must not leave alone */
     LT_TRY_GOTO(lt_broadcast(group, root, is_root ? *data : text, (size_t)length), st, failed);
     if (!is_root) {
+        assert(text != NULL); /* else lt_agree had failed */
         text[length] = '\0';
         *data = text;
         *bytes = (size_t)length;

@@ -387,8 +387,10 @@ static void far_queue_close(lt_queue **queue)
             if (w->kind == WORK_WAIT && w->event.queue == &q->base)
                 w->event.queue = NULL; /* met: q has run to its end */
     far_queue **at = &far.queues;
-    while (*at != q)
+    while (*at != q) {
+        assert(*at != NULL);
         at = &(*at)->next;
+    }
     *at = q->next;
     free(q);
     *queue = NULL;

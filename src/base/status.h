@@ -66,13 +66,22 @@ void lt_error_clear(void);
  * trail with places. */
 void lt_error_print(FILE *to, int verbose);
 
-#define LT_FAIL(status, ...) return lt_fail((status), __FILE__, __LINE__, __VA_ARGS__)
+/* Each returns the status that was tested, not the one that lt_fail or lt_trail gives back (the
+ * same): so a static analyser sees that what was refused is never taken for LT_OK by the caller. */
+#define LT_FAIL(status, ...)                                           \
+    do {                                                               \
+        const lt_status fail_ = (status);                              \
+        (void)lt_fail(fail_, __FILE__, __LINE__, __VA_ARGS__);         \
+        return fail_;                                                  \
+    } while (0)
 
 #define LT_TRY(expr)                                          \
     do {                                                      \
         const lt_status st_ = (expr);                         \
-        if (st_ != LT_OK)                                     \
-            return lt_trail(st_, #expr, __FILE__, __LINE__);  \
+        if (st_ != LT_OK) {                                   \
+            (void)lt_trail(st_, #expr, __FILE__, __LINE__);   \
+            return st_;                                       \
+        }                                                     \
     } while (0)
 
 /* The same where something must be undone: sets st and goes to label. */
@@ -87,7 +96,8 @@ void lt_error_print(FILE *to, int verbose);
 
 #define LT_FAIL_GOTO(status, st, label, ...)                             \
     do {                                                                 \
-        (st) = lt_fail((status), __FILE__, __LINE__, __VA_ARGS__);       \
+        (st) = (status);                                                 \
+        (void)lt_fail((st), __FILE__, __LINE__, __VA_ARGS__);            \
         goto label;                                                      \
     } while (0)
 

@@ -75,6 +75,7 @@ static lt_status packets_copy(rewrite *r, const char *path)
 static lt_status rewrite_run(rewrite *r, const char *path, const char *muxer, int timescale)
 {
     LT_TRY(names_make(r, path));
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the names are r's, its closing frees them. */
     int code = avformat_open_input(&r->from, r->from_url, NULL, NULL);
     if (code < 0 || (code = avformat_find_stream_info(r->from, NULL)) < 0)
         return av_error(path, "reading back", code);

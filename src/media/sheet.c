@@ -196,7 +196,7 @@ lt_status lt_sheet_sound(lt_sheet *sheet, const lt_timeline *timeline)
         pcm[c] = block + c * SOUND_BLOCK;
     lt_status status = LT_OK;
     for (int64_t x = 0; x < width && status == LT_OK; x++) {
-        reach r[8];
+        reach r[8] = {{0, 0}};
         const int64_t first = samples * x / width, end = samples * (x + 1) / width;
         status = reach_read(timeline, first, end, pcm, r);
         for (int c = 0; c < channels && status == LT_OK; c++)

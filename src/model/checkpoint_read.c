@@ -126,6 +126,7 @@ static lt_status deliver(reader *r, const void *from, int64_t count)
     const lt_dtype stored = r->entry->stored->dtype;
     const int64_t bad = is_float(stored) ? first_not_finite(from, stored, (size_t)count) : -1;
     if (bad >= 0) {
+        assert(r->slice.columns.count > 0);
         const int64_t at = r->done + bad;
         LT_FAIL(LT_EDATA,
                 "%s: tensor %s: element [%lld, %lld]: want a finite number, found NaN or Inf",

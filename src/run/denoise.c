@@ -154,6 +154,7 @@ static lt_status one_step(lt_model *model, const lt_mesh *mesh, const lt_plan *p
     lt_status st = LT_OK;
     lt_forward forward = {0};
     for (int s = 0; s < clip->count; s++) {
+        assert(l->timestep[s] != NULL);
         forward.latent[s] = clip->data[s];
         forward.timestep[s] = l->timestep[s][i];
         forward.velocity[s] = velocity->data[s];

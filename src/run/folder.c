@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "base/json.h"
 #include "kernels/cpu/cpu.h"
@@ -105,8 +106,28 @@ lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrit
     return LT_OK;
 }
 
-/* Files of the model, one level of folders deep: name and bytes. Weights are not hashed (tens of
- * gigabytes): their size and time of change tell a replaced file. */
+enum { HASHED_BYTES = 1 << 20 };
+
+/* One file of the model: its size, its time of change and the XXH64 of its first MiB, which holds
+ * configs whole and a shard's header. Tens of gigabytes of values are not read for it. */
+static json_t *file_facts(const char *path, const struct stat *s)
+{
+    static char buffer[HASHED_BYTES];
+    const int64_t wanted = s->st_size < HASHED_BYTES ? s->st_size : HASHED_BYTES;
+    char hash[24] = "";
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && lt_file_pread_full(fd, path, buffer, (size_t)wanted, 0) == LT_OK)
+        (void)snprintf(hash, sizeof hash, "%016llx",
+                       (unsigned long long)XXH64(buffer, (size_t)wanted, 0));
+    else
+        lt_error_clear();
+    if (fd >= 0)
+        (void)close(fd);
+    return json_pack("{s:I, s:I, s:s, s:I}", "bytes", (json_int_t)s->st_size, "changed",
+                     (json_int_t)s->st_mtime, "xxh64", hash, "hashed_bytes", (json_int_t)wanted);
+}
+
+/* Files of the model, one level of folders deep. */
 static void add_files(json_t *list, const char *root, const char *below)
 {
     char folder[LT_PATH_BYTES], path[LT_PATH_BYTES], name[LT_PATH_BYTES];
@@ -124,9 +145,7 @@ static void add_files(json_t *list, const char *root, const char *below)
         if (S_ISDIR(s.st_mode) && strcmp(below, ".") == 0)
             add_files(list, root, e->d_name);
         else if (S_ISREG(s.st_mode))
-            (void)json_object_set_new(list, shown,
-                                      json_pack("{s:I, s:I}", "bytes", (json_int_t)s.st_size,
-                                                "changed", (json_int_t)s.st_mtime));
+            (void)json_object_set_new(list, shown, file_facts(path, &s));
     }
     if (dir != NULL)
         (void)closedir(dir);

@@ -17,8 +17,8 @@ lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrit
 /* RUN/name. Errors: LT_EUSAGE when it is too long. */
 lt_status lt_folder_path(const lt_plan *plan, const char *name, char *out, size_t bytes);
 
-/* manifest.json: software, machine, model files with sizes and times of change, mesh, seed, and
- * more, fields that the caller adds (borrowed; may be NULL). Errors: LT_ECREATE, LT_EIO. */
+/* manifest.json: software, machine, model files with sizes, times of change and hashes, mesh, seed,
+ * and more, fields that the caller adds (borrowed; may be NULL). Errors: LT_ECREATE, LT_EIO. */
 lt_status lt_folder_manifest(const lt_plan *plan, const lt_group *world, json_t *more);
 
 /* Make the finished file appear as plan->output: a link, or a copy where the file system is

@@ -1,0 +1,258 @@
+/* tidy.c - the rules of the house that a compiler does not know.
+ * Goal: hold levels, sizes, banned calls, and that every room tells what is in it. Method: reads
+ * the tree as text; each broken rule is one line "FILE:LINE: rule". Ranks: 1. Needs: the source
+ * tree (argv[1]). */
+#include <fts.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { COLUMNS = 100, FUNCTION_LINES = 70, C_LINES = 600, H_LINES = 400, README_LINES = 60 };
+
+static const char *root = ".";
+static int broken;
+
+static void complain(const char *file, int line, const char *rule)
+{
+    print_error("%s:%d: %s\n", file, line, rule);
+    broken++;
+}
+
+/* ---- levels: a file may include only its own level and lower ones ---- */
+
+static const struct {
+    const char *folder, *include;
+    int level;
+} rooms[] = {{"src/base/", "base/", 0},       {"kernels/", "kernels/", 1},
+             {"parallel/", "parallel/", 2},   {"src/model/", "model/", 3},
+             {"scheduler/", "scheduler/", 3}, {"src/media/", "media/", 3},
+             {"src/run/", "run/", 4},         {"src/cmd/", "cmd/", 5}};
+enum { ROOMS = sizeof rooms / sizeof *rooms };
+
+/* Where an outside world may be included. */
+static const struct {
+    const char *header, *only;
+} outside[] = {{"<mpi.h>", "parallel/comm_mpi"},
+               {"<hdf5.h>", "src/run/store_hdf5"},
+               {"<libav", "src/media/"},
+               {"<libsw", "src/media/"},
+               {"<dnnl.h>", "_dnnl.c"},
+               {"<oneapi/", "_dnnl.c"},
+               {"<immintrin.h>", "_x86.c"},
+               {"<png.h>", "src/media/sheet"},
+               {"<nccl.h>", "parallel/comm_nccl.c"},
+               {"<utf8proc.h>", "src/model/bpe"},
+               {"<yaml.h>", "src/base/yaml.c"}};
+
+static void check_include(const char *file, int number, const char *line)
+{
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++)
+        if (strstr(line, outside[i].header) != NULL && strstr(file, outside[i].only) == NULL &&
+            strncmp(file, "tests/", 6) != 0 && strncmp(file, "bench/", 6) != 0)
+            complain(file, number, "this library is included in one place only");
+    int mine = -1, theirs = -1;
+    const char *name = strchr(line, '"');
+    for (int i = 0; i < ROOMS; i++) {
+        if (strncmp(file, rooms[i].folder, strlen(rooms[i].folder)) == 0)
+            mine = i;
+        if (name != NULL && strncmp(name + 1, rooms[i].include, strlen(rooms[i].include)) == 0)
+            theirs = i;
+    }
+    if (mine < 0 || theirs < 0)
+        return;
+    if (rooms[theirs].level > rooms[mine].level)
+        complain(file, number, "includes a higher level");
+    if (strcmp(rooms[mine].folder, "scheduler/") == 0 && theirs != mine && theirs != 0 &&
+        strstr(line, "parallel/shard.h") == NULL)
+        complain(file, number, "scheduler knows base and parallel/shard.h only");
+    if (strcmp(rooms[mine].folder, "src/media/") == 0 && theirs != mine && theirs != 0)
+        complain(file, number, "media knows base only");
+}
+
+/* ---- words ---- */
+
+static const struct {
+    const char *word, *allowed_in;
+} banned[] = {{"strcpy", ""},
+              {"strcat", ""},
+              {"sprintf", ""},
+              {"atoi", ""},
+              {"atof", ""},
+              {"rand", ""},
+              {"srand", ""},
+              {"exit", "src/cmd/main.c"},
+              {"system", ""},
+              {"popen", ""},
+              {"getenv", "src/base/options.c"},
+              {"gets", ""},
+              {"strtok", ""},
+              {"MPI_COMM_WORLD", "parallel/comm_mpi.c"}};
+
+static int is_word(char c)
+{
+    return c == '_' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+static void check_banned(const char *file, int number, const char *line)
+{
+    for (size_t i = 0; i < sizeof banned / sizeof *banned; i++) {
+        const size_t n = strlen(banned[i].word);
+        for (const char *at = strstr(line, banned[i].word); at != NULL;
+             at = strstr(at + n, banned[i].word)) {
+            const int whole = (at == line || !is_word(at[-1])) && !is_word(at[n]);
+            const int call = at[n] == '(' || banned[i].word[0] == 'M';
+            if (whole && call &&
+                (banned[i].allowed_in[0] == '\0' || strstr(file, banned[i].allowed_in) == NULL))
+                complain(file, number, "a banned call");
+        }
+    }
+    static const char *const left[] = {"TO"
+                                       "DO",
+                                       "FIX"
+                                       "ME",
+                                       "XX"
+                                       "X:",
+                                       "HA"
+                                       "CK"};
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++)
+        if (strstr(line, left[i]) != NULL)
+            complain(file, number, "a leftover word");
+}
+
+/* Columns, not bytes: continuation bytes of UTF-8 do not count. */
+static int columns(const char *line)
+{
+    int n = 0;
+    for (; *line != '\0' && *line != '\n'; line++)
+        n += ((unsigned char)*line & 0xc0) != 0x80;
+    return n;
+}
+
+/* ---- files ---- */
+
+static int has_suffix(const char *path, const char *suffix)
+{
+    const size_t n = strlen(path), m = strlen(suffix);
+    return n > m && strcmp(path + n - m, suffix) == 0;
+}
+
+static void check_code(const char *path, const char *file)
+{
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    char line[4096];
+    int number = 0, began = 0, says_where = 0, in_comment = 0, functions = 0;
+    const int header = has_suffix(file, ".h");
+    const int product = strncmp(file, "tests/", 6) != 0;
+    while (fgets(line, sizeof line, f) != NULL) {
+        number++;
+        if (number == 1 && strncmp(line, "/* ", 3) != 0)
+            complain(file, number, "begins without a head comment");
+        if (columns(line) > COLUMNS)
+            complain(file, number, "longer than 100 columns");
+        if (strchr(line, '\t') != NULL)
+            complain(file, number, "a tab");
+        if (line[0] == '{')
+            began = number;
+        if (line[0] == '}' && began > 0) {
+            if (number - began - 1 > FUNCTION_LINES)
+                complain(file, began, "a function of more than 70 lines");
+            began = 0;
+        }
+        if (strstr(line, "/*") != NULL)
+            in_comment = 1;
+        says_where |= strstr(line, "Local") != NULL || strstr(line, "Collective") != NULL ||
+                      strstr(line, "Rank 0") != NULL;
+        functions |= strncmp(line, "lt_status lt_", 13) == 0;
+        if (!in_comment && line[0] == '#' && strstr(line, "include") != NULL)
+            check_include(file, number, line);
+        if (!in_comment && product)
+            check_banned(file, number, line);
+        if (strstr(line, "*/") != NULL)
+            in_comment = 0;
+    }
+    (void)fclose(f);
+    if (number > (header ? H_LINES : C_LINES))
+        complain(file, number,
+                 header ? "a header of more than 400 lines" : "a file of more than 600 lines");
+    if (header && product && functions && !says_where && strstr(file, "_internal.h") == NULL)
+        complain(file, 1, "no function says Local, Rank 0 only or Collective");
+}
+
+/* README.md of the folder names the file: "name.c", or "name" followed by .[ch] or the like. */
+static void check_named(const char *folder, const char *file)
+{
+    char path[4096], name[256], text[65536];
+    const char *base = strrchr(file, '/') + 1;
+    (void)snprintf(path, sizeof path, "%s/README.md", folder);
+    FILE *f = fopen(path, "r");
+    if (f == NULL) {
+        complain(file, 1, "its folder has no README.md");
+        return;
+    }
+    const size_t n = fread(text, 1, sizeof text - 1, f);
+    text[n] = '\0';
+    (void)fclose(f);
+    const size_t stem = strcspn(base, ".");
+    (void)snprintf(name, sizeof name, "%.*s", (int)stem, base);
+    if (strstr(text, name) == NULL)
+        complain(file, 1, "its folder's README.md does not name it");
+}
+
+static void check_readme(const char *path, const char *file)
+{
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    int lines = 0;
+    for (int c = fgetc(f); c != EOF; c = fgetc(f))
+        lines += c == '\n';
+    (void)fclose(f);
+    if (lines > README_LINES && strchr(file, '/') != NULL)
+        complain(file, lines, "a folder's README.md of more than 60 lines");
+}
+
+static void the_house_is_in_order(void **state)
+{
+    (void)state;
+    char *paths[] = {(char *)(uintptr_t)root, NULL};
+    FTS *tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+    assert_non_null(tree);
+    int seen = 0;
+    for (FTSENT *e = fts_read(tree); e != NULL; e = fts_read(tree)) {
+        const char *file = e->fts_path + strlen(root) + 1;
+        if (e->fts_info == FTS_D && e->fts_level > 0 &&
+            (e->fts_name[0] == '.' || strcmp(file, "build") == 0 || strcmp(file, "out") == 0 ||
+             strcmp(file, "models") == 0))
+            (void)fts_set(tree, e, FTS_SKIP);
+        if (e->fts_info != FTS_F)
+            continue;
+        if (strcmp(e->fts_name, "README.md") == 0)
+            check_readme(e->fts_path, file);
+        if (!has_suffix(file, ".c") && !has_suffix(file, ".h") && !has_suffix(file, ".inc"))
+            continue;
+        char folder[4096];
+        (void)snprintf(folder, sizeof folder, "%.*s",
+                       (int)(strrchr(e->fts_path, '/') - e->fts_path), e->fts_path);
+        check_code(e->fts_path, file);
+        if (strncmp(file, "tests/", 6) != 0)
+            check_named(folder, file);
+        seen++;
+    }
+    (void)fts_close(tree);
+    assert_true(seen > 50); /* a wrong folder must not pass */
+    assert_int_equal(broken, 0);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        root = argv[1];
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_house_is_in_order)};
+    return cmocka_run_group_tests_name("tidy", tests, NULL, NULL);
+}
