@@ -1,5 +1,6 @@
 /* bench.c - longtake bench: how fast this machine moves and computes, and whether rightly.
  *                                                                                 Level 5: cmd */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +72,7 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
                      "bench: want one SUITE (comm, attention or mesh), found %s",
                      word_count == 0 ? "none" : words[word_count - 1]);
     LT_TRY(lt_agree(world, st));
+    assert(suite != NULL);
     lt_bench bench;
     printer p = {.suite = suite, .json = job->json};
     LT_TRY(lt_bench_open(job, world, &bench));

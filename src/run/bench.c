@@ -1,6 +1,7 @@
 /* bench.c - what the suites of `longtake bench` share.                            Level 4: run */
 #include "run/bench.h"
 
+#include <assert.h>
 #include <math.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ lt_status lt_bench_open(const lt_job *job, lt_group *world, lt_bench *out)
     const int mine = local_ranks <= cores;
     if (st == LT_OK)
         st = lt_all_gather_host(world, &mine, sizeof mine, fits);
+    assert(fits != NULL || st != LT_OK);
     for (int i = 0; st == LT_OK && i < size; i++)
         out->timed &= fits[i];
     free(fits);

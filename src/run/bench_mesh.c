@@ -163,6 +163,7 @@ static lt_status time_it(rig *r, const lt_mesh *mesh, lt_h3_dit *dit, double sha
 /* Velocities of this mesh in video_out and audio_out; bytes of one evaluation in f. */
 static lt_status evaluate(rig *r, const lt_mesh *mesh, double share_s, finding *f, double *median)
 {
+    assert(r->model != NULL);
     lt_engine engine;
     lt_h3_dit *dit = NULL;
     LT_TRY(lt_engine_open(&lt_backend_cpu, r->bench->threads, mesh, arena_bytes, arena_bytes,
@@ -334,6 +335,7 @@ static lt_status judge(rig *r)
             st = evaluate(r, &mesh, 0.0, &unused, &no_time);
             lt_mesh_close(&mesh);
         }
+        assert(r->video_alone && r->video_out && r->audio_alone && r->audio_out);
         memcpy(r->video_alone, r->video_out, (size_t)r->video_count * sizeof(float));
         memcpy(r->audio_alone, r->audio_out, (size_t)r->audio_count * sizeof(float));
     }

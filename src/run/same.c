@@ -5,6 +5,7 @@
  * every tensor with its shape and place, and the file's size is hashed with it. */
 #include "run/same.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ static lt_status compare(lt_group *world, lt_status status, const char *what, ui
     if (all == NULL)
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "no memory for %d hashes", size);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
+    assert(all != NULL);
     LT_TRY_GOTO(lt_all_gather_host(world, &mine, sizeof mine, all), st, done);
     for (int i = 1; i < size; i++)
         if (all[i] != all[0]) {

@@ -6,6 +6,7 @@
  * Format" document of the Chromium project. */
 #include "run/trace.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +90,7 @@ static lt_status gather(lt_group *world, const char *text, size_t bytes, char **
     if (all == NULL || ranges == NULL)
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "trace: no memory for %d sizes", size);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
+    assert(all != NULL && ranges != NULL);
     LT_TRY_GOTO(lt_all_gather_host(world, &mine, sizeof mine, all), st, done);
     for (int i = 0; i < size; i++) {
         ranges[i] = (lt_range){sum, all[i]};
@@ -99,6 +101,7 @@ static lt_status gather(lt_group *world, const char *text, size_t bytes, char **
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "trace: no memory for %lld bytes",
                      (long long)sum);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
+    assert(*whole != NULL);
     memcpy(*whole + ranges[rank].first, text, bytes);
     *whole_bytes = (size_t)sum;
     LT_TRY_GOTO(lt_all_gather_ranges(world, *whole, 1, ranges), st, done);

@@ -158,13 +158,13 @@ static void each_fault(void **state)
     }
 }
 
-/* A denoising of a thousand steps is sent a signal as soon as it has made one. */
+/* A denoising of ten thousand steps is sent a signal as soon as it has made one. */
 static void a_signal(int number, int code)
 {
     const char *argv[RUN_WORDS_MAX];
     char out[600], err[600], events[600], line[2048];
     int status = 0;
-    launch(argv, "2", "uly=2", "1000");
+    launch(argv, "2", "uly=2", "10000");
     (void)snprintf(out, sizeof out, "%s/.stdout", s.folder);
     (void)snprintf(err, sizeof err, "%s/.stderr", s.folder);
     (void)snprintf(events, sizeof events, "%s/film.run/events.ndjson", s.folder);
@@ -191,7 +191,7 @@ static void a_signal(int number, int code)
     error_line(strsignal(number), said, line, sizeof line);
     print_message("%s: %.1f s, exit code %d: %s\n", strsignal(number), run_now() - sent,
                   WEXITSTATUS(status), line);
-    if (strstr(line, " after step ") == NULL || strstr(line, " of 999: ") == NULL)
+    if (strstr(line, " after step ") == NULL || strstr(line, " of 9999: ") == NULL)
         fail_msg("%s: the line does not name the step", strsignal(number));
     assert_true(run_now() - sent <= seconds_max);
     if (WEXITSTATUS(status) != code)

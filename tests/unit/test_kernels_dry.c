@@ -15,7 +15,7 @@ static int open_rig(void **state)
     (void)state;
     rig = (kt_rig){.backend = &lt_backend_dry};
     KT_OK(lt_backend_open(&lt_backend_dry, 0, 1));
-    KT_OK(lt_arena_new("dry", lt_backend_dry.memory, (size_t)1 << 42, &rig.arena)); /* 4 TiB */
+    KT_OK(lt_arena_new("dry", lt_backend_dry.memory, (size_t)1 << 40, &rig.arena)); /* 1 TiB */
     KT_OK(lt_backend_dry.queue_open(LT_QUEUE_COMPUTE, &rig.q));
     return 0;
 }
