@@ -3,9 +3,9 @@
  *
  *              uly = 1             uly > 1
  *     q        the caller's        tall: my block's rows, my heads
- *     k, v     ring = 1: the caller's, else packed into kv by a copy; uly > 1: they land in kv
+ *     k, v     ring = 1, not by leaves: the caller's, else packed into kv by a copy; uly > 1: they land in kv
  *     result   ring = 1: act, straight into y or `tall`
- *              ring > 1: f32 partial, which is y or `tall` itself in f32, else cast into it once */
+ *              else, and by leaves: f32 partial, which is y or `tall` itself in f32, else cast into it once */
 #include "parallel/attention_dist.h"
 
 #include <assert.h>
@@ -14,6 +14,7 @@
 
 #include "parallel/attention_parts.h"
 #include "parallel/grid2d.h"
+#include "parallel/leaves.h"
 #include "parallel/ring.h"
 #include "parallel/ulysses.h"
 #include "parallel/watch.h"
@@ -24,11 +25,44 @@ static void choose_way(lt_attention_way way, int across, lt_attention_share *out
     const int size = lt_group_size(out->ring);
     const int best = lt_grid2d_across(size, out->width, out->act, &cost, &ring_cost);
     const int fewer = cost < ring_cost * 2 / 3;
-    if (size == 1 || way == LT_ATTENTION_RING || (way == LT_ATTENTION_AUTO && !fewer))
+    if (size == 1 || out->leaves || way == LT_ATTENTION_RING || (way == LT_ATTENTION_AUTO && !fewer))
         return;
     out->across = across > 0 ? across : best;
     assert(size % out->across == 0);
     out->down = size / out->across;
+}
+
+static void rows_share(lt_attention_share *out, int64_t rows)
+{
+    const int ring = lt_group_size(out->ring), uly = lt_group_size(out->uly);
+    for (int i = 0; i < ring * uly; i++) {
+        if (out->leaves) {
+            const lt_range block = lt_leaves_things(rows, lt_leaves_of(ring, i / uly));
+            out->rows[i] = lt_share(block.count, uly, i % uly);
+            out->rows[i].first += block.first;
+        } else {
+            out->rows[i] = lt_share(rows, ring * uly, i);
+        }
+    }
+    for (int i = 0; i < ring; i++) {
+        const lt_range last = out->rows[i * uly + uly - 1];
+        const int64_t first = out->rows[i * uly].first;
+        out->blocks[i] = (lt_range){first, last.first + last.count - first};
+    }
+}
+
+int lt_attention_row_owner(const lt_attention_share *share, int64_t row)
+{
+    int low = 0, high = lt_group_size(share->ring) * lt_group_size(share->uly) - 1;
+    while (low < high) { /* the first rank whose rows end behind it */
+        const int middle = (low + high) / 2;
+        if (row < share->rows[middle].first + share->rows[middle].count)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    assert(row >= share->rows[low].first && row - share->rows[low].first < share->rows[low].count);
+    return low;
 }
 
 lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t heads, int64_t width,
@@ -38,7 +72,8 @@ lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t head
                                 .uly = mesh->axis[LT_AXIS_ULY],
                                 .heads = heads,
                                 .width = width,
-                                .act = act};
+                                .act = act,
+                                .leaves = mesh->deterministic};
     const int ring = lt_group_size(out->ring), uly = lt_group_size(out->uly);
     const int total = ring * uly, block = lt_group_rank(out->ring);
     assert(total == lt_group_size(mesh->tokens) && rows >= 0 && heads >= 0 && width > 0);
@@ -48,13 +83,7 @@ lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t head
     out->inner = out->rows + total;
     out->inner_heads = out->inner + uly;
     out->blocks = out->inner_heads + uly;
-    for (int i = 0; i < total; i++)
-        out->rows[i] = lt_share(rows, total, i);
-    for (int i = 0; i < ring; i++) {
-        const lt_range last = out->rows[i * uly + uly - 1];
-        const int64_t first = out->rows[i * uly].first;
-        out->blocks[i] = (lt_range){first, last.first + last.count - first};
-    }
+    rows_share(out, rows);
     for (int i = 0; i < uly; i++) {
         out->inner[i] = out->rows[block * uly + i];
         out->inner[i].first -= out->blocks[block].first;
@@ -123,7 +152,7 @@ static lt_status block_attention(lt_engine *engine, const lt_attention_share *sh
                                  lt_tensor *y)
 {
     const int64_t heads = lt_attention_heads(share);
-    if (lt_group_size(share->ring) == 1)
+    if (lt_group_size(share->ring) == 1 && !share->leaves)
         return heads == 0 || q->dim[0] == 0
                    ? LT_OK
                    : lt_attention(engine->compute, q, k, v, heads, heads, scale, 0, 0, y, NULL);
@@ -146,7 +175,7 @@ static lt_status spread(lt_engine *engine, const lt_attention_share *share, floa
     LT_TRY(lt_mark_event(engine->compute, &after));
     LT_TRY(lt_ulysses_out(engine, share, &after, q, k, v, &q_tall, &kv, &done));
     LT_TRY(lt_wait(engine->compute, &done));
-    if (lt_group_size(share->ring) == 1) {
+    if (lt_group_size(share->ring) == 1 && !share->leaves) {
         const lt_tensor k_tall = lt_view_outer(&kv, (lt_range){0, rows});
         const lt_tensor v_tall = lt_view_outer(&kv, (lt_range){rows, rows});
         LT_TRY(block_attention(engine, share, scale, &q_tall, &k_tall, &v_tall, &tall));

@@ -26,6 +26,12 @@
  *                sent      e n D S_b (across - 1 + 2 (down - 1)) + 4 n (D + 1) R
  *                received  e n D (R + 2 C) + 4 n (D + 1) S_b (across - 1)
  *
+ * Where mesh->deterministic is set the result has the same bits for every ring and uly: blocks are
+ * unions of the 16 leaves of the rows, partial results are made for each leaf and joined along the
+ * tree (leaves.h, leaf_attention.h). Only the ring does so: the 2-D way is not taken. Bytes are the
+ * ring's. Scratch instead of the ring's partial result: up to 6 of them. Uly may cut a block
+ * anywhere, since rows and heads are whole there before keys are looked at.
+ *
  * The 2-D way's partial results carry a log-sum-exp beside D values, all f32. */
 #ifndef LT_ATTENTION_DIST_H
 #define LT_ATTENTION_DIST_H
@@ -42,14 +48,17 @@ typedef struct lt_attention_share {
     lt_range *inner_heads; /* [uly] */
     lt_range *blocks;      /* [ring] */
     int down, across;      /* 2-D; both 0: ring */
+    int leaves;            /* 1: mesh->deterministic, see below */
 } lt_attention_share;
 
-/* Cut `rows` rows (lt_share over tokens) and `heads` heads. The mesh says which way
+/* Cut `rows` rows (lt_share over tokens; deterministic: leaves over ring, lt_share over uly) and `heads` heads. The mesh says which way
  * (mesh->attention): `auto` takes 2-D where it moves less than two thirds of the ring's bytes.
  * across: ranks of a 2-D row, a divisor of the ring's size; 0 takes what moves the least. Without
  * communication. Free with _free, also after an error. Local. Errors: LT_ENOMEM. */
 lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t heads, int64_t width,
                                  lt_dtype act, int across, lt_attention_share *out);
+/* Which rank of tokens holds a row. Local. */
+int lt_attention_row_owner(const lt_attention_share *share, int64_t row);
 void lt_attention_share_free(lt_attention_share *share);
 
 /* Bytes that one call sends and receives on this rank, by the closed forms above; calls stays 0.

@@ -174,22 +174,20 @@ lt_status lt_part_work_new(const lt_attention_share *share, lt_courier *courier,
                          LT_DIMS(out->piece * chunk));
 }
 
-static int64_t chunk_at(int64_t rows, int64_t first)
+static lt_range chunk_at(int64_t rows, int64_t first)
 {
-    return rows - first < LT_ATTENTION_CHUNK ? rows - first : LT_ATTENTION_CHUNK;
+    const int64_t left = rows - first;
+    return (lt_range){first, left < LT_ATTENTION_CHUNK ? left : LT_ATTENTION_CHUNK};
 }
 
-/* Rows `rows` and heads `heads` of x [.., heads * width]. */
-static lt_tensor piece_of(const lt_part_work *work, const lt_tensor *x, lt_range rows,
-                          lt_range heads)
+lt_tensor lt_part_piece(const lt_part_work *work, const lt_tensor *x, lt_range rows, lt_range heads)
 {
     const lt_tensor part = lt_view_outer(x, rows);
     const int64_t width = work->share->width;
     return lt_view_columns(&part, (lt_range){heads.first * width, heads.count * width});
 }
 
-static lt_tensor lse_of(const lt_part_work *work, const lt_tensor *lse, lt_range rows,
-                        lt_range heads)
+lt_tensor lt_part_lse(const lt_part_work *work, const lt_tensor *lse, lt_range rows, lt_range heads)
 {
     const lt_tensor flat =
         lt_view_outer(lse, (lt_range){work->heads * rows.first + heads.first * rows.count,
@@ -197,38 +195,56 @@ static lt_tensor lse_of(const lt_part_work *work, const lt_tensor *lse, lt_range
     return lt_view_as(&flat, LT_DIMS(heads.count, rows.count));
 }
 
-static lt_status add_piece(const lt_part_work *work, const lt_tensor *q, const lt_tensor *kv,
-                           lt_partial *p, lt_range rows, lt_range heads)
+/* kv into p. */
+typedef struct addition {
+    const lt_part_work *work;
+    const lt_tensor *q, *kv;
+    lt_partial *p;
+} addition;
+
+static lt_status add_piece(void *ctx, lt_range rows, lt_range heads)
 {
+    const addition *a = ctx;
+    const lt_part_work *work = a->work;
+    const lt_tensor *q = a->q, *kv = a->kv;
+    lt_partial *p = a->p;
     lt_queue *compute = work->courier->engine->compute;
     const int64_t keys = kv->dim[0] / 2, n = heads.count;
-    const lt_tensor k = piece_of(work, kv, (lt_range){0, keys}, heads);
-    const lt_tensor v = piece_of(work, kv, (lt_range){keys, keys}, heads);
-    const lt_tensor query = piece_of(work, q, rows, heads);
-    lt_tensor y = piece_of(work, &p->y, rows, heads), lse = lse_of(work, &p->lse, rows, heads);
+    const lt_tensor k = lt_part_piece(work, kv, (lt_range){0, keys}, heads);
+    const lt_tensor v = lt_part_piece(work, kv, (lt_range){keys, keys}, heads);
+    const lt_tensor query = lt_part_piece(work, q, rows, heads);
+    lt_tensor y = lt_part_piece(work, &p->y, rows, heads), lse = lt_part_lse(work, &p->lse, rows, heads);
     if (!p->begun)
         return lt_attention(compute, &query, &k, &v, n, n, work->scale, 0, 0, &y, &lse);
-    lt_tensor y2 = piece_of(work, &work->y2, (lt_range){0, rows.count}, (lt_range){0, n});
-    lt_tensor lse2 = lse_of(work, &work->lse2, (lt_range){0, rows.count}, (lt_range){0, n});
+    lt_tensor y2 = lt_part_piece(work, &work->y2, (lt_range){0, rows.count}, (lt_range){0, n});
+    lt_tensor lse2 = lt_part_lse(work, &work->lse2, (lt_range){0, rows.count}, (lt_range){0, n});
     LT_TRY(lt_attention(compute, &query, &k, &v, n, n, work->scale, 0, 0, &y2, &lse2));
     return lt_attention_merge(compute, &y2, &lse2, n, &y, &lse);
+}
+
+lt_status lt_part_each(const lt_part_work *work, int64_t rows, lt_part_fn fn, void *ctx)
+{
+    if (work->heads == 0)
+        return LT_OK;
+    for (int64_t first = 0; first < rows; first += LT_ATTENTION_CHUNK) {
+        const lt_range chunk = chunk_at(rows, first);
+        for (int64_t head = 0; head < work->heads; head += work->piece) {
+            const int64_t left = work->heads - head;
+            const lt_range heads = {head, left < work->piece ? left : work->piece};
+            LT_TRY(fn(ctx, chunk, heads));
+            LT_TRY(lt_courier_poll(work->courier));
+        }
+    }
+    return LT_OK;
 }
 
 lt_status lt_part_add(const lt_part_work *work, const lt_tensor *q, const lt_tensor *kv,
                       lt_partial *p)
 {
-    const int64_t rows = q->dim[0];
+    addition a = {work, q, kv, p};
     if (work->heads == 0 || (kv->dim[0] == 0 && p->begun))
         return LT_OK;
-    for (int64_t first = 0; first < rows; first += LT_ATTENTION_CHUNK) {
-        const lt_range chunk = {first, chunk_at(rows, first)};
-        for (int64_t head = 0; head < work->heads; head += work->piece) {
-            const int64_t left = work->heads - head;
-            const lt_range heads = {head, left < work->piece ? left : work->piece};
-            LT_TRY(add_piece(work, q, kv, p, chunk, heads));
-            LT_TRY(lt_courier_poll(work->courier));
-        }
-    }
+    LT_TRY(lt_part_each(work, q->dim[0], add_piece, &a));
     p->begun = 1;
     return LT_OK;
 }
@@ -240,10 +256,10 @@ lt_status lt_part_merge(const lt_part_work *work, const lt_partial *from, lt_par
     if (work->heads == 0)
         return LT_OK;
     for (int64_t first = 0; first < rows; first += LT_ATTENTION_CHUNK) {
-        const lt_range chunk = {first, chunk_at(rows, first)};
+        const lt_range chunk = chunk_at(rows, first);
         const lt_tensor y2 = lt_view_outer(&from->y, chunk);
-        const lt_tensor lse2 = lse_of(work, &from->lse, chunk, heads);
-        lt_tensor y = lt_view_outer(&p->y, chunk), lse = lse_of(work, &p->lse, chunk, heads);
+        const lt_tensor lse2 = lt_part_lse(work, &from->lse, chunk, heads);
+        lt_tensor y = lt_view_outer(&p->y, chunk), lse = lt_part_lse(work, &p->lse, chunk, heads);
         LT_TRY(
             lt_attention_merge(work->courier->engine->compute, &y2, &lse2, work->heads, &y, &lse));
     }

@@ -42,6 +42,8 @@ typedef struct lt_mesh {
     lt_group *axis[LT_AXIS_COUNT];
     lt_group *tokens;
     lt_attention_way attention; /* lt_mesh_open says auto; the opener may say otherwise */
+    int deterministic; /* 1: DiT results have the same bits on every mesh (leaves.h); lt_mesh_open
+                          says 0; the opener may say otherwise, before anything is made with it */
 } lt_mesh;
 
 /* Collective on world, Blocking. Errors: LT_EUSAGE "impossible mesh" when the product isn't the

@@ -12,8 +12,13 @@
  * A buffer is filled again two turns later: what was sent from it has left by then (the turn ends
  * with both messages), and what was computed from it lies before the event that the receipt waits
  * for. The own block is never overwritten. Blocks may differ in rows and may have none; then the
- * message is empty and the turn has nothing to compute. */
+ * message is empty and the turn has nothing to compute.
+ *
+ * Deterministic: what a block adds is kept by leaves and joined along their tree, leaf_attention.h.
+ * Then the ring is gone through even if it has one rank. */
 #include "parallel/ring.h"
+
+#include "parallel/leaf_attention.h"
 
 enum { TAG_RING = 1, PARCEL_SEND = 0, PARCEL_RECEIVE = 1 };
 
@@ -50,7 +55,10 @@ static lt_status turns(lt_engine *engine, const lt_attention_share *share, const
             LT_TRY(lt_courier_send(work->courier, PARCEL_SEND, next, TAG_RING, &now, &ready));
         }
         LT_TRY(lt_wait(engine->compute, &ready));
-        LT_TRY(lt_part_add(work, q, &now, out));
+        if (work->stash != NULL)
+            LT_TRY(lt_leaf_attention_add(work, q, &now, (me - turn + size) % size));
+        else
+            LT_TRY(lt_part_add(work, q, &now, out));
         LT_TRY(lt_mark_event(engine->compute, &computed));
         if (more) {
             LT_TRY(lt_courier_wait(work->courier, PARCEL_RECEIVE));
@@ -66,12 +74,17 @@ lt_status lt_ring_attention(lt_engine *engine, const lt_attention_share *share, 
                             const lt_tensor *q, const lt_tensor *kv, lt_partial *out)
 {
     lt_courier courier;
-    lt_part_work work;
+    lt_part_work work = {.stash = NULL};
     LT_TRY(lt_courier_open(engine, share->ring, 2, &courier));
     lt_status st = LT_OK;
     LT_TRY_GOTO(lt_part_work_new(share, &courier, scale, lt_row_count(q), &work), st, done);
+    if (share->leaves)
+        LT_TRY_GOTO(lt_leaf_attention_begin(&work, lt_row_count(q)), st, done);
     LT_TRY_GOTO(turns(engine, share, &work, q, kv, out), st, done);
-done:;
+    if (share->leaves)
+        LT_TRY_GOTO(lt_leaf_attention_end(&work, out), st, done);
+done:
+    lt_leaf_attention_free(&work);
     const lt_status closed = lt_courier_close(&courier);
     return st != LT_OK ? st : closed;
 }

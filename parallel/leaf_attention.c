@@ -1,0 +1,193 @@
+/* leaf_attention.c - partial results by leaves of the keys, joined along their tree.
+ *                                                                                 Level 2: parallel
+ * A block is some whole subtrees. Each is computed piece by piece (some heads of one chunk of
+ * queries), down to its leaves and up again, in scratch of one piece a level; only its result is as
+ * long as my queries and lies in a slot. Blocks come in the ring's order, so a result may have to
+ * wait for its sibling: the walk over all turns is made once without computing, to count the slots.
+ *
+ *     ring of 3, rank 1 holds leaves 6..10     6-7, 8-9, 10 come first, then 0-3, 4-5 of rank 0
+ *     (4-5 and 6-7 make 4-7, with 0-3 0-7), then 11, 12-15 of rank 2                  5 slots
+ */
+#include "parallel/leaf_attention.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parallel/leaves.h"
+
+struct lt_leaf_stash {
+    int64_t rows; /* of all ranks: what is cut */
+    lt_leaf_tree tree;
+    lt_tensor y[LT_LEAF_LEVELS], lse[LT_LEAF_LEVELS]; /* f32, one piece: right children by level */
+    lt_partial slot[LT_LEAVES];
+    int used[LT_LEAVES], count;
+};
+
+static int64_t rows_of_all(const lt_attention_share *share)
+{
+    const lt_range last = share->blocks[lt_group_size(share->ring) - 1];
+    return last.first + last.count;
+}
+
+static int block_nodes(const lt_attention_share *share, int whose,
+                       lt_leaf_node out[LT_LEAF_NODES_MAX])
+{
+    return lt_leaf_nodes(rows_of_all(share), lt_leaves_of(lt_group_size(share->ring), whose), out);
+}
+
+static int take_slot(lt_leaf_stash *s)
+{
+    for (int i = 0; i < LT_LEAVES; i++)
+        if (!s->used[i]) {
+            s->used[i] = 1;
+            return i;
+        }
+    assert(!"more results than leaves");
+    return -1;
+}
+
+/* How many slots my order of blocks takes. */
+static int slots_needed(const lt_attention_share *share)
+{
+    const int size = lt_group_size(share->ring), me = lt_group_rank(share->ring);
+    lt_leaf_stash s = {.count = 0};
+    lt_leaf_tree_new(rows_of_all(share), &s.tree);
+    for (int turn = 0; turn < size; turn++) {
+        lt_leaf_node node[LT_LEAF_NODES_MAX];
+        const int n = block_nodes(share, (me - turn + size) % size, node);
+        for (int i = 0; i < n; i++) {
+            const int slot = take_slot(&s);
+            int to, from;
+            s.count = slot + 1 > s.count ? slot + 1 : s.count;
+            lt_leaf_tree_put(&s.tree, node[i], slot);
+            while (lt_leaf_tree_join(&s.tree, &to, &from))
+                s.used[from] = 0;
+        }
+    }
+    return s.count;
+}
+
+lt_status lt_leaf_attention_begin(lt_part_work *work, int64_t rows)
+{
+    lt_arena *step = work->courier->engine->step;
+    const int64_t width = work->share->width;
+    lt_leaf_stash *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        LT_FAIL(LT_ENOMEM, "attention: no memory for partial results");
+    work->stash = s;
+    s->rows = rows_of_all(work->share);
+    s->count = slots_needed(work->share);
+    lt_leaf_tree_new(s->rows, &s->tree);
+    for (int i = 0; i < LT_LEAF_LEVELS; i++) {
+        LT_TRY(lt_tensor_new(step, "attention.leaf", LT_F32, &s->y[i],
+                             LT_DIMS(work->y2.dim[0], work->y2.dim[1])));
+        LT_TRY(lt_tensor_new(step, "attention.leaf.lse", LT_F32, &s->lse[i],
+                             LT_DIMS(work->lse2.dim[0])));
+    }
+    for (int i = 0; i < s->count; i++) {
+        LT_TRY(lt_tensor_new(step, "attention.node", LT_F32, &s->slot[i].y,
+                             LT_DIMS(rows, work->heads * width)));
+        LT_TRY(lt_tensor_new(step, "attention.node.lse", LT_F32, &s->slot[i].lse,
+                             LT_DIMS(work->heads * rows)));
+    }
+    return LT_OK;
+}
+
+void lt_leaf_attention_free(lt_part_work *work)
+{
+    free(work->stash);
+    work->stash = NULL;
+}
+
+/* One node over all my queries. */
+typedef struct node_run {
+    const lt_part_work *work;
+    const lt_tensor *q, *kv;
+    int64_t first; /* row of all that the block begins with */
+    lt_leaf_node node;
+    lt_partial *to;
+} node_run;
+
+/* One piece of one node: y [rows, heads * width], lse [heads, rows]. */
+typedef struct piece_run {
+    const node_run *of;
+    lt_range rows, heads;
+} piece_run;
+
+static lt_status leaf_piece(const piece_run *p, int leaf, lt_tensor *y, lt_tensor *lse)
+{
+    const node_run *of = p->of;
+    const int64_t block = of->kv->dim[0] / 2, n = p->heads.count;
+    lt_range keys = lt_leaf_things(of->work->stash->rows, leaf);
+    keys.first -= of->first;
+    const lt_range values = {block + keys.first, keys.count};
+    const lt_tensor k = lt_part_piece(of->work, of->kv, keys, p->heads);
+    const lt_tensor v = lt_part_piece(of->work, of->kv, values, p->heads);
+    const lt_tensor q = lt_part_piece(of->work, of->q, p->rows, p->heads);
+    return lt_attention(of->work->courier->engine->compute, &q, &k, &v, n, n, of->work->scale, 0, 0,
+                        y, lse);
+}
+
+/* At most LT_LEAF_LEVELS deep. */
+static lt_status piece_of_node(const piece_run *p, lt_leaf_node node, lt_tensor *y, lt_tensor *lse)
+{
+    const lt_part_work *work = p->of->work;
+    const lt_leaf_stash *s = work->stash;
+    if (node.level == 0)
+        return leaf_piece(p, node.index, y, lse);
+    const lt_leaf_node left = {node.level - 1, 2 * node.index};
+    const lt_leaf_node right = {node.level - 1, 2 * node.index + 1};
+    if (lt_leaf_node_things(s->rows, left).count == 0)
+        return piece_of_node(p, right, y, lse);
+    LT_TRY(piece_of_node(p, left, y, lse));
+    if (lt_leaf_node_things(s->rows, right).count == 0)
+        return LT_OK;
+    const lt_range rows = {0, p->rows.count}, heads = {0, p->heads.count};
+    lt_tensor y2 = lt_part_piece(work, &s->y[right.level], rows, heads);
+    lt_tensor lse2 = lt_part_lse(work, &s->lse[right.level], rows, heads);
+    LT_TRY(piece_of_node(p, right, &y2, &lse2));
+    return lt_attention_merge(work->courier->engine->compute, &y2, &lse2, p->heads.count, y, lse);
+}
+
+static lt_status node_piece(void *ctx, lt_range rows, lt_range heads)
+{
+    const node_run *run = ctx;
+    const piece_run piece = {run, rows, heads};
+    lt_tensor y = lt_part_piece(run->work, &run->to->y, rows, heads);
+    lt_tensor lse = lt_part_lse(run->work, &run->to->lse, rows, heads);
+    return piece_of_node(&piece, run->node, &y, &lse);
+}
+
+lt_status lt_leaf_attention_add(const lt_part_work *work, const lt_tensor *q, const lt_tensor *kv,
+                                int whose)
+{
+    lt_leaf_stash *s = work->stash;
+    lt_leaf_node node[LT_LEAF_NODES_MAX];
+    const int n = block_nodes(work->share, whose, node);
+    assert(kv->dim[0] == 2 * work->share->blocks[whose].count);
+    for (int i = 0; i < n; i++) {
+        const int slot = take_slot(s);
+        int to, from;
+        assert(slot < s->count);
+        node_run run = {work, q, kv, work->share->blocks[whose].first, node[i], &s->slot[slot]};
+        LT_TRY(lt_part_each(work, q->dim[0], node_piece, &run));
+        lt_leaf_tree_put(&s->tree, node[i], slot);
+        while (lt_leaf_tree_join(&s->tree, &to, &from)) {
+            LT_TRY(lt_part_merge(work, &s->slot[from], &s->slot[to]));
+            s->used[from] = 0;
+        }
+    }
+    return LT_OK;
+}
+
+lt_status lt_leaf_attention_end(const lt_part_work *work, lt_partial *out)
+{
+    const lt_leaf_stash *s = work->stash;
+    const int root = lt_leaf_tree_root(&s->tree);
+    assert(root >= 0 || s->rows == 0);
+    if (root >= 0)
+        LT_TRY(lt_copy(work->courier->engine->compute, &s->slot[root].y, &out->y));
+    out->begun = 1;
+    return LT_OK;
+}
