@@ -9,7 +9,8 @@
  *   ff.net.0.proj      [2*ffn, hidden]   rows of my columns, in the value half and in the gate half
  *   ff.net.2           [hidden, ffn]     my columns: partial sums
  *
- * Everything else is whole on every rank. */
+ * Everything else is whole on every rank. Deterministic: the same rows and columns, a layer a leaf
+ * (h3_dit_leaves.c). */
 #include "model/h3_dit.h"
 
 #include <assert.h>
@@ -107,6 +108,9 @@ static void shares_note(lt_h3_dit *dit)
     const int tp_size = lt_group_size(dit->tp), tp_rank = lt_group_rank(dit->tp);
     dit->tp_heads = lt_share(dit->config.heads, tp_size, tp_rank);
     dit->tp_ffn = lt_share(dit->config.ffn, tp_size, tp_rank);
+    dit->by_leaves = mesh->deterministic;
+    if (dit->by_leaves)
+        lt_h3_leaves_note(dit);
     const int uly = lt_group_size(mesh->axis[LT_AXIS_ULY]);
     const int64_t heads = lt_share_max(dit->config.heads, tp_size);
     if (dit->dry)
@@ -150,6 +154,10 @@ void lt_h3_dit_close(lt_h3_dit **dit)
     lt_h3_dit *d = *dit;
     lt_h3_request_free(d);
     lt_weights_close(&d->weights);
+    for (int64_t i = 0; d->blocks && i < d->config.layers; i++)
+        free(d->blocks[i].leaves);
+    for (int64_t i = 0; d->refiner && i < d->config.refiner_layers; i++)
+        free(d->refiner[i].leaves);
     free(d->blocks);
     free(d->refiner);
     free(d->timesteps);
@@ -226,6 +234,8 @@ static lt_status load_block(const lt_h3_dit *dit, const char *prefix, lt_h3_bloc
     LT_TRY(load_norm(dit, prefix, "norm2", c->hidden, &block->norm2));
     LT_TRY(load_norm(dit, prefix, "attn.norm_q", c->head_dim, &block->norm_q));
     LT_TRY(load_norm(dit, prefix, "attn.norm_k", c->head_dim, &block->norm_k));
+    if (dit->by_leaves)
+        return lt_h3_leaves_load(dit, prefix, block);
     LT_TRY(load_attention(dit, prefix, block));
     return load_ffn(dit, prefix, block);
 }

@@ -7,7 +7,8 @@
  *
  * Row-local work goes block by block, so that only q, k, v and attention's output are as long as
  * this rank's rows. Under tp each rank has the product over its own heads or columns only: f32
- * parts, summed in rank order. The sum of one row block is under way while the next is multiplied:
+ * parts, summed in rank order; deterministic, f32 parts of leaves, summed along their tree whatever
+ * tp is (leaf_linear.h, sum_tree.h). The sum of one row block is under way while the next is multiplied:
  * two sets of buffers, and compute waits for sum b before it starts product b + 2, so neither set
  * is overwritten early. The order of collectives depends on the shape alone, so ranks without
  * heads, rows or columns take part by the same loops. */
@@ -15,6 +16,8 @@
 
 #include <assert.h>
 #include <math.h>
+
+#include "parallel/sum_tree.h"
 
 lt_tensor lt_h3_rows_at(const lt_tensor *x, int64_t first, int64_t count)
 {
@@ -36,7 +39,19 @@ static int64_t block_rows(int64_t rows, int64_t first)
     return rows - first < LT_H3_ROW_BLOCK ? rows - first : LT_H3_ROW_BLOCK;
 }
 
-static int is_split(const lt_h3_dit *dit) { return lt_group_size(dit->tp) > 1; }
+/* Are results sums of f32 parts? */
+static int is_split(const lt_h3_dit *dit) { return dit->by_leaves || lt_group_size(dit->tp) > 1; }
+
+/* How wide a row of parts is, in units of hidden: deterministic parts are one for each subtree of
+ * leaves that this rank holds whole. */
+static int64_t parts_max(const lt_h3_dit *dit)
+{
+    if (!dit->by_leaves)
+        return 1;
+    const int heads = lt_leaf_inputs_nodes(&dit->cut_heads);
+    const int ffn = lt_leaf_inputs_nodes(&dit->cut_ffn);
+    return heads > ffn ? heads : ffn;
+}
 
 lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, int spread, lt_h3_pass *out)
 {
@@ -44,7 +59,9 @@ lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, int spread, l
     const lt_dtype act = dit->compute;
     const int64_t E = dit->config.hidden, inner = dit->tp_heads.count * dit->config.head_dim;
     const int64_t rows = h->dim[0], B = rows < LT_H3_ROW_BLOCK ? rows : LT_H3_ROW_BLOCK;
-    *out = (lt_h3_pass){.h = *h, .spread = spread && lt_group_size(dit->tokens) > 1};
+    *out = (lt_h3_pass){.h = *h, .spread = spread};
+    if (lt_group_size(dit->tokens) == 1 && !dit->by_leaves)
+        out->spread = 0;
     LT_TRY(lt_tensor_new(step, "dit.u", act, &out->u, LT_DIMS(B, E)));
     LT_TRY(lt_tensor_new(step, "dit.qkv", act, &out->qkv, LT_DIMS(rows, 3 * inner)));
     LT_TRY(lt_tensor_new(step, "dit.attention", act, &out->mixed, LT_DIMS(rows, inner)));
@@ -53,8 +70,12 @@ lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, int spread, l
     for (int i = 0; i < (is_split(dit) ? 2 : 1); i++) {
         LT_TRY(lt_tensor_new(step, "dit.o", act, &out->o[i], LT_DIMS(B, E)));
         if (is_split(dit))
-            LT_TRY(lt_tensor_new(step, "dit.partial", LT_F32, &out->partial[i], LT_DIMS(B, E)));
+            LT_TRY(lt_tensor_new(step, "dit.partial", LT_F32, &out->partial[i],
+                                 LT_DIMS(B, parts_max(dit) * E)));
     }
+    if (dit->by_leaves)
+        LT_TRY(lt_tensor_new(step, "dit.leaves", LT_F32, &out->leaf_sums,
+                             LT_DIMS(LT_LEAF_LEVELS * B, E)));
     return LT_OK;
 }
 
@@ -89,6 +110,7 @@ typedef struct tail {
     const lt_h3_dit *dit;
     lt_h3_pass *pass;
     const lt_linear *layer; /* NULL: this rank adds nothing */
+    const lt_leaf_linear *leaves; /* not NULL: instead of layer */
     const lt_tensor *table;
     int chunk;
     int64_t pending, pending_count; /* first row of the block whose sum is under way; -1: none */
@@ -107,6 +129,32 @@ static lt_status tail_finish(tail *t)
     return LT_OK;
 }
 
+/* The f32 parts of a row block -> o on all ranks of tp. Queued on comm. */
+static lt_status tail_sum(const tail *t, const lt_tensor *x, const lt_tensor *partial, lt_tensor *o,
+                          lt_event *done)
+{
+    const lt_h3_dit *dit = t->dit;
+    lt_queue *compute = dit->engine->compute;
+    lt_event after;
+    const int64_t count = x->dim[0], E = dit->config.hidden;
+    if (t->leaves) {
+        const lt_tensor flat = lt_view_as(partial, LT_DIMS(lt_elements(partial)));
+        const int64_t width = lt_leaf_inputs_nodes(&t->leaves->cut) * E;
+        const lt_tensor front = lt_view_outer(&flat, (lt_range){0, count * width});
+        lt_tensor parts = lt_view_as(&front, LT_DIMS(count, width));
+        LT_TRY(lt_leaf_inputs_apply(compute, t->leaves, x, &t->pass->leaf_sums, &parts));
+        LT_TRY(lt_mark_event(compute, &after));
+        return lt_sum_tree(dit->engine, dit->tp, t->leaves->cut.total, &after, &parts, o, done);
+    }
+    lt_tensor part = lt_h3_rows_at(partial, 0, count);
+    if (t->layer)
+        LT_TRY(lt_linear_apply(compute, t->layer, x, LT_ACT_NONE, &part));
+    else
+        LT_TRY(lt_fill(compute, &part, 0.0f));
+    LT_TRY(lt_mark_event(compute, &after));
+    return lt_sum_partials(dit->engine, dit->tp, &after, &part, o, done);
+}
+
 static lt_status tail_rows(tail *t, int64_t first, const lt_tensor *x)
 {
     const lt_h3_dit *dit = t->dit;
@@ -118,15 +166,9 @@ static lt_status tail_rows(tail *t, int64_t first, const lt_tensor *x)
         return add_rows(dit, t->pass, t->table, t->chunk, first, &o);
     }
     const int slot = 1 - t->slot;
-    lt_tensor part = lt_h3_rows_at(&t->pass->partial[slot], 0, count);
     lt_tensor o = lt_h3_rows_at(&t->pass->o[slot], 0, count);
-    if (t->layer)
-        LT_TRY(lt_linear_apply(compute, t->layer, x, LT_ACT_NONE, &part));
-    else
-        LT_TRY(lt_fill(compute, &part, 0.0f));
-    lt_event after, done;
-    LT_TRY(lt_mark_event(compute, &after));
-    LT_TRY(lt_sum_partials(dit->engine, dit->tp, &after, &part, &o, &done));
+    lt_event done;
+    LT_TRY(tail_sum(t, x, &t->pass->partial[slot], &o, &done));
     LT_TRY(tail_finish(t));
     t->slot = slot;
     t->pending = first;
@@ -152,7 +194,10 @@ static lt_status project_qkv(const lt_h3_dit *dit, const lt_h3_block *block, con
         const lt_tensor u = lt_h3_rows_at(&p->u, 0, count);
         lt_tensor y = lt_h3_rows_at(&p->qkv, first, count);
         LT_TRY(norm_rows(dit, p, &block->norm1, table, LT_H3_SHIFT_ATTN, first, &u));
-        LT_TRY(lt_linear_apply(compute, block->qkv, &u, LT_ACT_NONE, &y));
+        if (block->leaves)
+            LT_TRY(lt_h3_leaves_qkv(dit, block->leaves, &u, &y));
+        else
+            LT_TRY(lt_linear_apply(compute, block->qkv, &u, LT_ACT_NONE, &y));
         lt_tensor cos, sin;
         if (p->cos.ndim) {
             cos = lt_h3_rows_at(&p->cos, first, count);
@@ -188,13 +233,14 @@ static lt_status attention_run(const lt_h3_dit *dit, const lt_h3_block *block,
                                const lt_tensor *table, lt_h3_pass *p)
 {
     const int64_t rows = p->h.dim[0];
-    if (block->qkv) {
+    if (dit->tp_heads.count > 0) {
         LT_TRY(project_qkv(dit, block, table, p));
         LT_TRY(attend(dit, p));
     }
     tail t = {.dit = dit,
               .pass = p,
               .layer = block->out,
+              .leaves = block->leaves ? &block->leaves->out : NULL,
               .table = table,
               .chunk = LT_H3_GATE_ATTN,
               .pending = -1};
@@ -213,6 +259,7 @@ static lt_status ffn_run(const lt_h3_dit *dit, const lt_h3_block *block, const l
     tail t = {.dit = dit,
               .pass = p,
               .layer = block->ff_out,
+              .leaves = block->leaves ? &block->leaves->ff_out : NULL,
               .table = table,
               .chunk = LT_H3_GATE_FFN,
               .pending = -1};
@@ -220,9 +267,12 @@ static lt_status ffn_run(const lt_h3_dit *dit, const lt_h3_block *block, const l
         const int64_t count = block_rows(rows, first);
         const lt_tensor u = lt_h3_rows_at(&p->u, 0, count);
         lt_tensor x = lt_h3_rows_at(&p->p, 0, count), s = lt_h3_rows_at(&p->s, 0, count);
-        if (block->ff_in) {
+        if (dit->tp_ffn.count > 0) {
             LT_TRY(norm_rows(dit, p, &block->norm2, table, LT_H3_SHIFT_FFN, first, &u));
-            LT_TRY(lt_linear_apply(compute, block->ff_in, &u, LT_ACT_NONE, &x));
+            if (block->leaves)
+                LT_TRY(lt_h3_leaves_ff_in(dit, block->leaves, &u, &x));
+            else
+                LT_TRY(lt_linear_apply(compute, block->ff_in, &u, LT_ACT_NONE, &x));
             LT_TRY(lt_swiglu(compute, &x, &s));
         }
         LT_TRY(tail_rows(&t, first, &s));

@@ -1,11 +1,12 @@
 /* h3_dit_internal.h - what the files of H3's DiT share.                            Level 3: model
  * h3_dit_config.c reads the config; h3_dit.c opens and loads; h3_dit_tables.c makes modulation
- * tables; h3_dit_request.c prepares a request; h3_dit_blocks.c runs blocks over rows;
- * h3_dit_forward.c is one evaluation. */
+ * tables; h3_dit_request.c prepares a request; h3_dit_blocks.c runs blocks over rows, h3_dit_leaves.c
+ * what they do otherwise when deterministic; h3_dit_forward.c is one evaluation. */
 #ifndef LT_H3_DIT_INTERNAL_H
 #define LT_H3_DIT_INTERNAL_H
 
 #include "model/h3_dit.h"
+#include "model/leaf_linear.h"
 #include "model/weights.h"
 #include "parallel/attention_dist.h"
 
@@ -23,11 +24,17 @@ enum {
     LT_H3_CHUNKS
 };
 
-/* One transformer or refiner block, this rank's slices. Without heads or FFN columns of this rank
- * the layers are NULL. */
+/* Deterministic: the linear layers of a block, by leaves (leaf_linear.h). */
+typedef struct lt_h3_leaves {
+    lt_leaf_linear qkv[3], out, ff_in[2], ff_out;
+} lt_h3_leaves;
+
+/* One transformer or refiner block, this rank's slices. Without heads or FFN columns of this rank,
+ * or with leaves, the layers are NULL. */
 typedef struct lt_h3_block {
     lt_tensor norm1, norm2, norm_q, norm_k;
     lt_linear *qkv, *out, *ff_in, *ff_out;
+    lt_h3_leaves *leaves; /* NULL: not deterministic */
 } lt_h3_block;
 
 /* A kind of rows (text, sound, picture) and who has them. Slot j of the kind is row indices[j]. */
@@ -60,8 +67,10 @@ struct lt_h3_dit {
     lt_dtype compute;
     int dry;
     lt_group *tokens, *tp;
+    int by_leaves;     /* 1: mesh->deterministic */
     lt_range tp_heads; /* of all heads */
     lt_range tp_ffn;   /* of all FFN columns */
+    lt_cut cut_heads, cut_ffn; /* by_leaves: the same, in columns */
     int loaded;
     lt_weights *weights;
     lt_linear *proj_in, *audio_proj_in, *context, *proj_out, *audio_proj_out;
@@ -82,6 +91,7 @@ typedef struct lt_h3_pass {
     lt_tensor cos, sin; /* ndim 0: no rotation */
     int spread;         /* 1: attention reaches over the ranks of tokens */
     lt_tensor u, qkv, mixed, p, s, o[2], partial[2];
+    lt_tensor leaf_sums; /* by_leaves: f32 [LT_LEAF_LEVELS * B, hidden] */
 } lt_h3_pass;
 
 /* All functions are Local unless they say Collective.
@@ -94,6 +104,14 @@ lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, int spread, l
  * tp and, when the pass is spread, on tokens. */
 lt_status lt_h3_block_run(const lt_h3_dit *dit, const lt_h3_block *block, const lt_tensor *table,
                           lt_h3_pass *pass);
+/* Load a block's linear layers by leaves (h3_dit_leaves.c). */
+lt_status lt_h3_leaves_load(const lt_h3_dit *dit, const char *prefix, lt_h3_block *block);
+void lt_h3_leaves_note(lt_h3_dit *dit); /* shares of this rank as unions of leaves */
+/* qkv [S, 3 * my heads] and value and gate p [S, 2 * my columns] of u. Queued. */
+lt_status lt_h3_leaves_qkv(const lt_h3_dit *dit, const lt_h3_leaves *leaves, const lt_tensor *u,
+                           lt_tensor *qkv);
+lt_status lt_h3_leaves_ff_in(const lt_h3_dit *dit, const lt_h3_leaves *leaves, const lt_tensor *u,
+                             lt_tensor *p);
 /* Show rows to the watcher, if there is one. Blocking. */
 lt_status lt_h3_watch(const lt_h3_dit *dit, const char *what, int64_t layer, lt_range rows,
                       const lt_tensor *h);

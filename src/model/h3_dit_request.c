@@ -48,7 +48,7 @@ static lt_status rows_note(const lt_h3_dit *dit, const int64_t *indices, int64_t
                            int64_t width, lt_h3_rows *r)
 {
     const int P = lt_group_size(dit->tokens), me = lt_group_rank(dit->tokens);
-    const int64_t S = dit->request.layout->rows;
+    const lt_attention_share *share = &dit->request.attention;
     *r = (lt_h3_rows){.width = width, .count = count};
     r->order = calloc((size_t)count + 1, sizeof *r->order);
     r->counts = calloc((size_t)P, sizeof *r->counts);
@@ -58,13 +58,13 @@ static lt_status rows_note(const lt_h3_dit *dit, const int64_t *indices, int64_t
         LT_FAIL(LT_ENOMEM, "DiT request: no memory for %lld rows", (long long)count);
     }
     for (int64_t j = 0; j < count; j++)
-        r->counts[lt_share_owner(S, P, indices[j])]++;
+        r->counts[lt_attention_row_owner(share, indices[j])]++;
     for (int i = 0; i < P; i++)
         next[i + 1] = next[i] + r->counts[i];
     r->first = next[me];
     r->mine = r->counts[me];
     for (int64_t j = 0; j < count; j++)
-        r->order[next[lt_share_owner(S, P, indices[j])]++] = (int32_t)j;
+        r->order[next[lt_attention_row_owner(share, indices[j])]++] = (int32_t)j;
     free(next);
     return LT_OK;
 }
@@ -235,7 +235,11 @@ static lt_status request_fill(lt_h3_dit *dit, const void *text_rows, lt_dtype te
     LT_TRY(lt_attention_share_new(dit->engine->mesh, l->rows, dit->tp_heads.count, c->head_dim,
                                   dit->compute, 0, &q->attention));
     q->share = q->attention.rows[lt_group_rank(dit->tokens)];
-    const int ranks = lt_group_size(dit->tokens);
+    const int ranks = lt_group_size(dit->tokens), ring = lt_group_size(q->attention.ring);
+    if (dit->by_leaves && ring > 1 && !dit->dry)
+        lt_log0(1, "dit", "--deterministic over ring=%d: the largest share of %lld rows is %.0f %% "
+                "above the mean", ring, (long long)l->rows,
+                100 * lt_leaves_imbalance(l->rows, ring));
     if (ranks > l->rows && !dit->dry)
         lt_warn("--mesh: %lld rows are to be shared: ring x uly ranks from %lld on hold none",
                 (long long)l->rows, (long long)l->rows);

@@ -4,17 +4,19 @@
  * What lies in engine->step while L rows are encoded (my shares of heads H, groups K, columns F):
  *
  *     x        [L, E]           the residual
- *     qkv      [L, (H + 2K) D]  one joined linear; attention reads its parts as strided views
+ *     qkv      [L, (H + 2K) D]  beside each other; attention reads its parts as strided views
  *     mixed    [L, H D]         attention's result
  *     cos, sin [L, D / 2]
  *     normed   [B, E]  \
  *     gated    [B, 2F]  } row blocks of B: the middle of the FFN is ten times as wide as x
  *     inner    [B, F]  /
- *     out      [B, E], and partial [B, E] f32 where a sum over tp follows
+ *     out      [B, E]
+ *     parts    [B, n E] f32, sums of the n subtrees of leaves that I hold; sums [4 B, E] f32
  *
- * All but attention is local to a row. Under tp a rank's o_proj and down_proj give its part of the
- * sum in f32; parts are added in rank order and rounded once, so that each rank goes on with the
- * same bits. A rank without heads or columns adds zeros.
+ * All but attention is local to a row. Groups and columns are cut into 16 leaves whatever tp is:
+ * o_proj and down_proj give f32 sums of leaves, which are added along one fixed tree and rounded
+ * once (leaf_linear.h, sum_tree.h). So the text rows have the same bits for any tp, one rank
+ * included. A rank without groups or columns sends nothing.
  *
  * A layer whose o_proj and down_proj are all zero leaves x as it is. A distilled encoder is
  * published that way, since the state that is read is always that after 50 layers. One is found by
@@ -27,7 +29,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/weights.h"
+#include "model/leaf_linear.h"
+#include "parallel/sum_tree.h"
 
 enum { BLOCK_ROWS = 512, NAME_BYTES = 160, LOOK_BYTES = 1 << 20, IDS_MAX = 1 << 24 };
 
@@ -36,7 +39,7 @@ enum { BLOCK_ROWS = 512, NAME_BYTES = 160, LOOK_BYTES = 1 << 20, IDS_MAX = 1 << 
 typedef struct decoder_layer {
     int identity;
     lt_tensor norm1, norm2, norm_q, norm_k;
-    lt_linear *qkv, *out, *up, *down; /* NULL: no heads or no columns of mine */
+    lt_leaf_linear qkv[3], out, up[2], down; /* up: value, gate */
 } decoder_layer;
 
 struct lt_qwen3vl {
@@ -47,6 +50,7 @@ struct lt_qwen3vl {
     int dry;
     lt_group *tp;
     lt_range heads, groups, columns; /* mine */
+    lt_cut cut_q, cut_kv, cut_ffn;   /* q: a thing is a group's query heads; kv: its head */
     lt_weights *weights;
     decoder_layer *layers; /* [hidden_state] */
 };
@@ -126,63 +130,39 @@ static lt_status check_layer(lt_qwen3vl *t, int64_t layer)
     return LT_OK;
 }
 
-/* These rows of a layer with `out` of them. */
-static lt_layer_spec rows_of(const lt_qwen3vl *t, int64_t out, lt_range rows)
-{
-    lt_layer_spec spec = lt_layer_whole(t->weights, out, t->config.hidden, 0);
-    spec.rows[0] = rows;
-    return spec;
-}
-
-/* These columns of a layer back to hidden. */
-static lt_layer_spec columns_of(const lt_qwen3vl *t, int64_t in, lt_range columns)
-{
-    lt_layer_spec spec = lt_layer_whole(t->weights, t->config.hidden, in, 0);
-    spec.columns = columns;
-    return spec;
-}
-
 static lt_status load_attention(lt_qwen3vl *t, int64_t layer, decoder_layer *d)
 {
+    static const char *const parts[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
     const lt_qwen3vl_config *c = &t->config;
-    const int64_t D = c->head_dim;
-    const lt_range q = {t->heads.first * D, t->heads.count * D};
-    const lt_range kv = {t->groups.first * D, t->groups.count * D};
-    char name[3][NAME_BYTES];
-    if (q.count == 0)
-        return LT_OK;
+    const int64_t D = c->head_dim, E = c->hidden;
+    char name[2][NAME_BYTES];
     name_of(name[0], layer, "self_attn.q_norm.weight");
     name_of(name[1], layer, "self_attn.k_norm.weight");
     LT_TRY(lt_weights_tensor(t->weights, name[0], LT_DIMS(D), t->compute, &d->norm_q));
     LT_TRY(lt_weights_tensor(t->weights, name[1], LT_DIMS(D), t->compute, &d->norm_k));
-    name_of(name[0], layer, "self_attn.q_proj");
-    name_of(name[1], layer, "self_attn.k_proj");
-    name_of(name[2], layer, "self_attn.v_proj");
-    const lt_layer_spec specs[] = {rows_of(t, c->heads * D, q), rows_of(t, c->kv_heads * D, kv),
-                                   rows_of(t, c->kv_heads * D, kv)};
-    const char *const names[] = {name[0], name[1], name[2]};
-    LT_TRY(lt_weights_linear_joined(t->weights, names, specs, 3, &d->qkv));
+    for (int i = 0; i < 3; i++) {
+        const int64_t out = (i == 0 ? c->heads : c->kv_heads) * D;
+        name_of(name[0], layer, parts[i]);
+        LT_TRY(lt_leaf_outputs_load(t->weights, name[0], out, E, 0, i == 0 ? &t->cut_q : &t->cut_kv,
+                                    &d->qkv[i]));
+    }
     name_of(name[0], layer, "self_attn.o_proj");
-    const lt_layer_spec out = columns_of(t, c->heads * D, q);
-    LT_TRY(lt_weights_linear(t->weights, name[0], &out, &d->out));
+    LT_TRY(lt_leaf_inputs_load(t->weights, name[0], E, c->heads * D, &t->cut_q, &d->out));
     return LT_OK;
 }
 
 static lt_status load_ffn(lt_qwen3vl *t, int64_t layer, decoder_layer *d)
 {
+    static const char *const parts[] = {"mlp.up_proj", "mlp.gate_proj"}; /* lt_swiglu's order */
     const lt_qwen3vl_config *c = &t->config;
-    char up[NAME_BYTES], gate[NAME_BYTES], down[NAME_BYTES];
-    if (t->columns.count == 0)
-        return LT_OK;
-    name_of(up, layer, "mlp.up_proj");
-    name_of(gate, layer, "mlp.gate_proj");
-    name_of(down, layer, "mlp.down_proj");
-    const lt_layer_spec in = rows_of(t, c->ffn, t->columns);
-    const char *const names[] = {up, gate}; /* in lt_swiglu's order: value, gate */
-    const lt_layer_spec specs[] = {in, in};
-    LT_TRY(lt_weights_linear_joined(t->weights, names, specs, 2, &d->up));
-    const lt_layer_spec out = columns_of(t, c->ffn, t->columns);
-    LT_TRY(lt_weights_linear(t->weights, down, &out, &d->down));
+    char name[NAME_BYTES];
+    for (int i = 0; i < 2; i++) {
+        name_of(name, layer, parts[i]);
+        LT_TRY(lt_leaf_outputs_load(t->weights, name, c->ffn, c->hidden, 0, &t->cut_ffn,
+                                    &d->up[i]));
+    }
+    name_of(name, layer, "mlp.down_proj");
+    LT_TRY(lt_leaf_inputs_load(t->weights, name, c->hidden, c->ffn, &t->cut_ffn, &d->down));
     return LT_OK;
 }
 
@@ -262,9 +242,12 @@ lt_status lt_qwen3vl_open(lt_checkpoint *checkpoint, lt_engine *engine,
     t->tp = engine->mesh->axis[LT_AXIS_TP];
     const int rank = lt_group_rank(t->tp), size = lt_group_size(t->tp);
     const int64_t per_group = config->heads / config->kv_heads;
-    t->heads = lt_share_heads(config->heads, config->kv_heads, size, rank);
-    t->groups = (lt_range){t->heads.first / per_group, t->heads.count / per_group};
-    t->columns = lt_share(config->ffn, size, rank);
+    t->cut_q = lt_cut_of(config->kv_heads, per_group * config->head_dim, size, rank);
+    t->cut_kv = lt_cut_of(config->kv_heads, config->head_dim, size, rank);
+    t->cut_ffn = lt_cut_of(config->ffn, 1, size, rank);
+    t->groups = lt_leaves_things(config->kv_heads, t->cut_q.leaves);
+    t->heads = (lt_range){t->groups.first * per_group, t->groups.count * per_group};
+    t->columns = lt_cut_mine(&t->cut_ffn);
     const lt_status st = load(t);
     if (st != LT_OK) {
         lt_qwen3vl_close(&t);
@@ -292,7 +275,7 @@ typedef struct pass {
     void *embedded;  /* host [L, E] of compute's dtype: what goes up, later what came down */
     void *cos, *sin; /* host [L, D / 2] */
     lt_tensor x, qkv, mixed, cos_rows, sin_rows;
-    lt_tensor normed, gated, inner, out, partial;
+    lt_tensor normed, gated, inner, out, parts, sums;
 } pass;
 
 static lt_status check_ids(const lt_qwen3vl *t, const int32_t *ids, int64_t count)
@@ -349,6 +332,12 @@ static lt_status prepare_host(lt_qwen3vl *t, const int32_t *ids, pass *p)
     return LT_OK;
 }
 
+static int64_t nodes_max(const lt_qwen3vl *t)
+{
+    const int heads = lt_leaf_inputs_nodes(&t->cut_q), ffn = lt_leaf_inputs_nodes(&t->cut_ffn);
+    return heads > ffn ? heads : ffn;
+}
+
 static lt_status take_scratch(lt_qwen3vl *t, pass *p)
 {
     lt_arena *step = t->engine->step;
@@ -365,8 +354,8 @@ static lt_status take_scratch(lt_qwen3vl *t, pass *p)
     LT_TRY(lt_tensor_new(step, "text.gated", act, &p->gated, LT_DIMS(B, 2 * F)));
     LT_TRY(lt_tensor_new(step, "text.inner", act, &p->inner, LT_DIMS(B, F)));
     LT_TRY(lt_tensor_new(step, "text.out", act, &p->out, LT_DIMS(B, E)));
-    if (lt_group_size(t->tp) > 1)
-        LT_TRY(lt_tensor_new(step, "text.partial", LT_F32, &p->partial, LT_DIMS(B, E)));
+    LT_TRY(lt_tensor_new(step, "text.parts", LT_F32, &p->parts, LT_DIMS(nodes_max(t) * B * E)));
+    LT_TRY(lt_tensor_new(step, "text.sums", LT_F32, &p->sums, LT_DIMS(LT_LEAF_LEVELS * B, E)));
     return LT_OK;
 }
 
@@ -382,26 +371,35 @@ static lt_tensor front(const lt_tensor *x, lt_range rows)
     return lt_view_outer(x, (lt_range){0, rows.count});
 }
 
-/* x += from W^T of a row block, summed over tp. layer NULL: this rank adds nothing. */
-static lt_status add_back(lt_qwen3vl *t, const lt_linear *layer, const lt_tensor *from, pass *p,
-                          lt_range rows)
+/* x += from W^T of a row block, summed over all leaves of all ranks. */
+static lt_status add_back(lt_qwen3vl *t, const lt_leaf_linear *layer, const lt_tensor *from,
+                          pass *p, lt_range rows)
 {
     lt_queue *q = t->engine->compute;
+    const int64_t width = lt_leaf_inputs_nodes(&layer->cut) * t->config.hidden;
+    const lt_tensor flat = lt_view_outer(&p->parts, (lt_range){0, rows.count * width});
     lt_tensor x = lt_view_outer(&p->x, rows), out = front(&p->out, rows);
-    if (lt_group_size(t->tp) == 1) {
-        LT_TRY(lt_linear_apply(q, layer, from, LT_ACT_NONE, &out));
-    } else {
-        lt_tensor partial = front(&p->partial, rows);
-        lt_event after, done;
-        if (layer != NULL)
-            LT_TRY(lt_linear_apply(q, layer, from, LT_ACT_NONE, &partial));
-        else
-            LT_TRY(lt_fill(q, &partial, 0));
-        LT_TRY(lt_mark_event(q, &after));
-        LT_TRY(lt_sum_partials(t->engine, t->tp, &after, &partial, &out, &done));
-        LT_TRY(lt_wait(q, &done));
-    }
+    lt_tensor parts = lt_view_as(&flat, LT_DIMS(rows.count, width));
+    lt_event after, done;
+    LT_TRY(lt_leaf_inputs_apply(q, layer, from, &p->sums, &parts));
+    LT_TRY(lt_mark_event(q, &after));
+    LT_TRY(lt_sum_tree(t->engine, t->tp, layer->cut.total, &after, &parts, &out, &done));
+    LT_TRY(lt_wait(q, &done));
     LT_TRY(lt_axpby(q, 1, &out, 1, &x));
+    return LT_OK;
+}
+
+/* y [rows, n columns each] = the layers' results beside each other. */
+static lt_status apply_joined(lt_queue *q, const lt_leaf_linear *layers, int count,
+                              const lt_tensor *x, lt_tensor *y)
+{
+    int64_t first = 0;
+    for (int i = 0; i < count; i++) {
+        const lt_range columns = {first, lt_cut_mine(&layers[i].cut).count};
+        lt_tensor part = lt_view_columns(y, columns);
+        LT_TRY(lt_leaf_outputs_apply(q, &layers[i], x, &part));
+        first += columns.count;
+    }
     return LT_OK;
 }
 
@@ -416,7 +414,7 @@ static lt_status project(lt_qwen3vl *t, const decoder_layer *d, pass *p)
         const lt_tensor x = lt_view_outer(&p->x, rows);
         lt_tensor normed = front(&p->normed, rows), qkv = lt_view_outer(&p->qkv, rows);
         LT_TRY(lt_rms_norm(q, &x, &d->norm1, eps, LT_ROUND_TWICE, &normed));
-        LT_TRY(lt_linear_apply(q, d->qkv, &normed, LT_ACT_NONE, &qkv));
+        LT_TRY(apply_joined(q, d->qkv, 3, &normed, &qkv));
     }
     lt_tensor query = lt_view_columns(&p->qkv, (lt_range){0, heads * D});
     lt_tensor key = lt_view_columns(&p->qkv, (lt_range){heads * D, groups * D});
@@ -430,7 +428,7 @@ static lt_status project(lt_qwen3vl *t, const decoder_layer *d, pass *p)
 static lt_status attend(lt_qwen3vl *t, const decoder_layer *d, pass *p)
 {
     const int64_t D = t->config.head_dim, H = t->heads.count * D, K = t->groups.count * D;
-    if (d->qkv != NULL) {
+    if (t->heads.count > 0) {
         LT_TRY(project(t, d, p));
         const lt_tensor query = lt_view_columns(&p->qkv, (lt_range){0, H});
         const lt_tensor key = lt_view_columns(&p->qkv, (lt_range){H, K});
@@ -442,7 +440,7 @@ static lt_status attend(lt_qwen3vl *t, const decoder_layer *d, pass *p)
     for (int64_t first = 0; first < p->rows; first += BLOCK_ROWS) {
         const lt_range rows = block_at(p, first);
         const lt_tensor mixed = lt_view_outer(&p->mixed, rows);
-        LT_TRY(add_back(t, d->out, &mixed, p, rows));
+        LT_TRY(add_back(t, &d->out, &mixed, p, rows));
     }
     return LT_OK;
 }
@@ -455,13 +453,13 @@ static lt_status feed_forward(lt_qwen3vl *t, const decoder_layer *d, pass *p)
         const lt_tensor x = lt_view_outer(&p->x, rows);
         lt_tensor normed = front(&p->normed, rows), gated = front(&p->gated, rows);
         lt_tensor inner = front(&p->inner, rows);
-        if (d->up != NULL) {
+        if (t->columns.count > 0) {
             LT_TRY(
                 lt_rms_norm(q, &x, &d->norm2, (float)t->config.rms_eps, LT_ROUND_TWICE, &normed));
-            LT_TRY(lt_linear_apply(q, d->up, &normed, LT_ACT_NONE, &gated));
+            LT_TRY(apply_joined(q, d->up, 2, &normed, &gated));
             LT_TRY(lt_swiglu(q, &gated, &inner));
         }
-        LT_TRY(add_back(t, d->down, &inner, p, rows));
+        LT_TRY(add_back(t, &d->down, &inner, p, rows));
     }
     return LT_OK;
 }

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "parallel/shard.h"
+
 enum { NAME_BYTES = 512 };
 
 typedef enum kept_kind { KEPT_LINEAR, KEPT_CONV, KEPT_MEMORY } kept_kind;
@@ -248,6 +250,55 @@ lt_status lt_weights_linear(lt_weights *weights, const char *name, const lt_laye
                             lt_linear **out)
 {
     LT_TRY(lt_weights_linear_joined(weights, &name, spec, 1, out));
+    return LT_OK;
+}
+
+/* Columns of a dense matrix, dense. */
+static void take_columns(const char *from, int64_t rows, size_t pitch, size_t at, size_t bytes,
+                         char *to)
+{
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(to + (size_t)i * bytes, from + (size_t)i * pitch + at, bytes);
+}
+
+lt_status lt_weights_linear_cut(lt_weights *weights, const char *name, const lt_layer_spec *spec,
+                                const lt_range *cut, int count, lt_linear **out)
+{
+    const int64_t rows = rows_of(spec);
+    const size_t element_bytes = lt_dtype_bytes(spec->compute);
+    const size_t pitch = (size_t)spec->columns.count * element_bytes;
+    const size_t whole_bytes = ((size_t)rows * pitch + 63) / 64 * 64;
+    int64_t widest = 0;
+    assert(!spec->bias && !spec->bias_none && count > 0);
+    for (int i = 0; i < count; i++) {
+        out[i] = NULL;
+        widest = cut[i].count > widest ? cut[i].count : widest;
+        assert(cut[i].count == 0 || lt_overlap(cut[i], spec->columns).count == cut[i].count);
+    }
+    LT_TRY(check_layer(weights, name, spec));
+    /* Behind the slice: the biases that read_layer clears, then one part. */
+    const size_t part_at = whole_bytes + ((size_t)rows * sizeof(float) + 63) / 64 * 64;
+    LT_TRY(stage(weights, name, part_at + (size_t)(rows * widest) * element_bytes + 64));
+    char *part = weights->dry ? NULL : weights->staging + part_at;
+    if (!weights->dry) {
+        char *at = weights->staging;
+        float *bias = (float *)(void *)(weights->staging + whole_bytes);
+        LT_TRY(read_layer(weights, name, spec, &at, &bias));
+    }
+    for (int i = 0; i < count; i++) {
+        const lt_linear_spec one = {.in = cut[i].count,
+                                    .out = rows,
+                                    .weights = part,
+                                    .weights_dtype = spec->compute,
+                                    .compute = spec->compute};
+        if (cut[i].count == 0)
+            continue;
+        if (!weights->dry)
+            take_columns(weights->staging, rows, pitch,
+                         (size_t)(cut[i].first - spec->columns.first) * element_bytes,
+                         (size_t)cut[i].count * element_bytes, part);
+        LT_TRY(prepare(weights, name, &one, &out[i]));
+    }
     return LT_OK;
 }
 
