@@ -116,6 +116,7 @@ lt_status lt_probe_engine(lt_probe *p)
     LT_TRY(lt_backend_find(device, &backend));
     LT_TRY(lt_mesh_open(p->world, &p->spec, &p->mesh));
     p->mesh.attention = lt_plan_attention(p->job->attention);
+    p->mesh.deterministic = p->job->deterministic;
     LT_TRY(lt_engine_open(backend, threads, &p->mesh, arena_bytes, arena_bytes, &p->engine));
     return LT_OK;
 }

@@ -23,7 +23,7 @@ typedef struct lt_job {
         *dtype, *vae_dtype, *device, *sheet, *wav;
     double seconds;
     int64_t frames, size[2], steps, seed, threads;
-    int overwrite, trace;
+    int overwrite, deterministic, trace;
     /* diagnostics, every verb */
     int quiet, verbose, json, help;
     /* probe */

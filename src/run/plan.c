@@ -209,6 +209,9 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, int ranks, lt_p
     LT_TRY(plan_dtype(job, model, out));
     LT_TRY(plan_mesh(job, ranks, out));
     out->attention = lt_plan_attention(job->attention);
+    out->deterministic = job->deterministic;
+    if (job->deterministic && out->attention == LT_ATTENTION_2D)
+        lt_warn("--attention 2d: --deterministic goes over the ring");
     LT_TRY(plan_paths(job, out));
     out->model = copy_text(model->path);
     out->prompt = copy_text(job->prompt);
@@ -262,7 +265,7 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
                       "step_bytes", (json_int_t)p->memory[i].step_bytes, "host_bytes",
                       (json_int_t)p->memory[i].host_bytes, "flops", p->memory[i].flops));
     *out = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, "
-                     "s:i, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:o, "
+                     "s:i, s:I, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:o, "
                      "s:[{s:i, s:I}], s:[]}",
                      "format", "longtake-plan", "version", 1, "model", p->model, "prompt",
                      p->prompt, "output", p->output, "run", p->run, "frames", (json_int_t)p->frames,
@@ -271,7 +274,7 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
                      "fps", p->fps, "sample_rate", p->sample_rate, "steps", p->steps, "evaluations",
                      p->steps - 1, "threads", p->threads, "seed", (json_int_t)p->seed, "mesh",
                      lt_mesh_text(&p->mesh, mesh, sizeof mesh), "attention",
-                     lt_plan_attention_name(p->attention), "dtype",
+                     lt_plan_attention_name(p->attention), "deterministic", p->deterministic, "dtype",
                      p->dtype == LT_BF16 ? "bf16" : "f32", "device", p->device, "codec", p->codec,
                      "suffix", p->suffix, "memory", memory, "windows", "first_frame", 0, "frames",
                      (json_int_t)p->shape.frames, "joins");
@@ -334,6 +337,8 @@ static lt_status plan_read(const lt_json_at *at, lt_plan *out)
         LT_TRY(read_text(at, "attention", attention, sizeof attention));
         out->attention = lt_plan_attention(attention);
     }
+    if (lt_json_has(at, "deterministic"))
+        LT_TRY(lt_json_bool(at, "deterministic", &out->deterministic));
     LT_TRY(read_text(at, "dtype", dtype, sizeof dtype));
     out->dtype = strcmp(dtype, "bf16") == 0 ? LT_BF16 : LT_F32;
     LT_TRY(read_text(at, "device", out->device, sizeof out->device));

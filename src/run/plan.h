@@ -28,6 +28,7 @@ typedef struct lt_plan {
     uint64_t seed;
     lt_mesh_spec mesh;
     lt_attention_way attention; /* how it reaches over ring */
+    int deterministic;          /* 1: the same bits on every mesh */
     lt_dtype dtype;
     char device[16], codec[16], suffix[8];
     lt_stream stream[LT_STREAMS_MAX];

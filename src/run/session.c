@@ -106,6 +106,7 @@ lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts)
     plan->threads = threads;
     LT_TRY(lt_mesh_open(s->world, &plan->mesh, &s->mesh));
     s->mesh.attention = plan->attention;
+    s->mesh.deterministic = plan->deterministic;
     if (parts & 1u)
         LT_TRY(open_text_mesh(s));
     lt_status st = lt_backend_find(plan->device, &backend);
