@@ -3,15 +3,16 @@
  *
  *              uly = 1             uly > 1
  *     q        the caller's        tall: my block's rows, my heads
- *     k, v     ring = 1, not by leaves: the caller's, else packed into kv by a copy; uly > 1: they land in kv
- *     result   ring = 1: act, straight into y or `tall`
- *              else, and by leaves: f32 partial, which is y or `tall` itself in f32, else cast into it once */
+ *     k, v     ring = 1, not by leaves: the caller's, else packed into kv by a copy; uly > 1: they
+ * land in kv result   ring = 1: act, straight into y or `tall` else, and by leaves: f32 partial,
+ * which is y or `tall` itself in f32, else cast into it once */
 #include "parallel/attention_dist.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "parallel/attention_parts.h"
 #include "parallel/grid2d.h"
 #include "parallel/leaves.h"
@@ -25,7 +26,10 @@ static void choose_way(lt_attention_way way, int across, lt_attention_share *out
     const int size = lt_group_size(out->ring);
     const int best = lt_grid2d_across(size, out->width, out->act, &cost, &ring_cost);
     const int fewer = cost < ring_cost * 2 / 3;
-    if (size == 1 || out->leaves || way == LT_ATTENTION_RING || (way == LT_ATTENTION_AUTO && !fewer))
+    if (out->leaves && way == LT_ATTENTION_2D)
+        lt_warn("--attention 2d: --deterministic goes over the ring");
+    if (size == 1 || out->leaves || way == LT_ATTENTION_RING ||
+        (way == LT_ATTENTION_AUTO && !fewer))
         return;
     out->across = across > 0 ? across : best;
     assert(size % out->across == 0);

@@ -51,10 +51,11 @@ typedef struct lt_attention_share {
     int leaves;            /* 1: mesh->deterministic, see below */
 } lt_attention_share;
 
-/* Cut `rows` rows (lt_share over tokens; deterministic: leaves over ring, lt_share over uly) and `heads` heads. The mesh says which way
- * (mesh->attention): `auto` takes 2-D where it moves less than two thirds of the ring's bytes.
- * across: ranks of a 2-D row, a divisor of the ring's size; 0 takes what moves the least. Without
- * communication. Free with _free, also after an error. Local. Errors: LT_ENOMEM. */
+/* Cut `rows` rows (lt_share over tokens; deterministic: leaves over ring, lt_share over uly) and
+ * `heads` heads. The mesh says which way (mesh->attention): `auto` takes 2-D where it moves less
+ * than two thirds of the ring's bytes. across: ranks of a 2-D row, a divisor of the ring's size; 0
+ * takes what moves the least. Without communication. Free with _free, also after an error. Local.
+ * Errors: LT_ENOMEM. */
 lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t heads, int64_t width,
                                  lt_dtype act, int across, lt_attention_share *out);
 /* Which rank of tokens holds a row. Local. */

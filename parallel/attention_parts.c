@@ -213,7 +213,8 @@ static lt_status add_piece(void *ctx, lt_range rows, lt_range heads)
     const lt_tensor k = lt_part_piece(work, kv, (lt_range){0, keys}, heads);
     const lt_tensor v = lt_part_piece(work, kv, (lt_range){keys, keys}, heads);
     const lt_tensor query = lt_part_piece(work, q, rows, heads);
-    lt_tensor y = lt_part_piece(work, &p->y, rows, heads), lse = lt_part_lse(work, &p->lse, rows, heads);
+    lt_tensor y = lt_part_piece(work, &p->y, rows, heads),
+              lse = lt_part_lse(work, &p->lse, rows, heads);
     if (!p->begun)
         return lt_attention(compute, &query, &k, &v, n, n, work->scale, 0, 0, &y, &lse);
     lt_tensor y2 = lt_part_piece(work, &work->y2, (lt_range){0, rows.count}, (lt_range){0, n});

@@ -64,12 +64,15 @@ typedef struct lt_part_work {
     int64_t heads, piece; /* mine; at most so many in a kernel call */
     float scale;
     lt_tensor y2, lse2; /* f32, one piece */
-    lt_leaf_stash *stash; /* deterministic: partial results by leaves (leaf_attention.h), else NULL */
+    lt_leaf_stash
+        *stash; /* deterministic: partial results by leaves (leaf_attention.h), else NULL */
 } lt_part_work;
 
 /* Rows and heads of x [.., heads * width]; the same of a partial result's lse. Local. */
-lt_tensor lt_part_piece(const lt_part_work *work, const lt_tensor *x, lt_range rows, lt_range heads);
-lt_tensor lt_part_lse(const lt_part_work *work, const lt_tensor *lse, lt_range rows, lt_range heads);
+lt_tensor lt_part_piece(const lt_part_work *work, const lt_tensor *x, lt_range rows,
+                        lt_range heads);
+lt_tensor lt_part_lse(const lt_part_work *work, const lt_tensor *lse, lt_range rows,
+                      lt_range heads);
 /* fn for each piece of `rows` queries and all my heads, messages polled after each. Local. */
 typedef lt_status (*lt_part_fn)(void *ctx, lt_range rows, lt_range heads);
 lt_status lt_part_each(const lt_part_work *work, int64_t rows, lt_part_fn fn, void *ctx);

@@ -38,13 +38,12 @@ static int block_nodes(const lt_attention_share *share, int whose,
 
 static int take_slot(lt_leaf_stash *s)
 {
-    for (int i = 0; i < LT_LEAVES; i++)
-        if (!s->used[i]) {
-            s->used[i] = 1;
-            return i;
-        }
-    assert(!"more results than leaves");
-    return -1;
+    int slot = 0;
+    while (slot < LT_LEAVES && s->used[slot])
+        slot++;
+    assert(slot < LT_LEAVES); /* results are of different nodes */
+    s->used[slot] = 1;
+    return slot;
 }
 
 /* How many slots my order of blocks takes. */

@@ -10,10 +10,10 @@
  *     level 1   0     1     2     3     4     5     6     7
  *     level 0  0  1  2  3  4  5  6  7  8  9 10 11 12 13 14 15     left child first, then right
  *
- * A rank of an axis holds lt_share(16, size, rank) leaves: it joins the subtrees that it holds whole
- * (at most 6), sends those, and whoever has all of them joins the rest. So the joins are those of
- * one rank, whatever the size. A leaf without things joins nothing: its sibling goes up as it is;
- * that depends on `total` alone. Beyond 16 ranks of an axis the further ones hold nothing.
+ * A rank of an axis holds lt_share(16, size, rank) leaves: it joins the subtrees that it holds
+ * whole (at most 6), sends those, and whoever has all of them joins the rest. So the joins are
+ * those of one rank, whatever the size. A leaf without things joins nothing: its sibling goes up as
+ * it is; that depends on `total` alone. Beyond 16 ranks of an axis the further ones hold nothing.
  *
  * All functions are Local and pure. Tested: tests/unit/test_leaves.c, 1 to 16 ranks. */
 #ifndef LT_LEAVES_H
@@ -36,7 +36,8 @@ lt_range lt_leaf_node_things(int64_t total, lt_leaf_node node);
 lt_range lt_leaves_of(int size, int rank);
 /* Largest share of things over the mean share, minus 1: 0.125 for three ranks of many things. */
 double lt_leaves_imbalance(int64_t total, int size);
-/* The largest subtrees inside a range of leaves that hold things at all, ascending; their number. */
+/* The largest subtrees inside a range of leaves that hold things at all, ascending; their number.
+ */
 int lt_leaf_nodes(int64_t total, lt_range leaves, lt_leaf_node out[LT_LEAF_NODES_MAX]);
 
 /* One rank's part of a dimension of total * unit columns, of which `unit` stay together. */
@@ -55,7 +56,7 @@ lt_range lt_cut_leaf(const lt_cut *cut, int leaf); /* columns of a leaf, of mine
  */
 typedef struct lt_leaf_tree {
     int64_t total;
-    lt_leaf_node last;                         /* whose joins are being made */
+    lt_leaf_node last;                               /* whose joins are being made */
     signed char slot[LT_LEAF_LEVELS + 1][LT_LEAVES]; /* 1 + slot; 0: not here */
 } lt_leaf_tree;
 void lt_leaf_tree_new(int64_t total, lt_leaf_tree *out);

@@ -69,8 +69,7 @@ static lt_status add_up(lt_queue *comm, int64_t total, const sharing *s, const l
 }
 
 static lt_status over_ranks(lt_engine *engine, lt_group *group, int64_t total, const sharing *s,
-                            const lt_event *after, const lt_tensor *x, lt_tensor *y,
-                            lt_event *done)
+                            const lt_event *after, const lt_tensor *x, lt_tensor *y, lt_event *done)
 {
     const int64_t width = lt_row_width(y);
     const lt_range mine = s->rows[lt_group_rank(group)];

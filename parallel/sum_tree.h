@@ -13,7 +13,8 @@
  * [S, E] act. No thing at all: zeros. Bytes sent, n_r the nodes of rank r, S_r its share of rows, a
  * the bytes of an act element: 4 E n_r (S - S_r) + a E S_r (P - 1). Scratch of the step arena:
  * S_r * E * (nodes of all ranks) floats. Collective on group, Queued on comm, as comm.h's device
- * collectives; `after` and `done` may be NULL. Errors: LT_ENOMEM, the transport's, the backend's. */
+ * collectives; `after` and `done` may be NULL. Errors: LT_ENOMEM, the transport's, the backend's.
+ */
 lt_status lt_sum_tree(lt_engine *engine, lt_group *group, int64_t total, const lt_event *after,
                       const lt_tensor *x, lt_tensor *y, lt_event *done);
 

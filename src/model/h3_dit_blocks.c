@@ -8,10 +8,10 @@
  * Row-local work goes block by block, so that only q, k, v and attention's output are as long as
  * this rank's rows. Under tp each rank has the product over its own heads or columns only: f32
  * parts, summed in rank order; deterministic, f32 parts of leaves, summed along their tree whatever
- * tp is (leaf_linear.h, sum_tree.h). The sum of one row block is under way while the next is multiplied:
- * two sets of buffers, and compute waits for sum b before it starts product b + 2, so neither set
- * is overwritten early. The order of collectives depends on the shape alone, so ranks without
- * heads, rows or columns take part by the same loops. */
+ * tp is (leaf_linear.h, sum_tree.h). The sum of one row block is under way while the next is
+ * multiplied: two sets of buffers, and compute waits for sum b before it starts product b + 2, so
+ * neither set is overwritten early. The order of collectives depends on the shape alone, so ranks
+ * without heads, rows or columns take part by the same loops. */
 #include "model/h3_dit_internal.h"
 
 #include <assert.h>
@@ -109,7 +109,7 @@ static lt_status add_rows(const lt_h3_dit *dit, const lt_h3_pass *p, const lt_te
 typedef struct tail {
     const lt_h3_dit *dit;
     lt_h3_pass *pass;
-    const lt_linear *layer; /* NULL: this rank adds nothing */
+    const lt_linear *layer;       /* NULL: this rank adds nothing */
     const lt_leaf_linear *leaves; /* not NULL: instead of layer */
     const lt_tensor *table;
     int chunk;

@@ -1,7 +1,7 @@
 /* h3_dit_internal.h - what the files of H3's DiT share.                            Level 3: model
  * h3_dit_config.c reads the config; h3_dit.c opens and loads; h3_dit_tables.c makes modulation
- * tables; h3_dit_request.c prepares a request; h3_dit_blocks.c runs blocks over rows, h3_dit_leaves.c
- * what they do otherwise when deterministic; h3_dit_forward.c is one evaluation. */
+ * tables; h3_dit_request.c prepares a request; h3_dit_blocks.c runs blocks over rows,
+ * h3_dit_leaves.c what they do otherwise when deterministic; h3_dit_forward.c is one evaluation. */
 #ifndef LT_H3_DIT_INTERNAL_H
 #define LT_H3_DIT_INTERNAL_H
 
@@ -67,9 +67,9 @@ struct lt_h3_dit {
     lt_dtype compute;
     int dry;
     lt_group *tokens, *tp;
-    int by_leaves;     /* 1: mesh->deterministic */
-    lt_range tp_heads; /* of all heads */
-    lt_range tp_ffn;   /* of all FFN columns */
+    int by_leaves;             /* 1: mesh->deterministic */
+    lt_range tp_heads;         /* of all heads */
+    lt_range tp_ffn;           /* of all FFN columns */
     lt_cut cut_heads, cut_ffn; /* by_leaves: the same, in columns */
     int loaded;
     lt_weights *weights;

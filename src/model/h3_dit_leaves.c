@@ -25,7 +25,8 @@ void lt_h3_leaves_note(lt_h3_dit *dit)
     dit->tp_heads = lt_leaves_things(c->heads, dit->cut_heads.leaves);
     dit->tp_ffn = lt_cut_mine(&dit->cut_ffn);
     if (size > 1 && !dit->dry)
-        lt_log0(1, "dit", "--deterministic over tp=%d: the largest share is %.0f %% (heads) and "
+        lt_log0(1, "dit",
+                "--deterministic over tp=%d: the largest share is %.0f %% (heads) and "
                 "%.0f %% (columns) above the mean",
                 size, 100 * lt_leaves_imbalance(c->heads, size),
                 100 * lt_leaves_imbalance(c->ffn, size));

@@ -237,9 +237,10 @@ static lt_status request_fill(lt_h3_dit *dit, const void *text_rows, lt_dtype te
     q->share = q->attention.rows[lt_group_rank(dit->tokens)];
     const int ranks = lt_group_size(dit->tokens), ring = lt_group_size(q->attention.ring);
     if (dit->by_leaves && ring > 1 && !dit->dry)
-        lt_log0(1, "dit", "--deterministic over ring=%d: the largest share of %lld rows is %.0f %% "
-                "above the mean", ring, (long long)l->rows,
-                100 * lt_leaves_imbalance(l->rows, ring));
+        lt_log0(1, "dit",
+                "--deterministic over ring=%d: the largest share of %lld rows is %.0f %% "
+                "above the mean",
+                ring, (long long)l->rows, 100 * lt_leaves_imbalance(l->rows, ring));
     if (ranks > l->rows && !dit->dry)
         lt_warn("--mesh: %lld rows are to be shared: ring x uly ranks from %lld on hold none",
                 (long long)l->rows, (long long)l->rows);

@@ -18,8 +18,8 @@ typedef struct lt_leaf_linear {
     lt_linear *layer[LT_LEAVES]; /* NULL: not mine, or a leaf without things */
 } lt_leaf_linear;
 
-/* My leaves of layer `name`, `out` x `in` as a whole; its outputs are cut, those of the leaves lying
- * from first_row on (the second half of a SwiGLU's). Layers live as long as weights. Local,
+/* My leaves of layer `name`, `out` x `in` as a whole; its outputs are cut, those of the leaves
+ * lying from first_row on (the second half of a SwiGLU's). Layers live as long as weights. Local,
  * Blocking. Errors: as weights.h. */
 lt_status lt_leaf_outputs_load(lt_weights *weights, const char *name, int64_t out, int64_t in,
                                int64_t first_row, const lt_cut *cut, lt_leaf_linear *to);

@@ -158,8 +158,8 @@ static lt_status load_ffn(lt_qwen3vl *t, int64_t layer, decoder_layer *d)
     char name[NAME_BYTES];
     for (int i = 0; i < 2; i++) {
         name_of(name, layer, parts[i]);
-        LT_TRY(lt_leaf_outputs_load(t->weights, name, c->ffn, c->hidden, 0, &t->cut_ffn,
-                                    &d->up[i]));
+        LT_TRY(
+            lt_leaf_outputs_load(t->weights, name, c->ffn, c->hidden, 0, &t->cut_ffn, &d->up[i]));
     }
     name_of(name, layer, "mlp.down_proj");
     LT_TRY(lt_leaf_inputs_load(t->weights, name, c->hidden, c->ffn, &t->cut_ffn, &d->down));

@@ -46,9 +46,9 @@ lt_status lt_weights_linear(lt_weights *weights, const char *name, const lt_laye
  * given. */
 lt_status lt_weights_linear_joined(lt_weights *weights, const char *const *names,
                                    const lt_layer_spec *specs, int count, lt_linear **out);
-/* The spec's slice of a layer without bias as `count` layers, each with some of its columns: cut[i] of
- * the whole layer's inputs, inside spec->columns; an empty one leaves out[i] NULL. The slice is read
- * once, so that narrow cuts cost no narrow reads. */
+/* The spec's slice of a layer without bias as `count` layers, each with some of its columns: cut[i]
+ * of the whole layer's inputs, inside spec->columns; an empty one leaves out[i] NULL. The slice is
+ * read once, so that narrow cuts cost no narrow reads. */
 lt_status lt_weights_linear_cut(lt_weights *weights, const char *name, const lt_layer_spec *spec,
                                 const lt_range *cut, int count, lt_linear **out);
 /* A layer whose weights the caller computed, host memory (spec as backend.h; pointers NULL on dry).

@@ -155,6 +155,14 @@ const lt_option lt_job_options[] = {
      .help =
          "over the ring axis: keys and values travel the ring, or queries too in two dimensions; "
          "auto: what moves fewer bytes"},
+    {.name = "deterministic",
+     .type = LT_OPT_FLAG,
+     .offset = AT(deterministic),
+     .group = "Machine",
+     .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
+     .help = "the same bits of latents on every mesh of up to 16 ranks an axis, on one kind of "
+             "processor: sums and attention in one fixed order, for more time and bytes; attention "
+             "goes over the ring"},
     {.name = "dtype",
      .type = LT_OPT_CHOICE,
      .value_name = "TYPE",

@@ -210,8 +210,6 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, int ranks, lt_p
     LT_TRY(plan_mesh(job, ranks, out));
     out->attention = lt_plan_attention(job->attention);
     out->deterministic = job->deterministic;
-    if (job->deterministic && out->attention == LT_ATTENTION_2D)
-        lt_warn("--attention 2d: --deterministic goes over the ring");
     LT_TRY(plan_paths(job, out));
     out->model = copy_text(model->path);
     out->prompt = copy_text(job->prompt);
@@ -274,10 +272,10 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
                      "fps", p->fps, "sample_rate", p->sample_rate, "steps", p->steps, "evaluations",
                      p->steps - 1, "threads", p->threads, "seed", (json_int_t)p->seed, "mesh",
                      lt_mesh_text(&p->mesh, mesh, sizeof mesh), "attention",
-                     lt_plan_attention_name(p->attention), "deterministic", p->deterministic, "dtype",
-                     p->dtype == LT_BF16 ? "bf16" : "f32", "device", p->device, "codec", p->codec,
-                     "suffix", p->suffix, "memory", memory, "windows", "first_frame", 0, "frames",
-                     (json_int_t)p->shape.frames, "joins");
+                     lt_plan_attention_name(p->attention), "deterministic", p->deterministic,
+                     "dtype", p->dtype == LT_BF16 ? "bf16" : "f32", "device", p->device, "codec",
+                     p->codec, "suffix", p->suffix, "memory", memory, "windows", "first_frame", 0,
+                     "frames", (json_int_t)p->shape.frames, "joins");
     if (*out == NULL)
         LT_FAIL(LT_EINTERNAL, "plan: cannot be written as JSON (is the prompt valid UTF-8?)");
     return LT_OK;

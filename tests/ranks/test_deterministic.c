@@ -32,11 +32,30 @@ typedef struct request {
 static const float timesteps[] = {0.0f, 0.25f, 0.5f};
 
 static const char *const meshes[] = {
-    "tp=1",          "tp=2",          "tp=3",         "tp=4",        "uly=2",
-    "uly=3",         "uly=4",         "ring=2",       "ring=3",      "ring=4",
-    "ring=2,tp=2",   "uly=2,tp=2",    "ring=2,uly=2", "win=2,ring=2", "cfg=2,tp=2",
-    "ring=5",        "tp=6",          "ring=3,tp=2",  "uly=3,tp=2",  "ring=2,uly=2,tp=2",
-    "win=2,ring=2,tp=2", "ring=8",    "tp=8",         "uly=4,ring=2",
+    "tp=1",
+    "tp=2",
+    "tp=3",
+    "tp=4",
+    "uly=2",
+    "uly=3",
+    "uly=4",
+    "ring=2",
+    "ring=3",
+    "ring=4",
+    "ring=2,tp=2",
+    "uly=2,tp=2",
+    "ring=2,uly=2",
+    "win=2,ring=2",
+    "cfg=2,tp=2",
+    "ring=5",
+    "tp=6",
+    "ring=3,tp=2",
+    "uly=3,tp=2",
+    "ring=2,uly=2,tp=2",
+    "win=2,ring=2,tp=2",
+    "ring=8",
+    "tp=8",
+    "uly=4,ring=2",
 };
 enum { MESHES = sizeof meshes / sizeof *meshes };
 
@@ -200,8 +219,7 @@ static const double tolerance_f32 = 1e-5;
 static void window_in_f32(void **state)
 {
     (void)state;
-    request q = {
-        .name = "f32", .model = "nano", .compute = LT_F32, .backend = &lt_backend_cpu};
+    request q = {.name = "f32", .model = "nano", .compute = LT_F32, .backend = &lt_backend_cpu};
     OK(lt_h3_layout_new(39, 96, 64, 13, &q.layout));
     all_meshes(&q, tolerance_f32);
 }
@@ -263,8 +281,7 @@ static void three_rows(void **state)
 static void plain_mode_differs(void **state)
 {
     (void)state;
-    request q = {
-        .name = "plain", .model = "nano", .compute = LT_F32, .backend = &lt_backend_cpu};
+    request q = {.name = "plain", .model = "nano", .compute = LT_F32, .backend = &lt_backend_cpu};
     lt_mesh_spec spec;
     lt_mesh mesh;
     if (lt_group_size(world) < 2)
@@ -343,9 +360,9 @@ int main(void)
         return failed_open;
     lt_log_open(lt_group_rank(world), lt_group_size(world), 0); /* idle ranks are the point here */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(window_in_f32),    cmocka_unit_test(window_in_bf16),
-        cmocka_unit_test(window_on_far),    cmocka_unit_test(window_by_onednn),
-        cmocka_unit_test(three_rows),       cmocka_unit_test(plain_mode_differs),
+        cmocka_unit_test(window_in_f32), cmocka_unit_test(window_in_bf16),
+        cmocka_unit_test(window_on_far), cmocka_unit_test(window_by_onednn),
+        cmocka_unit_test(three_rows),    cmocka_unit_test(plain_mode_differs),
         cmocka_unit_test(whole_loop),
     };
     const int failed = cmocka_run_group_tests_name("deterministic", tests, NULL, NULL);

@@ -1,9 +1,9 @@
 /* test_text_ranks.c - H3's text encoder on meshes of 1 to 4 ranks against one rank.
- * Goal: every tp mesh gives the rows of one rank, the same bits on all ranks, also where ranks have no
- * heads (2 key-value groups on 3 and 4 ranks) and where rows come in several blocks; a rank reads
- * its slices only; a wrong id fails on all ranks and none waits. Method: the first P ranks of the
- * world form a mesh; each rank also encodes alone. Ranks: as launched; meshes with more are left
- * out. Needs: tests/parity/nano*. */
+ * Goal: every tp mesh gives the rows of one rank, the same bits on all ranks, also where ranks have
+ * no heads (2 key-value groups on 3 and 4 ranks) and where rows come in several blocks; a rank
+ * reads its slices only; a wrong id fails on all ranks and none waits. Method: the first P ranks of
+ * the world form a mesh; each rank also encodes alone. Ranks: as launched; meshes with more are
+ * left out. Needs: tests/parity/nano*. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
