@@ -38,14 +38,19 @@ lt_range lt_leaf_node_things(int64_t total, lt_leaf_node node)
 
 lt_range lt_leaves_of(int size, int rank) { return lt_share(LT_LEAVES, size, rank); }
 
-double lt_leaves_imbalance(int64_t total, int size)
+int64_t lt_leaves_share_max(int64_t total, int size)
 {
     int64_t most = 0;
     for (int rank = 0; rank < size; rank++) {
         const int64_t count = lt_leaves_things(total, lt_leaves_of(size, rank)).count;
         most = count > most ? count : most;
     }
-    return total > 0 ? (double)most * size / (double)total - 1 : 0;
+    return most;
+}
+
+double lt_leaves_imbalance(int64_t total, int size)
+{
+    return total > 0 ? (double)lt_leaves_share_max(total, size) * size / (double)total - 1 : 0;
 }
 
 int lt_leaf_nodes(int64_t total, lt_range leaves, lt_leaf_node out[LT_LEAF_NODES_MAX])

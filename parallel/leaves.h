@@ -34,6 +34,7 @@ lt_range lt_leaves_things(int64_t total, lt_range leaves);
 lt_range lt_leaf_node_things(int64_t total, lt_leaf_node node);
 /* Leaves of a rank. */
 lt_range lt_leaves_of(int size, int rank);
+int64_t lt_leaves_share_max(int64_t total, int size); /* things of the rank that has the most */
 /* Largest share of things over the mean share, minus 1: 0.125 for three ranks of many things. */
 double lt_leaves_imbalance(int64_t total, int size);
 /* The largest subtrees inside a range of leaves that hold things at all, ascending; their number.

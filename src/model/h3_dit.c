@@ -112,10 +112,11 @@ static void shares_note(lt_h3_dit *dit)
     if (dit->by_leaves)
         lt_h3_leaves_note(dit);
     const int uly = lt_group_size(mesh->axis[LT_AXIS_ULY]);
-    const int64_t heads = lt_share_max(dit->config.heads, tp_size);
+    const int64_t heads = dit->by_leaves ? lt_leaves_share_max(dit->config.heads, tp_size)
+                                         : lt_share_max(dit->config.heads, tp_size);
     if (dit->dry)
         return; /* the walk that plans says nothing; the run does */
-    if (tp_size > dit->config.heads)
+    if (tp_size > dit->config.heads && !dit->by_leaves)
         lt_warn("--mesh tp=%d: the model has %lld heads: tp ranks from %lld on attend to nothing",
                 tp_size, (long long)dit->config.heads, (long long)dit->config.heads);
     if (uly > heads)

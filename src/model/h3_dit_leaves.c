@@ -24,6 +24,12 @@ void lt_h3_leaves_note(lt_h3_dit *dit)
     dit->cut_ffn = lt_cut_of(c->ffn, 1, size, rank);
     dit->tp_heads = lt_leaves_things(c->heads, dit->cut_heads.leaves);
     dit->tp_ffn = lt_cut_mine(&dit->cut_ffn);
+    int idle = 0;
+    for (int i = 0; i < size; i++)
+        idle += lt_leaves_things(c->heads, lt_leaves_of(size, i)).count == 0;
+    if (idle > 0 && !dit->dry)
+        lt_warn("--mesh tp=%d: the model has %lld heads: %d tp rank%s to nothing", size,
+                (long long)c->heads, idle, idle == 1 ? " attends" : "s attend");
     if (size > 1 && !dit->dry)
         lt_log0(1, "dit",
                 "--deterministic over tp=%d: the largest share is %.0f %% (heads) and "
