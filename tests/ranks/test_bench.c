@@ -19,10 +19,15 @@ static void keep(void *ctx, const json_t *row)
     WANT(json_array_append_new(rows, json_deep_copy(row)) == 0);
 }
 
+static int deterministic; /* of the next run */
+
 /* *wrong is what the suite counted. */
 static void run_suite(const lt_bench_suite *suite, double budget_s, int64_t *wrong)
 {
-    const lt_job job = {.model = LT_SOURCE_DIR "/models/demo", .budget_s = budget_s, .threads = 1};
+    const lt_job job = {.model = LT_SOURCE_DIR "/models/demo",
+                        .budget_s = budget_s,
+                        .threads = 1,
+                        .deterministic = deterministic};
     lt_bench bench;
     OK(lt_bench_open(&job, world, &bench));
     bench.timed = 0;
@@ -163,16 +168,32 @@ static void meshes_agree(void **state)
     WANT(number(json_array_get(rows, 1), "bytes") == 2 * 8 * 2 * 199 * 192 * 4);
 }
 
+/* Any difference counts as wrong then; shares and bytes are those of leaves. */
+static void meshes_agree_to_the_bit(void **state)
+{
+    (void)state;
+    int64_t wrong;
+    size_t i;
+    const json_t *row;
+    deterministic = 1;
+    run_suite(&lt_bench_mesh, 1.0, &wrong);
+    deterministic = 0;
+    WANT(wrong == 0);
+    json_array_foreach (rows, i, row) {
+        WANT(number(row, "bytes") == number(row, "formula"));
+        WANT(json_real_value(json_object_get(row, "diff")) == 0.0);
+    }
+}
+
 int main(void)
 {
     const int failed_open = ranks_open();
     if (failed_open != 0)
         return failed_open;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(comm_moves_the_right_words),
-        cmocka_unit_test(comm_finds_a_spoilt_bit),
-        cmocka_unit_test(attention_moves_what_it_must),
-        cmocka_unit_test(meshes_agree),
+        cmocka_unit_test(comm_moves_the_right_words),   cmocka_unit_test(comm_finds_a_spoilt_bit),
+        cmocka_unit_test(attention_moves_what_it_must), cmocka_unit_test(meshes_agree),
+        cmocka_unit_test(meshes_agree_to_the_bit),
     };
     const int failed = cmocka_run_group_tests_name("bench", tests, NULL, NULL);
     json_decref(rows);
