@@ -342,10 +342,10 @@ lt_status lt_yaml_read(const char *path, json_t **out, json_t **lines)
 int lt_yaml_is_plain(const char *text)
 {
     /* Narrow on purpose: letters first, then letters, digits and a few signs that never mean
-     * anything to YAML inside a word. */
+     * anything to YAML inside a word. A comma does, between braces: it ends the word. */
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     static const char others[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=,";
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=";
     if (text[0] == '\0' || strspn(text, letters) == 0 || text[strspn(text, others)] != '\0')
         return 0;
     return !looks_null(text) && !is_one_of(text, "true", "True", "TRUE") &&

@@ -139,6 +139,7 @@ static const fuzz_seed seeds[] = {
     FUZZ_SEED("mode: single\nshots:\n  - {seconds: 2.0, prompt: 'one: two'}\n  - [1, {}, null]\n"),
     FUZZ_SEED("prompt: 'true'\nsteps: 2\n"),
     FUZZ_SEED("shots: [{\"a b\": ~, c: 1e300, d: -0.0}]\n"),
+    FUZZ_SEED("shots:\n  - {'a,b': 1}\n"), /* a comma in a word needs quotes between braces */
 };
 
 FUZZ_MAIN("options", seeds, 2048)
