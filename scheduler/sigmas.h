@@ -15,8 +15,8 @@ enum { LT_SIGMAS_MAX = 10000 };
  * makes two levels fall together. */
 lt_status lt_sigmas_h3(int n, double shift, float *sigmas, float *timesteps);
 
-/* All values of a and b, ascending, each once: what modulation tables are made for. out [na + nb];
- * returns the count. */
+/* All values of a and b, ascending, each once: what modulation tables are made for. out [na + nb]
+ * may be a itself; returns the count. */
 int lt_timesteps_union(const float *a, int na, const float *b, int nb, float *out);
 /* Index of exactly t among count ascending values, or -1. */
 int lt_timestep_find(const float *timesteps, int count, float t);

@@ -19,6 +19,7 @@
 #include "base/philox.h"
 #include "base/stop.h"
 #include "parallel/watch.h"
+#include "scheduler/sigmas.h"
 
 lt_status lt_clip_new(const lt_plan *plan, lt_clip *out)
 {
@@ -79,12 +80,6 @@ static void levels_free(levels *l)
     free(l->unique);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
 static lt_status levels_make(const lt_model *model, const lt_plan *plan, levels *out)
 {
     memset(out, 0, sizeof *out);
@@ -93,20 +88,15 @@ static lt_status levels_make(const lt_model *model, const lt_plan *plan, levels 
     out->unique = calloc((size_t)(steps * streams), sizeof(float));
     if (out->unique == NULL)
         LT_FAIL(LT_ENOMEM, "sigmas: no memory for %d steps", steps);
-    int n = 0;
     for (int s = 0; s < streams; s++) {
         out->sigma[s] = calloc((size_t)steps, sizeof(float));
         out->timestep[s] = calloc((size_t)steps, sizeof(float));
         if (out->sigma[s] == NULL || out->timestep[s] == NULL)
             LT_FAIL(LT_ENOMEM, "sigmas: no memory for %d steps", steps);
         LT_TRY(model->family->sigmas(model, s, steps, out->sigma[s], out->timestep[s]));
-        for (int i = 0; i + 1 < steps; i++)
-            out->unique[n++] = out->timestep[s][i];
+        out->unique_count = lt_timesteps_union(out->unique, out->unique_count, out->timestep[s],
+                                               steps - 1, out->unique);
     }
-    qsort(out->unique, (size_t)n, sizeof(float), by_value);
-    for (int i = 0; i < n; i++)
-        if (i == 0 || out->unique[i] != out->unique[out->unique_count - 1])
-            out->unique[out->unique_count++] = out->unique[i];
     return LT_OK;
 }
 
