@@ -7,15 +7,16 @@
  * them. A kernel added to kernels.h is one enum value, one checked front function, and one function
  * per backend; lt_backend_open refuses a backend whose table has holes and lists them.
  *
- * Queues. A rank has a compute, a comm and a copy queue. Ops of one queue run in order. On ref and
- * cpu an op has finished when submit returns; on far and cuda it has not: results may be read only
- * after sync, or on another queue that waits for an event. */
+ * Queues. A rank has a compute, a comm and a copy queue. Ops of one queue run in order. On ref, and
+ * on cpu's compute and copy queues, an op has finished when submit returns; on far, cuda and cpu's
+ * comm queue it has not: results may be read only after sync, or on another queue that waits for an
+ * event. Where an op has to have finished anyway, such a wait blocks the host. */
 #ifndef LT_BACKEND_H
 #define LT_BACKEND_H
 
 #include "base/tensor.h"
 
-enum { LT_BACKEND_API = 1 }; /* bump when a member is added, moved or changes meaning */
+enum { LT_BACKEND_API = 2 }; /* bump when a member is added, moved or changes meaning */
 
 typedef struct lt_backend lt_backend;
 typedef struct lt_queue lt_queue;
@@ -127,6 +128,9 @@ const char *lt_op_name(lt_op_kind kind);
 
 typedef lt_status (*lt_kernel)(const lt_op *op);
 
+/* What a queue runs on the host: may wait for other ranks; uses no queue. */
+typedef lt_status (*lt_host_fn)(void *work);
+
 struct lt_backend {
     uint32_t api;
     const char *name;        /* "ref", "cpu", "far", "dry", "cuda" */
@@ -146,6 +150,10 @@ struct lt_backend {
     lt_status (*mark)(lt_queue *q, lt_event *event);
     lt_status (*wait)(lt_queue *q, const lt_event *event); /* the queue waits, never the host */
     lt_status (*sync)(lt_queue *q);                        /* the one that may block */
+    /* fn(work) in its turn, on any thread of the host; work is malloc'ed and the queue's from here
+     * on, also after an error. A failure of fn is kept: what lies behind it on q does not run, and
+     * waits and syncs return it. */
+    lt_status (*host)(lt_queue *q, lt_host_fn fn, void *work);
 
     /* Device bytes that a prepared layer needs; prepare packs into memory of that size (64-aligned,
      * the caller's, released after *_release). Blocking. A release may come while ops of the layer

@@ -128,6 +128,7 @@ lt_status lt_check_submit(lt_queue *q, const lt_op *op)
         return LT_OK;
     const double began = lt_span_begin();
     const lt_status st = q->backend->submit(q, op);
-    lt_span_end(LT_SPAN_COMPUTE, lt_op_name(op->kind), NULL, began, 0);
+    if (q->kind == LT_QUEUE_COMPUTE)
+        lt_span_end(LT_SPAN_COMPUTE, lt_op_name(op->kind), NULL, began, 0);
     return st;
 }

@@ -39,6 +39,12 @@ lt_status lt_wait(lt_queue *q, const lt_event *event)
 
 lt_status lt_sync(lt_queue *q) { return q->backend->sync(q); }
 
+lt_status lt_host(lt_queue *q, lt_host_fn fn, void *work)
+{
+    assert(fn != NULL && work != NULL);
+    return q->backend->host(q, fn, work);
+}
+
 /* ---- prepared layers ---- */
 
 enum { ELEMENTS_BITS_MAX = 60 }; /* of a layer's weights: their bytes still fit an int64_t */

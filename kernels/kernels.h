@@ -23,6 +23,14 @@ lt_status lt_download(lt_queue *q, void *to, const lt_tensor *from);
 lt_status lt_mark_event(lt_queue *q, lt_event *event);
 lt_status lt_wait(lt_queue *q, const lt_event *event);
 lt_status lt_sync(lt_queue *q); /* Blocking */
+/* Queue fn(work), which runs on the host: exchanges with other ranks. work is malloc'ed; the queue
+ * frees it, also after an error. Errors: LT_ENOMEM; what fn fails with comes out of waits and
+ * syncs. */
+lt_status lt_host(lt_queue *q, lt_host_fn fn, void *work);
+/* For fn, while it waits for something: 1 if another thread is blocked until this queue gets on, so
+ * that looking again at once is best; else sleeps for so long, or until one is, and says whether.
+ * 1 also outside of a queue's own thread. Local. */
+int lt_host_pause(double seconds);
 
 /* ---- prepared layers. Blocking. Device memory comes from arena; free before the arena. ---- */
 lt_status lt_linear_prepare(const lt_backend *backend, lt_arena *arena, const char *name,

@@ -18,7 +18,6 @@
 #include "parallel/leaves.h"
 #include "parallel/ring.h"
 #include "parallel/ulysses.h"
-#include "parallel/watch.h"
 
 static void choose_way(lt_attention_way way, int across, lt_attention_share *out)
 {
@@ -142,12 +141,8 @@ static lt_status over_ring(lt_engine *engine, const lt_attention_share *share, f
                              LT_DIMS(rows, lt_row_width(q))));
         LT_TRY(lt_copy(engine->compute, q, &query));
     }
-    lt_note_within(share->down > 0 ? "grid2d_attention" : "ring_attention", share->ring);
-    const lt_status st = share->down > 0
-                             ? lt_grid2d_attention(engine, share, scale, &query, kv, &out)
-                             : lt_ring_attention(engine, share, scale, &query, kv, &out);
-    lt_note_within(NULL, NULL);
-    LT_TRY(st);
+    LT_TRY(share->down > 0 ? lt_grid2d_attention(engine, share, scale, &query, kv, &out)
+                           : lt_ring_attention(engine, share, scale, &query, kv, &out));
     return y->dtype != LT_F32 ? lt_copy(engine->compute, &out.y, y) : LT_OK;
 }
 

@@ -69,9 +69,9 @@ lt_traffic lt_attention_traffic(const lt_attention_share *share);
 /* y = attention(q, k, v) over the rows of all ranks, not causal. q, k, v, y: my rows, all heads of
  * my tp share, [S/P, N*D] act; rows may lie apart. Logits scale * q.k. In order on the compute
  * queue: it reads what compute has made, and y may be read on compute by what is queued next; comm
- * moves the bytes between. Where MPI moves them the host waits inside. Scratch is taken from the
- * step arena and given back. On `dry` bytes are counted. Queued, Collective on mesh->tokens.
- * Errors: LT_ENOMEM, the transport's, the backend's; after one, abort. */
+ * moves the bytes between. Scratch is taken from the step arena and given back. On `dry` bytes are
+ * counted. Queued, Collective on mesh->tokens. Errors: LT_ENOMEM, the transport's, the backend's;
+ * after one, abort. */
 lt_status lt_attention_dist(lt_engine *engine, const lt_attention_share *share, float scale,
                             const lt_tensor *q, const lt_tensor *k, const lt_tensor *v,
                             lt_tensor *y);

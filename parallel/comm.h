@@ -1,10 +1,12 @@
 /* comm.h - collectives by what they mean.                                         Level 2: parallel
  *
  * Two kinds. Host collectives move plain host memory (job, plan, latents). Device collectives move
- * tensors of an engine: they wait for `after` on the engine's comm queue, move the data, and
- * mark `done`, on which the consumer's queue waits (lt_wait). On a backend without host access the
- * data goes through staging. A group of one rank moves nothing (or copies). Sums are added in
- * rank order, so that the same mesh always gives the same bits. */
+ * tensors of an engine: they are queued on its comm queue, where they wait for `after`, move the
+ * data, and mark `done`, on which the consumer's queue waits (lt_wait). That is all of overlap: on
+ * the CPU a thread runs the comm queue (kernels/host_queue.h) while the main thread computes. All
+ * groups share the queue, and ranks queue alike, so they cannot deadlock. On a backend without host
+ * access the data goes through staging. A group of one rank moves nothing (or copies). Sums are
+ * added in rank order, so that the same mesh always gives the same bits. */
 #ifndef LT_COMM_H
 #define LT_COMM_H
 
@@ -37,8 +39,9 @@ lt_status lt_all_gather_ranges(lt_group *group, void *whole, size_t row_bytes,
 
 /* ---- device. Collective on group, Queued on comm; `after` and `done` may be NULL. What y held
  * before may be overwritten once `after` has passed, so `after` must be marked behind y's last
- * reader. Both Blocking parts of MPI (draining comm, moving bytes) happen inside the call. Errors:
- * LT_ENOMEM (host staging, scratch), the transport's, the backend's. ---- */
+ * reader; x must stay until `done`. A host collective over the same group must not begin before
+ * what is queued on it is done. Errors: LT_ENOMEM (staging, scratch), the backend's; the
+ * transport's come out of the waits. ---- */
 typedef struct lt_engine lt_engine;
 
 /* y [sum of counts, E] = the ranks' x [counts[r], E] one after the other; equal dtypes. x may be my
@@ -47,7 +50,7 @@ lt_status lt_all_gather_rows(lt_engine *engine, lt_group *group, const lt_event 
                              const lt_tensor *x, const int64_t *counts, lt_tensor *y,
                              lt_event *done);
 /* y = round(sum over ranks of x, in rank order); x f32 [S, E], y [S, E] act, the same bits on every
- * rank. Scratch of the step arena: size * lt_share(S, size, rank).count * E floats. */
+ * rank. Scratch of the engine: size * lt_share(S, size, rank).count * E floats. */
 lt_status lt_sum_partials(lt_engine *engine, lt_group *group, const lt_event *after,
                           const lt_tensor *x, lt_tensor *y, lt_event *done);
 /* Ulysses. Before: my rows, all heads: x [S/P, N*D]. After: all rows, my heads: y [S, N/P*D].
@@ -60,6 +63,17 @@ lt_status lt_all_to_all_heads(lt_engine *engine, lt_group *group, const lt_event
 lt_status lt_all_to_all_rows(lt_engine *engine, lt_group *group, const lt_event *after,
                              const lt_tensor *x, const lt_range *rows, const lt_range *heads,
                              int64_t width, lt_tensor *y, lt_event *done);
+
+/* Tensors to and from peers, all at once: dense, any dtype; ndim 0 or no elements: nothing that
+ * way. Each named peer makes the matching call; several transfers with one peer meet in the order
+ * of the lists. name is a literal, for messages and traces. */
+typedef struct lt_tensor_transfer {
+    int peer; /* another rank of group */
+    lt_tensor send, recv;
+} lt_tensor_transfer;
+lt_status lt_exchange_tensors(lt_engine *engine, lt_group *group, const char *name,
+                              const lt_event *after, const lt_tensor_transfer *list, int count,
+                              lt_event *done);
 
 /* What this rank has sent and received since the last reset, bytes (not to itself); calls counts
  * transfers with another rank that weren't empty. On dry: what would have moved. Local. */

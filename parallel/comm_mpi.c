@@ -8,10 +8,11 @@
  * may be on their way, then sleeps 100 us a turn. Messages above 1 GiB are cut, since MPI counts
  * are int.
  *
- * MPI is used by two threads, one at a time: the main thread, and the watch's (watch.c), which
- * moves the main thread's messages while that computes, and beats. Every call lies between
- * lt_mpi_enter and lt_mpi_leave; nobody keeps MPI while it waits. Where MPI itself waits for other
- * ranks (split), all of them have met before.
+ * MPI is used by several threads, one at a time: the main thread, the comm queue's, which runs the
+ * collectives of tensors, and the watch's (watch.c), which beats, and moves the decoding pool's
+ * posts while the main thread computes. Every call lies between lt_mpi_enter and lt_mpi_leave;
+ * nobody keeps MPI while it waits. Where MPI itself waits for other ranks (split), all of them have
+ * met before.
  *
  * An exchange is a post of all its transfers, receives first. What a rank sends itself is copied. A
  * post that fails is dropped: receives are cancelled, so that no peer writes into freed memory. */
@@ -24,6 +25,7 @@
 
 #include "base/log.h"
 #include "base/span.h"
+#include "kernels/kernels.h"
 #include "parallel/comm_mpi_impl.h"
 #include "parallel/transport_impl.h"
 #include "parallel/watch.h"
@@ -219,10 +221,14 @@ static lt_status poll_post(lt_post *post, int *done)
 }
 
 /* A sleep costs more than a short message, and moves nothing of a long one: yield for half a
- * millisecond and for the time that all bytes take at a slow 1 GB/s, sleep after that. */
+ * millisecond and for the time that all bytes take at a slow 1 GB/s, sleep after that. Beside a
+ * main thread that computes, each look takes the processor from it for some microseconds, and a
+ * long message between ranks of one host needs but a few (one of them copies it whole): sleep
+ * between looks, longer each time, until somebody waits. */
 static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max)
 {
     const double begin = lt_seconds(), patience = 5e-4 + (double)bytes * 1e-9;
+    double pause = 2e-5;
     for (;;) {
         int done = 0;
         lt_mpi_enter();
@@ -233,6 +239,10 @@ static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max)
         if (waited > seconds_max)
             LT_FAIL(LT_EPEER, "MPI: a peer said nothing for %.0f s: it is gone or stuck",
                     seconds_max);
+        if (!lt_host_pause(pause)) {
+            pause = pause < 2.5e-4 ? 2 * pause : 5e-4;
+            continue;
+        }
         if (waited < patience)
             sched_yield();
         else

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "parallel/comm_task.h"
+
 lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *mesh,
                          size_t phase_bytes, size_t step_bytes, lt_engine *out)
 {
@@ -16,6 +18,7 @@ lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *
     LT_TRY_GOTO(backend->queue_open(LT_QUEUE_COMPUTE, &out->compute), st, failed);
     LT_TRY_GOTO(backend->queue_open(LT_QUEUE_COMM, &out->comm), st, failed);
     LT_TRY_GOTO(backend->queue_open(LT_QUEUE_COPY, &out->copy), st, failed);
+    LT_TRY_GOTO(lt_comm_room_new(&out->room), st, failed);
     LT_TRY_GOTO(lt_arena_new("phase", backend->memory, phase_bytes, &out->phase), st, failed);
     LT_TRY_GOTO(lt_arena_new("step", backend->memory, step_bytes, &out->step), st, failed);
     return LT_OK;
@@ -32,6 +35,7 @@ void lt_engine_close(lt_engine *engine)
     for (size_t i = 0; i < sizeof queue / sizeof *queue; i++)
         if (*queue[i] != NULL)
             (void)lt_sync(*queue[i]); /* nothing may still use the arenas */
+    lt_comm_room_free(&engine->room);
     lt_arena_free(&engine->step);
     lt_arena_free(&engine->phase);
     for (size_t i = 0; i < sizeof queue / sizeof *queue; i++)
@@ -39,4 +43,9 @@ void lt_engine_close(lt_engine *engine)
             engine->backend->queue_close(queue[i]);
     engine->backend->close();
     memset(engine, 0, sizeof *engine);
+}
+
+size_t lt_engine_comm_bytes(const lt_engine *engine)
+{
+    return engine->room != NULL ? lt_comm_room_device_bytes(engine->room) : 0;
 }

@@ -1,8 +1,8 @@
 /* engine.h - what a network needs to compute on this rank.                        Level 2: parallel
  * A backend that is open, its three queues, the arenas of the part at work and the mesh. The run
  * makes one; networks borrow it. `phase` holds weights and tables, `step` scratch that a mark gives
- * back. Both are device memory of the backend. On `dry` nothing is computed: peaks are the answer.
- */
+ * back: the comm queue may hold nothing that uses it by then, or the host waits. Both are device
+ * memory of the backend. On `dry` nothing is computed: peaks are the answer. */
 #ifndef LT_ENGINE_H
 #define LT_ENGINE_H
 
@@ -10,12 +10,15 @@
 #include "parallel/comm.h"
 #include "parallel/mesh.h"
 
+typedef struct lt_comm_room lt_comm_room;
+
 struct lt_engine {
     const lt_backend *backend;
     lt_queue *compute, *comm, *copy;
     lt_arena *phase, *step;
     const lt_mesh *mesh;
     int threads;
+    lt_comm_room *room; /* what device collectives stage in and add up in (comm_task.c) */
 };
 
 /* Open backend, queues and arenas of these capacities. backend and mesh are borrowed. After an
@@ -24,5 +27,9 @@ lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *
                          size_t phase_bytes, size_t step_bytes, lt_engine *out);
 /* Waits for the queues. An empty engine is allowed. Local, Blocking. */
 void lt_engine_close(lt_engine *engine);
+
+/* Device memory that collectives have taken so far, beside the arenas; on dry, that they would
+ * take. Local. */
+size_t lt_engine_comm_bytes(const lt_engine *engine);
 
 #endif

@@ -9,38 +9,33 @@
  *
  * Rank (i, j) computes, for each Q of its row, the part over the keys of its column; the columns
  * together hold all keys. The part of a foreign Q goes back to its rank, which merges the parts of
- * its row by ascending j, its own first. Everything is posted at the start; the own Q meets the own
- * keys while it travels, then the foreign Qs come, each part leaving while the next is computed. */
+ * its row by ascending j, its own first. Three kinds of exchange are queued on comm, in this order
+ * on all ranks: all Qs of the row; all K and V of the column; and across - 1 times the parts, in
+ * round s to the rank s columns on and from the rank s columns back, queued once the part is made.
+ * So the own Q meets the own keys while the first two travel, and each part leaves while the next
+ * is computed. */
 #include "parallel/grid2d.h"
 
 #include <stdlib.h>
 
-enum { TAG_Q = 2, TAG_KV = 3, TAG_PART = 4 };
-
-/* Slots of the courier: a kind's messages with rank j of my row, or rank i of my column. */
-typedef enum { Q_OUT, Q_IN, PART_OUT, PART_IN, ROW_KINDS } row_kind;
-typedef enum { KV_OUT, KV_IN, COLUMN_KINDS } column_kind;
+static const char *const way_name = "grid2d_attention";
 
 typedef struct grid {
     lt_engine *engine;
     const lt_attention_share *share;
     const lt_part_work *work;
-    lt_courier *courier;
     int down, across, i, j;
     const lt_tensor *q, *kv;   /* mine */
     lt_tensor *q_of, *kv_of;   /* [across], [down]: mine and the others' */
     lt_tensor *part_of, *back; /* [across]: f32, flat: what I make for others; what others made */
+    lt_tensor_transfer *list;  /* [across + down] */
+    lt_event q_here, kv_here;
+    lt_event *back_here; /* [across] */
 } grid;
 
 static int row_rank(const grid *g, int j) { return g->i * g->across + j; }
 static int column_rank(const grid *g, int i) { return i * g->across + g->j; }
 static int64_t rows_of(const grid *g, int rank) { return g->share->blocks[rank].count; }
-static int row_slot(const grid *g, row_kind kind, int j) { return (int)kind * g->across + j; }
-
-static int column_slot(const grid *g, column_kind kind, int i)
-{
-    return (int)ROW_KINDS * g->across + (int)kind * g->down + i;
-}
 
 int lt_grid2d_across(int size, int64_t width, lt_dtype act, double *cost, double *ring_cost)
 {
@@ -94,89 +89,67 @@ static lt_status scratch_new(grid *g)
     return LT_OK;
 }
 
-static lt_status post_all(grid *g)
+/* All Qs of my row, then all K and V of my column, are under way. */
+static lt_status gather_all(grid *g)
 {
     lt_event ready;
+    int count = 0;
     LT_TRY(lt_mark_event(g->engine->compute, &ready));
     for (int j = 0; j < g->across; j++)
-        if (j != g->j) {
-            LT_TRY(lt_courier_receive(g->courier, row_slot(g, Q_IN, j), row_rank(g, j), TAG_Q,
-                                      &g->q_of[j], &ready));
-            LT_TRY(lt_courier_receive(g->courier, row_slot(g, PART_IN, j), row_rank(g, j), TAG_PART,
-                                      &g->back[j], &ready));
-        }
-    for (int i = 0; i < g->down; i++)
-        if (i != g->i)
-            LT_TRY(lt_courier_receive(g->courier, column_slot(g, KV_IN, i), column_rank(g, i),
-                                      TAG_KV, &g->kv_of[i], &ready));
-    for (int j = 0; j < g->across; j++)
         if (j != g->j)
-            LT_TRY(lt_courier_send(g->courier, row_slot(g, Q_OUT, j), row_rank(g, j), TAG_Q, g->q,
-                                   &ready));
+            g->list[count++] = (lt_tensor_transfer){row_rank(g, j), *g->q, g->q_of[j]};
+    LT_TRY(lt_exchange_tensors(g->engine, g->share->ring, way_name, &ready, g->list, count,
+                               &g->q_here));
+    count = 0;
     for (int i = 0; i < g->down; i++)
         if (i != g->i)
-            LT_TRY(lt_courier_send(g->courier, column_slot(g, KV_OUT, i), column_rank(g, i), TAG_KV,
-                                   g->kv, &ready));
-    return LT_OK;
+            g->list[count++] = (lt_tensor_transfer){column_rank(g, i), *g->kv, g->kv_of[i]};
+    return lt_exchange_tensors(g->engine, g->share->ring, way_name, &ready, g->list, count,
+                               &g->kv_here);
 }
 
-/* compute goes on once the message is on the device. */
-static lt_status arrive(const grid *g, int slot)
-{
-    lt_event here;
-    LT_TRY(lt_courier_wait(g->courier, slot));
-    LT_TRY(lt_mark_event(g->engine->comm, &here));
-    return lt_wait(g->engine->compute, &here);
-}
-
-/* p over the column's foreign keys. A second wait for the same keys finds them there. */
+/* p over the column's foreign keys. */
 static lt_status add_column(const grid *g, const lt_tensor *q, lt_partial *p)
 {
-    for (int i = 0; i < g->down; i++) {
-        if (i == g->i)
-            continue;
-        LT_TRY(arrive(g, column_slot(g, KV_IN, i)));
-        LT_TRY(lt_part_add(g->work, q, &g->kv_of[i], p));
-    }
+    LT_TRY(lt_wait(g->engine->compute, &g->kv_here));
+    for (int i = 0; i < g->down; i++)
+        if (i != g->i)
+            LT_TRY(lt_part_add(g->work, q, &g->kv_of[i], p));
     return LT_OK;
 }
 
 /* The parts of my row's other Qs, each sent as soon as it is there. */
-static lt_status serve_others(const grid *g)
+static lt_status serve_others(grid *g)
 {
-    for (int step = 1; step < g->across; step++) {
-        const int j = (g->j + step) % g->across;
-        lt_partial p = partial_of(g, &g->part_of[j], rows_of(g, row_rank(g, j)));
+    LT_TRY(lt_wait(g->engine->compute, &g->q_here));
+    for (int round = 1; round < g->across; round++) {
+        const int to = (g->j + round) % g->across, from = (g->j - round + g->across) % g->across;
+        lt_partial p = partial_of(g, &g->part_of[to], rows_of(g, row_rank(g, to)));
         lt_event made;
-        LT_TRY(arrive(g, row_slot(g, Q_IN, j)));
-        LT_TRY(lt_part_add(g->work, &g->q_of[j], g->kv, &p));
-        LT_TRY(add_column(g, &g->q_of[j], &p));
+        LT_TRY(lt_part_add(g->work, &g->q_of[to], g->kv, &p));
+        LT_TRY(add_column(g, &g->q_of[to], &p));
         LT_TRY(lt_mark_event(g->engine->compute, &made));
-        LT_TRY(lt_courier_send(g->courier, row_slot(g, PART_OUT, j), row_rank(g, j), TAG_PART,
-                               &g->part_of[j], &made));
+        g->list[0] = (lt_tensor_transfer){.peer = row_rank(g, from), .recv = g->back[from]};
+        g->list[1] = (lt_tensor_transfer){.peer = row_rank(g, to), .send = g->part_of[to]};
+        LT_TRY(lt_exchange_tensors(g->engine, g->share->ring, way_name, &made, g->list, 2,
+                                   &g->back_here[from]));
     }
     return LT_OK;
 }
 
 static lt_status grid_run(grid *g, lt_partial *out)
 {
-    LT_TRY(post_all(g));
+    LT_TRY(gather_all(g));
     LT_TRY(lt_part_add(g->work, g->q, g->kv, out));
     LT_TRY(serve_others(g));
     LT_TRY(add_column(g, g->q, out));
     for (int j = 0; j < g->across; j++) {
         if (j == g->j)
             continue;
-        LT_TRY(arrive(g, row_slot(g, PART_IN, j)));
+        LT_TRY(lt_wait(g->engine->compute, &g->back_here[j]));
         const lt_partial p = partial_of(g, &g->back[j], g->q->dim[0]);
         LT_TRY(lt_part_merge(g->work, &p, out));
     }
-    for (int j = 0; j < g->across; j++) {
-        LT_TRY(lt_courier_wait(g->courier, row_slot(g, Q_OUT, j)));
-        LT_TRY(lt_courier_wait(g->courier, row_slot(g, PART_OUT, j)));
-    }
-    for (int i = 0; i < g->down; i++)
-        LT_TRY(lt_courier_wait(g->courier, column_slot(g, KV_OUT, i)));
     return LT_OK;
 }
 
@@ -187,36 +160,35 @@ lt_status lt_grid2d_attention(lt_engine *engine, const lt_attention_share *share
     int64_t largest = 0;
     for (int i = 0; i < down * across; i++)
         largest = share->blocks[i].count > largest ? share->blocks[i].count : largest;
-    lt_courier courier;
     lt_part_work work;
-    LT_TRY(lt_courier_open(engine, share->ring, (int)ROW_KINDS * across + (int)COLUMN_KINDS * down,
-                           &courier));
     grid g = {.engine = engine,
               .share = share,
               .work = &work,
-              .courier = &courier,
               .down = down,
               .across = across,
               .i = me / across,
               .j = me % across,
               .q = q,
               .kv = kv};
-    lt_tensor *tensors = calloc((size_t)(3 * across + down), sizeof *tensors);
     lt_status st = LT_OK;
-    if (tensors == NULL)
+    lt_tensor *tensors = calloc((size_t)(3 * across + down), sizeof *tensors);
+    g.list = calloc((size_t)(across + down), sizeof *g.list);
+    g.back_here = calloc((size_t)across, sizeof *g.back_here);
+    if (tensors == NULL || g.list == NULL || g.back_here == NULL)
         LT_FAIL_GOTO(LT_ENOMEM, st, done, "attention: no memory for %d descriptions",
                      3 * across + down);
     g.q_of = tensors;
     g.part_of = tensors + across;
     g.back = tensors + 2 * across;
     g.kv_of = tensors + 3 * across;
-    LT_TRY_GOTO(lt_part_work_new(share, &courier, scale, largest, &work), st, done);
+    LT_TRY_GOTO(lt_part_work_new(engine, share, scale, largest, &work), st, done);
     LT_TRY_GOTO(scratch_new(&g), st, done);
     LT_TRY_GOTO(grid_run(&g, out), st, done);
 done:
+    free(g.back_here);
+    free(g.list);
     free(tensors);
-    const lt_status closed = lt_courier_close(&courier);
-    return st != LT_OK ? st : closed;
+    return st;
 }
 
 void lt_grid2d_traffic(const lt_attention_share *share, lt_traffic *to)

@@ -1,9 +1,9 @@
 /* leaf_attention.c - partial results by leaves of the keys, joined along their tree.
  *                                                                                 Level 2: parallel
- * A block is some whole subtrees. Each is computed piece by piece (some heads of one chunk of
- * queries), down to its leaves and up again, in scratch of one piece a level; only its result is as
- * long as my queries and lies in a slot. Blocks come in the ring's order, so a result may have to
- * wait for its sibling: the walk over all turns is made once without computing, to count the slots.
+ * A block is some whole subtrees. Each is computed chunk of queries by chunk, down to its leaves
+ * and up again, in scratch of one chunk a level; only its result is as long as my queries and lies
+ * in a slot. Blocks come in the ring's order, so a result may have to wait for its sibling: the
+ * walk over all turns is made once without computing, to count the slots.
  *
  *     ring of 3, rank 1 holds leaves 6..10     6-7, 8-9, 10 come first, then 0-3, 4-5 of rank 0
  *     (4-5 and 6-7 make 4-7, with 0-3 0-7), then 11, 12-15 of rank 2                  5 slots
@@ -19,7 +19,7 @@
 struct lt_leaf_stash {
     int64_t rows; /* of all ranks: what is cut */
     lt_leaf_tree tree;
-    lt_tensor y[LT_LEAF_LEVELS], lse[LT_LEAF_LEVELS]; /* f32, one piece: right children by level */
+    lt_tensor y[LT_LEAF_LEVELS], lse[LT_LEAF_LEVELS]; /* f32, one chunk: right children by level */
     lt_partial slot[LT_LEAVES];
     int used[LT_LEAVES], count;
 };
@@ -69,7 +69,7 @@ static int slots_needed(const lt_attention_share *share)
 
 lt_status lt_leaf_attention_begin(lt_part_work *work, int64_t rows)
 {
-    lt_arena *step = work->courier->engine->step;
+    lt_arena *step = work->engine->step;
     const int64_t width = work->share->width;
     lt_leaf_stash *s = calloc(1, sizeof *s);
     if (s == NULL)
@@ -108,54 +108,52 @@ typedef struct node_run {
     lt_partial *to;
 } node_run;
 
-/* One piece of one node: y [rows, heads * width], lse [heads, rows]. */
-typedef struct piece_run {
+/* One chunk of queries of one node: y [rows, heads * width], lse [heads, rows]. */
+typedef struct chunk_run {
     const node_run *of;
-    lt_range rows, heads;
-} piece_run;
+    lt_range rows;
+} chunk_run;
 
-static lt_status leaf_piece(const piece_run *p, int leaf, lt_tensor *y, lt_tensor *lse)
+static lt_status leaf_chunk(const chunk_run *c, int leaf, lt_tensor *y, lt_tensor *lse)
 {
-    const node_run *of = p->of;
-    const int64_t block = of->kv->dim[0] / 2, n = p->heads.count;
+    const node_run *of = c->of;
+    const int64_t block = of->kv->dim[0] / 2, n = of->work->heads;
     lt_range keys = lt_leaf_things(of->work->stash->rows, leaf);
     keys.first -= of->first;
-    const lt_range values = {block + keys.first, keys.count};
-    const lt_tensor k = lt_part_piece(of->work, of->kv, keys, p->heads);
-    const lt_tensor v = lt_part_piece(of->work, of->kv, values, p->heads);
-    const lt_tensor q = lt_part_piece(of->work, of->q, p->rows, p->heads);
-    return lt_attention(of->work->courier->engine->compute, &q, &k, &v, n, n, of->work->scale, 0, 0,
-                        y, lse);
+    const lt_tensor k = lt_view_outer(of->kv, keys);
+    const lt_tensor v = lt_view_outer(of->kv, (lt_range){block + keys.first, keys.count});
+    const lt_tensor q = lt_view_outer(of->q, c->rows);
+    return lt_attention(of->work->engine->compute, &q, &k, &v, n, n, of->work->scale, 0, 0, y, lse);
 }
 
 /* At most LT_LEAF_LEVELS deep. */
-static lt_status piece_of_node(const piece_run *p, lt_leaf_node node, lt_tensor *y, lt_tensor *lse)
+static lt_status chunk_of_node(const chunk_run *c, lt_leaf_node node, lt_tensor *y, lt_tensor *lse)
 {
-    const lt_part_work *work = p->of->work;
+    const lt_part_work *work = c->of->work;
     const lt_leaf_stash *s = work->stash;
     if (node.level == 0)
-        return leaf_piece(p, node.index, y, lse);
+        return leaf_chunk(c, node.index, y, lse);
     const lt_leaf_node left = {node.level - 1, 2 * node.index};
     const lt_leaf_node right = {node.level - 1, 2 * node.index + 1};
     if (lt_leaf_node_things(s->rows, left).count == 0)
-        return piece_of_node(p, right, y, lse);
-    LT_TRY(piece_of_node(p, left, y, lse));
+        return chunk_of_node(c, right, y, lse);
+    LT_TRY(chunk_of_node(c, left, y, lse));
     if (lt_leaf_node_things(s->rows, right).count == 0)
         return LT_OK;
-    const lt_range rows = {0, p->rows.count}, heads = {0, p->heads.count};
-    lt_tensor y2 = lt_part_piece(work, &s->y[right.level], rows, heads);
-    lt_tensor lse2 = lt_part_lse(work, &s->lse[right.level], rows, heads);
-    LT_TRY(piece_of_node(p, right, &y2, &lse2));
-    return lt_attention_merge(work->courier->engine->compute, &y2, &lse2, p->heads.count, y, lse);
+    const lt_range front = {0, c->rows.count};
+    lt_tensor y2 = lt_view_outer(&s->y[right.level], front);
+    lt_tensor lse2 = lt_part_lse(work, &s->lse[right.level], front);
+    LT_TRY(chunk_of_node(c, right, &y2, &lse2));
+    return lt_attention_merge(work->engine->compute, &y2, &lse2, work->heads, y, lse);
 }
 
-static lt_status node_piece(void *ctx, lt_range rows, lt_range heads)
+static lt_status node_chunk(void *ctx, lt_range rows)
 {
     const node_run *run = ctx;
-    const piece_run piece = {run, rows, heads};
-    lt_tensor y = lt_part_piece(run->work, &run->to->y, rows, heads);
-    lt_tensor lse = lt_part_lse(run->work, &run->to->lse, rows, heads);
-    return piece_of_node(&piece, run->node, &y, &lse);
+    const chunk_run chunk = {run, rows};
+    lt_tensor y = lt_view_outer(&run->to->y, rows);
+    lt_tensor lse = lt_part_lse(run->work, &run->to->lse, rows);
+    return chunk_of_node(&chunk, run->node, &y, &lse);
 }
 
 lt_status lt_leaf_attention_add(const lt_part_work *work, const lt_tensor *q, const lt_tensor *kv,
@@ -170,7 +168,7 @@ lt_status lt_leaf_attention_add(const lt_part_work *work, const lt_tensor *q, co
         int to, from;
         assert(slot < s->count);
         node_run run = {work, q, kv, work->share->blocks[whose].first, node[i], &s->slot[slot]};
-        LT_TRY(lt_part_each(work, q->dim[0], node_piece, &run));
+        LT_TRY(lt_part_each(work, q->dim[0], node_chunk, &run));
         lt_leaf_tree_put(&s->tree, node[i], slot);
         while (lt_leaf_tree_join(&s->tree, &to, &from)) {
             LT_TRY(lt_part_merge(work, &s->slot[from], &s->slot[to]));
@@ -186,7 +184,7 @@ lt_status lt_leaf_attention_end(const lt_part_work *work, lt_partial *out)
     const int root = lt_leaf_tree_root(&s->tree);
     assert(root >= 0 || s->rows == 0);
     if (root >= 0)
-        LT_TRY(lt_copy(work->courier->engine->compute, &s->slot[root].y, &out->y));
+        LT_TRY(lt_copy(work->engine->compute, &s->slot[root].y, &out->y));
     out->begun = 1;
     return LT_OK;
 }

@@ -9,18 +9,17 @@
  *     send      own      A        B        -
  *     receive   into A   into B   into A   -
  *
- * A buffer is filled again two turns later: what was sent from it has left by then (the turn ends
- * with both messages), and what was computed from it lies before the event that the receipt waits
- * for. The own block is never overwritten. Blocks may differ in rows and may have none; then the
- * message is empty and the turn has nothing to compute.
+ * The exchange of a turn is queued on comm behind `computed`, the event of the turn before: the
+ * buffer that it fills was last read in that turn, and sent from in the exchange before this one.
+ * So it runs beside the turn's compute, and the next turn waits for it. The own block is never
+ * overwritten. Blocks may differ in rows and may have none; then the message is empty and the turn
+ * has nothing to compute.
  *
  * Deterministic: what a block adds is kept by leaves and joined along their tree, leaf_attention.h.
  * Then the ring is gone through even if it has one rank. */
 #include "parallel/ring.h"
 
 #include "parallel/leaf_attention.h"
-
-enum { TAG_RING = 1, PARCEL_SEND = 0, PARCEL_RECEIVE = 1 };
 
 static lt_status buffers_new(lt_engine *engine, const lt_attention_share *share,
                              const lt_tensor *kv, lt_tensor other[2])
@@ -41,31 +40,26 @@ static lt_status turns(lt_engine *engine, const lt_attention_share *share, const
     const int size = lt_group_size(share->ring), me = lt_group_rank(share->ring);
     const int next = (me + 1) % size, previous = (me + size - 1) % size;
     lt_tensor other[2] = {{0}, {0}}, now = *kv, coming = {0};
-    lt_event ready, computed;
+    lt_event computed, arrived = {NULL, 0};
     LT_TRY(buffers_new(engine, share, kv, other));
-    LT_TRY(lt_mark_event(engine->compute, &ready));
-    computed = ready; /* scratch just taken: its earlier readers are compute's */
     for (int turn = 0; turn < size; turn++) {
-        const int more = turn + 1 < size;
-        if (more) {
+        lt_event arrives = {NULL, 0};
+        if (turn + 1 < size) {
             const int whose = (me - turn - 1 + size) % size;
             coming = lt_view_outer(&other[turn % 2], (lt_range){0, 2 * share->blocks[whose].count});
-            LT_TRY(lt_courier_receive(work->courier, PARCEL_RECEIVE, previous, TAG_RING, &coming,
-                                      &computed));
-            LT_TRY(lt_courier_send(work->courier, PARCEL_SEND, next, TAG_RING, &now, &ready));
+            const lt_tensor_transfer moves[2] = {{.peer = previous, .recv = coming},
+                                                 {.peer = next, .send = now}};
+            LT_TRY(lt_mark_event(engine->compute, &computed));
+            LT_TRY(lt_exchange_tensors(engine, share->ring, "ring_attention", &computed, moves, 2,
+                                       &arrives));
         }
-        LT_TRY(lt_wait(engine->compute, &ready));
+        LT_TRY(lt_wait(engine->compute, &arrived));
         if (work->stash != NULL)
             LT_TRY(lt_leaf_attention_add(work, q, &now, (me - turn + size) % size));
         else
             LT_TRY(lt_part_add(work, q, &now, out));
-        LT_TRY(lt_mark_event(engine->compute, &computed));
-        if (more) {
-            LT_TRY(lt_courier_wait(work->courier, PARCEL_RECEIVE));
-            LT_TRY(lt_courier_wait(work->courier, PARCEL_SEND));
-            LT_TRY(lt_mark_event(engine->comm, &ready));
-            now = coming;
-        }
+        arrived = arrives;
+        now = coming;
     }
     return LT_OK;
 }
@@ -73,11 +67,9 @@ static lt_status turns(lt_engine *engine, const lt_attention_share *share, const
 lt_status lt_ring_attention(lt_engine *engine, const lt_attention_share *share, float scale,
                             const lt_tensor *q, const lt_tensor *kv, lt_partial *out)
 {
-    lt_courier courier;
     lt_part_work work = {.stash = NULL};
-    LT_TRY(lt_courier_open(engine, share->ring, 2, &courier));
     lt_status st = LT_OK;
-    LT_TRY_GOTO(lt_part_work_new(share, &courier, scale, lt_row_count(q), &work), st, done);
+    LT_TRY_GOTO(lt_part_work_new(engine, share, scale, lt_row_count(q), &work), st, done);
     if (share->leaves)
         LT_TRY_GOTO(lt_leaf_attention_begin(&work, lt_row_count(q)), st, done);
     LT_TRY_GOTO(turns(engine, share, &work, q, kv, out), st, done);
@@ -85,8 +77,7 @@ lt_status lt_ring_attention(lt_engine *engine, const lt_attention_share *share, 
         LT_TRY_GOTO(lt_leaf_attention_end(&work, out), st, done);
 done:
     lt_leaf_attention_free(&work);
-    const lt_status closed = lt_courier_close(&courier);
-    return st != LT_OK ? st : closed;
+    return st;
 }
 
 void lt_ring_traffic(const lt_attention_share *share, lt_traffic *to)

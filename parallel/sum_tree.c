@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "parallel/comm_task.h"
+
 /* Ranges of the ranks, and all nodes in their order. */
 typedef struct sharing {
     lt_range *rows, *nodes; /* [size] */
@@ -75,8 +77,7 @@ static lt_status over_ranks(lt_engine *engine, lt_group *group, int64_t total, c
     const lt_range mine = s->rows[lt_group_rank(group)];
     const lt_tensor sums_at = lt_view_outer(y, mine);
     lt_tensor parts, sums = sums_at;
-    LT_TRY(lt_tensor_new(engine->step, "sum.nodes", LT_F32, &parts,
-                         LT_DIMS(mine.count, s->count * width)));
+    LT_TRY(lt_comm_scratch(engine, LT_DIMS(mine.count, s->count * width), &parts));
     LT_TRY(lt_all_to_all_rows(engine, group, after, x, s->rows, s->nodes, width, &parts, NULL));
     LT_TRY(add_up(engine->comm, total, s, &parts, &sums));
     return lt_all_gather_rows(engine, group, NULL, &sums, s->counts, y, done);
@@ -90,7 +91,6 @@ lt_status lt_sum_tree(lt_engine *engine, lt_group *group, int64_t total, const l
     assert(x->dtype == LT_F32 && x->ndim == 2 && y->ndim == 2 && x->dim[0] == y->dim[0]);
     LT_TRY(sharing_new(total, lt_row_count(y), size, &s));
     assert(x->dim[1] == s.nodes[lt_group_rank(group)].count * y->dim[1]);
-    const lt_mark mark = lt_arena_mark(engine->step);
     lt_status st = LT_OK;
     if (size > 1) {
         st = over_ranks(engine, group, total, &s, after, x, y, done);
@@ -102,7 +102,6 @@ lt_status lt_sum_tree(lt_engine *engine, lt_group *group, int64_t total, const l
             LT_TRY_GOTO(lt_mark_event(engine->comm, done), st, done);
     }
 done:
-    lt_arena_release(engine->step, mark);
     free(s.rows);
     free(s.counts);
     return st;

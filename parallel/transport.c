@@ -3,6 +3,7 @@
  * runtime that can find nothing to talk to, and starts 0.3 s sooner. */
 #include <assert.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -15,16 +16,20 @@
 
 static const lt_transport *world_transport;
 static int world_size;
-static lt_traffic traffic;
+static _Atomic uint64_t sent, received, calls;
+static _Thread_local uint64_t sent_here;
 
 void lt_traffic_add(uint64_t sent_bytes, uint64_t received_bytes)
 {
     if (sent_bytes == 0 && received_bytes == 0)
         return;
-    traffic.sent_bytes += sent_bytes;
-    traffic.received_bytes += received_bytes;
-    traffic.calls++;
+    atomic_fetch_add(&sent, sent_bytes);
+    atomic_fetch_add(&received, received_bytes);
+    atomic_fetch_add(&calls, 1);
+    sent_here += sent_bytes;
 }
+
+uint64_t lt_traffic_of_thread(void) { return sent_here; }
 
 void lt_traffic_count(const lt_group *group, const lt_transfer *list, int count)
 {
@@ -49,8 +54,18 @@ void lt_self_copy(const lt_transfer *list, int count, int rank)
 }
 
 int lt_world_size(void) { return world_size; }
-lt_traffic lt_traffic_read(void) { return traffic; }
-void lt_traffic_reset(void) { memset(&traffic, 0, sizeof traffic); }
+
+lt_traffic lt_traffic_read(void)
+{
+    return (lt_traffic){atomic_load(&sent), atomic_load(&received), atomic_load(&calls)};
+}
+
+void lt_traffic_reset(void)
+{
+    atomic_store(&sent, 0);
+    atomic_store(&received, 0);
+    atomic_store(&calls, 0);
+}
 
 static int under_launcher(void)
 {

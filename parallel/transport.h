@@ -31,9 +31,10 @@ typedef struct lt_transfer {
 
 /* Open the world: MPI under a launcher (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK or PMI_SIZE in
  * the environment), else solo. Call once, from the main thread, before threads exist; all other
- * calls come from that thread too. With more than one rank a thread begins to watch the others
- * (watch.h): from here on a lost rank ends this process with exit code 75. Blocking, Collective on
- * the world. Errors: LT_EUNAVAIL (launcher present, MPI missing in this build or refused). */
+ * calls come from that thread too, but for the exchanges of an engine's comm queue. With more than
+ * one rank a thread begins to watch the others (watch.h): from here on a lost rank ends this
+ * process with exit code 75. Blocking, Collective on the world. Errors: LT_EUNAVAIL (launcher
+ * present, MPI missing in this build or refused). */
 lt_status lt_world_open(lt_group **world);
 /* Finalize; after an error on this rank alone use lt_world_abort instead. Collective on the world.
  */

@@ -43,6 +43,8 @@ lt_status lt_mpi_open(lt_group **world);
 /* Count one message or pair of messages with another rank for lt_traffic_read; empty ones don't
  * count. */
 void lt_traffic_add(uint64_t sent_bytes, uint64_t received_bytes);
+/* What this thread has sent since it began, bytes. Local. */
+uint64_t lt_traffic_of_thread(void);
 /* Count what an exchange of this list moves to and from others, without moving it (dry). Local. */
 void lt_traffic_count(const lt_group *group, const lt_transfer *list, int count);
 

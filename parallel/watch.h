@@ -4,8 +4,7 @@
  * computes; watch.c tells how. Alone, nothing here starts and the notes cost a few stores.
  *
  * Notes say where a rank is: they travel with the heartbeats, so that a survivor can tell in which
- * collective a lost rank was. Local, never fail, main thread only; strings must live as long as
- * the program. */
+ * collective a lost rank was. Local, never fail; strings must live as long as the program. */
 #ifndef LT_WATCH_H
 #define LT_WATCH_H
 
@@ -13,14 +12,13 @@
 
 #include "parallel/transport.h"
 
-/* This rank goes into, and comes out of, the collective `name` of an axis ("" or NULL: none). They
- * nest: the outermost name counts; NULL as a name leaves the last one standing. */
+/* This thread goes into, and comes out of, the collective `name` of an axis ("" or NULL: none).
+ * They nest: the outermost name counts; NULL as a name leaves the last one standing. */
 void lt_note_begin(const char *name, const char *axis);
 void lt_note_end(void);
-/* Waits for single messages from here on belong to this collective; NULL: to none. */
-void lt_note_within(const char *name, const lt_group *group);
-/* The step at work, from 1; 0: none. The longest step so far (at least predicted_s, 0: not known)
- * gives the deadline for no progress; outside steps only the deadline of a wait holds. */
+/* Main thread only. The step at work, from 1; 0: none. The longest step so far (at least
+ * predicted_s, 0: not known) gives the deadline for no progress; outside steps only the deadline of
+ * a wait holds. */
 void lt_note_step(int step, double predicted_s);
 
 /* Test hook. LONGTAKE_FAULT=RANK:STEP:KIND makes that rank, as it begins that step, kill itself

@@ -1,6 +1,6 @@
 /* watch_note.c - where a rank is, and the faults that tests put there.            Level 2: parallel
- * The watch's thread reads what the main thread writes here: all is atomic, and each field makes
- * sense by itself. */
+ * The watch's thread reads what the main thread and the comm queue's write here: all that it reads
+ * is atomic, and each field makes sense by itself. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,23 +14,27 @@
 #include "parallel/watch_impl.h"
 
 lt_watch_note lt_note = {.name = "start", .axis = ""};
-static int depth;
-static double step_began, span_began = -1, span_of_step = -1;
-static uint64_t span_bytes;
-static const char *span_name;
-static const char *within_name = "wait for a message", *within_axis;
+static double step_began, span_of_step = -1;
+
+/* Of the collective that this thread is in. */
+static _Thread_local int depth, counted;
+static _Thread_local double span_began = -1;
+static _Thread_local uint64_t span_bytes;
+static _Thread_local const char *span_name, *span_axis;
 
 void lt_note_begin(const char *name, const char *axis)
 {
     if (depth++ > 0 || name == NULL)
         return;
     span_name = name;
+    span_axis = axis != NULL ? axis : "";
     span_began = lt_span_begin();
-    span_bytes = lt_traffic_read().sent_bytes;
+    span_bytes = lt_traffic_of_thread();
     atomic_store(&lt_note.name, name);
-    atomic_store(&lt_note.axis, axis != NULL ? axis : "");
+    atomic_store(&lt_note.axis, span_axis);
     atomic_fetch_add(&lt_note.calls, 1);
-    atomic_store(&lt_note.waits, 1);
+    atomic_fetch_add(&lt_note.waits, 1);
+    counted = 1;
 }
 
 void lt_note_end(void)
@@ -38,19 +42,15 @@ void lt_note_end(void)
     if (--depth > 0)
         return;
     depth = 0;
-    atomic_store(&lt_note.waits, 0);
-    lt_span_end(LT_SPAN_COLLECTIVE, span_name, atomic_load(&lt_note.axis), span_began,
-                lt_traffic_read().sent_bytes - span_bytes);
-    span_began = -1;
+    if (!counted)
+        return;
+    counted = 0;
+    atomic_fetch_sub(&lt_note.waits, 1);
+    lt_span_end(LT_SPAN_COLLECTIVE, span_name, span_axis, span_began,
+                lt_traffic_of_thread() - span_bytes);
 }
 
-void lt_note_within(const char *name, const lt_group *group)
-{
-    within_name = name != NULL ? name : "wait for a message";
-    within_axis = name != NULL ? group->axis : NULL;
-}
-
-void lt_note_message(void) { lt_note_begin(within_name, within_axis); }
+void lt_note_message(void) { lt_note_begin("wait for a message", NULL); }
 
 void lt_note_step(int step, double predicted_s)
 {

@@ -1,15 +1,46 @@
-/* backend_cpu.c - the table of the fast backend: host memory, ops done at once.
- *                                                                      Level 1: kernels */
+/* backend_cpu.c - the table of the fast backend: host memory, ops done at once. Level 1: kernels
+ *
+ * Compute and copy queues have finished an op when submit returns. The comm queue is the same until
+ * it is first given work for the host; from then on it has a thread (host_queue.h), which runs that
+ * work, and ops between it, while the main thread computes. Its ops are those of the row kernels,
+ * done by one thread; they use no scratch. Memory that an arena gives back may be read or written
+ * by the comm queue still, so that must run to its end first. */
 #include <assert.h>
 #include <omp.h>
 #include <stdlib.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/host_queue.h"
 
 typedef struct cpu_queue {
     lt_queue base;
-    uint64_t seq;
+    lt_host_queue *host;    /* NULL: no work for the host came yet */
+    struct cpu_queue *next; /* of those with a thread */
 } cpu_queue;
+
+static cpu_queue *with_thread;
+
+static void cpu_discard(void *ctx, void *p, size_t bytes)
+{
+    (void)ctx, (void)p, (void)bytes;
+    for (cpu_queue *q = with_thread; q != NULL; q = q->next)
+        if (!lt_host_queue_idle(q->host))
+            (void)lt_host_queue_wait(q->host, lt_host_queue_last(q->host)); /* failures stay */
+}
+
+static lt_status cpu_alloc(void *ctx, size_t bytes, void **out)
+{
+    return lt_memory_host.alloc(ctx, bytes, out);
+}
+
+static void cpu_release(void *ctx, void *p, size_t bytes)
+{
+    cpu_discard(ctx, p, bytes);
+    lt_memory_host.release(ctx, p, bytes);
+}
+
+static const lt_memory cpu_memory = {
+    .name = "host", .alloc = cpu_alloc, .release = cpu_release, .discard = cpu_discard, .host = 1};
 
 static lt_status cpu_open(int device, int threads)
 {
@@ -35,14 +66,29 @@ static lt_status cpu_queue_open(lt_queue_kind kind, lt_queue **out)
 
 static void cpu_queue_close(lt_queue **queue)
 {
-    free(*queue);
+    cpu_queue *q = (cpu_queue *)*queue;
+    if (q->host != NULL) {
+        cpu_queue **at = &with_thread;
+        while (*at != q)
+            at = &(*at)->next;
+        *at = q->next;
+        lt_host_queue_close(&q->host);
+    }
+    free(q);
     *queue = NULL;
+}
+
+/* Until all that q holds has run. */
+static lt_status drain(const lt_queue *q)
+{
+    lt_host_queue *host = ((const cpu_queue *)q)->host;
+    return host != NULL ? lt_host_queue_wait(host, lt_host_queue_last(host)) : LT_OK;
 }
 
 /* Both directions: the device tensor's rows may lie apart, the host's are dense. */
 static lt_status cpu_upload(lt_queue *q, const lt_tensor *to, const void *from)
 {
-    (void)q;
+    LT_TRY(drain(q));
     const size_t width = (size_t)lt_row_width(to) * lt_dtype_bytes(to->dtype);
     const size_t stride = (size_t)to->row_stride * lt_dtype_bytes(to->dtype);
     for (int64_t r = 0; width > 0 && r < lt_row_count(to); r++)
@@ -53,7 +99,7 @@ static lt_status cpu_upload(lt_queue *q, const lt_tensor *to, const void *from)
 
 static lt_status cpu_download(lt_queue *q, void *to, const lt_tensor *from)
 {
-    (void)q;
+    LT_TRY(drain(q));
     const size_t width = (size_t)lt_row_width(from) * lt_dtype_bytes(from->dtype);
     const size_t stride = (size_t)from->row_stride * lt_dtype_bytes(from->dtype);
     for (int64_t r = 0; width > 0 && r < lt_row_count(from); r++)
@@ -64,20 +110,38 @@ static lt_status cpu_download(lt_queue *q, void *to, const lt_tensor *from)
 
 static lt_status cpu_mark(lt_queue *q, lt_event *event)
 {
-    *event = (lt_event){q, ++((cpu_queue *)q)->seq};
+    lt_host_queue *host = ((cpu_queue *)q)->host;
+    *event = (lt_event){q, host != NULL ? lt_host_queue_last(host) : 0};
     return LT_OK;
 }
 
+/* What was submitted before it has happened, but for work that a thread runs. */
 static lt_status cpu_wait(lt_queue *q, const lt_event *event)
 {
-    (void)q, (void)event; /* what was submitted before it has happened */
-    return LT_OK;
+    lt_host_queue *host = ((cpu_queue *)event->queue)->host;
+    return host != NULL && event->queue != q ? lt_host_queue_wait(host, event->seq) : LT_OK;
 }
 
-static lt_status cpu_sync(lt_queue *q)
+static lt_status cpu_sync(lt_queue *q) { return drain(q); }
+
+static lt_status cpu_host(lt_queue *queue, lt_host_fn fn, void *work)
 {
-    (void)q;
-    return LT_OK;
+    cpu_queue *q = (cpu_queue *)queue;
+    if (queue->kind != LT_QUEUE_COMM) {
+        const lt_status st = fn(work);
+        free(work);
+        return st;
+    }
+    if (q->host == NULL) {
+        const lt_status st = lt_host_queue_open(lt_cpu_run_alone, &q->host);
+        if (st != LT_OK) {
+            free(work);
+            return st;
+        }
+        q->next = with_thread;
+        with_thread = q;
+    }
+    return lt_host_queue_push(q->host, fn, work);
 }
 
 static const lt_kernel kernels[LT_OP_COUNT] = {
@@ -95,17 +159,26 @@ static const lt_kernel kernels[LT_OP_COUNT] = {
     [LT_OP_SNAKE] = lt_cpu_rows,          [LT_OP_SNAKE_AA] = lt_cpu_snake_aa,
 };
 
-static lt_status cpu_submit(lt_queue *q, const lt_op *op)
+static lt_status run_op(void *op) { return kernels[((const lt_op *)op)->kind](op); }
+
+static lt_status cpu_submit(lt_queue *queue, const lt_op *op)
 {
-    (void)q;
+    lt_host_queue *host = ((cpu_queue *)queue)->host;
     assert(op->kind >= 0 && op->kind < LT_OP_COUNT);
-    return kernels[op->kind](op);
+    if (host == NULL || lt_host_queue_idle(host))
+        return kernels[op->kind](op);
+    assert(kernels[op->kind] == lt_cpu_rows);
+    lt_op *copy = malloc(sizeof *copy);
+    if (copy == NULL)
+        LT_FAIL(LT_ENOMEM, "cpu: no memory for queued work");
+    *copy = *op;
+    return lt_host_queue_push(host, run_op, copy);
 }
 
 const lt_backend lt_backend_cpu = {
     .api = LT_BACKEND_API,
     .name = "cpu",
-    .memory = &lt_memory_host,
+    .memory = &cpu_memory,
     .host_access = 1,
     .open = cpu_open,
     .close = cpu_close,
@@ -116,6 +189,7 @@ const lt_backend lt_backend_cpu = {
     .mark = cpu_mark,
     .wait = cpu_wait,
     .sync = cpu_sync,
+    .host = cpu_host,
     .linear_bytes = lt_cpu_linear_bytes,
     .linear_prepare = lt_cpu_linear_prepare,
     .linear_release = lt_cpu_linear_release,

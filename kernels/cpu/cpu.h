@@ -101,6 +101,8 @@ void lt_cpu_scratch_free(void);
 /* How many threads for `tasks` independent pieces of about `cost` elementary steps each: 1 where
  * waking the others costs more than it saves. */
 int lt_cpu_team(int64_t tasks, double cost);
+/* From here on 1 on the calling thread, whose kernels run beside the main thread's. */
+void lt_cpu_run_alone(void);
 
 /* The product behind linear and conv (gemm.c). packed is [panel][depth][tile_columns] of dtype. */
 typedef struct lt_cpu_weights {

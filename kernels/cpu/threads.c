@@ -14,6 +14,7 @@ enum { ALIGN = 64, THREADS_MAX = 1024 };
 #define TEAM_COST 20000.0
 
 static int thread_count = 1;
+static _Thread_local int runs_alone; /* beside the main thread, which has the team */
 static struct {
     void *part[THREADS_MAX];
     size_t bytes[THREADS_MAX];
@@ -111,9 +112,11 @@ void lt_cpu_scratch_free(void)
     scratch.shared_bytes = 0;
 }
 
+void lt_cpu_run_alone(void) { runs_alone = 1; }
+
 int lt_cpu_team(int64_t tasks, double cost)
 {
-    if (tasks < 2 || (double)tasks * cost < TEAM_COST)
+    if (runs_alone || tasks < 2 || (double)tasks * cost < TEAM_COST)
         return 1;
     /* All or one: libgomp ends the threads that a smaller team leaves over and makes them anew. */
     return thread_count;

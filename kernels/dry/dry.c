@@ -129,6 +129,14 @@ static lt_status dry_sync(lt_queue *q)
     return LT_OK;
 }
 
+/* Nothing runs in a walk. */
+static lt_status dry_host(lt_queue *q, lt_host_fn fn, void *work)
+{
+    (void)q, (void)fn;
+    free(work);
+    return LT_OK;
+}
+
 /* ---- prepared layers: the target says how large they are ---- */
 
 static size_t dry_linear_bytes(const lt_linear_spec *spec) { return target->linear_bytes(spec); }
@@ -280,6 +288,7 @@ const lt_backend lt_backend_dry = {
     .mark = dry_mark,
     .wait = dry_wait,
     .sync = dry_sync,
+    .host = dry_host,
     .linear_bytes = dry_linear_bytes,
     .linear_prepare = dry_linear_prepare,
     .linear_release = dry_linear_release,

@@ -20,7 +20,8 @@
  *     are met, of any queue. Seeds 1, 4, 7, ... never do (the laziest order), 0, 3, ... sometimes,
  *     2, 5, ... mostly.
  * So an order that no event asks for comes out differently under some seed. An upload reads its
- * host memory when it runs, a download writes then.
+ * host memory when it runs, a download writes then. Work for the host runs in its turn on the
+ * caller's thread, so it may make whoever ran it wait for other ranks.
  *
  * Discards and releases of prepared layers take their place on the compute queue, which first waits
  * for what all other queues hold by then (DESIGN section 4, Arenas). Preparing a layer and
@@ -44,6 +45,7 @@ typedef enum {
     WORK_UPLOAD,
     WORK_DOWNLOAD,
     WORK_WAIT,
+    WORK_HOST,
     WORK_DISCARD,
     WORK_FREE_LINEAR,
     WORK_FREE_CONV
@@ -55,7 +57,8 @@ typedef struct work {
     uint64_t seq;
     lt_op op;           /* OP; UPLOAD and DOWNLOAD: the device tensor is out[0] */
     const void *source; /* UPLOAD */
-    void *memory;       /* DOWNLOAD: host; DISCARD: alias */
+    void *memory;       /* DOWNLOAD: host; HOST: fn's, malloc'ed; DISCARD: alias */
+    lt_host_fn fn;      /* HOST */
     size_t bytes;       /* DISCARD */
     lt_event event;     /* WAIT */
     lt_linear *linear;  /* FREE_LINEAR: cpu's */
@@ -155,6 +158,8 @@ static lt_status perform(work *w)
         return lt_backend_cpu.upload(far.cpu, &w->op.out[0], w->source);
     case WORK_DOWNLOAD:
         return lt_backend_cpu.download(far.cpu, w->memory, &w->op.out[0]);
+    case WORK_HOST:
+        return w->fn(w->memory);
     case WORK_DISCARD:
         memset(w->memory, NAN_BYTE, w->bytes);
         break;
@@ -179,6 +184,8 @@ static lt_status run_first(far_queue *q)
         q->last = NULL;
     const lt_status status = perform(w);
     q->done = w->seq;
+    if (w->kind == WORK_HOST)
+        free(w->memory);
     free(w);
     return status;
 }
@@ -448,6 +455,18 @@ static lt_status far_sync(lt_queue *q)
     return LT_OK;
 }
 
+static lt_status far_host(lt_queue *q, lt_host_fn fn, void *host_work)
+{
+    work *w = push((far_queue *)q, WORK_HOST);
+    if (w == NULL) {
+        free(host_work);
+        return no_memory();
+    }
+    w->fn = fn;
+    w->memory = host_work;
+    return run_something();
+}
+
 static lt_status far_submit(lt_queue *q, const lt_op *op)
 {
     work *w = push((far_queue *)q, WORK_OP);
@@ -554,6 +573,7 @@ const lt_backend lt_backend_far = {
     .mark = far_mark,
     .wait = far_wait,
     .sync = far_sync,
+    .host = far_host,
     .linear_bytes = far_linear_bytes,
     .linear_prepare = far_linear_prepare,
     .linear_release = far_linear_release,

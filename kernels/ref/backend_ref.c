@@ -71,6 +71,15 @@ static lt_status ref_sync(lt_queue *q)
     return LT_OK;
 }
 
+static lt_status ref_host(lt_queue *q, lt_host_fn fn, void *work)
+{
+    (void)q;
+    const lt_status st = fn(work);
+    free(work);
+    LT_TRY(st);
+    return LT_OK;
+}
+
 static lt_status ref_submit(lt_queue *q, const lt_op *op)
 {
     (void)q;
@@ -119,6 +128,7 @@ const lt_backend lt_backend_ref = {
     .mark = ref_mark,
     .wait = ref_wait,
     .sync = ref_sync,
+    .host = ref_host,
     .linear_bytes = lt_ref_linear_bytes,
     .linear_prepare = lt_ref_linear_prepare,
     .linear_release = lt_ref_linear_release,

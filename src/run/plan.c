@@ -95,8 +95,8 @@ static void warn_size(const lt_model_facts *facts, const lt_shape *shape)
     if (facts->size_is_given &&
         (shape->width != facts->default_width || shape->height != facts->default_height))
         lt_warn("%lldx%lld: the model was trained at %lldx%lld; expect a weaker picture",
-                (long long)shape->width, (long long)shape->height,
-                (long long)facts->default_width, (long long)facts->default_height);
+                (long long)shape->width, (long long)shape->height, (long long)facts->default_width,
+                (long long)facts->default_height);
 }
 
 lt_dtype lt_plan_dtype_auto(int weights_are_bf16)
@@ -377,7 +377,7 @@ static void walk_end(lt_engine *engine, lt_phase_memory *out)
 {
     const lt_dry_counts counts = lt_dry_read();
     out->phase_bytes = lt_arena_peak(engine->phase);
-    out->step_bytes = lt_arena_peak(engine->step);
+    out->step_bytes = lt_arena_peak(engine->step) + lt_engine_comm_bytes(engine);
     out->flops = 0;
     for (int i = 0; i < LT_OP_COUNT; i++)
         out->flops += counts.flops[i];

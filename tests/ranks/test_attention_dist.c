@@ -132,6 +132,7 @@ static lt_traffic attend(rig *r, const lt_attention_share *share, size_t *scratc
     lt_tensor y = part_of(&r->mine, Y);
     lt_traffic_reset();
     OK(lt_attention_dist(&r->engine, share, r->c->scale, &q, &k, &v, &y));
+    OK(lt_sync(r->engine.compute));
     const lt_traffic moved = lt_traffic_read();
     *scratch = lt_arena_peak(r->engine.step);
     WANT(lt_arena_used(r->engine.step) == 0);

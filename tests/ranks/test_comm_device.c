@@ -66,8 +66,9 @@ static void compare(bench *b, const lt_tensor *y, const lt_event *done, const ch
         stop(what, b->backend->name, __LINE__);
 }
 
-static void check_traffic(int64_t sent, int64_t received, const char *what)
+static void check_traffic(const bench *b, int64_t sent, int64_t received, const char *what)
 {
+    OK(lt_sync(b->engine.comm));
     const lt_traffic t = lt_traffic_read();
     if (t.sent_bytes != (uint64_t)sent || t.received_bytes != (uint64_t)received)
         stop(what, "traffic is not the closed form", __LINE__);
@@ -108,7 +109,7 @@ static void gather_case(bench *b, int64_t rows, int kind, int64_t gap)
     OK(lt_mark_event(b->engine.compute, &after));
     lt_traffic_reset();
     OK(lt_all_gather_rows(&b->engine, b->group, &after, &x, counts, &y, &done));
-    check_traffic(counts[rank] * WIDTH * each * (size - 1), (rows - counts[rank]) * WIDTH * each,
+    check_traffic(b, counts[rank] * WIDTH * each * (size - 1), (rows - counts[rank]) * WIDTH * each,
                   "gather");
     for (int64_t i = 0; i < rows * WIDTH; i++)
         store(b->want + i * each, b->dtype, value(0, i / WIDTH, i % WIDTH));
@@ -134,7 +135,7 @@ static void sum_case(bench *b, int64_t rows, int64_t gap)
     const size_t before = lt_arena_used(b->engine.step);
     OK(lt_sum_partials(&b->engine, b->group, &after, &x, &y, &done));
     WANT(lt_arena_used(b->engine.step) == before);
-    check_traffic((rows - mine) * WIDTH * 4 + mine * WIDTH * each * (size - 1),
+    check_traffic(b, (rows - mine) * WIDTH * 4 + mine * WIDTH * each * (size - 1),
                   mine * WIDTH * 4 * (size - 1) + (rows - mine) * WIDTH * each, "sum");
     for (int64_t i = 0; i < rows * WIDTH; i++) {
         volatile float sum = value(0, i / WIDTH, i % WIDTH); /* one addition at a time, in f32 */
@@ -169,7 +170,7 @@ static void heads_case(bench *b, int64_t rows, int64_t heads, int kind, int64_t 
     OK(lt_mark_event(b->engine.compute, &after));
     lt_traffic_reset();
     OK(lt_all_to_all_heads(&b->engine, b->group, &after, &x, of_rows, of_heads, D, &tall, &done));
-    check_traffic(out, in, "all-to-all to heads");
+    check_traffic(b, out, in, "all-to-all to heads");
     for (int64_t i = 0; i < rows * my_heads * D; i++)
         store(b->want + i * each, b->dtype,
               value(0, i / (my_heads * D), of_heads[rank].first * D + i % (my_heads * D)));
@@ -179,7 +180,7 @@ static void heads_case(bench *b, int64_t rows, int64_t heads, int kind, int64_t 
     OK(lt_mark_event(b->engine.compute, &after));
     lt_traffic_reset();
     OK(lt_all_to_all_rows(&b->engine, b->group, &after, &tall, of_rows, of_heads, D, &back, &done));
-    check_traffic(in, out, "all-to-all to rows");
+    check_traffic(b, in, out, "all-to-all to rows");
     memcpy(b->want, b->host, (size_t)(my_rows * width * each));
     compare(b, &back, &done, "all-to-all to rows");
     lt_arena_release(b->engine.step, mark);

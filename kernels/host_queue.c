@@ -1,0 +1,219 @@
+/* host_queue.c - work for the host, in order, on a thread of its own.             Level 1: kernels
+ *
+ * One lock guards the list and the counts; it is not held while work runs. `running` says that
+ * somebody, the thread or a waiter, has taken the first piece: nobody takes the next one before it
+ * is back, which is all the order there is.
+ *
+ * A piece that waits for other ranks asks lt_host_pause what to do between two looks. While nobody
+ * waits for the queue, the processor belongs to the compute that goes on beside it: the thread
+ * sleeps. Once somebody waits there is nothing better to do than to look again at once, so a wait
+ * ends the sleep. */
+#include "kernels/host_queue.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/span.h"
+
+typedef struct piece {
+    struct piece *next;
+    lt_host_fn fn;
+    void *work;
+} piece;
+
+struct lt_host_queue {
+    pthread_mutex_t lock;
+    pthread_cond_t more, done, hurry; /* pushed; finished; somebody began to wait */
+    pthread_t thread;
+    void (*begin)(void);
+    piece *first, *last;
+    uint64_t pushed, finished;
+    int running, waiting, closing;
+    lt_status failed;
+    char text[1024], hint[1024];
+};
+
+static _Thread_local lt_host_queue *of_this_thread;
+
+/* Run the first piece. The lock is held before and after, not meanwhile. */
+static void run_first(lt_host_queue *q)
+{
+    piece *p = q->first;
+    const int skip = q->failed != LT_OK;
+    q->first = p->next;
+    if (q->first == NULL)
+        q->last = NULL;
+    q->running = 1;
+    (void)pthread_mutex_unlock(&q->lock);
+    const lt_status st = skip ? LT_OK : p->fn(p->work);
+    free(p->work);
+    free(p);
+    (void)pthread_mutex_lock(&q->lock);
+    if (st != LT_OK) {
+        q->failed = st;
+        (void)snprintf(q->text, sizeof q->text, "%s", lt_error_text());
+        (void)snprintf(q->hint, sizeof q->hint, "%s", lt_hint_text());
+    }
+    q->running = 0;
+    q->finished++;
+    (void)pthread_cond_broadcast(&q->done);
+}
+
+static void *thread_main(void *queue)
+{
+    lt_host_queue *q = queue;
+    of_this_thread = q;
+    if (q->begin != NULL)
+        q->begin();
+    (void)pthread_mutex_lock(&q->lock);
+    for (;;) {
+        if (q->first != NULL && !q->running)
+            run_first(q);
+        else if (q->closing && q->first == NULL)
+            break;
+        else
+            (void)pthread_cond_wait(q->running ? &q->done : &q->more, &q->lock);
+    }
+    (void)pthread_mutex_unlock(&q->lock);
+    return NULL;
+}
+
+static int start(lt_host_queue *q)
+{
+    pthread_condattr_t monotonic;
+    sigset_t all, before;
+    (void)pthread_mutex_init(&q->lock, NULL);
+    (void)pthread_cond_init(&q->more, NULL);
+    (void)pthread_cond_init(&q->done, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&q->hurry, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    (void)sigfillset(&all); /* signals are for the other threads */
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int error = pthread_create(&q->thread, NULL, thread_main, q);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+static void destroy(lt_host_queue *q)
+{
+    (void)pthread_mutex_destroy(&q->lock);
+    (void)pthread_cond_destroy(&q->more);
+    (void)pthread_cond_destroy(&q->done);
+    (void)pthread_cond_destroy(&q->hurry);
+    free(q);
+}
+
+lt_status lt_host_queue_open(void (*begin)(void), lt_host_queue **out)
+{
+    lt_host_queue *q = calloc(1, sizeof *q);
+    if (q == NULL)
+        LT_FAIL(LT_ENOMEM, "queue: no memory");
+    q->begin = begin;
+    const int error = start(q);
+    if (error != 0) {
+        destroy(q);
+        LT_FAIL(LT_EUNAVAIL, "queue: no thread: %s", strerror(error));
+    }
+    *out = q;
+    return LT_OK;
+}
+
+void lt_host_queue_close(lt_host_queue **queue)
+{
+    lt_host_queue *q = *queue;
+    (void)pthread_mutex_lock(&q->lock);
+    q->closing = 1;
+    q->waiting++;
+    (void)pthread_cond_broadcast(&q->more);
+    (void)pthread_cond_broadcast(&q->hurry);
+    (void)pthread_mutex_unlock(&q->lock);
+    (void)pthread_join(q->thread, NULL);
+    destroy(q);
+    *queue = NULL;
+}
+
+lt_status lt_host_queue_push(lt_host_queue *q, lt_host_fn fn, void *work)
+{
+    piece *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        free(work);
+        LT_FAIL(LT_ENOMEM, "queue: no memory for queued work");
+    }
+    *p = (piece){NULL, fn, work};
+    (void)pthread_mutex_lock(&q->lock);
+    if (q->last != NULL)
+        q->last->next = p;
+    else
+        q->first = p;
+    q->last = p;
+    q->pushed++;
+    (void)pthread_cond_signal(&q->more);
+    (void)pthread_mutex_unlock(&q->lock);
+    return LT_OK;
+}
+
+uint64_t lt_host_queue_last(lt_host_queue *q)
+{
+    (void)pthread_mutex_lock(&q->lock);
+    const uint64_t last = q->pushed;
+    (void)pthread_mutex_unlock(&q->lock);
+    return last;
+}
+
+int lt_host_queue_idle(lt_host_queue *q)
+{
+    (void)pthread_mutex_lock(&q->lock);
+    const int idle = q->finished == q->pushed;
+    (void)pthread_mutex_unlock(&q->lock);
+    return idle;
+}
+
+lt_status lt_host_queue_wait(lt_host_queue *q, uint64_t seq)
+{
+    char text[sizeof q->text], hint[sizeof q->hint];
+    (void)pthread_mutex_lock(&q->lock);
+    const double began = q->finished < seq ? lt_span_begin() : -1;
+    q->waiting++;
+    if (q->finished < seq)
+        (void)pthread_cond_broadcast(&q->hurry);
+    while (q->finished < seq) {
+        if (q->running)
+            (void)pthread_cond_wait(&q->done, &q->lock);
+        else
+            run_first(q);
+    }
+    q->waiting--;
+    const lt_status failed = q->failed;
+    memcpy(text, q->text, sizeof text);
+    memcpy(hint, q->hint, sizeof hint);
+    (void)pthread_mutex_unlock(&q->lock);
+    lt_span_end(LT_SPAN_COMPUTE, "wait", NULL, began, 0);
+    if (failed == LT_OK)
+        return LT_OK;
+    if (hint[0] != '\0')
+        lt_hint("%s", hint);
+    LT_FAIL(failed, "%s", text);
+}
+
+int lt_host_pause(double seconds)
+{
+    lt_host_queue *q = of_this_thread;
+    if (q == NULL)
+        return 1;
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)(seconds * 1e9);
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)pthread_mutex_lock(&q->lock);
+    if (q->waiting == 0)
+        (void)pthread_cond_timedwait(&q->hurry, &q->lock, &until);
+    const int waited_for = q->waiting > 0;
+    (void)pthread_mutex_unlock(&q->lock);
+    return waited_for;
+}
