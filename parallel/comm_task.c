@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/span.h"
 #include "parallel/transport_impl.h"
 #include "parallel/watch.h"
 
@@ -84,8 +85,8 @@ lt_status lt_comm_scratch(lt_engine *engine, lt_dims dims, lt_tensor *out)
         lt_arena_free(&room->device);
         LT_TRY(lt_arena_new("comm", engine->backend->memory, (size_t)room_for * sizeof(float),
                             &room->device));
-        LT_TRY(lt_tensor_new(room->device, "comm.scratch", LT_F32, &room->scratch,
-                             LT_DIMS(room_for)));
+        LT_TRY(
+            lt_tensor_new(room->device, "comm.scratch", LT_F32, &room->scratch, LT_DIMS(room_for)));
     }
     const lt_tensor front = lt_view_outer(&room->scratch, (lt_range){0, elements});
     *out = lt_view_as(&front, dims);
@@ -103,8 +104,7 @@ static lt_host_view in_place(const lt_tensor *x)
 /* May the CPU take x as it lies there? */
 static int is_direct(const lt_engine *engine, const lt_tensor *x, int dense)
 {
-    return lt_comm_is_dry(engine) ||
-           (engine->backend->host_access && (!dense || lt_is_dense(x)));
+    return lt_comm_is_dry(engine) || (engine->backend->host_access && (!dense || lt_is_dense(x)));
 }
 
 static lt_status stage(lt_engine *engine, room_kind kind, const lt_tensor *x, size_t total,
@@ -155,6 +155,8 @@ lt_status lt_comm_task_new(const char *name, lt_group *group, int moves, int bef
         LT_FAIL(LT_ENOMEM, "%s: no memory for %d transfers", name, moves);
     t->name = name;
     t->group = group;
+    t->layer = lt_span_layer(-1);
+    (void)lt_span_layer(t->layer);
     t->move = (lt_transfer *)(t + 1);
     t->before = (lt_block_copy *)(t->move + moves);
     t->after = t->before + befores;
@@ -176,12 +178,14 @@ static void copy_blocks(const lt_block_copy *list, int count)
 static lt_status run(void *work)
 {
     const lt_comm_task *t = work;
+    const int layer = lt_span_layer(t->layer);
     lt_note_begin(t->name, t->group->axis);
     copy_blocks(t->before, t->befores);
     const lt_status st = t->moves > 0 ? lt_exchange(t->group, t->move, t->moves) : LT_OK;
     if (st == LT_OK)
         copy_blocks(t->after, t->afters);
     lt_note_end();
+    (void)lt_span_layer(layer);
     LT_TRY(st);
     return LT_OK;
 }

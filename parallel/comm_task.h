@@ -36,6 +36,7 @@ typedef struct lt_comm_task {
     lt_block_copy *before;      /* [befores] */
     lt_block_copy *after;       /* [afters] */
     int moves, befores, afters; /* how many of each so far */
+    int layer;                  /* that it was made in, for traces */
 } lt_comm_task;
 
 /* Room for so many transfers, copies before and copies after them. Local. Errors: LT_ENOMEM. */

@@ -64,7 +64,7 @@ void lt_note_step(int step, double predicted_s)
     else if ((int64_t)(1000 * longest) > atomic_load(&lt_note.longest_ms))
         atomic_store(&lt_note.longest_ms, (int64_t)(1000 * longest) + 1);
     if (before > 0)
-        lt_span_end(LT_SPAN_STEP, "step", NULL, span_of_step, 0);
+        lt_span_end(LT_SPAN_STAGE, "step", NULL, span_of_step, 0);
     lt_span_step(step);
     span_of_step = lt_span_begin();
     step_began = now;

@@ -11,6 +11,9 @@ static size_t room;
 static atomic_size_t used;
 static atomic_int on, step_now;
 static double zero;
+static _Thread_local int layer_now = -1;
+static const char *stage_name;
+static double stage_began = -1;
 
 lt_status lt_span_open(size_t count)
 {
@@ -38,6 +41,21 @@ int lt_span_is_on(void) { return atomic_load_explicit(&on, memory_order_relaxed)
 double lt_span_begin(void) { return lt_span_is_on() ? lt_seconds() - zero : -1; }
 void lt_span_step(int step) { atomic_store(&step_now, step); }
 
+int lt_span_layer(int layer)
+{
+    const int before = layer_now;
+    layer_now = layer;
+    return before;
+}
+
+void lt_span_stage(const char *name)
+{
+    if (stage_name != NULL)
+        lt_span_end(LT_SPAN_STAGE, stage_name, NULL, stage_began, 0);
+    stage_name = name;
+    stage_began = lt_span_begin();
+}
+
 void lt_span_end(lt_span_track track, const char *name, const char *detail, double begin,
                  uint64_t bytes)
 {
@@ -51,7 +69,8 @@ void lt_span_end(lt_span_track track, const char *name, const char *detail, doub
                               lt_seconds() - zero,
                               bytes,
                               (int32_t)track,
-                              atomic_load(&step_now)};
+                              atomic_load(&step_now),
+                              layer_now};
 }
 
 const lt_span *lt_span_all(size_t *count, size_t *lost)

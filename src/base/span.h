@@ -11,11 +11,12 @@
 
 #include "base/status.h"
 
-/* Compute, collectives and steps nest among themselves; messages overlap freely. */
+/* Spans of a track nest among themselves; messages overlap freely. */
 typedef enum lt_span_track {
-    LT_SPAN_STEP,       /* stages and steps of the denoising */
-    LT_SPAN_COMPUTE,    /* one operation of a queue */
-    LT_SPAN_COLLECTIVE, /* from its call to its return */
+    LT_SPAN_STAGE,      /* stages of the run, and the steps of the denoising inside theirs */
+    LT_SPAN_LAYER,      /* one layer of a network, as the main thread queues (CPU: computes) it */
+    LT_SPAN_COMPUTE,    /* one operation of the compute queue, or its wait for another queue */
+    LT_SPAN_COLLECTIVE, /* its copies and its exchange, on whichever thread they run */
     LT_SPAN_MESSAGE,    /* from its post until its end was seen */
     LT_SPAN_TRACKS
 } lt_span_track;
@@ -25,7 +26,7 @@ typedef struct lt_span {
     const char *name, *detail;
     double begin, end;
     uint64_t bytes;
-    int32_t track, step;
+    int32_t track, step, layer; /* layer -1: in none */
 } lt_span;
 
 /* Record from here on, count spans at most. Now is 0 s. Errors: LT_ENOMEM. */
@@ -39,6 +40,11 @@ void lt_span_end(lt_span_track track, const char *name, const char *detail, doub
                  uint64_t bytes);
 /* The step that spans from here on belong to. */
 void lt_span_step(int step);
+/* The run is in this stage from here on; NULL: in none. Main thread only. */
+void lt_span_stage(const char *name);
+/* The layer that this thread's spans from here on belong to; -1: none. Returns the one before. Work
+ * that runs later on another thread takes its layer along. */
+int lt_span_layer(int layer);
 /* What was recorded, in the order of the ends; *lost: what had no room. */
 const lt_span *lt_span_all(size_t *count, size_t *lost);
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/span.h"
 #include "model/h3_dit_internal.h"
 
 /* Device tensors of one evaluation. */
@@ -234,7 +235,11 @@ static lt_status forward_run(lt_h3_dit *dit, int used)
     LT_TRY(embed(dit, &f.pass));
     for (int64_t i = 0; i < dit->config.layers; i++) {
         const lt_tensor table = lt_h3_rows_at(&f.table, i * used * LT_H3_TAGS, used * LT_H3_TAGS);
+        const double began = lt_span_begin();
+        (void)lt_span_layer((int)i);
         LT_TRY(lt_h3_block_run(dit, &dit->blocks[i], &table, &f.pass));
+        lt_span_end(LT_SPAN_LAYER, "block", NULL, began, 0);
+        (void)lt_span_layer(-1);
         LT_TRY(lt_h3_watch(dit, "block", i, q->share, &h));
     }
     const lt_tensor video_time = lt_h3_rows_at(&lists, rows, q->video.mine);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/span.h"
 
 enum { STAGES_MAX = 16, BAR_WIDTH = 28, BAR_LEAST = 4, LINE_BYTES = 256 };
 static const double line_every_s = 10.0, draw_every_s = 0.1;
@@ -133,11 +134,29 @@ static void draw(lt_progress *p, int final)
     p->said = now;
 }
 
+static void end_stage(lt_progress *p)
+{
+    if (p == NULL || p->stage == NULL)
+        return;
+    const double seconds = lt_seconds() - p->began;
+    if (!p->quiet)
+        draw(p, 1);
+    lt_progress_event(p, "stage-end",
+                      json_pack("{s:s, s:f, s:I}", "stage", p->stage, "stage_seconds", seconds,
+                                "done", (json_int_t)p->done));
+    if (p->stages < STAGES_MAX) {
+        p->name[p->stages] = p->stage;
+        p->seconds[p->stages++] = seconds;
+    }
+    p->stage = NULL;
+}
+
 void lt_progress_stage(lt_progress *p, const char *stage, const char *unit, int64_t total)
 {
+    lt_span_stage(stage);
     if (p == NULL)
         return;
-    lt_progress_done(p);
+    end_stage(p);
     p->stage = stage;
     p->unit = unit;
     p->total = total;
@@ -166,19 +185,8 @@ void lt_progress_step(lt_progress *p, int64_t done)
 
 void lt_progress_done(lt_progress *p)
 {
-    if (p == NULL || p->stage == NULL)
-        return;
-    const double seconds = lt_seconds() - p->began;
-    if (!p->quiet)
-        draw(p, 1);
-    lt_progress_event(p, "stage-end",
-                      json_pack("{s:s, s:f, s:I}", "stage", p->stage, "stage_seconds", seconds,
-                                "done", (json_int_t)p->done));
-    if (p->stages < STAGES_MAX) {
-        p->name[p->stages] = p->stage;
-        p->seconds[p->stages++] = seconds;
-    }
-    p->stage = NULL;
+    lt_span_stage(NULL);
+    end_stage(p);
 }
 
 json_t *lt_progress_stages(const lt_progress *p)

@@ -33,18 +33,21 @@ static void write_name(FILE *f, int rank, int track, const char *what, const cha
 
 static void write_span(FILE *f, int rank, size_t id, const lt_span *s)
 {
-    static const char *const category[LT_SPAN_TRACKS] = {"step", "compute", "collective",
+    static const char *const category[LT_SPAN_TRACKS] = {"stage", "layer", "compute", "collective",
                                                          "message"};
-    char head[256];
-    (void)snprintf(head, sizeof head, "\"name\":\"%s\",\"cat\":\"%s\",\"pid\":%d,\"tid\":%d",
-                   s->name, category[s->track], rank, s->track);
+    char head[256], number[16] = "";
+    if (s->track == LT_SPAN_LAYER)
+        (void)snprintf(number, sizeof number, " %d", s->layer);
+    (void)snprintf(head, sizeof head, "\"name\":\"%s%s\",\"cat\":\"%s\",\"pid\":%d,\"tid\":%d",
+                   s->name, number, category[s->track], rank, s->track);
     const char *detail = s->detail != NULL ? s->detail : "";
     const double begin = 1e6 * s->begin, end = 1e6 * s->end;
     if (s->track != LT_SPAN_MESSAGE) {
         (void)fprintf(f,
-                      "{\"ph\":\"X\",%s,\"ts\":%.1f,\"dur\":%.1f,\"args\":{\"step\":%d,\"bytes\":"
-                      "%llu,\"axis\":\"%s\"}},\n",
-                      head, begin, end - begin, s->step, (unsigned long long)s->bytes, detail);
+                      "{\"ph\":\"X\",%s,\"ts\":%.1f,\"dur\":%.1f,\"args\":{\"step\":%d,\"layer\":"
+                      "%d,\"bytes\":%llu,\"axis\":\"%s\"}},\n",
+                      head, begin, end - begin, s->step, s->layer, (unsigned long long)s->bytes,
+                      detail);
         return;
     }
     (void)fprintf(f,
@@ -57,7 +60,7 @@ static void write_span(FILE *f, int rank, size_t id, const lt_span *s)
 /* My events as text, malloc'ed. */
 static lt_status my_text(int rank, char **text, size_t *bytes)
 {
-    static const char *const names[LT_SPAN_TRACKS] = {"steps", "compute", "collectives",
+    static const char *const names[LT_SPAN_TRACKS] = {"stages", "layers", "compute", "collectives",
                                                       "messages"};
     size_t count = 0, lost = 0;
     char name[32];
