@@ -19,6 +19,8 @@
 #include "parallel/ring.h"
 #include "parallel/ulysses.h"
 
+enum { GROUPS_MAX = 4, MESSAGE_BYTES_LEAST = 256 << 10 };
+
 static void choose_way(lt_attention_way way, int across, lt_attention_share *out)
 {
     double cost, ring_cost;
@@ -33,6 +35,18 @@ static void choose_way(lt_attention_way way, int across, lt_attention_share *out
     out->across = across > 0 ? across : best;
     assert(size % out->across == 0);
     out->down = size / out->across;
+}
+
+/* A message is an uly-th of an uly-th of a block's tensor: groups must leave it large enough to be
+ * worth its way. */
+static void choose_groups(int64_t rows, lt_attention_share *out)
+{
+    const int64_t ring = lt_group_size(out->ring), uly = lt_group_size(out->uly);
+    const int64_t message =
+        rows / ring / uly * (out->heads / uly) * out->width * (int64_t)lt_dtype_bytes(out->act);
+    int64_t groups = message / MESSAGE_BYTES_LEAST;
+    groups = groups < out->heads / uly ? groups : out->heads / uly;
+    out->groups = groups < 1 ? 1 : groups > GROUPS_MAX ? GROUPS_MAX : (int)groups;
 }
 
 static void rows_share(lt_attention_share *out, int64_t rows)
@@ -93,6 +107,7 @@ lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t head
         out->inner_heads[i] = lt_share(heads, uly, i);
     }
     choose_way(mesh->attention, across, out);
+    choose_groups(rows, out);
     return LT_OK;
 }
 
@@ -160,30 +175,75 @@ static lt_status block_attention(lt_engine *engine, const lt_attention_share *sh
     return over_ring(engine, share, scale, q, &kv, y);
 }
 
+/* The same attention over the g-th part of each rank's heads. heads: [uly], room for its ranges. */
+static lt_attention_share group_of(const lt_attention_share *share, int g, lt_range *heads)
+{
+    lt_attention_share part = *share;
+    for (int i = 0; i < lt_group_size(share->uly); i++) {
+        heads[i] = lt_share(share->inner_heads[i].count, share->groups, g);
+        heads[i].first += share->inner_heads[i].first;
+    }
+    part.inner_heads = heads;
+    return part;
+}
+
+/* Tall tensors of a group of heads, and when they are there. */
+typedef struct group_run {
+    lt_attention_share share;
+    lt_tensor q, kv, y;
+    lt_event here, back;
+} group_run;
+
+static lt_status group_begin(lt_engine *engine, const lt_event *after, const lt_tensor *q,
+                             const lt_tensor *k, const lt_tensor *v, group_run *g)
+{
+    const int64_t rows = lt_attention_block(&g->share);
+    const int64_t width = lt_attention_heads(&g->share) * g->share.width;
+    LT_TRY(lt_tensor_new(engine->step, "attention.q", q->dtype, &g->q, LT_DIMS(rows, width)));
+    LT_TRY(lt_tensor_new(engine->step, "attention.kv", q->dtype, &g->kv, LT_DIMS(2 * rows, width)));
+    LT_TRY(lt_tensor_new(engine->step, "attention.tall", q->dtype, &g->y, LT_DIMS(rows, width)));
+    return lt_ulysses_out(engine, &g->share, after, q, k, v, &g->q, &g->kv, &g->here);
+}
+
+static lt_status group_compute(lt_engine *engine, float scale, group_run *g, lt_tensor *y)
+{
+    const int64_t rows = lt_attention_block(&g->share);
+    lt_event made;
+    LT_TRY(lt_wait(engine->compute, &g->here));
+    if (lt_group_size(g->share.ring) == 1 && !g->share.leaves) {
+        const lt_tensor k = lt_view_outer(&g->kv, (lt_range){0, rows});
+        const lt_tensor v = lt_view_outer(&g->kv, (lt_range){rows, rows});
+        LT_TRY(block_attention(engine, &g->share, scale, &g->q, &k, &v, &g->y));
+    } else {
+        LT_TRY(over_ring(engine, &g->share, scale, &g->q, &g->kv, &g->y));
+    }
+    LT_TRY(lt_mark_event(engine->compute, &made));
+    return lt_ulysses_back(engine, &g->share, &made, &g->y, y, &g->back);
+}
+
 /* Rows against heads first, and back at the end. */
 static lt_status spread(lt_engine *engine, const lt_attention_share *share, float scale,
                         const lt_tensor *q, const lt_tensor *k, const lt_tensor *v, lt_tensor *y)
 {
-    const int64_t rows = lt_attention_block(share), heads = lt_attention_heads(share);
-    const int64_t width = heads * share->width;
-    lt_tensor q_tall, kv, tall;
-    lt_event after, done;
-    LT_TRY(lt_tensor_new(engine->step, "attention.q", q->dtype, &q_tall, LT_DIMS(rows, width)));
-    LT_TRY(lt_tensor_new(engine->step, "attention.kv", q->dtype, &kv, LT_DIMS(2 * rows, width)));
-    LT_TRY(lt_tensor_new(engine->step, "attention.tall", q->dtype, &tall, LT_DIMS(rows, width)));
-    LT_TRY(lt_mark_event(engine->compute, &after));
-    LT_TRY(lt_ulysses_out(engine, share, &after, q, k, v, &q_tall, &kv, &done));
-    LT_TRY(lt_wait(engine->compute, &done));
-    if (lt_group_size(share->ring) == 1 && !share->leaves) {
-        const lt_tensor k_tall = lt_view_outer(&kv, (lt_range){0, rows});
-        const lt_tensor v_tall = lt_view_outer(&kv, (lt_range){rows, rows});
-        LT_TRY(block_attention(engine, share, scale, &q_tall, &k_tall, &v_tall, &tall));
-    } else {
-        LT_TRY(over_ring(engine, share, scale, &q_tall, &kv, &tall));
+    const int groups = share->groups, uly = lt_group_size(share->uly);
+    lt_event after;
+    lt_status st = LT_OK;
+    group_run *g = calloc((size_t)groups, sizeof *g);
+    lt_range *heads = calloc((size_t)(groups * uly), sizeof *heads);
+    if (g == NULL || heads == NULL)
+        LT_FAIL_GOTO(LT_ENOMEM, st, done, "attention: no memory for %d groups", groups);
+    LT_TRY_GOTO(lt_mark_event(engine->compute, &after), st, done);
+    for (int i = 0; i < groups; i++) {
+        g[i].share = group_of(share, i, heads + i * uly);
+        LT_TRY_GOTO(group_begin(engine, &after, q, k, v, &g[i]), st, done);
     }
-    LT_TRY(lt_mark_event(engine->compute, &after));
-    LT_TRY(lt_ulysses_back(engine, share, &after, &tall, y, &done));
-    return lt_wait(engine->compute, &done);
+    for (int i = 0; i < groups; i++)
+        LT_TRY_GOTO(group_compute(engine, scale, &g[i], y), st, done);
+    LT_TRY_GOTO(lt_wait(engine->compute, &g[groups - 1].back), st, done);
+done:
+    free(heads);
+    free(g);
+    return st;
 }
 
 lt_status lt_attention_dist(lt_engine *engine, const lt_attention_share *share, float scale,

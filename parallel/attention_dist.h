@@ -13,6 +13,9 @@
  *          column, partial results go back over the row; fewer bytes from six ranks or so on, for
  *          the price of scratch: `across` blocks of Q and of results, `down` blocks of K and V
  *
+ * Over uly each rank's heads go in groups: while one is computed, the next is on its way there and
+ * the one before on its way back. Groups change no bit, and no byte.
+ *
  * Partial results are f32 with their log-sum-exp and are merged in an order that depends on the
  * mesh alone; y is rounded once. Any share may be empty: rows, heads, blocks. Tested: tests/ranks/
  * test_attention_dist.c. Bytes that a rank sends and receives for one call, e = bytes of an act
@@ -48,14 +51,15 @@ typedef struct lt_attention_share {
     lt_range *inner_heads; /* [uly] */
     lt_range *blocks;      /* [ring] */
     int down, across;      /* 2-D; both 0: ring */
-    int leaves;            /* 1: mesh->deterministic, see below */
+    int leaves;            /* 1: mesh->deterministic, see above */
+    int groups; /* heads go over uly in so many parts, at least 1, the same on all ranks */
 } lt_attention_share;
 
 /* Cut `rows` rows (lt_share over tokens; deterministic: leaves over ring, lt_share over uly) and
  * `heads` heads. The mesh says which way (mesh->attention): `auto` takes 2-D where it moves less
  * than two thirds of the ring's bytes. across: ranks of a 2-D row, a divisor of the ring's size; 0
- * takes what moves the least. Without communication. Free with _free, also after an error. Local.
- * Errors: LT_ENOMEM. */
+ * takes what moves the least. groups is set so that messages stay large. Without communication.
+ * Free with _free, also after an error. Local. Errors: LT_ENOMEM. */
 lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t heads, int64_t width,
                                  lt_dtype act, int across, lt_attention_share *out);
 /* Which rank of tokens holds a row. Local. */

@@ -54,12 +54,13 @@ lt_status lt_all_gather_rows(lt_engine *engine, lt_group *group, const lt_event 
 lt_status lt_sum_partials(lt_engine *engine, lt_group *group, const lt_event *after,
                           const lt_tensor *x, lt_tensor *y, lt_event *done);
 /* Ulysses. Before: my rows, all heads: x [S/P, N*D]. After: all rows, my heads: y [S, N/P*D].
- * rows[r], heads[r]: the ranks' ranges (contiguous, ascending from 0, maybe empty), the same on all
- * ranks; width is D. x may be a view of columns; equal dtypes. */
+ * rows[r], heads[r]: the ranks' ranges (ascending, maybe empty), the same on all ranks; those of
+ * rows are contiguous from 0, between those of heads there may be heads that are left out. width is
+ * D. x may be a view of columns; equal dtypes. */
 lt_status lt_all_to_all_heads(lt_engine *engine, lt_group *group, const lt_event *after,
                               const lt_tensor *x, const lt_range *rows, const lt_range *heads,
                               int64_t width, lt_tensor *y, lt_event *done);
-/* The way back: x [S, N/P*D] -> y [S/P, N*D]. */
+/* The way back: x [S, N/P*D] -> y [S/P, N*D]. Heads that are left out stay as they were in y. */
 lt_status lt_all_to_all_rows(lt_engine *engine, lt_group *group, const lt_event *after,
                              const lt_tensor *x, const lt_range *rows, const lt_range *heads,
                              int64_t width, lt_tensor *y, lt_event *done);

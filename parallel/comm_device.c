@@ -55,9 +55,8 @@ static lt_status gather_rows(lt_engine *engine, lt_group *group, const char *nam
         int64_t before = 0;
         for (int i = 0; i < peer; i++)
             before += counts[i];
-        t->move[t->moves++] =
-            (lt_transfer){peer, mine, bytes, to.data + (size_t)before * row_bytes,
-                          (size_t)counts[peer] * row_bytes};
+        t->move[t->moves++] = (lt_transfer){peer, mine, bytes, to.data + (size_t)before * row_bytes,
+                                            (size_t)counts[peer] * row_bytes};
     }
     LT_TRY(lt_comm_task_queue(engine, t));
     LT_TRY(lt_comm_written(engine, y, &to));
@@ -138,34 +137,63 @@ lt_status lt_sum_partials(lt_engine *engine, lt_group *group, const lt_event *af
 /* ---- all to all ---- */
 
 /* One all-to-all. wide: my rows with all heads (x on the way there, y on the way back); tall: all
- * rows with my heads. What a peer gets or sends of wide lies packed in block[peer]. */
+ * rows with my heads. What a peer gets or sends of wide lies packed in block[peer]; mine lies in
+ * tall. Where the CPU cannot read the device, wide is not staged: its columns are downloaded to, or
+ * uploaded from, those places. */
 typedef struct crossing {
-    lt_host_view wide, tall;
+    const lt_tensor *wide_at; /* the tensor itself */
+    lt_host_view wide, tall;  /* wide: only where it is direct */
     const lt_range *rows, *heads;
     size_t head_bytes;
-    int size, rank, to_heads;
+    int size, rank, to_heads, staged;
     char *block;
 } crossing;
 
-/* Columns of wide that belong to peer <-> its packed block; mine <-> tall, without a block. */
+/* Where the columns of wide that belong to peer lie packed. */
+static char *packed(const crossing *c, int peer)
+{
+    if (peer == c->rank)
+        return c->tall.data + (size_t)c->rows[peer].first * c->tall.pitch;
+    return c->block + (size_t)c->rows[c->rank].count * (size_t)c->heads[peer].first * c->head_bytes;
+}
+
+/* Columns of wide <-> their packed place, by the task. */
 static void cross_local(const crossing *c, int peer, lt_comm_task *t)
 {
     const int64_t rows = c->rows[c->rank].count;
     const size_t bytes = (size_t)c->heads[peer].count * c->head_bytes;
     const size_t at = (size_t)c->heads[peer].first * c->head_bytes;
-    char *wide = c->wide.data + at, *other = c->block + (size_t)rows * at;
-    size_t pitch = bytes;
     if (rows == 0 || bytes == 0)
         return;
-    if (peer == c->rank) {
-        pitch = c->tall.pitch;
-        other = c->tall.data + (size_t)c->rows[peer].first * pitch;
-    }
+    char *wide = c->wide.data + at, *other = packed(c, peer);
+    const size_t pitch = peer == c->rank ? c->tall.pitch : bytes;
     if (c->to_heads)
-        t->before[t->befores++] =
-            (lt_block_copy){other, wide, pitch, c->wide.pitch, bytes, rows};
+        t->before[t->befores++] = (lt_block_copy){other, wide, pitch, c->wide.pitch, bytes, rows};
     else
         t->after[t->afters++] = (lt_block_copy){wide, other, c->wide.pitch, pitch, bytes, rows};
+}
+
+/* The same by the queue, before or after the task. */
+static lt_status cross_staged(const crossing *c, lt_engine *engine, int64_t width)
+{
+    const int64_t rows = c->rows[c->rank].count;
+    lt_tensor flat = *c->wide_at;
+    if (rows == 0)
+        return LT_OK;
+    if (lt_is_dense(&flat))
+        flat = lt_view_as(&flat, LT_DIMS(rows, lt_elements(&flat) / rows));
+    for (int peer = 0; peer < c->size; peer++) {
+        const lt_range heads = c->heads[peer];
+        const lt_tensor columns =
+            lt_view_columns(&flat, (lt_range){heads.first * width, heads.count * width});
+        if (heads.count == 0)
+            continue;
+        if (c->to_heads)
+            LT_TRY(lt_download(engine->comm, packed(c, peer), &columns));
+        else
+            LT_TRY(lt_upload(engine->comm, &columns, packed(c, peer)));
+    }
+    return LT_OK;
 }
 
 static lt_status cross(const crossing *c, lt_engine *engine, lt_group *group)
@@ -176,56 +204,81 @@ static lt_status cross(const crossing *c, lt_engine *engine, lt_group *group)
                             c->size, c->size, &t));
     for (int step = 1; step < c->size; step++) {
         const int peer = (c->rank + step) % c->size;
-        const size_t width = (size_t)c->heads[peer].count * c->head_bytes;
-        char *block = c->block + (size_t)rows * (size_t)c->heads[peer].first * c->head_bytes;
         char *slab = c->tall.data + (size_t)c->rows[peer].first * c->tall.pitch;
-        const size_t block_bytes = (size_t)rows * width;
+        const size_t block_bytes = (size_t)(rows * c->heads[peer].count) * c->head_bytes;
         const size_t slab_bytes = (size_t)c->rows[peer].count * c->tall.pitch;
         if (c->to_heads)
-            t->move[t->moves++] = (lt_transfer){peer, block, block_bytes, slab, slab_bytes};
+            t->move[t->moves++] =
+                (lt_transfer){peer, packed(c, peer), block_bytes, slab, slab_bytes};
         else
-            t->move[t->moves++] = (lt_transfer){peer, slab, slab_bytes, block, block_bytes};
+            t->move[t->moves++] =
+                (lt_transfer){peer, slab, slab_bytes, packed(c, peer), block_bytes};
     }
-    for (int peer = 0; peer < c->size; peer++)
+    for (int peer = 0; peer < c->size && !c->staged; peer++)
         cross_local(c, peer, t);
     return lt_comm_task_queue(engine, t);
 }
 
-static int64_t end_of(const lt_range *ranges, int size)
+static int64_t end_of(const lt_range *ranges, int size, int gaps)
 {
-    for (int i = 0; i < size; i++)
-        assert(ranges[i].count >= 0 &&
-               ranges[i].first == (i == 0 ? 0 : ranges[i - 1].first + ranges[i - 1].count));
-    return ranges[size - 1].first + ranges[size - 1].count;
+    int64_t end = 0;
+    for (int i = 0; i < size; i++) {
+        assert(ranges[i].count >= 0 && (ranges[i].first == end || (gaps && ranges[i].first > end)));
+        end = ranges[i].first + ranges[i].count;
+    }
+    return end;
+}
+
+/* Places for both sides; comm waits for `after`. */
+static lt_status cross_places(lt_engine *engine, const lt_event *after, const lt_tensor *tall,
+                              int64_t heads, crossing *c)
+{
+    size_t at = 0;
+    const int64_t my_rows = c->rows[c->rank].count;
+    if (after != NULL)
+        LT_TRY(lt_wait(engine->comm, after));
+    if (c->to_heads)
+        LT_TRY(lt_comm_writable(engine, tall, 1, lt_tensor_bytes(tall), &at, &c->tall));
+    else
+        LT_TRY(lt_comm_readable(engine, NULL, tall, 1, lt_tensor_bytes(tall), &at, &c->tall));
+    c->tall.pitch = /* dense, also if given as [S, N, D] */
+        (size_t)c->heads[c->rank].count * c->head_bytes;
+    c->wide.data = c->wide_at->data;
+    c->wide.pitch = lt_is_dense(c->wide_at)
+                        ? (size_t)heads * c->head_bytes
+                        : (size_t)c->wide_at->row_stride * lt_dtype_bytes(c->wide_at->dtype);
+    c->block = c->wide.data; /* on dry an address like another */
+    if (!lt_comm_is_dry(engine) && c->size > 1)
+        LT_TRY(lt_comm_blocks(engine, (size_t)(my_rows * heads) * c->head_bytes, &c->block));
+    return LT_OK;
 }
 
 static lt_status all_to_all(lt_engine *engine, lt_group *group, const lt_event *after,
                             const lt_tensor *x, crossing *c, int64_t width, lt_tensor *y,
                             lt_event *done)
 {
-    size_t out_at = 0, in_at = 0;
+    const lt_tensor *tall = c->to_heads ? y : x;
     c->size = lt_group_size(group);
     c->rank = lt_group_rank(group);
     c->head_bytes = (size_t)width * lt_dtype_bytes(x->dtype);
-    const int64_t heads = end_of(c->heads, c->size), rows = end_of(c->rows, c->size);
+    c->staged = !engine->backend->host_access && !lt_comm_is_dry(engine);
+    c->wide_at = c->to_heads ? x : y;
+    const int64_t rows = end_of(c->rows, c->size, 0);
     const int64_t my_heads = c->heads[c->rank].count, my_rows = c->rows[c->rank].count;
-    const lt_tensor *wide = c->to_heads ? x : y, *tall = c->to_heads ? y : x;
-    lt_host_view *from = c->to_heads ? &c->wide : &c->tall;
-    lt_host_view *to = c->to_heads ? &c->tall : &c->wide;
+    const int64_t heads = my_rows > 0 ? lt_elements(c->wide_at) / (my_rows * width) : 0;
     assert(x->dtype == y->dtype);
-    assert(lt_is_dense(wide) || lt_row_width(wide) == heads * width);
-    assert(lt_elements(wide) == my_rows * heads * width);
+    assert(lt_is_dense(c->wide_at) || lt_row_width(c->wide_at) == heads * width);
+    assert(lt_elements(c->wide_at) == my_rows * heads * width);
+    assert(my_rows == 0 || end_of(c->heads, c->size, 1) <= heads);
     assert(lt_elements(tall) == rows * my_heads * width);
-    LT_TRY(lt_comm_readable(engine, after, x, !c->to_heads, lt_tensor_bytes(x), &out_at, from));
-    LT_TRY(lt_comm_writable(engine, y, c->to_heads, lt_tensor_bytes(y), &in_at, to));
-    c->tall.pitch = (size_t)my_heads * c->head_bytes; /* dense, also if given as [S, N, D] */
-    if (lt_is_dense(wide) || c->wide.data != (char *)wide->data)
-        c->wide.pitch = (size_t)heads * c->head_bytes;
-    c->block = c->wide.data;
-    if (!lt_comm_is_dry(engine) && c->size > 1)
-        LT_TRY(lt_comm_blocks(engine, (size_t)(my_rows * heads) * c->head_bytes, &c->block));
+    LT_TRY(cross_places(engine, after, tall, heads, c));
+    if (c->staged && c->to_heads)
+        LT_TRY(cross_staged(c, engine, width));
     LT_TRY(cross(c, engine, group));
-    LT_TRY(lt_comm_written(engine, y, to));
+    if (c->to_heads)
+        LT_TRY(lt_comm_written(engine, y, &c->tall));
+    else if (c->staged)
+        LT_TRY(cross_staged(c, engine, width));
     return mark_done(engine, done);
 }
 

@@ -242,6 +242,8 @@ static void one_case(const shape *c, lt_dtype act, const lt_backend *backend, lt
     rig r = {.c = c, .act = act, .heads = lt_share(c->heads, tp, mesh->at[LT_AXIS_TP])};
     mesh->attention = c->way;
     OK(lt_attention_share_new(mesh, c->rows, r.heads.count, c->width, act, c->across, &share));
+    if (share.groups == 1) /* short messages: the test chooses */
+        share.groups = 1 + (int)(c->rows % 4);
     WANT(lt_group_size(share.ring) == 1 || (share.down > 0) == (c->way == GRID) || c->way == AUTO);
     fill_host(&r);
     rig_open(&r, backend, mesh, share.rows[me]);
@@ -252,8 +254,7 @@ static void one_case(const shape *c, lt_dtype act, const lt_backend *backend, lt
     rig_open(&r, &lt_backend_dry, mesh, share.rows[me]);
     const lt_traffic dry = attend(&r, &share, &dry_scratch);
     WANT(dry.sent_bytes == moved.sent_bytes && dry.received_bytes == moved.received_bytes);
-    /* cpu takes scratch for some heads at a time, the others for all */
-    WANT(backend == &lt_backend_cpu ? dry_scratch >= scratch : dry_scratch == scratch);
+    WANT(dry_scratch == scratch);
     lt_engine_close(&r.engine);
     free(r.host);
     lt_attention_share_free(&share);
