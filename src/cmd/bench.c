@@ -108,8 +108,10 @@ const lt_verb lt_verb_bench = {
         "             a grid of down x across ranks. bytes: sent by all ranks; formula: what\n"
         "             they must send (parallel/attention_dist.h). diff: largest difference to\n"
         "             one rank, relative to the largest value. exposed = ms - compute; hidden\n"
-        "             = comm - exposed; overlap = (compute + comm - ms) / comm. Its last row,\n"
-        "             where there are times, is a ring with blocks of 16 MiB, 9 rounds.\n"
+        "             = comm - exposed; overlap = (compute + comm - ms) / comm. Its last two\n"
+        "             rows, where there are times, are a ring with blocks of 16 MiB, 9 rounds:\n"
+        "             computed on these cores, which also copy the messages between ranks of a\n"
+        "             host, and as on a device, whose operations take as long but no core.\n"
         "  mesh       one evaluation of --model's DiT at 22 frames on every mesh of a list\n"
         "             that these ranks can form: diff to one rank, bytes against the formula.",
     .examples = "  mpirun -n 2 longtake bench comm\n"

@@ -11,11 +11,18 @@
  * from a whole run. The three follow each other in every round, so that a machine that slows down
  * slows all three.
  *
+ * What can be hidden depends on who moves the bytes. Between ranks of one host a core copies them,
+ * and where compute has every core, copying takes its time from compute, hidden or not. A GPU
+ * computes while the host's cores are free to move bytes. So the overlap is measured for both: with
+ * ops that run on the cores, and with a device's, whose ops take as long (as the same op did on the
+ * cores in the same round) and no core.
+ *
  * The judge: each rank computes its own rows over all keys alone, from inputs that are a function
  * of their coordinates. Rank r of every arrangement holds the same rows. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "parallel/attention_dist.h"
@@ -59,8 +66,22 @@ typedef struct {
 
 /* ---- the doors ---- */
 
-static enum { RUN, DROP } ops = RUN;
-static double ops_s; /* spent in ops since it was set to 0 */
+enum { OPS_MAX = 4096 };
+static enum { RUN, DROP, HOLD } ops = RUN;
+static double ops_s;         /* spent in ops since it was set to 0 */
+static double took[OPS_MAX]; /* each op of the last attention that ran */
+static int op_at;            /* of this attention */
+
+/* As long as the same op took on the cores, on none. */
+static void hold(double began)
+{
+    const double until = began + (op_at < OPS_MAX ? took[op_at] : 0.0);
+    for (double now = began; now < until; now = lt_seconds()) {
+        const long ns = (long)((until - now) * 1e9);
+        (void)nanosleep(&(struct timespec){ns / 1000000000, ns % 1000000000}, NULL);
+    }
+    op_at++;
+}
 
 static lt_status clocked_submit(lt_queue *q, const lt_op *op)
 {
@@ -69,8 +90,15 @@ static lt_status clocked_submit(lt_queue *q, const lt_op *op)
     if (ops == DROP)
         return LT_OK;
     const double began = lt_seconds();
+    if (ops == HOLD) {
+        hold(began);
+        return LT_OK;
+    }
     const lt_status st = lt_backend_cpu.submit(q, op);
-    ops_s += lt_seconds() - began;
+    const double seconds = lt_seconds() - began;
+    ops_s += seconds;
+    if (op_at < OPS_MAX)
+        took[op_at++] = seconds;
     return st;
 }
 
@@ -176,6 +204,7 @@ static void rig_empty(rig *r)
 
 static lt_status attend(rig *r, const lt_attention_share *share)
 {
+    op_at = 0;
     LT_TRY(lt_attention_dist(&r->engine, share, scale_of(&r->of), &r->q, &r->k, &r->v, &r->y));
     return lt_sync(r->engine.compute);
 }
@@ -228,9 +257,9 @@ done:
     return st;
 }
 
-/* Seconds of the three runs of one round on this rank. */
+/* Seconds of the three runs of one round on this rank. device: the whole run's ops take no core. */
 static lt_status one_round(rig *r, const lt_attention_share *share, const lt_attention_share *alone,
-                           double seconds[3])
+                           int device, double seconds[3])
 {
     lt_group *world = r->bench->world;
     LT_TRY(lt_barrier(world));
@@ -244,9 +273,11 @@ static lt_status one_round(rig *r, const lt_attention_share *share, const lt_att
     LT_TRY(attend(r, alone));
     seconds[1] = ops_s;
     LT_TRY(lt_barrier(world));
+    ops = device ? HOLD : RUN;
     began = lt_seconds();
     LT_TRY(attend(r, share));
     seconds[0] = lt_seconds() - began;
+    ops = RUN;
     return LT_OK;
 }
 
@@ -271,7 +302,7 @@ static void sum_up(const double *all, int size, outcome *out)
 
 /* rounds 0: as many as fit into share_s. */
 static lt_status time_it(rig *r, const lt_attention_share *share, int rounds, double share_s,
-                         outcome *out)
+                         int device, outcome *out)
 {
     lt_group *world = r->bench->world;
     const int size = lt_group_size(world);
@@ -281,11 +312,11 @@ static lt_status time_it(rig *r, const lt_attention_share *share, int rounds, do
     alone.uly = &uly;
     double mine[ROUNDS_MAX][3];
     const double began = lt_seconds();
-    LT_TRY(one_round(r, share, &alone, mine[0]));
+    LT_TRY(one_round(r, share, &alone, device, mine[0]));
     if (rounds == 0)
         LT_TRY(lt_bench_rounds(world, lt_seconds() - began, share_s, ROUNDS_MAX, &rounds));
     for (int i = 0; i < rounds; i++)
-        LT_TRY(one_round(r, share, &alone, mine[i]));
+        LT_TRY(one_round(r, share, &alone, device, mine[i]));
     double *all = calloc((size_t)size * (size_t)rounds, sizeof mine[0]);
     if (all == NULL)
         LT_FAIL(LT_ENOMEM, "bench: no memory for %d times", rounds);
@@ -299,7 +330,7 @@ static lt_status time_it(rig *r, const lt_attention_share *share, int rounds, do
 }
 
 static lt_status give_row(rig *r, const lt_mesh_spec *spec, const lt_attention_share *share,
-                          const outcome *o)
+                          int device, const outcome *o)
 {
     char mesh[64], way[32] = "-";
     json_t *row = NULL;
@@ -313,9 +344,11 @@ static lt_status give_row(rig *r, const lt_mesh_spec *spec, const lt_attention_s
         (void)snprintf(way, sizeof way, "ring");
     if (lt_group_rank(r->bench->world) == 0)
         row = json_pack(
-            "{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o}",
-            "suite", "attention", "mesh", mesh, "way", way, "ranks", lt_group_size(r->bench->world),
-            "rows", (json_int_t)r->of.rows, "heads", (json_int_t)r->of.heads, "width",
+            "{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, "
+            "s:o}",
+            "suite", "attention", "mesh", mesh, "way", way, "compute_on",
+            device ? "device" : "cores", "ranks", lt_group_size(r->bench->world), "rows",
+            (json_int_t)r->of.rows, "heads", (json_int_t)r->of.heads, "width",
             (json_int_t)r->of.width, "rounds", o->rounds, "ms",
             lt_bench_real(timed ? o->both * 1e3 : NAN), "compute_ms",
             lt_bench_real(timed ? o->compute * 1e3 : NAN), "communication_ms",
@@ -328,7 +361,8 @@ static lt_status give_row(rig *r, const lt_mesh_spec *spec, const lt_attention_s
 }
 
 /* across: ranks of a 2-D row; 0: the ring. */
-static lt_status arrangement(rig *r, int ring, int uly, int across, int rounds, double share_s)
+static lt_status arrangement(rig *r, int ring, int uly, int across, int rounds, double share_s,
+                             int device)
 {
     lt_mesh mesh;
     lt_attention_share share = {0};
@@ -346,8 +380,8 @@ static lt_status arrangement(rig *r, int ring, int uly, int across, int rounds, 
     if (rounds == 0)
         LT_TRY_GOTO(lt_bench_may_time(r->bench, &go), st, done);
     if (go)
-        LT_TRY_GOTO(time_it(r, &share, rounds, share_s, &o), st, done);
-    LT_TRY_GOTO(give_row(r, &spec, &share, &o), st, done);
+        LT_TRY_GOTO(time_it(r, &share, rounds, share_s, device, &o), st, done);
+    LT_TRY_GOTO(give_row(r, &spec, &share, device, &o), st, done);
 done:
     lt_attention_share_free(&share);
     r->engine.mesh = NULL;
@@ -393,13 +427,13 @@ static lt_status all_arrangements(rig *r)
     for (; next_arrangement(size, &ring, &uly, &across); left--) {
         /* The row's check and first round take time too, and so does the overlap row. */
         const double share_s = (r->bench->ends_at - lt_seconds()) * 2 / 3 / left;
-        LT_TRY(arrangement(r, ring, uly, across, 0, share_s * 2 / 3));
+        LT_TRY(arrangement(r, ring, uly, across, 0, share_s * 2 / 3, 0));
     }
     rig_empty(r);
     return LT_OK;
 }
 
-static lt_status overlap_row(rig *r)
+static lt_status overlap_rows(rig *r)
 {
     const int size = lt_group_size(r->bench->world);
     if (size == 1 || !r->bench->timed)
@@ -407,7 +441,8 @@ static lt_status overlap_row(rig *r)
     problem p = overlap_of_one;
     p.rows *= size;
     LT_TRY(rig_fill(r, &p));
-    LT_TRY(arrangement(r, size, 1, 0, OVERLAP_ROUNDS, 0.0));
+    for (int device = 0; device < 2; device++)
+        LT_TRY(arrangement(r, size, 1, 0, OVERLAP_ROUNDS, 0.0, device));
     return LT_OK;
 }
 
@@ -422,7 +457,7 @@ static lt_status run(lt_bench *b)
     use_backend(&r.engine, &clocked);
     st = all_arrangements(&r);
     if (st == LT_OK)
-        st = overlap_row(&r);
+        st = overlap_rows(&r);
     rig_empty(&r);
     use_backend(&r.engine, &lt_backend_cpu);
     lt_engine_close(&r.engine);
@@ -431,13 +466,21 @@ static lt_status run(lt_bench *b)
 }
 
 static const lt_bench_column columns[] = {
-    {"mesh", "mesh", -12, 0},        {"way", "way", -4, 0},
-    {"rows", "rows", 5, 0},          {"heads", "heads", 5, 0},
-    {"width", "width", 5, 0},        {"ms", "ms", 8, 2},
-    {"compute_ms", "compute", 8, 2}, {"communication_ms", "comm", 7, 2},
-    {"exposed_ms", "exposed", 7, 2}, {"hidden_ms", "hidden", 7, 2},
-    {"overlap", "overlap", 7, 2},    {"bytes", "bytes", 11, 0},
-    {"formula", "formula", 11, 0},   {"diff", "diff", 8, -1},
+    {"mesh", "mesh", -12, 0},
+    {"way", "way", -4, 0},
+    {"compute_on", "compute on", -10, 0},
+    {"rows", "rows", 5, 0},
+    {"heads", "heads", 5, 0},
+    {"width", "width", 5, 0},
+    {"ms", "ms", 8, 2},
+    {"compute_ms", "compute", 8, 2},
+    {"communication_ms", "comm", 7, 2},
+    {"exposed_ms", "exposed", 7, 2},
+    {"hidden_ms", "hidden", 7, 2},
+    {"overlap", "overlap", 7, 2},
+    {"bytes", "bytes", 11, 0},
+    {"formula", "formula", 11, 0},
+    {"diff", "diff", 8, -1},
     {"wrong", "wrong", 5, 0},
 };
 
