@@ -228,22 +228,24 @@ static lt_status poll_post(lt_post *post, int *done)
 static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max)
 {
     const double begin = lt_seconds(), patience = 5e-4 + (double)bytes * 1e-9;
-    double pause = 2e-5;
+    double pause = 2e-5, awaited = -1; /* since when somebody waits for us */
     for (;;) {
         int done = 0;
         lt_mpi_enter();
         LT_TRY(out(poll_post(post, &done)));
         if (done)
             return LT_OK;
-        const double waited = lt_seconds() - begin;
-        if (waited > seconds_max)
+        const double now = lt_seconds();
+        if (now - begin > seconds_max)
             LT_FAIL(LT_EPEER, "MPI: a peer said nothing for %.0f s: it is gone or stuck",
                     seconds_max);
         if (!lt_host_pause(pause)) {
             pause = pause < 2.5e-4 ? 2 * pause : 5e-4;
             continue;
         }
-        if (waited < patience)
+        if (awaited < 0)
+            awaited = now;
+        if (now - awaited < patience)
             sched_yield();
         else
             nanosleep(&(struct timespec){0, 100000}, NULL);

@@ -1,12 +1,14 @@
 /* bench.c - longtake bench: how fast this machine moves and computes, and whether rightly.
  *                                                                                 Level 5: cmd */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "cmd/verbs.h"
 #include "run/bench.h"
+#include "run/trace.h"
 
 static const lt_bench_suite *const suites[] = {&lt_bench_comm, &lt_bench_attention, &lt_bench_mesh};
 enum { SUITE_COUNT = sizeof suites / sizeof *suites };
@@ -58,6 +60,16 @@ static void print_row(void *ctx, const json_t *row)
     (void)fflush(stdout); /* a row is there while the next one is measured */
 }
 
+/* In the folder that bench was started in: it has no output of its own to put it beside. */
+static lt_status write_trace(const lt_bench_suite *suite, lt_group *world)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "bench-%s.trace.json", suite->name);
+    LT_TRY(lt_trace_write(world, path));
+    lt_log0(1, "bench", "%s: open it in chrome://tracing or ui.perfetto.dev", path);
+    return LT_OK;
+}
+
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
                      size_t word_count, lt_group *world)
 {
@@ -78,7 +90,11 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     LT_TRY(lt_bench_open(job, world, &bench));
     bench.row = print_row;
     bench.ctx = &p;
+    if (job->trace)
+        LT_TRY(lt_trace_begin(world));
     LT_TRY(suite->run(&bench));
+    if (job->trace)
+        LT_TRY(write_trace(suite, world));
     if (bench.wrong != 0)
         st = lt_fail(LT_EINTERNAL, __FILE__, __LINE__, "bench %s: %lld wrong", suite->name,
                      (long long)bench.wrong);
@@ -116,4 +132,5 @@ const lt_verb lt_verb_bench = {
         "             that these ranks can form: diff to one rank, bytes against the formula.",
     .examples = "  mpirun -n 2 longtake bench comm\n"
                 "  mpirun -n 2 longtake bench attention --json\n"
+                "  mpirun -n 2 longtake bench attention --trace   (who computes and sends when)\n"
                 "  mpirun -n 8 --oversubscribe longtake bench mesh\n"};

@@ -130,10 +130,10 @@ const lt_option lt_job_options[] = {
      .type = LT_OPT_FLAG,
      .offset = AT(trace),
      .group = "Output",
-     .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
+     .verbs = LT_VERB_RENDER | LT_VERB_PROBE | LT_VERB_BENCH,
      .traits = LT_OPT_NOT_IN_JOB,
-     .help = "record what each rank computes and sends when: trace.json of the run folder, or "
-             "--out's name and .trace.json; for chrome://tracing"},
+     .help = "record what each rank computes and sends when: trace.json of the run folder, "
+             "--out's name and .trace.json, or bench-SUITE.trace.json; for chrome://tracing"},
 
     {.name = "mesh",
      .type = LT_OPT_STRING,

@@ -1,6 +1,7 @@
 /* trace.h - a timeline of all ranks in Chrome's trace format.                     Level 4: run
- * Open it in chrome://tracing or ui.perfetto.dev: a process a rank, in it a row each for steps,
- * compute and collectives, and the messages under way. Compute beside a message is overlap. */
+ * Open it in chrome://tracing or ui.perfetto.dev: a process a rank, in it a row each for stages and
+ * steps, layers, compute and collectives, and the decoding pool's messages. Compute beside a
+ * collective is overlap, "wait" beside it what was not hidden. */
 #ifndef LT_TRACE_H
 #define LT_TRACE_H
 
