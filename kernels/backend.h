@@ -148,12 +148,16 @@ struct lt_backend {
     lt_status (*upload)(lt_queue *q, const lt_tensor *to, const void *from);
     lt_status (*download)(lt_queue *q, void *to, const lt_tensor *from);
     lt_status (*mark)(lt_queue *q, lt_event *event);
-    lt_status (*wait)(lt_queue *q, const lt_event *event); /* the queue waits, never the host */
-    lt_status (*sync)(lt_queue *q);                        /* the one that may block */
+    lt_status (*wait)(lt_queue *q, const lt_event *event); /* the host only where ops run at once */
+    lt_status (*sync)(lt_queue *q);                        /* Blocking */
     /* fn(work) in its turn, on any thread of the host; work is malloc'ed and the queue's from here
      * on, also after an error. A failure of fn is kept: what lies behind it on q does not run, and
      * waits and syncs return it. */
     lt_status (*host)(lt_queue *q, lt_host_fn fn, void *work);
+    /* This rank has failed: drop what q holds and has not begun, wait for what runs, whose pauses
+     * say that it must end. q is of no use after it: waits and syncs return a failure, and leave
+     * the error text as it is, as this does. */
+    void (*give_up)(lt_queue *q);
 
     /* Device bytes that a prepared layer needs; prepare packs into memory of that size (64-aligned,
      * the caller's, released after *_release). Blocking. A release may come while ops of the layer

@@ -2,7 +2,8 @@
  *
  * One lock guards the list and the counts; it is not held while work runs. `running` says that
  * somebody, the thread or a waiter, has taken the first piece: nobody takes the next one before it
- * is back, which is all the order there is.
+ * is back, which is all the order there is. While somebody waits, the pieces are his: ops among
+ * them then have the whole team of threads.
  *
  * A piece that waits for other ranks asks lt_host_pause what to do between two looks. While nobody
  * waits for the queue, the processor belongs to the compute that goes on beside it: the thread
@@ -17,6 +18,7 @@
 #include <time.h>
 
 #include "base/span.h"
+#include "kernels/kernels.h"
 
 typedef struct piece {
     struct piece *next;
@@ -31,7 +33,7 @@ struct lt_host_queue {
     void (*begin)(void);
     piece *first, *last;
     uint64_t pushed, finished;
-    int running, waiting, closing;
+    int running, waiting, closing, given_up;
     lt_status failed;
     char text[1024], hint[1024];
 };
@@ -52,7 +54,7 @@ static void run_first(lt_host_queue *q)
     free(p->work);
     free(p);
     (void)pthread_mutex_lock(&q->lock);
-    if (st != LT_OK) {
+    if (st != LT_OK && q->failed == LT_OK) {
         q->failed = st;
         (void)snprintf(q->text, sizeof q->text, "%s", lt_error_text());
         (void)snprintf(q->hint, sizeof q->hint, "%s", lt_hint_text());
@@ -70,7 +72,7 @@ static void *thread_main(void *queue)
         q->begin();
     (void)pthread_mutex_lock(&q->lock);
     for (;;) {
-        if (q->first != NULL && !q->running)
+        if (q->first != NULL && !q->running && (!q->waiting || q->closing))
             run_first(q);
         else if (q->closing && q->first == NULL)
             break;
@@ -173,14 +175,13 @@ int lt_host_queue_idle(lt_host_queue *q)
     return idle;
 }
 
-lt_status lt_host_queue_wait(lt_host_queue *q, uint64_t seq)
+/* Run or wait for the first seq pieces; the lock is held. */
+static void finish(lt_host_queue *q, uint64_t seq)
 {
-    char text[sizeof q->text], hint[sizeof q->hint];
-    (void)pthread_mutex_lock(&q->lock);
-    const double began = q->finished < seq ? lt_span_begin() : -1;
+    if (q->finished >= seq)
+        return;
     q->waiting++;
-    if (q->finished < seq)
-        (void)pthread_cond_broadcast(&q->hurry);
+    (void)pthread_cond_broadcast(&q->hurry);
     while (q->finished < seq) {
         if (q->running)
             (void)pthread_cond_wait(&q->done, &q->lock);
@@ -188,32 +189,65 @@ lt_status lt_host_queue_wait(lt_host_queue *q, uint64_t seq)
             run_first(q);
     }
     q->waiting--;
+    if (q->first != NULL)
+        (void)pthread_cond_broadcast(&q->more);
+}
+
+void lt_host_queue_drain(lt_host_queue *q)
+{
+    (void)pthread_mutex_lock(&q->lock);
+    finish(q, q->pushed);
+    (void)pthread_mutex_unlock(&q->lock);
+}
+
+void lt_host_queue_give_up(lt_host_queue *q)
+{
+    (void)pthread_mutex_lock(&q->lock);
+    q->given_up = 1;
+    if (q->failed == LT_OK) {
+        q->failed = LT_EPEER;
+        (void)snprintf(q->text, sizeof q->text, "given up after a failure");
+    }
+    (void)pthread_cond_broadcast(&q->hurry);
+    finish(q, q->pushed);
+    (void)pthread_mutex_unlock(&q->lock);
+}
+
+lt_status lt_host_queue_wait(lt_host_queue *q, uint64_t seq)
+{
+    char text[sizeof q->text], hint[sizeof q->hint];
+    (void)pthread_mutex_lock(&q->lock);
+    const double began = q->finished < seq ? lt_span_begin() : -1;
+    finish(q, seq);
     const lt_status failed = q->failed;
+    const int given_up = q->given_up;
     memcpy(text, q->text, sizeof text);
     memcpy(hint, q->hint, sizeof hint);
     (void)pthread_mutex_unlock(&q->lock);
     lt_span_end(LT_SPAN_COMPUTE, "wait", NULL, began, 0);
-    if (failed == LT_OK)
-        return LT_OK;
+    if (failed == LT_OK || given_up) /* given up: the caller has an error of its own */
+        return failed;
     if (hint[0] != '\0')
         lt_hint("%s", hint);
     LT_FAIL(failed, "%s", text);
 }
 
-int lt_host_pause(double seconds)
+int lt_host_is_apart(void) { return of_this_thread != NULL; }
+
+lt_pause lt_host_pause(double seconds)
 {
     lt_host_queue *q = of_this_thread;
     if (q == NULL)
-        return 1;
+        return LT_PAUSE_AWAITED;
     struct timespec until;
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += (long)(seconds * 1e9);
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     (void)pthread_mutex_lock(&q->lock);
-    if (q->waiting == 0)
+    if (q->waiting == 0 && !q->given_up)
         (void)pthread_cond_timedwait(&q->hurry, &q->lock, &until);
-    const int waited_for = q->waiting > 0;
+    const int given_up = q->given_up, waiting = q->waiting;
     (void)pthread_mutex_unlock(&q->lock);
-    return waited_for;
+    return given_up ? LT_PAUSE_GIVEN_UP : waiting > 0 ? LT_PAUSE_AWAITED : LT_PAUSE_SLEPT;
 }

@@ -5,7 +5,7 @@
  * that a wait that follows at once costs no change of threads.
  *
  * The first failure is kept: nothing runs after it, and every wait returns it with its text.
- * push, wait and idle are Local; one thread pushes, any may wait. */
+ * All functions are Local; one thread pushes, any may wait. */
 #ifndef LT_HOST_QUEUE_H
 #define LT_HOST_QUEUE_H
 
@@ -27,5 +27,9 @@ uint64_t lt_host_queue_last(lt_host_queue *queue);
 lt_status lt_host_queue_wait(lt_host_queue *queue, uint64_t seq);
 /* 1: all has run. */
 int lt_host_queue_idle(lt_host_queue *queue);
+/* Until all has run, whatever comes of it: keeps the error text. Blocking. */
+void lt_host_queue_drain(lt_host_queue *queue);
+/* As backend.h's give_up. */
+void lt_host_queue_give_up(lt_host_queue *queue);
 
 #endif

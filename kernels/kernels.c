@@ -45,6 +45,8 @@ lt_status lt_host(lt_queue *q, lt_host_fn fn, void *work)
     return q->backend->host(q, fn, work);
 }
 
+void lt_give_up(lt_queue *q) { q->backend->give_up(q); }
+
 /* ---- prepared layers ---- */
 
 enum { ELEMENTS_BITS_MAX = 60 }; /* of a layer's weights: their bytes still fit an int64_t */

@@ -3,9 +3,11 @@
  *
  *              uly = 1             uly > 1
  *     q        the caller's        tall: my block's rows, my heads
- *     k, v     ring = 1, not by leaves: the caller's, else packed into kv by a copy; uly > 1: they
- * land in kv result   ring = 1: act, straight into y or `tall` else, and by leaves: f32 partial,
- * which is y or `tall` itself in f32, else cast into it once */
+ *     k, v     ring = 1, not by leaves: the caller's; else packed into kv by a copy;
+ *              uly > 1: they land in kv
+ *     result   ring = 1, not by leaves: act, straight into y or `tall`;
+ *              else f32 partial, which is y or `tall` itself in f32, else cast into it once
+ */
 #include "parallel/attention_dist.h"
 
 #include <assert.h>
@@ -261,7 +263,7 @@ lt_status lt_attention_dist(lt_engine *engine, const lt_attention_share *share, 
     const lt_status st = lt_group_size(share->uly) > 1
                              ? spread(engine, share, scale, q, k, v, y)
                              : block_attention(engine, share, scale, q, k, v, y);
+    LT_TRY(st); /* queued work may still use what was taken */
     lt_arena_release(engine->step, mark);
-    LT_TRY(st);
     return LT_OK;
 }

@@ -28,7 +28,7 @@
 #include "kernels/kernels.h"
 #include "parallel/comm_mpi_impl.h"
 #include "parallel/transport_impl.h"
-#include "parallel/watch.h"
+#include "parallel/watch_impl.h"
 
 enum { TAG_EXCHANGE = 1024, TAG_MEET = 1025, PIECE_BYTES = 1 << 30 };
 
@@ -239,7 +239,11 @@ static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max)
         if (now - begin > seconds_max)
             LT_FAIL(LT_EPEER, "MPI: a peer said nothing for %.0f s: it is gone or stuck",
                     seconds_max);
-        if (!lt_host_pause(pause)) {
+        const lt_pause why = lt_host_pause(pause);
+        lt_note_awaited(why == LT_PAUSE_AWAITED);
+        if (why == LT_PAUSE_GIVEN_UP)
+            LT_FAIL(LT_EPEER, "given up after a failure");
+        if (why == LT_PAUSE_SLEPT) {
             pause = pause < 2.5e-4 ? 2 * pause : 5e-4;
             continue;
         }

@@ -7,7 +7,7 @@
 #include "base/status.h"
 #include <mpi.h>
 
-/* Bracket the main thread's use of MPI. Local, may wait for the watch's thread (a few calls). */
+/* Bracket a thread's use of MPI. Local, may wait for the watch's thread (a few calls). */
 void lt_mpi_enter(void);
 void lt_mpi_leave(void);
 /* So many more posts are on their way. Local. */

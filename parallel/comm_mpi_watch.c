@@ -1,8 +1,9 @@
-/* comm_mpi_watch.c - what the watch's thread may do with MPI: beats, and progress. Level 2:
- * parallel Beats have a communicator of their own, so that they overtake nothing and match nothing
+/* comm_mpi_watch.c - what the watch's thread may do with MPI: beats, and progress.
+ *                                                                                 Level 2: parallel
+ * Beats have a communicator of their own, so that they overtake nothing and match nothing
  * else. One receive from anybody is always open: testing it also moves every other message of the
- * rank (Open MPI progresses all in any call), which is how transfers go on while the main thread
- * computes. One beat a peer may be on its way: a peer that reads nothing costs no memory. */
+ * rank (Open MPI progresses all in any call), which is how posts go on while the main thread
+ * decodes. One beat a peer may be on its way: a peer that reads nothing costs no memory. */
 #include <assert.h>
 #include <pthread.h>
 #include <sched.h>

@@ -155,8 +155,7 @@ lt_status lt_comm_task_new(const char *name, lt_group *group, int moves, int bef
         LT_FAIL(LT_ENOMEM, "%s: no memory for %d transfers", name, moves);
     t->name = name;
     t->group = group;
-    t->layer = lt_span_layer(-1);
-    (void)lt_span_layer(t->layer);
+    t->layer = lt_span_layer_now();
     t->move = (lt_transfer *)(t + 1);
     t->before = (lt_block_copy *)(t->move + moves);
     t->after = t->before + befores;

@@ -35,12 +35,12 @@ void lt_engine_close(lt_engine *engine)
     for (size_t i = 0; i < sizeof queue / sizeof *queue; i++)
         if (*queue[i] != NULL)
             (void)lt_sync(*queue[i]); /* nothing may still use the arenas */
-    lt_comm_room_free(&engine->room);
     lt_arena_free(&engine->step);
     lt_arena_free(&engine->phase);
     for (size_t i = 0; i < sizeof queue / sizeof *queue; i++)
         if (*queue[i] != NULL)
             engine->backend->queue_close(queue[i]);
+    lt_comm_room_free(&engine->room); /* what was dropped may have named it until here */
     engine->backend->close();
     memset(engine, 0, sizeof *engine);
 }
@@ -48,4 +48,13 @@ void lt_engine_close(lt_engine *engine)
 size_t lt_engine_comm_bytes(const lt_engine *engine)
 {
     return engine->room != NULL ? lt_comm_room_device_bytes(engine->room) : 0;
+}
+
+void lt_engine_give_up(lt_engine *engine)
+{
+    if (engine->backend == NULL)
+        return;
+    lt_give_up(engine->comm);
+    lt_give_up(engine->copy);
+    lt_give_up(engine->compute);
 }

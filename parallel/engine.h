@@ -28,6 +28,11 @@ lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *
 /* Waits for the queues. An empty engine is allowed. Local, Blocking. */
 void lt_engine_close(lt_engine *engine);
 
+/* This rank has failed with work queued: drop it, so that nothing waits for peers that may never
+ * come, and keep the error text. The engine can only be closed after it. An empty engine is
+ * allowed. Local, Blocking for as long as one look at a message takes. */
+void lt_engine_give_up(lt_engine *engine);
+
 /* Device memory that collectives have taken so far, beside the arenas; on dry, that they would
  * take. Local. */
 size_t lt_engine_comm_bytes(const lt_engine *engine);

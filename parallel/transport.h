@@ -2,10 +2,10 @@
  *
  * A group is an ordered set of ranks that talk among themselves; the transport behind it is solo
  * (one rank, copies), MPI (comm_mpi.c, which alone includes mpi.h), later NCCL. Everything else
- * (packing, gathers, ordered sums) is written once, in comm.c, over exchange. Buffers are host
- * memory. Errors: LT_EPEER when a peer is gone or past the deadline, LT_EINTERNAL when a message
- * has another size than this end expects. After an error in an exchange or a post the group is of
- * no use: print, then lt_world_abort. */
+ * (packing, gathers, ordered sums) is written once, in comm.c and comm_device.c, over exchange.
+ * Buffers are host memory. Errors: LT_EPEER when a peer is gone or past the deadline, LT_EINTERNAL
+ * when a message has another size than this end expects. After an error in an exchange or a post
+ * the group is of no use: print, then lt_world_abort. */
 #ifndef LT_TRANSPORT_H
 #define LT_TRANSPORT_H
 

@@ -5,8 +5,8 @@
  *
  *     every 0.25 s, and as a step begins, to every peer: step, collective, whether it
  *                     waits there, calls so far
- *     every 10 ms     read what came (1/10 ms while the main thread's messages are on their way:
- *                     the same call makes the library move them, which is our overlap)
+ *     every 10 ms     read what came (1/10 ms while posts of the decoding pool are on their way:
+ * the same call makes the library move them while the main thread decodes)
  *
  * and a peer counts as lost by the first of
  *
@@ -110,10 +110,13 @@ static lt_beat beat_now(lt_beat_kind kind)
     b.rank = w.rank;
     b.about = -1;
     b.step = atomic_load(&lt_note.step);
-    b.waits = atomic_load(&lt_note.waits);
     b.calls = atomic_load(&lt_note.calls);
-    copy_text(b.name, sizeof b.name, atomic_load(&lt_note.name));
-    copy_text(b.axis, sizeof b.axis, atomic_load(&lt_note.axis));
+    const char *name, *axis;
+    int waits;
+    lt_note_read(&name, &axis, &waits);
+    b.waits = waits;
+    copy_text(b.name, sizeof b.name, name);
+    copy_text(b.axis, sizeof b.axis, axis);
     return b;
 }
 
@@ -364,8 +367,11 @@ static void look_at_progress(double now)
     static unsigned calls;
     static int step;
     const int64_t longest_ms = atomic_load(&lt_note.longest_ms);
-    if (calls != atomic_load(&lt_note.calls) || step != atomic_load(&lt_note.step) ||
-        !atomic_load(&lt_note.waits) || longest_ms == 0) {
+    const char *name, *axis;
+    int waits;
+    lt_note_read(&name, &axis, &waits);
+    if (calls != atomic_load(&lt_note.calls) || step != atomic_load(&lt_note.step) || !waits ||
+        longest_ms == 0) {
         calls = atomic_load(&lt_note.calls);
         step = atomic_load(&lt_note.step);
         w.changed_at = now;

@@ -70,7 +70,7 @@ typedef struct lt_watch_wire {
     void (*give)(void);
     void (*send)(int peer, const lt_beat *beat, int must);
     int (*receive)(lt_beat *beat); /* 1: there was one */
-    int (*busy)(void);             /* messages of the main thread are on their way: poll often */
+    int (*busy)(void);             /* posts are on their way: poll often */
 } lt_watch_wire;
 
 /* Begin to watch; peers [size] is copied. Collective on the world in the sense that all ranks
@@ -79,7 +79,7 @@ lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt
                          const lt_watch_limits *limits);
 /* Say farewell, wait for everybody's, end the thread. Collective on the world, Blocking. */
 void lt_watch_stop(void);
-/* The main thread has begun to wait for messages: poll now. Local. */
+/* A post has begun: poll now. Local. */
 void lt_watch_wake(void);
 /* Tell all peers that this rank failed and ends the job. Local, Blocking for at most 0.5 s. */
 void lt_watch_poison(void);

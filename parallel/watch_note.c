@@ -1,6 +1,8 @@
 /* watch_note.c - where a rank is, and the faults that tests put there.            Level 2: parallel
- * The watch's thread reads what the main thread and the comm queue's write here: all that it reads
- * is atomic, and each field makes sense by itself. */
+ * The watch's thread reads what the main thread and the comm queue's write here. Each of the two
+ * has a place of its own: while the main thread computes, that the queue waits for a peer is no
+ * wait of this rank, unless the main thread is blocked on the queue. */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,11 +11,21 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/span.h"
+#include "kernels/kernels.h"
 #include "parallel/comm.h"
 #include "parallel/transport_impl.h"
 #include "parallel/watch_impl.h"
 
-lt_watch_note lt_note = {.name = "start", .axis = ""};
+lt_watch_note lt_note;
+
+/* A collective and whether its thread is in it. */
+typedef struct {
+    const char *name, *axis;
+    int inside, awaited;
+} place;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static place of_main = {.name = "start", .axis = "", .awaited = 1}, of_queue;
+static const place *latest = &of_main;
 static double step_began, span_of_step = -1;
 
 /* Of the collective that this thread is in. */
@@ -21,6 +33,33 @@ static _Thread_local int depth, counted;
 static _Thread_local double span_began = -1;
 static _Thread_local uint64_t span_bytes;
 static _Thread_local const char *span_name, *span_axis;
+
+static place *my_place(void) { return lt_host_is_apart() ? &of_queue : &of_main; }
+
+void lt_note_awaited(int awaited)
+{
+    if (!lt_host_is_apart())
+        return; /* what the main thread is in holds it up */
+    (void)pthread_mutex_lock(&lock);
+    of_queue.awaited = awaited;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+void lt_note_read(const char **name, const char **axis, int *waits)
+{
+    (void)pthread_mutex_lock(&lock);
+    const place *p = latest;
+    *waits = 1;
+    if (of_main.inside)
+        p = &of_main;
+    else if (of_queue.inside && of_queue.awaited)
+        p = &of_queue;
+    else
+        *waits = 0;
+    *name = p->name;
+    *axis = p->axis;
+    (void)pthread_mutex_unlock(&lock);
+}
 
 void lt_note_begin(const char *name, const char *axis)
 {
@@ -30,10 +69,12 @@ void lt_note_begin(const char *name, const char *axis)
     span_axis = axis != NULL ? axis : "";
     span_began = lt_span_begin();
     span_bytes = lt_traffic_of_thread();
-    atomic_store(&lt_note.name, name);
-    atomic_store(&lt_note.axis, span_axis);
     atomic_fetch_add(&lt_note.calls, 1);
-    atomic_fetch_add(&lt_note.waits, 1);
+    place *p = my_place();
+    (void)pthread_mutex_lock(&lock);
+    *p = (place){name, span_axis, 1, p == &of_main};
+    latest = p;
+    (void)pthread_mutex_unlock(&lock);
     counted = 1;
 }
 
@@ -45,7 +86,9 @@ void lt_note_end(void)
     if (!counted)
         return;
     counted = 0;
-    atomic_fetch_sub(&lt_note.waits, 1);
+    (void)pthread_mutex_lock(&lock);
+    my_place()->inside = 0;
+    (void)pthread_mutex_unlock(&lock);
     lt_span_end(LT_SPAN_COLLECTIVE, span_name, span_axis, span_began,
                 lt_traffic_of_thread() - span_bytes);
 }

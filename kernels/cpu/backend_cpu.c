@@ -24,8 +24,7 @@ static void cpu_discard(void *ctx, void *p, size_t bytes)
 {
     (void)ctx, (void)p, (void)bytes;
     for (cpu_queue *q = with_thread; q != NULL; q = q->next)
-        if (!lt_host_queue_idle(q->host))
-            (void)lt_host_queue_wait(q->host, lt_host_queue_last(q->host)); /* failures stay */
+        lt_host_queue_drain(q->host);
 }
 
 static lt_status cpu_alloc(void *ctx, size_t bytes, void **out)
@@ -49,6 +48,7 @@ static lt_status cpu_open(int device, int threads)
         LT_FAIL(LT_EUNAVAIL, "cpu: threads = %d: want 1 to 1024", threads);
     omp_set_dynamic(0); /* a team is as large as asked for */
     lt_cpu_threads_set(threads);
+    (void)lt_cpu_isa_now(); /* chosen before there is a second thread */
     return LT_OK;
 }
 
@@ -159,6 +159,12 @@ static const lt_kernel kernels[LT_OP_COUNT] = {
     [LT_OP_SNAKE] = lt_cpu_rows,          [LT_OP_SNAKE_AA] = lt_cpu_snake_aa,
 };
 
+static void cpu_give_up(lt_queue *q)
+{
+    if (((cpu_queue *)q)->host != NULL)
+        lt_host_queue_give_up(((cpu_queue *)q)->host);
+}
+
 static lt_status run_op(void *op) { return kernels[((const lt_op *)op)->kind](op); }
 
 static lt_status cpu_submit(lt_queue *queue, const lt_op *op)
@@ -190,6 +196,7 @@ const lt_backend lt_backend_cpu = {
     .wait = cpu_wait,
     .sync = cpu_sync,
     .host = cpu_host,
+    .give_up = cpu_give_up,
     .linear_bytes = lt_cpu_linear_bytes,
     .linear_prepare = lt_cpu_linear_prepare,
     .linear_release = lt_cpu_linear_release,

@@ -8,8 +8,8 @@
  * threads.
  *
  * Threads: every parallel region says num_threads(lt_cpu_threads()); the split never changes how a
- * number is computed, so bits do not depend on it. Kernels are called from one host thread at a
- * time.
+ * number is computed, so bits do not depend on it. Kernels are called from the main thread; row
+ * kernels also from the comm queue's, which has no team and takes no scratch.
  *
  * All functions here are Local and Blocking. */
 #ifndef LT_CPU_H

@@ -137,6 +137,8 @@ static lt_status dry_host(lt_queue *q, lt_host_fn fn, void *work)
     return LT_OK;
 }
 
+static void dry_give_up(lt_queue *q) { (void)q; }
+
 /* ---- prepared layers: the target says how large they are ---- */
 
 static size_t dry_linear_bytes(const lt_linear_spec *spec) { return target->linear_bytes(spec); }
@@ -289,6 +291,7 @@ const lt_backend lt_backend_dry = {
     .wait = dry_wait,
     .sync = dry_sync,
     .host = dry_host,
+    .give_up = dry_give_up,
     .linear_bytes = dry_linear_bytes,
     .linear_prepare = dry_linear_prepare,
     .linear_release = dry_linear_release,

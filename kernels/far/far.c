@@ -30,13 +30,11 @@
  * A failure of work that runs late is returned by whatever call ran it, or, from calls that cannot
  * fail, by the next sync. Used from one host thread at a time. */
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "kernels/backend.h"
+#include "kernels/far/far_map.h"
 
 enum { FRESH_BYTES_MAX = 64 << 20, NAN_BYTE = 0xff };
 
@@ -69,7 +67,9 @@ typedef struct far_queue {
     lt_queue base;
     work *first, *last;
     uint64_t submitted, done; /* sequence numbers; equal: nothing left */
-    struct far_queue *next;   /* of all that are open */
+    lt_status failed;         /* of work for the host: nothing behind it runs */
+    int given_up;
+    struct far_queue *next; /* of all that are open */
 } far_queue;
 
 typedef struct region {
@@ -96,6 +96,7 @@ static struct {
     unsigned eager; /* chance of 256 that more runs than is needed */
     lt_status failed;
     char failed_text[512];
+    char host_text[512]; /* of the last queue whose work for the host failed */
 } far = {.eager = 64};
 
 void lt_far_seed(uint64_t seed)
@@ -175,6 +176,21 @@ static lt_status perform(work *w)
     return LT_OK;
 }
 
+/* After a failure only what gives memory back still runs. */
+static int is_dropped(const far_queue *q, const work *w)
+{
+    return q->failed != LT_OK && w->kind != WORK_DISCARD && w->kind != WORK_FREE_LINEAR &&
+           w->kind != WORK_FREE_CONV;
+}
+
+/* Who waited for a queue that failed has failed with it. */
+static void take_over_failure(far_queue *q, const work *w)
+{
+    const far_queue *other = (const far_queue *)w->event.queue;
+    if (w->kind == WORK_WAIT && other != NULL && q->failed == LT_OK)
+        q->failed = other->failed;
+}
+
 static lt_status run_first(far_queue *q)
 {
     work *w = q->first;
@@ -182,7 +198,12 @@ static lt_status run_first(far_queue *q)
     q->first = w->next;
     if (q->first == NULL)
         q->last = NULL;
-    const lt_status status = perform(w);
+    take_over_failure(q, w);
+    const lt_status status = is_dropped(q, w) ? LT_OK : perform(w);
+    if (status != LT_OK && w->kind == WORK_HOST) {
+        q->failed = status;
+        (void)snprintf(far.host_text, sizeof far.host_text, "%s", lt_error_text());
+    }
     q->done = w->seq;
     if (w->kind == WORK_HOST)
         free(w->memory);
@@ -273,30 +294,6 @@ static far_queue *barrier(void)
 
 /* ---- memory ---- */
 
-static lt_status map_twice(region *r)
-{
-    const int fd = memfd_create("longtake-far", MFD_CLOEXEC);
-    if (fd < 0)
-        LT_FAIL(LT_ENOMEM, "far: memfd_create: %s", strerror(errno));
-    void *shown = MAP_FAILED, *alias = MAP_FAILED;
-    if (ftruncate(fd, (off_t)r->bytes) == 0) {
-        shown = mmap(NULL, r->bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-        alias = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    }
-    const int error = errno;
-    close(fd); /* the mappings keep the file */
-    if (shown == MAP_FAILED || alias == MAP_FAILED) {
-        if (shown != MAP_FAILED)
-            munmap(shown, r->bytes);
-        if (alias != MAP_FAILED)
-            munmap(alias, r->bytes);
-        LT_FAIL(LT_ENOMEM, "far: want %zu bytes mapped twice: %s", r->bytes, strerror(error));
-    }
-    r->shown = shown;
-    r->alias = alias;
-    return LT_OK;
-}
-
 static lt_status far_alloc(void *ctx, size_t bytes, void **out)
 {
     (void)ctx;
@@ -306,7 +303,7 @@ static lt_status far_alloc(void *ctx, size_t bytes, void **out)
     if (r == NULL)
         LT_FAIL(LT_ENOMEM, "far: no memory for a description");
     r->bytes = bytes > 0 ? bytes : 1;
-    const lt_status status = map_twice(r);
+    const lt_status status = lt_far_map(r->bytes, &r->shown, &r->alias);
     if (status != LT_OK) {
         free(r);
         return status;
@@ -328,8 +325,7 @@ static void far_release(void *ctx, void *p, size_t bytes)
     assert(*at != NULL);
     region *r = *at;
     *at = r->next;
-    munmap(r->shown, r->bytes);
-    munmap(r->alias, r->bytes);
+    lt_far_unmap(r->bytes, r->shown, r->alias);
     free(r);
 }
 
@@ -445,9 +441,14 @@ static lt_status far_wait(lt_queue *q, const lt_event *event)
     return LT_OK;
 }
 
-static lt_status far_sync(lt_queue *q)
+static lt_status far_sync(lt_queue *queue)
 {
-    LT_TRY(run_until((far_queue *)q, ((far_queue *)q)->submitted));
+    far_queue *q = (far_queue *)queue;
+    LT_TRY(run_until(q, q->submitted));
+    if (q->failed != LT_OK && q->given_up) /* the caller has an error of its own */
+        return q->failed;
+    if (q->failed != LT_OK)
+        LT_FAIL(q->failed, "%s", far.host_text);
     const lt_status failed = far.failed;
     far.failed = LT_OK;
     if (failed != LT_OK)
@@ -465,6 +466,14 @@ static lt_status far_host(lt_queue *q, lt_host_fn fn, void *host_work)
     w->fn = fn;
     w->memory = host_work;
     return run_something();
+}
+
+static void far_give_up(lt_queue *queue)
+{
+    far_queue *q = (far_queue *)queue;
+    q->given_up = 1;
+    if (q->failed == LT_OK)
+        q->failed = LT_EPEER;
 }
 
 static lt_status far_submit(lt_queue *q, const lt_op *op)
@@ -574,6 +583,7 @@ const lt_backend lt_backend_far = {
     .wait = far_wait,
     .sync = far_sync,
     .host = far_host,
+    .give_up = far_give_up,
     .linear_bytes = far_linear_bytes,
     .linear_prepare = far_linear_prepare,
     .linear_release = far_linear_release,

@@ -80,6 +80,8 @@ static lt_status ref_host(lt_queue *q, lt_host_fn fn, void *work)
     return LT_OK;
 }
 
+static void ref_give_up(lt_queue *q) { (void)q; }
+
 static lt_status ref_submit(lt_queue *q, const lt_op *op)
 {
     (void)q;
@@ -129,6 +131,7 @@ const lt_backend lt_backend_ref = {
     .wait = ref_wait,
     .sync = ref_sync,
     .host = ref_host,
+    .give_up = ref_give_up,
     .linear_bytes = lt_ref_linear_bytes,
     .linear_prepare = lt_ref_linear_prepare,
     .linear_release = lt_ref_linear_release,

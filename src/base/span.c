@@ -48,6 +48,8 @@ int lt_span_layer(int layer)
     return before;
 }
 
+int lt_span_layer_now(void) { return layer_now; }
+
 void lt_span_stage(const char *name)
 {
     if (stage_name != NULL)

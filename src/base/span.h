@@ -11,7 +11,8 @@
 
 #include "base/status.h"
 
-/* Spans of a track nest among themselves; messages overlap freely. */
+/* Spans of a track nest among themselves; messages overlap freely, and so may a collective of the
+ * main thread and one of the comm queue. */
 typedef enum lt_span_track {
     LT_SPAN_STAGE,      /* stages of the run, and the steps of the denoising inside theirs */
     LT_SPAN_LAYER,      /* one layer of a network, as the main thread queues (CPU: computes) it */
@@ -45,6 +46,7 @@ void lt_span_stage(const char *name);
 /* The layer that this thread's spans from here on belong to; -1: none. Returns the one before. Work
  * that runs later on another thread takes its layer along. */
 int lt_span_layer(int layer);
+int lt_span_layer_now(void);
 /* What was recorded, in the order of the ends; *lost: what had no room. */
 const lt_span *lt_span_all(size_t *count, size_t *lost);
 

@@ -505,7 +505,7 @@ lt_status lt_qwen3vl_encode(lt_qwen3vl *text, const int32_t *ids, int64_t count,
                    (size_t)count * (size_t)text->config.hidden);
 done:
     if (st != LT_OK)
-        (void)lt_sync(text->engine->compute); /* queued work may still read host memory */
+        lt_engine_give_up(text->engine); /* queued work may still read host memory */
     lt_arena_release(text->engine->step, mark);
     free(p.embedded);
     free(p.cos);

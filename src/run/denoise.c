@@ -209,6 +209,8 @@ done:
     lt_stop_disarm();
     if (st == LT_OK)
         lt_note_step(0, 0);
+    else
+        lt_engine_give_up(engine);
     if (begun)
         model->family->dit_end(model);
     if (opened)

@@ -257,11 +257,13 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
     char mesh[96];
     json_t *memory = json_object();
     for (int i = 0; i < LT_PHASES; i++)
-        (void)json_object_set_new(
-            memory, lt_phase_names[i],
-            json_pack("{s:I, s:I, s:I, s:f}", "phase_bytes", (json_int_t)p->memory[i].phase_bytes,
-                      "step_bytes", (json_int_t)p->memory[i].step_bytes, "host_bytes",
-                      (json_int_t)p->memory[i].host_bytes, "flops", p->memory[i].flops));
+        (void)json_object_set_new(memory, lt_phase_names[i],
+                                  json_pack("{s:I, s:I, s:I, s:I, s:f}", "phase_bytes",
+                                            (json_int_t)p->memory[i].phase_bytes, "step_bytes",
+                                            (json_int_t)p->memory[i].step_bytes, "comm_bytes",
+                                            (json_int_t)p->memory[i].comm_bytes, "host_bytes",
+                                            (json_int_t)p->memory[i].host_bytes, "flops",
+                                            p->memory[i].flops));
     *out = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, "
                      "s:i, s:I, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:o, "
                      "s:[{s:i, s:I}], s:[]}",
@@ -377,7 +379,8 @@ static void walk_end(lt_engine *engine, lt_phase_memory *out)
 {
     const lt_dry_counts counts = lt_dry_read();
     out->phase_bytes = lt_arena_peak(engine->phase);
-    out->step_bytes = lt_arena_peak(engine->step) + lt_engine_comm_bytes(engine);
+    out->step_bytes = lt_arena_peak(engine->step);
+    out->comm_bytes = lt_engine_comm_bytes(engine);
     out->flops = 0;
     for (int i = 0; i < LT_OP_COUNT; i++)
         out->flops += counts.flops[i];
@@ -518,7 +521,8 @@ lt_status lt_plan_fits(const lt_plan *plan, int local_ranks)
     const double mine = (double)available / local_ranks;
     for (int i = 0; i < LT_PHASES; i++) {
         const lt_phase_memory *m = &plan->memory[i];
-        const double need = (double)m->phase_bytes + (double)m->step_bytes + (double)m->host_bytes;
+        const double work = (double)m->step_bytes + (double)m->comm_bytes;
+        const double need = (double)m->phase_bytes + work + (double)m->host_bytes;
         if (need <= mine)
             continue;
         lt_hint("%s", i == 1 ? "start more ranks on more hosts (--mesh tp=N shares the weights), "
@@ -528,7 +532,7 @@ lt_status lt_plan_fits(const lt_plan *plan, int local_ranks)
                 "%s: the %s phase needs %.2f GiB a rank (weights %.2f, work %.2f, host %.2f), this "
                 "host has %.2f GiB for each of %d rank%s",
                 plan->model, lt_phase_names[i], need / gib, (double)m->phase_bytes / gib,
-                (double)m->step_bytes / gib, (double)m->host_bytes / gib, mine / gib, local_ranks,
+                work / gib, (double)m->host_bytes / gib, mine / gib, local_ranks,
                 local_ranks == 1 ? "" : "s");
     }
     return LT_OK;

@@ -16,6 +16,7 @@ extern const char *const lt_phase_names[LT_PHASES];
 typedef struct lt_phase_memory {
     size_t phase_bytes; /* weights and tables, device */
     size_t step_bytes;  /* scratch, device */
+    size_t comm_bytes;  /* what collectives add up in, device */
     size_t host_bytes;  /* buffers beside them */
     double flops;       /* of one evaluation (dit), one item (decode), the prompt (text) */
 } lt_phase_memory;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -17,8 +18,8 @@
 enum { ORDER_MAX = 64 };
 
 static int order[ORDER_MAX], ran;
-static sem_t gate;
-static int paused_for_nobody;
+static sem_t gate, begun;
+static lt_pause ended;
 
 typedef struct {
     int number;
@@ -32,9 +33,12 @@ static lt_status run(void *work)
     if (j->at_gate)
         while (sem_wait(&gate) != 0)
             ;
-    if (j->pauses)
-        while (!lt_host_pause(10)) /* far longer than the test takes: a wait must end it */
-            paused_for_nobody++;
+    if (j->pauses) {
+        (void)sem_post(&begun);
+        while (lt_host_pause(20) == LT_PAUSE_SLEPT) /* far longer than the test: a wait ends it */
+            ;
+        ended = lt_host_pause(0);
+    }
     if (ran < ORDER_MAX)
         order[ran++] = j->number;
     if (j->answer != LT_OK)
@@ -59,8 +63,9 @@ typedef struct {
 static void open_rig(rig *r, const lt_backend *backend)
 {
     memset(r, 0, sizeof *r);
-    ran = paused_for_nobody = 0;
+    ran = 0;
     assert_int_equal(sem_init(&gate, 0, 0), 0);
+    assert_int_equal(sem_init(&begun, 0, 0), 0);
     r->backend = backend;
     assert_int_equal(lt_backend_open(backend, 0, 2), LT_OK);
     assert_int_equal(backend->queue_open(LT_QUEUE_COMPUTE, &r->compute), LT_OK);
@@ -75,6 +80,7 @@ static void close_rig(rig *r)
     r->backend->queue_close(&r->compute);
     r->backend->close();
     (void)sem_destroy(&gate);
+    (void)sem_destroy(&begun);
 }
 
 /* Host work, ops between it, and waits on another queue, on each backend. */
@@ -146,40 +152,80 @@ static void memory_waits(void **state)
     close_rig(&r);
 }
 
-static void failures(void **state)
+static void failures_on(const lt_backend *backend)
 {
     rig r;
     lt_event done;
-    (void)state;
-    open_rig(&r, &lt_backend_cpu);
+    open_rig(&r, backend);
+    lt_far_seed(1); /* nothing runs before it is asked for */
     assert_int_equal(lt_host(r.comm, run, job_new((job){.number = 1, .answer = LT_EPEER})), LT_OK);
     assert_int_equal(lt_host(r.comm, run, job_new((job){.number = 2, .answer = LT_EIO})), LT_OK);
     assert_int_equal(lt_mark_event(r.comm, &done), LT_OK);
     for (int i = 0; i < 2; i++) { /* it stays */
         lt_error_clear();
-        assert_int_equal(lt_wait(r.compute, &done), LT_EPEER);
+        lt_status st = lt_wait(r.compute, &done);
+        if (st == LT_OK)
+            st = lt_sync(r.compute);
+        assert_int_equal(st, LT_EPEER);
         assert_string_equal(lt_error_text(), "job 1 fails");
     }
     assert_int_equal(lt_sync(r.comm), LT_EPEER);
     assert_int_equal(ran, 1); /* nothing behind it ran */
     lt_error_clear();
     close_rig(&r);
+    lt_far_seed(0);
+}
+
+static void failures(void **state)
+{
+    (void)state;
+    failures_on(&lt_backend_cpu);
+    failures_on(&lt_backend_far);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* A pause lasts until somebody waits; on the main thread there is none. */
 static void pauses(void **state)
 {
-    rig r;
+    const double began = now();
     (void)state;
-    assert_int_equal(lt_host_pause(10), 1);
+    assert_int_equal(lt_host_pause(20), LT_PAUSE_AWAITED);
     for (int i = 0; i < 20; i++) {
+        rig r;
         open_rig(&r, &lt_backend_cpu);
         assert_int_equal(lt_host(r.comm, run, job_new((job){.number = i, .pauses = 1})), LT_OK);
+        assert_int_equal(sem_wait(&begun), 0); /* by the queue's thread */
         assert_int_equal(lt_sync(r.comm), LT_OK);
         assert_int_equal(ran, 1);
-        assert_int_equal(paused_for_nobody, 0);
+        assert_int_equal(ended, LT_PAUSE_AWAITED);
         close_rig(&r);
     }
+    assert_true(now() - began < 20); /* not one of them ran out */
+}
+
+/* What runs is told to end, what has not begun never runs, and the caller's error stays. */
+static void giving_up(void **state)
+{
+    rig r;
+    (void)state;
+    open_rig(&r, &lt_backend_cpu);
+    assert_int_equal(lt_host(r.comm, run, job_new((job){.number = 1, .pauses = 1})), LT_OK);
+    assert_int_equal(lt_host(r.comm, run, job_new((job){.number = 2})), LT_OK);
+    assert_int_equal(sem_wait(&begun), 0);
+    (void)lt_fail(LT_EDEVICE, __FILE__, __LINE__, "why it is given up");
+    lt_give_up(r.comm);
+    assert_string_equal(lt_error_text(), "why it is given up");
+    assert_int_equal(ended, LT_PAUSE_GIVEN_UP);
+    assert_int_equal(ran, 1);
+    assert_int_equal(lt_sync(r.comm), LT_EPEER);
+    lt_error_clear();
+    close_rig(&r);
 }
 
 int main(void)
@@ -187,7 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_order),     cmocka_unit_test(beside_the_main_thread),
         cmocka_unit_test(memory_waits), cmocka_unit_test(failures),
-        cmocka_unit_test(pauses),
+        cmocka_unit_test(pauses),       cmocka_unit_test(giving_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
