@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "parallel/comm_mpi_impl.h"
+#include "parallel/nodes.h"
 #include "parallel/watch.h"
 
 enum { TAG_BEAT = 1 };
@@ -120,16 +121,10 @@ static int receive_beat(lt_beat *beat)
 
 /* Ranks see each other's processes if host name, boot and process namespace are the same. FNV-1a
  * (Fowler, Noll, Vo). */
-static uint64_t my_place(const char *host)
+static uint64_t my_place(char host[LT_NODE_NAME_BYTES])
 {
-    char text[256] = "", boot[64] = "";
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (f != NULL) {
-        if (fgets(boot, sizeof boot, f) == NULL)
-            boot[0] = '\0';
-        (void)fclose(f);
-    }
-    char space[64] = "";
+    char text[256] = "", boot[LT_NODE_BOOT_BYTES], space[64] = "";
+    lt_node_here(host, boot);
     const ssize_t n = readlink("/proc/self/ns/pid", space, sizeof space - 1);
     (void)snprintf(text, sizeof text, "%s %s %s", host, boot, n > 0 ? space : "");
     uint64_t h = 14695981039346656037u;
@@ -142,8 +137,6 @@ static lt_status gather_peers(int size, lt_watch_peer *peers)
 {
     lt_watch_peer me;
     memset(&me, 0, sizeof me);
-    if (gethostname(me.host, sizeof me.host - 1) != 0)
-        (void)snprintf(me.host, sizeof me.host, "?");
     me.place = my_place(me.host);
     me.pid = (int32_t)getpid();
     (void)size;

@@ -1,6 +1,7 @@
 /* mesh.c - ranks as axes.                                                         Level 2: parallel
- * The coordinates are digits of the rank in a mixed radix, tp the fastest; an axis' group holds the
- * ranks that differ in that digit alone, in ascending order of it. */
+ * The coordinates are digits of the position in a mixed radix, tp the fastest; an axis' group holds
+ * the ranks whose positions differ in that digit alone, in ascending order of it, so that a rank's
+ * place in the group is its coordinate, whoever stands where. */
 #include "parallel/mesh.h"
 
 #include <assert.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #include "parallel/comm.h"
+#include "parallel/placement.h"
 
 const char *const lt_axis_names[LT_AXIS_COUNT] = {"win", "cfg", "ring", "uly", "tp"};
 
@@ -74,12 +76,12 @@ const char *lt_mesh_text(const lt_mesh_spec *spec, char *buffer, size_t bytes)
     return buffer;
 }
 
-void lt_mesh_coordinates(const lt_mesh_spec *spec, int rank, int out[LT_AXIS_COUNT])
+void lt_mesh_coordinates(const lt_mesh_spec *spec, int position, int out[LT_AXIS_COUNT])
 {
-    assert(rank >= 0 && rank < lt_mesh_ranks(spec));
+    assert(position >= 0 && position < lt_mesh_ranks(spec));
     for (int axis = LT_AXIS_COUNT - 1; axis >= 0; axis--) {
-        out[axis] = rank % spec->size[axis];
-        rank /= spec->size[axis];
+        out[axis] = position % spec->size[axis];
+        position /= spec->size[axis];
     }
 }
 
@@ -91,13 +93,13 @@ static lt_status open_group(lt_group *world, const lt_mesh *mesh, unsigned varie
 {
     const int ranks = lt_mesh_ranks(&mesh->spec);
     int count = 0;
-    for (int rank = 0; rank < ranks; rank++) {
+    for (int position = 0; position < ranks; position++) {
         int at[LT_AXIS_COUNT], same = 1;
-        lt_mesh_coordinates(&mesh->spec, rank, at);
+        lt_mesh_coordinates(&mesh->spec, position, at);
         for (int axis = 0; axis < LT_AXIS_COUNT; axis++)
             same &= ((varies >> axis) & 1u) || at[axis] == mesh->at[axis];
         if (same)
-            member[count++] = rank;
+            member[count++] = mesh->rank_at[position];
     }
     return lt_group_split(world, member, count, out);
 }
@@ -114,7 +116,41 @@ static lt_status open_groups(lt_group *world, int *member, lt_mesh *out)
     return LT_OK;
 }
 
-lt_status lt_mesh_open(lt_group *world, const lt_mesh_spec *spec, lt_mesh *out)
+/* rank_at, position, at. Local. */
+static lt_status place(lt_mesh *mesh)
+{
+    const int size = mesh->nodes.ranks, me = lt_group_rank(mesh->world);
+    mesh->rank_at = malloc((size_t)size * sizeof *mesh->rank_at);
+    if (mesh->rank_at == NULL)
+        LT_FAIL(LT_ENOMEM, "mesh: no memory for %d ranks", size);
+    for (int i = 0; i < size; i++)
+        mesh->rank_at[i] = i;
+    if (mesh->placement == LT_PLACEMENT_NODES)
+        LT_TRY(lt_placement_make(&mesh->spec, mesh->nodes.of_rank, mesh->rank_at));
+    while (mesh->rank_at[mesh->position] != me)
+        mesh->position++;
+    lt_mesh_coordinates(&mesh->spec, mesh->position, mesh->at);
+    return LT_OK;
+}
+
+static lt_status open_here(lt_mesh *mesh)
+{
+    const int size = lt_group_size(mesh->world);
+    LT_TRY(lt_group_nodes(mesh->world, &mesh->nodes));
+    lt_status st = place(mesh);
+    int *member = malloc((size_t)size * sizeof *member);
+    if (st == LT_OK && member == NULL)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "mesh: no memory for %d ranks", size);
+    st = lt_agree(mesh->world, st); /* the splits need everyone */
+    if (st == LT_OK)
+        st = open_groups(mesh->world, member, mesh);
+    free(member);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+lt_status lt_mesh_open_placed(lt_group *world, const lt_mesh_spec *spec, lt_placement_way way,
+                              lt_mesh *out)
 {
     memset(out, 0, sizeof *out);
     const int size = lt_group_size(world);
@@ -128,19 +164,17 @@ lt_status lt_mesh_open(lt_group *world, const lt_mesh_spec *spec, lt_mesh *out)
     }
     out->spec = *spec;
     out->world = world;
-    lt_mesh_coordinates(spec, lt_group_rank(world), out->at);
-    lt_status st = LT_OK;
-    int *member = malloc((size_t)size * sizeof *member);
-    if (member == NULL)
-        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "mesh: no memory for %d ranks", size);
-    st = lt_agree(world, st); /* the splits need everyone */
-    if (st == LT_OK)
-        st = open_groups(world, member, out);
-    free(member);
+    out->placement = way;
+    const lt_status st = open_here(out);
     if (st != LT_OK)
         lt_mesh_close(out);
     LT_TRY(st);
     return LT_OK;
+}
+
+lt_status lt_mesh_open(lt_group *world, const lt_mesh_spec *spec, lt_mesh *out)
+{
+    return lt_mesh_open_placed(world, spec, LT_PLACEMENT_NODES, out);
 }
 
 void lt_mesh_close(lt_mesh *mesh)
@@ -148,4 +182,7 @@ void lt_mesh_close(lt_mesh *mesh)
     for (int axis = 0; axis < LT_AXIS_COUNT; axis++)
         lt_group_free(&mesh->axis[axis]); /* of a mesh that never opened: NULL */
     lt_group_free(&mesh->tokens);
+    lt_nodes_free(&mesh->nodes);
+    free(mesh->rank_at);
+    mesh->rank_at = NULL;
 }

@@ -86,12 +86,40 @@ static void tell_codecs(finding *f)
              codec[i].suffixes);
 }
 
-static void tell_machine(finding *f, lt_group *world, int threads, int local_ranks)
+/* "2: a (ranks 0, 2), b (ranks 1, 3)": what --placement nodes goes by. */
+static void tell_nodes(finding *f, const lt_nodes *nodes)
+{
+    enum { RANKS_BYTES = 96, ROOM = RANKS_BYTES + LT_NODE_NAME_BYTES + 16 };
+    char found[448] = "", ranks[RANKS_BYTES];
+    int *list = calloc((size_t)nodes->ranks, sizeof *list);
+    for (int node = 0; node < nodes->count && list != NULL; node++) {
+        const size_t used = strlen(found);
+        int count = 0;
+        if (used + ROOM > sizeof found) {
+            (void)snprintf(found + used, sizeof found - used, ", ...");
+            break;
+        }
+        for (int rank = 0; rank < nodes->ranks; rank++)
+            if (nodes->of_rank[rank] == node)
+                list[count++] = rank;
+        (void)snprintf(found + used, sizeof found - used, "%s%s (%s)", node > 0 ? ", " : "",
+                       nodes->name[node], lt_place_ranks(list, count, ranks, sizeof ranks));
+    }
+    free(list);
+    tell(f, "nodes", 1, NULL, "%d: %s", nodes->count, found);
+}
+
+static void tell_ranks(finding *f, lt_group *world, int local_ranks, const lt_nodes *nodes)
+{
+    tell(f, "ranks", 1, NULL, "%d over %s, %d on this host", lt_group_size(world),
+         strcmp(lt_group_transport(world), "mpi") == 0 ? "MPI" : "no launcher", local_ranks);
+    tell_nodes(f, nodes);
+}
+
+static void tell_machine(finding *f, int threads)
 {
     char name[256];
     processor(name, sizeof name);
-    tell(f, "ranks", 1, NULL, "%d over %s, %d on this host", lt_group_size(world),
-         strcmp(lt_group_transport(world), "mpi") == 0 ? "MPI" : "no launcher", local_ranks);
     tell(f, "CPU", 1, NULL, "%s, %ld processors, %d thread%s a rank", name,
          sysconf(_SC_NPROCESSORS_ONLN), threads, threads == 1 ? "" : "s");
     tell(f, "ISA", strcmp(lt_cpu_isa_now()->name, "plain") != 0,
@@ -125,15 +153,21 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
 {
     (void)options;
     int threads = 0, local_ranks = 0;
+    lt_nodes nodes;
     if (word_count != 0)
         LT_FAIL(LT_EUSAGE, "doctor: want no words, found '%s'", words[0]);
     LT_TRY(lt_place(world, 0, &threads, &local_ranks));
-    if (lt_group_rank(world) != 0)
+    LT_TRY(lt_group_nodes(world, &nodes));
+    if (lt_group_rank(world) != 0) {
+        lt_nodes_free(&nodes);
         return LT_OK;
+    }
     finding f = {json_array(), !job->json};
     if (f.text)
         (void)puts("longtake " LT_VERSION);
-    tell_machine(&f, world, threads, local_ranks);
+    tell_ranks(&f, world, local_ranks, &nodes);
+    lt_nodes_free(&nodes);
+    tell_machine(&f, threads);
     tell_gpus(&f);
     tell_files(&f);
     tell_codecs(&f);
@@ -150,12 +184,13 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     return LT_OK;
 }
 
-const lt_verb lt_verb_doctor = {
-    .name = "doctor",
-    .bit = LT_VERB_DOCTOR,
-    .collective = 1,
-    .run = run,
-    .summary = "what this machine and build can do, and how to get the rest",
-    .usage = "longtake doctor [--json]",
-    .intro = "Lists ranks, processor, instruction set, libraries, codecs and the demo model.",
-    .examples = "  longtake doctor\n  mpirun -n 4 longtake doctor\n"};
+const lt_verb lt_verb_doctor = {.name = "doctor",
+                                .bit = LT_VERB_DOCTOR,
+                                .collective = 1,
+                                .run = run,
+                                .summary =
+                                    "what this machine and build can do, and how to get the rest",
+                                .usage = "longtake doctor [--json]",
+                                .intro = "Lists ranks and their nodes, processor, instruction set, "
+                                         "libraries, codecs and the demo model.",
+                                .examples = "  longtake doctor\n  mpirun -n 4 longtake doctor\n"};

@@ -114,7 +114,7 @@ lt_status lt_probe_engine(lt_probe *p)
         p->job->device != NULL && strcmp(p->job->device, "auto") != 0 ? p->job->device : "cpu";
     LT_TRY(lt_place(p->world, (int)p->job->threads, &threads, &local));
     LT_TRY(lt_backend_find(device, &backend));
-    LT_TRY(lt_mesh_open(p->world, &p->spec, &p->mesh));
+    LT_TRY(lt_mesh_open_placed(p->world, &p->spec, lt_plan_placement(p->job->placement), &p->mesh));
     p->mesh.attention = lt_plan_attention(p->job->attention);
     p->mesh.deterministic = p->job->deterministic;
     LT_TRY(lt_engine_open(backend, threads, &p->mesh, arena_bytes, arena_bytes, &p->engine));

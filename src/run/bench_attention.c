@@ -18,7 +18,9 @@
  * cores in the same round) and no core.
  *
  * The judge: each rank computes its own rows over all keys alone, from inputs that are a function
- * of their coordinates. Rank r of every arrangement holds the same rows. */
+ * of their coordinates. A position of the mesh holds the same rows in every arrangement; a rank
+ * that placement moves to another one gets that one's inputs. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +30,7 @@
 #include "parallel/attention_dist.h"
 #include "parallel/transport_impl.h"
 #include "run/bench.h"
+#include "run/plan.h"
 
 enum { ROUNDS_MAX = 64, OVERLAP_ROUNDS = 9 };
 static const size_t arena_bytes = (size_t)1 << 36; /* address space only */
@@ -49,6 +52,8 @@ typedef struct {
     lt_bench *bench;
     lt_engine engine;
     problem of;
+    lt_mark empty; /* of the phase arena: before q */
+    int position;  /* whose inputs these are; -1: none */
     lt_range mine;
     lt_tensor q, k, v, y;
     float *result, *alone; /* [mine.count, heads * width] */
@@ -168,12 +173,23 @@ static lt_status judge(rig *r, float *host)
     return LT_OK;
 }
 
-static lt_status rig_fill(rig *r, const problem *p)
+static void rig_empty(rig *r)
 {
-    lt_group *world = r->bench->world;
+    free(r->result);
+    free(r->alone);
+    r->result = r->alone = NULL;
+    lt_arena_release(r->engine.phase, r->empty);
+    r->position = -1;
+}
+
+static lt_status rig_fill(rig *r, int position)
+{
+    const problem *p = &r->of;
     const int64_t E = p->heads * p->width;
-    r->of = *p;
-    r->mine = lt_share(p->rows, lt_group_size(world), lt_group_rank(world));
+    if (r->position == position)
+        return LT_OK;
+    rig_empty(r);
+    r->mine = lt_share(p->rows, lt_group_size(r->bench->world), position);
     const size_t mine = (size_t)(r->mine.count * E) * sizeof(float);
     float *host = malloc((size_t)(p->rows * E) * sizeof *host);
     r->result = malloc(mine + 1);
@@ -188,16 +204,10 @@ static lt_status rig_fill(rig *r, const problem *p)
                 st, done);
     LT_TRY_GOTO(judge(r, host), st, done);
     r->largest = largest_of(r->alone, r->mine.count * E);
+    r->position = position;
 done:
     free(host);
     return st;
-}
-
-static void rig_empty(rig *r)
-{
-    free(r->result);
-    free(r->alone);
-    r->result = r->alone = NULL;
 }
 
 /* ---- one arrangement ---- */
@@ -217,6 +227,7 @@ typedef struct {
 
 static lt_status check(rig *r, const lt_attention_share *share, outcome *out)
 {
+    assert(r->result != NULL && r->alone != NULL);
     lt_group *world = r->bench->world;
     const int size = lt_group_size(world);
     const int64_t count = r->mine.count * r->of.heads * r->of.width;
@@ -368,10 +379,12 @@ static lt_status arrangement(rig *r, int ring, int uly, int across, int rounds, 
     lt_attention_share share = {0};
     outcome o = {0};
     const lt_mesh_spec spec = {{1, 1, ring, uly, 1}};
-    LT_TRY(lt_mesh_open(r->bench->world, &spec, &mesh));
+    LT_TRY(lt_mesh_open_placed(r->bench->world, &spec, lt_plan_placement(r->bench->job->placement),
+                               &mesh));
     mesh.attention = across > 0 ? LT_ATTENTION_2D : LT_ATTENTION_RING;
     r->engine.mesh = &mesh;
     lt_status st = LT_OK;
+    LT_TRY_GOTO(rig_fill(r, mesh.position), st, done);
     LT_TRY_GOTO(
         lt_attention_share_new(&mesh, r->of.rows, r->of.heads, r->of.width, LT_F32, across, &share),
         st, done);
@@ -422,7 +435,7 @@ static lt_status all_arrangements(rig *r)
     int left = 0, ring = 0, uly = 0, across = 0;
     while (next_arrangement(size, &ring, &uly, &across))
         left++;
-    LT_TRY(rig_fill(r, r->bench->timed ? &usual : &untimed));
+    r->of = r->bench->timed ? usual : untimed;
     ring = uly = across = 0;
     for (; next_arrangement(size, &ring, &uly, &across); left--) {
         /* The row's check and first round take time too, and so does the overlap row. */
@@ -440,7 +453,7 @@ static lt_status overlap_rows(rig *r)
         return LT_OK;
     problem p = overlap_of_one;
     p.rows *= size;
-    LT_TRY(rig_fill(r, &p));
+    r->of = p;
     for (int device = 0; device < 2; device++)
         LT_TRY(arrangement(r, size, 1, 0, OVERLAP_ROUNDS, 0.0, device));
     return LT_OK;
@@ -448,13 +461,14 @@ static lt_status overlap_rows(rig *r)
 
 static lt_status run(lt_bench *b)
 {
-    rig r = {.bench = b};
+    rig r = {.bench = b, .position = -1};
     lt_backend clocked = lt_backend_cpu;
     clocked.submit = clocked_submit;
     lt_status st =
         lt_engine_open(&lt_backend_cpu, b->threads, NULL, arena_bytes, arena_bytes, &r.engine);
     LT_TRY(lt_agree(b->world, st));
     use_backend(&r.engine, &clocked);
+    r.empty = lt_arena_mark(r.engine.phase);
     st = all_arrangements(&r);
     if (st == LT_OK)
         st = overlap_rows(&r);

@@ -26,6 +26,7 @@
 #include "parallel/leaves.h"
 #include "run/bench.h"
 #include "run/pipeline.h"
+#include "run/plan.h"
 
 enum { FRAMES = 22, PIXELS = 128, TEXT_ROWS = 13, TIMESTEPS = 3, ROUNDS_MAX = 25, RANKS_MAX = 8 };
 static const size_t arena_bytes = (size_t)1 << 36; /* address space only */
@@ -228,7 +229,7 @@ static lt_status on_mesh(rig *r, lt_group *group, const lt_mesh_spec *spec, lt_a
                          double share_s, finding *f, double *median)
 {
     lt_mesh mesh;
-    LT_TRY(lt_mesh_open(group, spec, &mesh));
+    LT_TRY(lt_mesh_open_placed(group, spec, lt_plan_placement(r->bench->job->placement), &mesh));
     mesh.attention = way;
     mesh.deterministic = r->bench->job->deterministic;
     lt_status st = LT_OK;

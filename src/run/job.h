@@ -19,8 +19,8 @@ enum {
 
 /* Strings belong to the options object. 0, 0.0 or NULL: not given. */
 typedef struct lt_job {
-    const char *model, *prompt, *prompt_file, *output, *run, *codec, *mesh, *attention, *mode,
-        *dtype, *vae_dtype, *device, *sheet, *wav;
+    const char *model, *prompt, *prompt_file, *output, *run, *codec, *mesh, *placement, *attention,
+        *mode, *dtype, *vae_dtype, *device, *sheet, *wav;
     double seconds;
     int64_t frames, size[2], steps, seed, threads;
     int overwrite, deterministic, trace;

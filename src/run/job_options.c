@@ -144,6 +144,18 @@ const lt_option lt_job_options[] = {
      .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
      .help = "how ranks share a forward: auto, or axes such as uly=2,tp=2 whose product is the "
              "number of ranks"},
+    {.name = "placement",
+     .type = LT_OPT_CHOICE,
+     .value_name = "WAY",
+     .default_text = "nodes",
+     .choices = "nodes|ranks",
+     .offset = AT(placement),
+     .group = "Machine",
+     .verbs = LT_VERB_RENDER | LT_VERB_PROBE | LT_VERB_BENCH,
+     .help = "which rank stands where in the mesh; nodes: tp, then uly, then ring inside a host as "
+             "far as its ranks go, the rest across, however the launcher counted; ranks: in rank "
+             "order, tp fastest. The film is the same. LONGTAKE_NODE=TEXT in a rank's environment "
+             "names its node where the host's name does not tell"},
     {.name = "attention",
      .type = LT_OPT_CHOICE,
      .value_name = "WAY",

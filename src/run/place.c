@@ -1,12 +1,15 @@
-/* place.c - which processors a rank may use.                                      Level 4: run
+/* place.c - which processors a rank may use, and what is said of where ranks are.  Level 4: run
  * A mask that a launcher set is widened first: the kernel cuts "all" down to what the job's cpuset
  * allows, so a container's or Slurm's limits hold. */
 #include "run/place.h"
 
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "parallel/placement.h"
 #include "parallel/shard.h"
 
 lt_status lt_place(lt_group *world, int asked, int *threads, int *local_ranks)
@@ -39,4 +42,105 @@ lt_status lt_place(lt_group *world, int asked, int *threads, int *local_ranks)
     *threads = asked > 0 ? asked : share.count > 0 ? (int)share.count : 1;
     lt_log(2, "place", "%d of %d processors, %d threads", (int)share.count, count, *threads);
     return LT_OK;
+}
+
+/* ---- words ---- */
+
+/* Behind what out holds; 0: there was no room for it and a later ", ...", which stands there. */
+static int add(char *out, size_t bytes, const char *text)
+{
+    const size_t used = strlen(out);
+    const int fits = used + strlen(text) + sizeof ", ..." <= bytes;
+    (void)snprintf(out + used, bytes - used, "%s", fits ? text : ", ...");
+    return fits;
+}
+
+const char *lt_place_ranks(const int *ranks, int count, char *out, size_t bytes)
+{
+    (void)snprintf(out, bytes, "rank%s", count == 1 ? "" : "s");
+    for (int i = 0, last; i < count; i = last + 1) {
+        char text[48];
+        const char *comma = i > 0 ? "," : "";
+        for (last = i; last + 1 < count && ranks[last + 1] == ranks[last] + 1;)
+            last++;
+        if (last > i + 1)
+            (void)snprintf(text, sizeof text, "%s %d to %d", comma, ranks[i], ranks[last]);
+        else if (last == i + 1)
+            (void)snprintf(text, sizeof text, "%s %d, %d", comma, ranks[i], ranks[last]);
+        else
+            (void)snprintf(text, sizeof text, "%s %d", comma, ranks[i]);
+        if (!add(out, bytes, text))
+            break;
+    }
+    return out;
+}
+
+/* The nodes of a group of an axis, each once, in the order in which its members meet them. */
+static void node_names(const lt_mesh *mesh, lt_axis axis, int first, char *out, size_t bytes)
+{
+    int stride = 1, go = 1;
+    for (int inner = (int)axis + 1; inner < LT_AXIS_COUNT; inner++)
+        stride *= mesh->spec.size[inner];
+    out[0] = '\0';
+    for (int i = 0; i < mesh->spec.size[axis] && go; i++) {
+        const int node = mesh->nodes.of_rank[mesh->rank_at[first + i * stride]];
+        char text[LT_NODE_NAME_BYTES + 2];
+        int known = 0;
+        for (int k = 0; k < i; k++)
+            known |= mesh->nodes.of_rank[mesh->rank_at[first + k * stride]] == node;
+        if (known)
+            continue;
+        (void)snprintf(text, sizeof text, "%s%s", i > 0 ? ", " : "", mesh->nodes.name[node]);
+        go = add(out, bytes, text);
+    }
+}
+
+void lt_place_warn_crossing(const lt_mesh *mesh)
+{
+    static const struct {
+        lt_axis axis;
+        const char *moves;
+    } inner[] = {{LT_AXIS_TP, "sums of every layer"}, {LT_AXIS_ULY, "rows of every attention"}};
+    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++) {
+        char text[96], names[160];
+        const char *axis = lt_axis_names[inner[i].axis];
+        const lt_crossing c =
+            lt_placement_crossing(&mesh->spec, inner[i].axis, mesh->nodes.of_rank, mesh->rank_at);
+        if (c.crossing == 0)
+            continue;
+        node_names(mesh, inner[i].axis, c.first, names, sizeof names);
+        lt_warn("--mesh %s: %d of %d %s groups cross%s hosts (%s): the %s go over the network; %s",
+                lt_mesh_text(&mesh->spec, text, sizeof text), c.crossing, c.groups, axis,
+                c.crossing == 1 ? "es" : "", names, inner[i].moves,
+                mesh->placement == LT_PLACEMENT_RANKS
+                    ? "--placement nodes keeps as many as it can inside a host"
+                    : "uly times tp should divide each host's ranks, and ring or win go across");
+    }
+}
+
+lt_status lt_place_warn_idle(const lt_mesh *mesh)
+{
+    char text[96], words[128];
+    const int *size = mesh->spec.size, ranks = lt_mesh_ranks(&mesh->spec);
+    const int busy = ranks / (size[LT_AXIS_WIN] * size[LT_AXIS_CFG]);
+    if (busy == ranks)
+        return LT_OK;
+    char *works = calloc((size_t)ranks, 1);
+    int *idle = calloc((size_t)ranks, sizeof *idle), count = 0;
+    lt_status st = LT_OK;
+    if (works == NULL || idle == NULL)
+        LT_FAIL_GOTO(LT_ENOMEM, st, done, "mesh: no memory for %d ranks", ranks);
+    for (int i = 0; i < busy; i++) /* win and cfg are the outermost axes */
+        works[mesh->rank_at[i]] = 1;
+    for (int rank = 0; rank < ranks; rank++)
+        if (!works[rank])
+            idle[count++] = rank;
+    lt_warn("--mesh %s: the clip is one window without guidance: %s compute%s nothing while it is "
+            "denoised",
+            lt_mesh_text(&mesh->spec, text, sizeof text),
+            lt_place_ranks(idle, count, words, sizeof words), count > 1 ? "" : "s");
+done:
+    free(works);
+    free(idle);
+    return st;
 }

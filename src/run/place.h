@@ -1,13 +1,22 @@
-/* place.h - which processors a rank may use.                                      Level 4: run */
+/* place.h - which processors a rank may use, and what is said of where ranks are.  Level 4: run */
 #ifndef LT_PLACE_H
 #define LT_PLACE_H
 
-#include "parallel/transport.h"
+#include "parallel/mesh.h"
 
 /* Share this host's processors among its ranks and bind this process to its share (mpirun pins two
  * ranks to one core each and more to none, which fits threads badly). asked 0: as many threads as
  * processors in the share. Collective on world, Blocking.
  * local_ranks: ranks on this host. Errors: LT_EPEER. */
 lt_status lt_place(lt_group *world, int asked, int *threads, int *local_ranks);
+
+/* Warn, once, of tp and uly groups that have members on several nodes. Local. */
+void lt_place_warn_crossing(const lt_mesh *mesh);
+/* Warn of ranks that have nothing to do while a clip of one window without guidance is denoised.
+ * Local. Errors: LT_ENOMEM. */
+lt_status lt_place_warn_idle(const lt_mesh *mesh);
+/* Ascending ranks in words, "rank 3" or "ranks 0 to 3, 6"; what has no room ends in "...". Local.
+ */
+const char *lt_place_ranks(const int *ranks, int count, char *out, size_t bytes);
 
 #endif

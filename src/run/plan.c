@@ -4,9 +4,10 @@
  * works on the next length of the family's grid, and what is beyond is cut at the muxer.
  * Mesh. `auto` puts all ranks on uly: it shards tokens and heads, needs no weights to be split, and
  * any remainder works. A clip of one window without guidance gives win and cfg nothing to do: their
- * further ranks hold the latents and wait through the forwards, with a warning. Memory. The phases
- * are walked on `dry` with the same code that will run; peaks are the need. The phases follow each
- * other, so the largest counts. */
+ * further ranks hold the latents and wait through the forwards, with a warning. Which rank stands
+ * where is known once the mesh is open.
+ * Memory. The phases are walked on `dry` with the same code that will run; peaks are the need. The
+ * phases follow each other, so the largest counts. */
 #include "run/plan.h"
 
 #include <assert.h>
@@ -126,19 +127,9 @@ const char *lt_plan_attention_name(lt_attention_way way)
     return way == LT_ATTENTION_RING ? "ring" : way == LT_ATTENTION_2D ? "2d" : "auto";
 }
 
-/* win and cfg are the outermost axes, so the ranks that compute come first. */
-static void warn_idle(const lt_mesh_spec *mesh)
+lt_placement_way lt_plan_placement(const char *name)
 {
-    const int ranks = lt_mesh_ranks(mesh);
-    const int busy = ranks / (mesh->size[LT_AXIS_WIN] * mesh->size[LT_AXIS_CFG]);
-    if (busy == ranks)
-        return;
-    char text[96], idle[32];
-    (void)snprintf(idle, sizeof idle, ranks - busy > 1 ? "s %d to %d" : " %d", busy, ranks - 1);
-    lt_warn(
-        "--mesh %s: the clip is one window without guidance: rank%s compute%s nothing while it is "
-        "denoised",
-        lt_mesh_text(mesh, text, sizeof text), idle, ranks - busy > 1 ? "" : "s");
+    return name != NULL && strcmp(name, "ranks") == 0 ? LT_PLACEMENT_RANKS : LT_PLACEMENT_NODES;
 }
 
 static lt_status plan_mesh(const lt_job *job, int ranks, lt_plan *out)
@@ -155,7 +146,6 @@ static lt_status plan_mesh(const lt_job *job, int ranks, lt_plan *out)
         LT_FAIL(LT_EUSAGE, "--mesh %s: impossible mesh: wanted %d ranks, found %d", job->mesh,
                 lt_mesh_ranks(&out->mesh), ranks);
     }
-    warn_idle(&out->mesh);
     return LT_OK;
 }
 
@@ -209,6 +199,7 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, int ranks, lt_p
     LT_TRY(plan_dtype(job, model, out));
     LT_TRY(plan_mesh(job, ranks, out));
     out->attention = lt_plan_attention(job->attention);
+    out->placement = lt_plan_placement(job->placement);
     out->deterministic = job->deterministic;
     LT_TRY(plan_paths(job, out));
     out->model = copy_text(model->path);
@@ -225,6 +216,7 @@ void lt_plan_free(lt_plan *plan)
     free(plan->prompt);
     free(plan->output);
     free(plan->run);
+    free(plan->order);
     memset(plan, 0, sizeof *plan);
 }
 
@@ -250,6 +242,18 @@ void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux
                          .channels = 2,
                          .samples = sound ? plan->samples : 0,
                          .threads = threads};
+}
+
+/* Which rank stands where, once the mesh is open. */
+static void add_order(const lt_plan *p, json_t *to)
+{
+    const char *way = p->placement == LT_PLACEMENT_RANKS ? "ranks" : "nodes";
+    (void)json_object_set_new(to, "placement", json_string(way));
+    json_t *order = p->order != NULL ? json_array() : NULL;
+    for (int i = 0; order != NULL && i < lt_mesh_ranks(&p->mesh); i++)
+        (void)json_array_append_new(order, json_integer(p->order[i]));
+    if (order != NULL)
+        (void)json_object_set_new(to, "order", order);
 }
 
 lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
@@ -280,6 +284,7 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
                      "frames", (json_int_t)p->shape.frames, "joins");
     if (*out == NULL)
         LT_FAIL(LT_EINTERNAL, "plan: cannot be written as JSON (is the prompt valid UTF-8?)");
+    add_order(p, *out);
     return LT_OK;
 }
 
@@ -314,7 +319,7 @@ static lt_status read_int(const lt_json_at *at, const char *key, int64_t lo, int
 
 static lt_status plan_read(const lt_json_at *at, lt_plan *out)
 {
-    char mesh[96], attention[8], dtype[8];
+    char mesh[96], attention[8], placement[8] = "ranks", dtype[8];
     int64_t seed = 0;
     LT_TRY(read_copy(at, "model", &out->model));
     LT_TRY(read_copy(at, "prompt", &out->prompt));
@@ -337,6 +342,9 @@ static lt_status plan_read(const lt_json_at *at, lt_plan *out)
         LT_TRY(read_text(at, "attention", attention, sizeof attention));
         out->attention = lt_plan_attention(attention);
     }
+    if (lt_json_has(at, "placement")) /* plans before it meant ranks */
+        LT_TRY(read_text(at, "placement", placement, sizeof placement));
+    out->placement = lt_plan_placement(placement);
     if (lt_json_has(at, "deterministic"))
         LT_TRY(lt_json_bool(at, "deterministic", &out->deterministic));
     LT_TRY(read_text(at, "dtype", dtype, sizeof dtype));

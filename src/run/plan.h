@@ -28,6 +28,8 @@ typedef struct lt_plan {
     int fps, sample_rate, steps, threads;
     uint64_t seed;
     lt_mesh_spec mesh;
+    lt_placement_way placement; /* how ranks come to their positions of the mesh */
+    int *order; /* [ranks], owned: the rank of each position; NULL until the mesh is open */
     lt_attention_way attention; /* how it reaches over ring */
     int deterministic;          /* 1: the same bits on every mesh */
     lt_dtype dtype;
@@ -48,11 +50,14 @@ void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux
  */
 lt_attention_way lt_plan_attention(const char *name);
 const char *lt_plan_attention_name(lt_attention_way way);
+/* "ranks" -> that placement; anything else: nodes. Local. */
+lt_placement_way lt_plan_placement(const char *name);
 /* --dtype auto: bf16 where the weights are and this processor multiplies it natively. Local. */
 lt_dtype lt_plan_dtype_auto(int weights_are_bf16);
 
-/* plan.json's content and back (all but the streams, which the model gives). The caller owns *out.
- * Local. Errors: LT_EDATA, LT_EUSAGE (streams: a shape that the model refuses), LT_ENOMEM. */
+/* plan.json's content and back: all but the streams, which the model gives, and the order, which is
+ * that of the mesh that was open. The caller owns *out. Local. Errors: LT_EDATA, LT_EUSAGE
+ * (streams: a shape that the model refuses), LT_ENOMEM. */
 lt_status lt_plan_to_json(const lt_plan *plan, json_t **out);
 lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out);
 lt_status lt_plan_streams(lt_plan *plan, const lt_model *model);

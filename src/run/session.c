@@ -80,7 +80,8 @@ lt_status lt_session_share(lt_session *s, lt_plan *plan)
     return LT_OK;
 }
 
-/* The first text_ranks ranks share the encoder's heads. */
+/* The first text_ranks positions of the mesh share the encoder's heads: rank 0 is the first, and
+ * what follows it is near it. */
 static lt_status open_text_mesh(lt_session *s)
 {
     const int size = lt_group_size(s->world), count = s->model->family->text_ranks(s->model, size);
@@ -88,12 +89,34 @@ static lt_status open_text_mesh(lt_session *s)
     if (ranks == NULL)
         LT_FAIL(LT_ENOMEM, "text mesh: no memory for %d ranks", count);
     for (int i = 0; i < count; i++)
-        ranks[i] = i;
+        ranks[i] = s->mesh.rank_at[i];
     lt_status st = lt_group_split(s->world, ranks, count, &s->text_group);
     free(ranks);
     if (st == LT_OK && s->text_group != NULL)
-        st = lt_mesh_open(s->text_group, &(lt_mesh_spec){{1, 1, 1, 1, count}}, &s->text_mesh);
+        st = lt_mesh_open_placed(s->text_group, &(lt_mesh_spec){{1, 1, 1, 1, count}},
+                                 s->mesh.placement, &s->text_mesh);
     LT_TRY(st);
+    return LT_OK;
+}
+
+/* The plan's mesh; the plan notes who stands where. */
+static lt_status open_mesh(lt_session *s, lt_plan *plan, int denoises)
+{
+    LT_TRY(lt_mesh_open_placed(s->world, &plan->mesh, plan->placement, &s->mesh));
+    s->mesh.attention = plan->attention;
+    s->mesh.deterministic = plan->deterministic;
+    const size_t bytes = (size_t)lt_mesh_ranks(&plan->mesh) * sizeof *plan->order;
+    lt_status st = LT_OK;
+    plan->order = malloc(bytes);
+    if (plan->order == NULL)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "plan: no memory for the order of ranks");
+    else
+        memcpy(plan->order, s->mesh.rank_at, bytes);
+    if (st == LT_OK && denoises) {
+        lt_place_warn_crossing(&s->mesh);
+        st = lt_place_warn_idle(&s->mesh);
+    }
+    LT_TRY(lt_agree(s->world, st));
     return LT_OK;
 }
 
@@ -104,9 +127,7 @@ lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts)
     size_t phase = 0, step = 0;
     LT_TRY(lt_place(s->world, plan->threads, &threads, &s->local_ranks));
     plan->threads = threads;
-    LT_TRY(lt_mesh_open(s->world, &plan->mesh, &s->mesh));
-    s->mesh.attention = plan->attention;
-    s->mesh.deterministic = plan->deterministic;
+    LT_TRY(open_mesh(s, plan, (parts & 2u) != 0));
     if (parts & 1u)
         LT_TRY(open_text_mesh(s));
     lt_status st = lt_backend_find(plan->device, &backend);

@@ -206,4 +206,19 @@ static inline double latents_differ(const latents *a, const latents *b)
     return worst;
 }
 
+/* plan.json says which rank stands where. */
+static inline void want_order(const char *run, const char *placement, const char *order)
+{
+    char path[800];
+    (void)snprintf(path, sizeof path, "%s/plan.json", run);
+    json_t *plan = json_load_file(path, 0, NULL);
+    assert_non_null(plan);
+    char *found = json_dumps(json_object_get(plan, "order"), JSON_COMPACT);
+    assert_non_null(found);
+    assert_string_equal(found, order);
+    assert_string_equal(json_string_value(json_object_get(plan, "placement")), placement);
+    free(found);
+    json_decref(plan);
+}
+
 #endif

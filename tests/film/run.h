@@ -116,12 +116,11 @@ static inline run_result run_argv(const scratch *s, const char *const *argv, int
                         .err = run_text(err)};
 }
 
-/* longtake WORDS on so many ranks. Under mpirun each rank is left unbound: more ranks than cores.
- */
-static inline run_result run_longtake(const scratch *s, int ranks, const char *const *words)
+/* The words before the program's that start so many ranks; their number. Under mpirun each rank is
+ * left unbound: more ranks than cores. */
+static inline int run_launcher(int ranks, const char **argv)
 {
-    char count[16];
-    const char *argv[RUN_WORDS_MAX];
+    static char count[16];
     int n = 0;
     (void)snprintf(count, sizeof count, "%d", ranks);
 #ifdef __SANITIZE_ADDRESS__ /* as tests/ranks/asan_run.sh: what MPI and x265 leak is left out */
@@ -137,6 +136,14 @@ static inline run_result run_longtake(const scratch *s, int ranks, const char *c
         for (size_t i = 0; i < sizeof launcher / sizeof *launcher; i++)
             argv[n++] = launcher[i];
     }
+    return n;
+}
+
+/* longtake WORDS on so many ranks. */
+static inline run_result run_longtake(const scratch *s, int ranks, const char *const *words)
+{
+    const char *argv[RUN_WORDS_MAX];
+    int n = run_launcher(ranks, argv);
     argv[n++] = LT_PROGRAM;
     for (int i = 0; words[i] != NULL; i++) {
         assert_true(n + 1 < RUN_WORDS_MAX);

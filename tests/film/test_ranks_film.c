@@ -1,9 +1,9 @@
 /* test_ranks_film.c - one film on 1, 2, 3 and 4 ranks and on different meshes.
  * Goal: whatever divides, the same film: latents within 1e-4 of the largest value in f32, the same
- * counts of frames and samples; the decode pool changes no pixel and no sample. Both models have 3
- * heads: on 4 ranks some hold none, and tp=4 leaves a rank without columns. Method: starts the
- * program under mpirun and reads what it wrote. Ranks: 1 to 4, oversubscribed. Needs: mpirun,
- * models/demo, tests/parity/nano. */
+ * counts of frames and samples; the decode pool changes no pixel and no sample; where ranks stand
+ * in the mesh changes no bit. Both models have 3 heads: on 4 ranks some hold none, and tp=4 leaves
+ * a rank without columns. Method: starts the program under mpirun and reads what it wrote. Ranks: 1
+ * to 4, oversubscribed. Needs: mpirun, models/demo, tests/parity/nano. */
 #include "tests/film/film.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
@@ -12,9 +12,9 @@
 
 /* Slow under a sanitizer with full stacks (minutes): each kind of mesh once. */
 #ifdef __SANITIZE_ADDRESS__
-enum { EVERY = 3, POOL_RANKS = 2 };
+enum { EVERY = 3, POOL_RANKS = 2, PLACED = 2 };
 #else
-enum { EVERY = 1, POOL_RANKS = 4 };
+enum { EVERY = 1, POOL_RANKS = 4, PLACED = 3 };
 #endif
 
 static scratch s;
@@ -154,11 +154,92 @@ static void the_pool_changes_no_pixel(void **state)
     film_free(&one);
 }
 
+/* ---- placement ---- */
+
+/* Four ranks, each on the node that `node` gives for $r, its number. */
+static run_result on_nodes(const char *node, const char *const *words)
+{
+    char script[160];
+    const char *argv[RUN_WORDS_MAX];
+    int n = run_launcher(4, argv);
+    (void)snprintf(script, sizeof script,
+                   "r=$OMPI_COMM_WORLD_RANK; LONGTAKE_NODE=host$((%s)) exec \"$0\" \"$@\"", node);
+    const char *const shell[] = {"sh", "-c", script, LT_PROGRAM};
+    for (size_t i = 0; i < sizeof shell / sizeof *shell; i++)
+        argv[n++] = shell[i];
+    for (int i = 0; words[i] != NULL; i++)
+        argv[n++] = words[i];
+    argv[n] = NULL;
+    run_result r = run_argv(&s, argv, RUN_LIMIT_S);
+    if (r.code != 0)
+        fail_msg("%s: exit code %d: %s", words[0], r.code, r.err);
+    return r;
+}
+
+static const struct {
+    const char *name, *node, *mesh, *placement, *order;
+    const char *says[2]; /* on stderr; NULL: of no group that crosses */
+} placed[3] = {
+    {"two hosts, round robin", "r % 2", "ring=2,tp=2", "nodes", "[0,2,1,3]", {NULL, NULL}},
+    {"the same in rank order",
+     "r % 2",
+     "ring=2,tp=2",
+     "ranks",
+     "[0,1,2,3]",
+     {"2 of 2 tp groups cross hosts (host0, host1)", "--placement nodes keeps"}},
+    {"one and three, a window too many",
+     "(r + 2) / 3",
+     "win=2,tp=2",
+     "nodes",
+     "[0,3,1,2]",
+     {"1 of 2 tp groups crosses hosts (host0, host1)", "ranks 1, 2 compute nothing"}},
+};
+
+static void placement_changes_no_bit(void **state)
+{
+    (void)state;
+    char out[2][160], run[2][160];
+    for (size_t i = 0; i < PLACED; i++) {
+        (void)snprintf(out[i % 2], sizeof out[0], "%s/placed%zu.mp4", s.folder, i);
+        (void)snprintf(run[i % 2], sizeof run[0], "%s/placed%zu.run", s.folder, i);
+        run_result r = on_nodes(placed[i].node,
+                                RUN_WORDS("render", "--model", NANO, "-p", PROMPT, "--size",
+                                          "64x64", "--frames", "22", "--steps", "3", "--seed", "5",
+                                          "--threads", "1", "--mesh", placed[i].mesh, "--placement",
+                                          placed[i].placement, "-o", out[i % 2]));
+        for (int k = 0; k < 2; k++)
+            if (placed[i].says[k] != NULL && strstr(r.err, placed[i].says[k]) == NULL)
+                fail_msg("%s: want \"%s\", found: %s", placed[i].name, placed[i].says[k], r.err);
+        if (placed[i].says[0] == NULL)
+            assert_null(strstr(r.err, "groups cross"));
+        run_free(&r);
+        want_order(run[i % 2], placed[i].placement, placed[i].order);
+        if (i != 1)
+            continue;
+        latents a, b; /* same mesh, same bits */
+        latents_read(run[0], &a);
+        latents_read(run[1], &b);
+        assert_true(latents_differ(&a, &b) == 0);
+        latents_free(&a);
+        latents_free(&b);
+        const char *const cmp[] = {"cmp", out[0], out[1], NULL};
+        r = run_argv(&s, cmp, RUN_LIMIT_S);
+        if (r.code != 0)
+            fail_msg("%s: the films differ: %s", placed[i].name, r.out);
+        run_free(&r);
+    }
+    run_result r = on_nodes("r % 2", RUN_WORDS("doctor"));
+    if (strstr(r.out, "2: host0 (ranks 0, 2), host1 (ranks 1, 3)\n") == NULL)
+        fail_msg("doctor: want the ranks of two nodes, found: %s", r.out);
+    run_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_meshes_give_one_film),
         cmocka_unit_test(the_pool_changes_no_pixel),
+        cmocka_unit_test(placement_changes_no_bit),
     };
     return cmocka_run_group_tests_name("ranks_film", tests, setup, teardown);
 }

@@ -323,7 +323,7 @@ static size_t ring_scratch(int size, int64_t rows)
         OK(lt_mesh_open(group, &(lt_mesh_spec){{1, 1, size, 1, 1}}, &mesh));
         mesh.attention = RING;
         OK(lt_attention_share_new(&mesh, rows, 2, 64, LT_BF16, 0, &share));
-        rig_open(&r, &lt_backend_dry, &mesh, share.rows[lt_group_rank(group)]);
+        rig_open(&r, &lt_backend_dry, &mesh, share.rows[lt_group_rank(mesh.tokens)]);
         (void)attend(&r, &share, &scratch);
         lt_engine_close(&r.engine);
         lt_attention_share_free(&share);

@@ -83,7 +83,7 @@ static void refuses_bad_texts(void **state)
     }
 }
 
-/* rank = (((win*CFG + cfg)*RING + ring)*ULY + uly)*TP + tp */
+/* position = (((win*CFG + cfg)*RING + ring)*ULY + uly)*TP + tp */
 static void coordinates_count_up(void **state)
 {
     (void)state;
@@ -91,9 +91,9 @@ static void coordinates_count_up(void **state)
     for (int code = 0; code < 243; code++) { /* all meshes with axes of 1 to 3 */
         for (int axis = 0, left = code; axis < LT_AXIS_COUNT; axis++, left /= 3)
             m.size[axis] = 1 + left % 3;
-        for (int rank = 0; rank < lt_mesh_ranks(&m); rank++) {
+        for (int position = 0; position < lt_mesh_ranks(&m); position++) {
             int at[LT_AXIS_COUNT];
-            lt_mesh_coordinates(&m, rank, at);
+            lt_mesh_coordinates(&m, position, at);
             for (int axis = 0; axis < LT_AXIS_COUNT; axis++)
                 assert_in_range(at[axis], 0, m.size[axis] - 1);
             const int back =
@@ -103,7 +103,7 @@ static void coordinates_count_up(void **state)
                  at[LT_AXIS_ULY]) *
                     m.size[LT_AXIS_TP] +
                 at[LT_AXIS_TP];
-            assert_int_equal(back, rank);
+            assert_int_equal(back, position);
         }
     }
 }
@@ -122,6 +122,9 @@ static void one_rank(void **state)
         assert_int_equal(mesh.at[axis], 0);
     }
     assert_int_equal(lt_group_size(mesh.tokens), 1);
+    assert_int_equal(mesh.position, 0);
+    assert_int_equal(mesh.rank_at[0], 0);
+    assert_int_equal(mesh.nodes.count, 1);
     lt_mesh_close(&mesh);
     lt_mesh_close(&mesh); /* twice is allowed: all groups are NULL */
     assert_int_equal(lt_mesh_parse("uly=2,tp=2", &spec), LT_OK);
