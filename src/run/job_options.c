@@ -144,6 +144,19 @@ const lt_option lt_job_options[] = {
      .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
      .help = "how ranks share a forward: auto, or axes such as uly=2,tp=2 whose product is the "
              "number of ranks"},
+    {.name = "decode-tp",
+     .type = LT_OPT_INT,
+     .value_name = "N",
+     .default_text = "1",
+     .min = 1,
+     .max = 65536,
+     .offset = AT(decode_tp),
+     .group = "Machine",
+     .verbs = RUNS,
+     .help = "ranks that decode a piece of the film together, the picture decoder's weights split "
+             "among them; divides the number of ranks. More than 1 pays where weights or a tile's "
+             "work don't fit one device, or where the film has fewer pieces of 17 frames than "
+             "there are ranks; else each piece on a rank of its own is faster"},
     {.name = "attention",
      .type = LT_OPT_CHOICE,
      .value_name = "WAY",
