@@ -267,6 +267,33 @@ static void groups_decode_the_same_film(void **state)
     free(got.values);
 }
 
+/* The late queues of `far` must not show where helpers come and go either. */
+static void groups_on_far_give_the_same_bits(void **state)
+{
+    (void)state;
+    static const char *const devices[] = {"cpu", "far"};
+    char run[160], out[160];
+    pictures made[2] = {{0}, {0}};
+    (void)snprintf(run, sizeof run, "%s/far.run", s.folder);
+    (void)snprintf(out, sizeof out, "%s/far.mkv", s.folder);
+    run_well(&s, 1,
+             RUN_WORDS("render", "--model", NANO, "-p", PROMPT, "--size", "96x64", "--frames", "73",
+                       "--steps", "2", "--codec", "ffv1", "-q", "-o", out));
+    for (int i = 0; i < 2; i++) {
+        run_well(&s, 4,
+                 RUN_WORDS("decode", run, "--device", devices[i], "--decode-tp", "2", "--codec",
+                           "ffv1", "-q", "-o", out));
+        film f = film_of(out, &made[i]);
+        assert_int_equal(f.frames, 73);
+        film_free(&f);
+    }
+    assert_int_equal(made[0].count, made[1].count);
+    assert_memory_equal(made[0].values, made[1].values,
+                        (size_t)made[0].count * sizeof *made[0].values);
+    free(made[0].values);
+    free(made[1].values);
+}
+
 /* One line that names the option and both numbers, and no file. */
 static void bad_groups_are_refused(void **state)
 {
@@ -315,6 +342,7 @@ int main(void)
         cmocka_unit_test(all_meshes_give_one_film),
         cmocka_unit_test(the_pool_changes_no_pixel),
         cmocka_unit_test(groups_decode_the_same_film),
+        cmocka_unit_test(groups_on_far_give_the_same_bits),
         cmocka_unit_test(bad_groups_are_refused),
     };
     return cmocka_run_group_tests_name("ranks_film", tests, setup, teardown);
