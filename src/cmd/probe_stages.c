@@ -283,8 +283,9 @@ lt_status lt_probe_vae_decode(lt_probe *p)
     LT_TRY(lt_probe_make(p, "sample", LT_F32, LT_DIMS(3, frames, height, width), &sample));
     frame_sink sink = {sample, frames, height * width};
     lt_h3_video_decoder *decoder = NULL;
-    LT_TRY(lt_h3_video_decoder_open(p->model->video_files, &p->engine, c, &decoder));
-    lt_status st = LT_OK;
+    /* A rank whose files fail must not leave the others waiting in a sum. */
+    lt_status st = lt_agree(
+        p->world, lt_h3_video_decoder_open(p->model->video_files, &p->engine, c, &decoder));
     for (int64_t i = 0; i < p->job->repeat && st == LT_OK; i++) {
         const double began = lt_seconds();
         st = lt_h3_video_decode(decoder, z, d.dim[1], d.dim[2], d.dim[3], take_frames, &sink);

@@ -27,10 +27,12 @@ typedef struct clip_work {
     int64_t tile_h, tile_w; /* of a tile */
     int64_t tile_values;    /* pixels of a tile of all planes */
     lt_h3_axis y, x;        /* in pixels */
+    float *tokens;          /* [t*tile_h*tile_w, C] */
+    /* not where this rank only helps others */
+    int keeps;
     lt_h3_stitch stitch;
-    float *tokens; /* [t*tile_h*tile_w, C] */
-    float *rows;   /* [t*tile_h*tile_w, 3*pt*p*p] */
-    float *tile;   /* [pt*t, 3, p*tile_h, p*tile_w] */
+    float *rows; /* [t*tile_h*tile_w, 3*pt*p*p] */
+    float *tile; /* [pt*t, 3, p*tile_h, p*tile_w] */
 } clip_work;
 
 struct lt_h3_video_decoder {
@@ -140,23 +142,31 @@ size_t lt_h3_video_decode_host_bytes(const lt_h3_video_config *config, int64_t h
            lt_h3_stitch_bytes(&work.y, &work.x, planes);
 }
 
+static lt_status clip_buffers(const lt_h3_video_config *c, int threads, clip_work *work)
+{
+    const int64_t planes = c->time_ratio * work->t * c->pixel_channels, values = work->tile_values;
+    work->tokens = malloc(token_floats(c, work) * sizeof(float));
+    if (work->tokens == NULL)
+        LT_FAIL(LT_ENOMEM, "video VAE: no memory for a tile's %zu latents", token_floats(c, work));
+    if (!work->keeps)
+        return LT_OK;
+    work->rows = malloc((size_t)values * sizeof(float));
+    work->tile = malloc((size_t)values * sizeof(float));
+    if (work->rows == NULL || work->tile == NULL)
+        LT_FAIL(LT_ENOMEM, "video VAE: no memory for a tile of %lld values", (long long)values);
+    return lt_h3_stitch_open(&work->y, &work->x, planes, threads, &work->stitch);
+}
+
 /* Buffers for clips of this size; on failure there are none, and the next clip tries anew. */
 static lt_status clip_open(const lt_h3_video_config *c, int threads, int64_t t, int64_t h,
-                           int64_t w, clip_work *work)
+                           int64_t w, int keeps, clip_work *work)
 {
-    if (work->t == t && work->h == h && work->w == w)
+    if (work->t == t && work->h == h && work->w == w && work->keeps >= keeps)
         return LT_OK;
     clip_close(work);
     clip_sizes(c, t, h, w, work);
-    const int64_t planes = c->time_ratio * t * c->pixel_channels, values = work->tile_values;
-    work->tokens = malloc(token_floats(c, work) * sizeof(float));
-    work->rows = malloc((size_t)values * sizeof(float));
-    work->tile = malloc((size_t)values * sizeof(float));
-    if (work->tokens == NULL || work->rows == NULL || work->tile == NULL) {
-        clip_close(work);
-        LT_FAIL(LT_ENOMEM, "video VAE: no memory for a tile of %lld values", (long long)values);
-    }
-    const lt_status st = lt_h3_stitch_open(&work->y, &work->x, planes, threads, &work->stitch);
+    work->keeps = keeps;
+    const lt_status st = clip_buffers(c, threads, work);
     if (st != LT_OK)
         clip_close(work);
     return st;
@@ -212,14 +222,14 @@ lt_status lt_h3_video_decode_clip(lt_h3_video_decoder *decoder, const float *z, 
     if (decoder->dry)
         clip_sizes(c, t, h, w, work);
     else
-        LT_TRY(clip_open(c, threads, t, h, w, work));
+        LT_TRY(clip_open(c, threads, t, h, w, frames != NULL, work));
+    float *rows = frames != NULL ? work->rows : NULL;
     for (int64_t i = 0; i < work->y.count; i++)
         for (int64_t j = 0; j < work->x.count; j++) {
             if (!decoder->dry)
                 cut_tokens(c, work, z, i, j);
-            LT_TRY(lt_h3_vit_tile(decoder->vit, work->tokens, t, work->tile_h, work->tile_w,
-                                  work->rows));
-            if (decoder->dry)
+            LT_TRY(lt_h3_vit_tile(decoder->vit, work->tokens, t, work->tile_h, work->tile_w, rows));
+            if (decoder->dry || frames == NULL)
                 continue;
             unpack_pixels(c, work, threads);
             lt_h3_stitch_tile(&work->stitch, i, j, work->tile, frames);

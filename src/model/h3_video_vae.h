@@ -7,11 +7,15 @@
  * Tiles of 256 pixels are at work one at a time; memory depends on the canvas, never on the number
  * of clips.
  *
+ * Tensor parallelism: the ranks of the tp axis of engine->mesh (NULL: this rank alone) share the
+ * network's weights (h3_vit.h). They decode the same clips in the same order and all get the same
+ * frames. Before the first clip they must know that each of them has opened its decoder (lt_agree).
+ *
  * All arrays here are host memory, f32, dense. Frames are frame-major: [n, 3, H, W] with H =
  * space_ratio * h. Values are in VAE space, (RGB - mean) / std of ImageNet, until lt_h3_video_to_u8
  * or _to_u16. On the backend `dry` data may be NULL and nothing is written; shapes, counts and
- * peaks are right. Local, Blocking. Tested: tests/unit/test_h3_tiles.c,
- * tests/parity/test_h3_video_vae.c. */
+ * peaks are right. Local unless said otherwise, Blocking. Tested: tests/unit/test_h3_tiles.c,
+ * tests/parity/test_h3_video_vae.c, tests/ranks/test_vae_ranks.c. */
 #ifndef LT_H3_VIDEO_VAE_H
 #define LT_H3_VIDEO_VAE_H
 
@@ -21,9 +25,9 @@
 
 typedef struct lt_h3_video_decoder lt_h3_video_decoder;
 
-/* Loads post_quant_conv and decoder.* into engine->phase; encoder tensors may be there and are left
- * alone, any other unknown tensor is LT_EDATA. checkpoint and engine are borrowed and outlive it,
- * config is copied. */
+/* Loads post_quant_conv and my share of decoder.* into engine->phase; encoder tensors may be there
+ * and are left alone, any other unknown tensor is LT_EDATA. checkpoint and engine are borrowed and
+ * outlive it, config is copied. */
 lt_status lt_h3_video_decoder_open(lt_checkpoint *checkpoint, lt_engine *engine,
                                    const lt_h3_video_config *config, lt_h3_video_decoder **out);
 void lt_h3_video_decoder_close(lt_h3_video_decoder **decoder);
@@ -43,7 +47,8 @@ void lt_h3_video_clip_take(const lt_h3_video_config *config, const float *z, int
                            int64_t h, int64_t w, int64_t clip, float *out);
 
 /* z [C, t, h, w], denormalised -> frames [time_ratio*t, 3, H, W], raw. Any t >= 1: the network sees
- * that clip alone. Errors: LT_ENOMEM, LT_EDEVICE, LT_ESHAPE. */
+ * that clip alone. frames NULL: this rank helps the others of tp and gets none. Collective on tp.
+ * Errors: LT_ENOMEM, LT_EDEVICE, LT_ESHAPE, the transport's. */
 lt_status lt_h3_video_decode_clip(lt_h3_video_decoder *decoder, const float *z, int64_t t,
                                   int64_t h, int64_t w, float *frames);
 
@@ -60,9 +65,9 @@ float *lt_h3_video_finish_clip(const lt_h3_video_config *config, float *raw, int
 /* frames [count, 3, H, W] starting at first_frame, valid during the call. */
 typedef lt_status (*lt_h3_frames_sink)(void *ctx, int64_t first_frame, int64_t count,
                                        const float *frames);
-/* The whole on this rank: z [C, T, h, w] -> frames in film order. T that is not 5n+2 is filled up
- * with the last latent frame and the surplus cut, as the reference does. Errors: also LT_EDATA for
- * too few latent frames. */
+/* The whole, on each rank of tp: z [C, T, h, w] -> frames in film order. T that is not 5n+2 is
+ * filled up with the last latent frame and the surplus cut, as the reference does. Collective on
+ * tp. Errors: also LT_EDATA for too few latent frames. */
 lt_status lt_h3_video_decode(lt_h3_video_decoder *decoder, const float *z, int64_t latent_frames,
                              int64_t h, int64_t w, lt_h3_frames_sink sink, void *ctx);
 

@@ -1,18 +1,29 @@
 /* h3_vit.c - the decoder network of H3's video VAE: one tile of one clip.         Level 3: model
  *
- * What lies in engine->step while a tile is at work (S = t*h*w + registers + 1 rows, E = heads*D):
+ * What lies in engine->step while a tile is at work (S = t*h*w + registers + 1 rows, E = heads*D,
+ * M = 4E; e and m are the columns of E and M that this rank has: all of them without tp):
  *
  *     x       [S, E]       the residual
- *     qkv     [S, 3E]      one joined linear; attention reads its thirds as strided views
- *     mixed   [S, E]       attention's result
+ *     qkv     [S, 3e]      one joined linear; attention reads its thirds as strided views
+ *     mixed   [S, e]       attention's result
  *     normed  [rows, E]    \
- *     gated   [rows, 2M]    } row blocks: with M = 4E the FFN's middle would be 8 times x
- *     inner   [rows, M]    /
+ *     gated   [rows, 2m]    } row blocks: the FFN's middle would be 8 times x
+ *     inner   [rows, m]    /
+ *     partial, sum [rows, E] twice, under tp only
  *
  * All but attention is local to a row, so each block runs as: norm and qkv by row blocks;
- * attention; then by row blocks the output projection, the second norm and the FFN. Rows of a block
- * are as even as can be: a last block of a few rows would cost a kernel as much as a full one. Only
- * the pixels' rows take part after the last attention: registers and the zero token end there. */
+ * attention; then by row blocks the output projection; then by row blocks the second norm and the
+ * FFN. Rows of a block are as even as can be: a last block of a few rows would cost a kernel as
+ * much as a full one. Only the pixels' rows take part after the last attention: registers and the
+ * zero token end there.
+ *
+ * Under tp a rank has some heads, whole, and some columns of the FFN, value and gate together, so
+ * that attention and SwiGLU need nobody. The two products that follow give f32 parts, summed in
+ * rank order; the bias is in rank 0's, which always has heads and columns. The sum of one row block
+ * is under way while the next is multiplied: two sets of buffers, and compute waits for sum b
+ * before it starts product b + 2, so neither set is overwritten early. The order of the sums
+ * depends on the tile's size alone: ranks without heads or columns take part by the same loops. The
+ * rest, some hundredths of the work, each rank does whole, and so all hold the same bits of x. */
 #include "model/h3_vit.h"
 
 #include "model/h3_vae_parts.h"
@@ -21,10 +32,12 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/log.h"
+
 enum { BLOCK_ROWS = 512 }; /* scratch of the FFN: 512 x 24,576 f32 = 50 MB in the released model */
 
 typedef struct vit_layer {
-    lt_linear *qkv, *out, *up, *down;
+    lt_linear *qkv, *out, *up, *down; /* NULL: this rank has no heads, no columns */
     lt_tensor norm1, norm2, scale1, scale2;
 } vit_layer;
 
@@ -32,6 +45,8 @@ struct lt_h3_vit {
     const lt_h3_video_config *config;
     lt_engine *engine;
     int64_t width, middle, pixels; /* E; M; values that a token becomes */
+    lt_group *tp;                  /* who shares the blocks; NULL: nobody */
+    lt_range heads, columns;       /* mine, of the heads and of M */
     lt_linear *post_quant, *proj_in, *proj_out;
     lt_tensor registers, norm_out_w, norm_out_b;
     vit_layer *layers;
@@ -42,28 +57,76 @@ struct lt_h3_vit {
 };
 
 /* ---- opening ---- */
+/* Also of a layer that this rank has nothing of: it must be there as the config has it. */
+static lt_status check_layer(lt_weights *weights, const char *name, int64_t out, int64_t in)
+{
+    char tensor[LT_H3_NAME_BYTES];
+    lt_checkpoint *checkpoint = lt_weights_checkpoint(weights);
+    lt_h3_name(tensor, "%s.weight", name);
+    LT_TRY(lt_checkpoint_check(checkpoint, tensor, LT_DIMS(out, in)));
+    lt_h3_name(tensor, "%s.bias", name);
+    return lt_checkpoint_check(checkpoint, tensor, LT_DIMS(out));
+}
+
+/* My columns of a layer whose results are summed over tp; rank 0 adds the bias. */
+static lt_status open_inputs(lt_weights *weights, const lt_h3_vit *vit, const char *name,
+                             int64_t in, lt_range mine, lt_linear **out)
+{
+    const int adds_bias = vit->tp == NULL || lt_group_rank(vit->tp) == 0;
+    lt_layer_spec spec = lt_layer_whole(weights, vit->width, in, adds_bias);
+    spec.bias_none = !adds_bias;
+    spec.columns = mine;
+    return lt_weights_linear(weights, name, &spec, out);
+}
+
+static lt_status open_attention(lt_weights *weights, const lt_h3_vit *vit, const char *prefix,
+                                vit_layer *layer)
+{
+    static const char *const tails[] = {"to_q", "to_k", "to_v"};
+    const int64_t width = vit->width, D = vit->config->head_dim;
+    const lt_range mine = {vit->heads.first * D, vit->heads.count * D};
+    char name[3][LT_H3_NAME_BYTES], out[LT_H3_NAME_BYTES];
+    lt_layer_spec spec = lt_layer_whole(weights, width, width, 1);
+    spec.rows[0] = mine;
+    for (int i = 0; i < 3; i++) {
+        lt_h3_name(name[i], "%s.attn.%s", prefix, tails[i]);
+        LT_TRY(check_layer(weights, name[i], width, width));
+    }
+    lt_h3_name(out, "%s.attn.to_out.0", prefix);
+    LT_TRY(check_layer(weights, out, width, width));
+    if (mine.count == 0)
+        return LT_OK;
+    LT_TRY(lt_weights_linear_joined(weights, (const char *const[]){name[0], name[1], name[2]},
+                                    (const lt_layer_spec[]){spec, spec, spec}, 3, &layer->qkv));
+    return open_inputs(weights, vit, out, width, mine, &layer->out);
+}
+
+static lt_status open_ffn(lt_weights *weights, const lt_h3_vit *vit, const char *prefix,
+                          vit_layer *layer)
+{
+    const int64_t width = vit->width, middle = vit->middle;
+    const lt_range mine = vit->columns;
+    char up[LT_H3_NAME_BYTES], down[LT_H3_NAME_BYTES];
+    lt_h3_name(up, "%s.ff.net.0.proj", prefix);
+    lt_h3_name(down, "%s.ff.net.2", prefix);
+    LT_TRY(check_layer(weights, up, 2 * middle, width));
+    LT_TRY(check_layer(weights, down, width, middle));
+    if (mine.count == 0)
+        return LT_OK;
+    lt_layer_spec spec = lt_layer_whole(weights, 2 * middle, width, 1);
+    spec.rows[0] = mine;
+    spec.rows[1] = (lt_range){middle + mine.first, mine.count};
+    LT_TRY(lt_weights_linear(weights, up, &spec, &layer->up));
+    return open_inputs(weights, vit, down, middle, mine, &layer->down);
+}
+
 static lt_status open_layer(lt_weights *weights, const lt_h3_vit *vit, int64_t index,
                             vit_layer *layer)
 {
-    const int64_t width = vit->width, middle = vit->middle;
-    char q[LT_H3_NAME_BYTES], k[LT_H3_NAME_BYTES], v[LT_H3_NAME_BYTES], name[LT_H3_NAME_BYTES];
-    const char *prefix = "decoder.transformer_blocks";
-    const int i = (int)index;
-    lt_h3_name(q, "%s.%d.attn.to_q", prefix, i);
-    lt_h3_name(k, "%s.%d.attn.to_k", prefix, i);
-    lt_h3_name(v, "%s.%d.attn.to_v", prefix, i);
-    const lt_layer_spec square = lt_layer_whole(weights, width, width, 1);
-    LT_TRY(lt_weights_linear_joined(weights, (const char *const[]){q, k, v},
-                                    (const lt_layer_spec[]){square, square, square}, 3,
-                                    &layer->qkv));
-    lt_h3_name(name, "%s.%d.attn.to_out.0", prefix, i);
-    LT_TRY(lt_weights_linear(weights, name, &square, &layer->out));
-    lt_h3_name(name, "%s.%d.ff.net.0.proj", prefix, i);
-    const lt_layer_spec up = lt_layer_whole(weights, 2 * middle, width, 1);
-    LT_TRY(lt_weights_linear(weights, name, &up, &layer->up));
-    lt_h3_name(name, "%s.%d.ff.net.2", prefix, i);
-    const lt_layer_spec down = lt_layer_whole(weights, width, middle, 1);
-    LT_TRY(lt_weights_linear(weights, name, &down, &layer->down));
+    char prefix[LT_H3_NAME_BYTES], name[LT_H3_NAME_BYTES];
+    lt_h3_name(prefix, "decoder.transformer_blocks.%d", (int)index);
+    LT_TRY(open_attention(weights, vit, prefix, layer));
+    LT_TRY(open_ffn(weights, vit, prefix, layer));
     const struct {
         const char *tail;
         lt_tensor *to;
@@ -74,8 +137,8 @@ static lt_status open_layer(lt_weights *weights, const lt_h3_vit *vit, int64_t i
         {"scale2", &layer->scale2},
     };
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
-        lt_h3_name(name, "%s.%d.%s", prefix, i, rows[r].tail);
-        LT_TRY(lt_weights_tensor(weights, name, LT_DIMS(width), LT_F32, rows[r].to));
+        lt_h3_name(name, "%s.%s", prefix, rows[r].tail);
+        LT_TRY(lt_weights_tensor(weights, name, LT_DIMS(vit->width), LT_F32, rows[r].to));
     }
     return LT_OK;
 }
@@ -101,6 +164,23 @@ static lt_status open_parts(lt_weights *weights, lt_h3_vit *vit)
     return LT_OK;
 }
 
+static void shares_note(lt_h3_vit *vit)
+{
+    const lt_mesh *mesh = vit->engine->mesh;
+    const int64_t heads = vit->config->heads;
+    int rank = 0, size = 1;
+    if (mesh != NULL && lt_group_size(mesh->axis[LT_AXIS_TP]) > 1) {
+        vit->tp = mesh->axis[LT_AXIS_TP];
+        rank = lt_group_rank(vit->tp);
+        size = lt_group_size(vit->tp);
+    }
+    vit->heads = lt_share(heads, size, rank);
+    vit->columns = lt_share(vit->middle, size, rank);
+    if (size > heads && !vit->dry) /* the walk that plans says nothing; the run does */
+        lt_warn("tp=%d: the video decoder has %lld heads: tp ranks from %lld on attend to nothing",
+                size, (long long)heads, (long long)heads);
+}
+
 lt_status lt_h3_vit_open(lt_weights *weights, const lt_h3_video_config *config, lt_h3_vit **out)
 {
     *out = NULL;
@@ -119,6 +199,7 @@ lt_status lt_h3_vit_open(lt_weights *weights, const lt_h3_video_config *config, 
     vit->middle = vit->width * config->ffn_mult;
     vit->pixels =
         config->pixel_channels * config->time_ratio * config->space_ratio * config->space_ratio;
+    shares_note(vit);
     const lt_status st = open_parts(weights, vit);
     if (st != LT_OK) {
         lt_h3_vit_close(&vit);
@@ -190,6 +271,7 @@ static lt_status rotary_rows(lt_h3_vit *vit, int64_t t, int64_t h, int64_t w)
 typedef struct vit_scratch {
     lt_tensor x, qkv, mixed, cos, sin;
     lt_tensor normed, gated, inner; /* row blocks */
+    lt_tensor partial[2], sum[2];   /* row blocks, under tp */
     int64_t cells, rows, block;     /* tokens that become pixels; all tokens; rows of a block */
 } vit_scratch;
 
@@ -197,18 +279,25 @@ static lt_status take_scratch(lt_h3_vit *vit, int64_t cells, vit_scratch *s)
 {
     lt_arena *step = vit->engine->step;
     const int64_t width = vit->width, half = vit->config->rope_dim / 2;
+    const int64_t mine = vit->heads.count * vit->config->head_dim, columns = vit->columns.count;
     s->cells = cells;
     s->rows = cells + vit->config->registers + 1;
     const int64_t blocks = (s->rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
     s->block = (s->rows + blocks - 1) / blocks;
     LT_TRY(lt_tensor_new(step, "vae.x", LT_F32, &s->x, LT_DIMS(s->rows, width)));
-    LT_TRY(lt_tensor_new(step, "vae.qkv", LT_F32, &s->qkv, LT_DIMS(s->rows, 3 * width)));
-    LT_TRY(lt_tensor_new(step, "vae.mixed", LT_F32, &s->mixed, LT_DIMS(s->rows, width)));
+    LT_TRY(lt_tensor_new(step, "vae.qkv", LT_F32, &s->qkv, LT_DIMS(s->rows, 3 * mine)));
+    LT_TRY(lt_tensor_new(step, "vae.mixed", LT_F32, &s->mixed, LT_DIMS(s->rows, mine)));
     LT_TRY(lt_tensor_new(step, "vae.cos", LT_F32, &s->cos, LT_DIMS(s->rows, half)));
     LT_TRY(lt_tensor_new(step, "vae.sin", LT_F32, &s->sin, LT_DIMS(s->rows, half)));
     LT_TRY(lt_tensor_new(step, "vae.normed", LT_F32, &s->normed, LT_DIMS(s->block, width)));
-    LT_TRY(lt_tensor_new(step, "vae.gated", LT_F32, &s->gated, LT_DIMS(s->block, 2 * vit->middle)));
-    return lt_tensor_new(step, "vae.inner", LT_F32, &s->inner, LT_DIMS(s->block, vit->middle));
+    LT_TRY(lt_tensor_new(step, "vae.gated", LT_F32, &s->gated, LT_DIMS(s->block, 2 * columns)));
+    LT_TRY(lt_tensor_new(step, "vae.inner", LT_F32, &s->inner, LT_DIMS(s->block, columns)));
+    for (int i = 0; i < 2 && vit->tp != NULL; i++) {
+        LT_TRY(
+            lt_tensor_new(step, "vae.partial", LT_F32, &s->partial[i], LT_DIMS(s->block, width)));
+        LT_TRY(lt_tensor_new(step, "vae.sum", LT_F32, &s->sum[i], LT_DIMS(s->block, width)));
+    }
+    return LT_OK;
 }
 
 /* x = [proj_in(post_quant_conv(tokens)); registers; 0]. */
@@ -243,7 +332,9 @@ static lt_status attend(lt_h3_vit *vit, const vit_layer *layer, vit_scratch *s)
 {
     lt_queue *q = vit->engine->compute;
     const lt_h3_video_config *c = vit->config;
-    const int64_t width = vit->width;
+    const int64_t heads = vit->heads.count, mine = heads * c->head_dim;
+    if (heads == 0)
+        return LT_OK;
     for (int64_t first = 0; first < s->rows; first += s->block) {
         const lt_range range = block_at(first, s->block, s->rows);
         const lt_tensor x = lt_view_outer(&s->x, range);
@@ -253,38 +344,103 @@ static lt_status attend(lt_h3_vit *vit, const vit_layer *layer, vit_scratch *s)
         LT_TRY(lt_linear_apply(q, layer->qkv, &normed, LT_ACT_NONE, &qkv));
     }
     /* q and k lie side by side: as 2 * heads heads they are normed and turned in one go. */
-    lt_tensor both = lt_view_columns(&s->qkv, (lt_range){0, 2 * width});
-    LT_TRY(lt_head_norm_rope(q, &both, 2 * c->heads, NULL, c->decoder_norm_eps, LT_ROUND_ONCE,
-                             &s->cos, &s->sin));
-    const lt_tensor query = lt_view_columns(&s->qkv, (lt_range){0, width});
-    const lt_tensor key = lt_view_columns(&s->qkv, (lt_range){width, width});
-    const lt_tensor value = lt_view_columns(&s->qkv, (lt_range){2 * width, width});
+    lt_tensor both = lt_view_columns(&s->qkv, (lt_range){0, 2 * mine});
+    LT_TRY(lt_head_norm_rope(q, &both, 2 * heads, NULL, c->decoder_norm_eps, LT_ROUND_ONCE, &s->cos,
+                             &s->sin));
+    const lt_tensor query = lt_view_columns(&s->qkv, (lt_range){0, mine});
+    const lt_tensor key = lt_view_columns(&s->qkv, (lt_range){mine, mine});
+    const lt_tensor value = lt_view_columns(&s->qkv, (lt_range){2 * mine, mine});
     const float scale = (float)(1.0 / sqrt((double)c->head_dim));
-    return lt_attention(q, &query, &key, &value, c->heads, c->heads, scale, 0, 0, &s->mixed, NULL);
+    return lt_attention(q, &query, &key, &value, heads, heads, scale, 0, 0, &s->mixed, NULL);
 }
 
-/* x += out(mixed) * scale1; x += ff(norm2(x)) * scale2, for the first `rows` rows. */
-static lt_status feed_forward(lt_h3_vit *vit, const vit_layer *layer, int64_t rows, vit_scratch *s)
+/* The way of row blocks back into the residual: x += (from W^T + b) * scale, summed over tp. */
+typedef struct tail {
+    const lt_h3_vit *vit;
+    const vit_scratch *s;
+    const lt_linear *layer; /* NULL: this rank adds nothing */
+    const lt_tensor *scale;
+    lt_range pending; /* rows whose sum is under way; count 0: none */
+    int slot;         /* their buffers */
+    lt_event done;
+} tail;
+
+static lt_status tail_finish(tail *t)
+{
+    lt_queue *q = t->vit->engine->compute;
+    if (t->pending.count == 0)
+        return LT_OK;
+    LT_TRY(lt_wait(q, &t->done));
+    const lt_tensor sum = lt_view_outer(&t->s->sum[t->slot], (lt_range){0, t->pending.count});
+    lt_tensor x = lt_view_outer(&t->s->x, t->pending);
+    LT_TRY(lt_scale_add(q, &sum, t->scale, &x));
+    t->pending.count = 0;
+    return LT_OK;
+}
+
+static lt_status tail_rows(tail *t, lt_range rows, const lt_tensor *from)
+{
+    const lt_h3_vit *vit = t->vit;
+    const vit_scratch *s = t->s;
+    lt_queue *q = vit->engine->compute;
+    const lt_range front = {0, rows.count};
+    if (vit->tp == NULL) {
+        lt_tensor product = lt_view_outer(&s->normed, front), x = lt_view_outer(&s->x, rows);
+        LT_TRY(lt_linear_apply(q, t->layer, from, LT_ACT_NONE, &product));
+        return lt_scale_add(q, &product, t->scale, &x);
+    }
+    const int slot = 1 - t->slot;
+    lt_tensor part = lt_view_outer(&s->partial[slot], front);
+    lt_tensor sum = lt_view_outer(&s->sum[slot], front);
+    lt_event after, done;
+    if (t->layer != NULL)
+        LT_TRY(lt_linear_apply(q, t->layer, from, LT_ACT_NONE, &part));
+    else
+        LT_TRY(lt_fill(q, &part, 0));
+    LT_TRY(lt_mark_event(q, &after));
+    LT_TRY(lt_sum_partials(vit->engine, vit->tp, &after, &part, &sum, &done));
+    LT_TRY(tail_finish(t));
+    t->slot = slot;
+    t->pending = rows;
+    t->done = done;
+    return LT_OK;
+}
+
+/* x += out(mixed) * scale1 for the first `rows` rows. */
+static lt_status add_attention(const lt_h3_vit *vit, const vit_layer *layer, int64_t rows,
+                               const vit_scratch *s)
+{
+    tail t = {.vit = vit, .s = s, .layer = layer->out, .scale = &layer->scale1};
+    for (int64_t first = 0; first < rows; first += s->block) {
+        const lt_range range = block_at(first, s->block, rows);
+        const lt_tensor mixed = lt_view_outer(&s->mixed, range);
+        LT_TRY(tail_rows(&t, range, &mixed));
+    }
+    return tail_finish(&t);
+}
+
+/* x += ff(norm2(x)) * scale2 for the first `rows` rows. */
+static lt_status feed_forward(const lt_h3_vit *vit, const vit_layer *layer, int64_t rows,
+                              const vit_scratch *s)
 {
     lt_queue *q = vit->engine->compute;
+    tail t = {.vit = vit, .s = s, .layer = layer->down, .scale = &layer->scale2};
     for (int64_t first = 0; first < rows; first += s->block) {
         const lt_range range = block_at(first, s->block, rows);
         const lt_range front = {0, range.count};
-        const lt_tensor mixed = lt_view_outer(&s->mixed, range);
-        lt_tensor x = lt_view_outer(&s->x, range);
+        const lt_tensor x = lt_view_outer(&s->x, range);
         lt_tensor normed = lt_view_outer(&s->normed, front);
         lt_tensor gated = lt_view_outer(&s->gated, front);
         lt_tensor inner = lt_view_outer(&s->inner, front);
-        LT_TRY(lt_linear_apply(q, layer->out, &mixed, LT_ACT_NONE, &normed));
-        LT_TRY(lt_scale_add(q, &normed, &layer->scale1, &x));
-        LT_TRY(lt_rms_norm(q, &x, &layer->norm2, vit->config->decoder_norm_eps, LT_ROUND_ONCE,
-                           &normed));
-        LT_TRY(lt_linear_apply(q, layer->up, &normed, LT_ACT_NONE, &gated));
-        LT_TRY(lt_swiglu(q, &gated, &inner));
-        LT_TRY(lt_linear_apply(q, layer->down, &inner, LT_ACT_NONE, &normed));
-        LT_TRY(lt_scale_add(q, &normed, &layer->scale2, &x));
+        if (layer->up != NULL) {
+            LT_TRY(lt_rms_norm(q, &x, &layer->norm2, vit->config->decoder_norm_eps, LT_ROUND_ONCE,
+                               &normed));
+            LT_TRY(lt_linear_apply(q, layer->up, &normed, LT_ACT_NONE, &gated));
+            LT_TRY(lt_swiglu(q, &gated, &inner));
+        }
+        LT_TRY(tail_rows(&t, range, &inner));
     }
-    return LT_OK;
+    return tail_finish(&t);
 }
 
 /* pixels = proj_out(norm_out(x)), straight to the host, block by block. */
@@ -319,11 +475,15 @@ lt_status lt_h3_vit_tile(lt_h3_vit *vit, const float *tokens, int64_t t, int64_t
     LT_TRY_GOTO(take_scratch(vit, t * h * w, &s), st, done);
     LT_TRY_GOTO(embed(vit, tokens, &s), st, done);
     for (int64_t i = 0; i < vit->config->layers; i++) {
-        const int is_last = i == vit->config->layers - 1;
+        const int64_t rows = i == vit->config->layers - 1 ? s.cells : s.rows;
         LT_TRY_GOTO(attend(vit, &vit->layers[i], &s), st, done);
-        LT_TRY_GOTO(feed_forward(vit, &vit->layers[i], is_last ? s.cells : s.rows, &s), st, done);
+        LT_TRY_GOTO(add_attention(vit, &vit->layers[i], rows, &s), st, done);
+        LT_TRY_GOTO(feed_forward(vit, &vit->layers[i], rows, &s), st, done);
     }
-    LT_TRY_GOTO(project(vit, &s, pixels), st, done);
+    if (pixels != NULL || vit->dry)
+        LT_TRY_GOTO(project(vit, &s, pixels), st, done);
+    else
+        LT_TRY_GOTO(lt_sync(vit->engine->compute), st, done); /* tokens have been read */
 done:
     lt_arena_release(step, mark);
     return st;

@@ -1,23 +1,35 @@
 /* decode.c - the pool of clips that decodes a film in order.                      Level 4: run
  *
- * Item i of the film (a clip of a few latent frames) belongs to rank i mod P. Its owner
- *   1 decodes it to raw frames;
+ * Item i of the film (a clip of a few latent frames) belongs to group i mod G: the ranks of one tp
+ * axis of the decoding mesh, by default one rank each (G = P). The group
+ *   1 decodes it to raw frames, all its ranks together;
+ * and the group's first rank, the item's owner,
  *   2 sends the raw tail (the carry) to the owner of i + 1, who fades it into its own first frames;
  *   3 takes the carry of i - 1, finishes its frames, and sends them to rank 0 as u8 or u16.
- * Rank 0 walks the items in order: its own it finishes itself, the others it receives, and all go
- * to the muxer, so the file grows in film order while other ranks are ahead by one finished item
- * each: an owner waits for its last frames to be taken before it sends the next (the credit).
+ * Rank 0, the first of group 0, walks the items in order: its own it finishes itself, the others it
+ * receives, and all go to the muxer, so the file grows in film order while other ranks are ahead by
+ * one finished item each: an owner waits for its last frames to be taken before it sends the next
+ * (the credit).
  *
  *     rank 0   [0 dec]fin mux0 | take 1 mux1 | take 2 mux2 | [3 dec]fin mux3 ...
  *     rank 1   [1 dec] carry<-0 fin send  [4 dec] ...
  *     rank 2   [2 dec] carry<-1 fin send  [5 dec] ...
  *
  * No wait can be circular: carries flow from lower to higher items, frames from owners to rank 0,
- * and rank 0 takes them in ascending order. Memory: one raw item, one carry each way, two items of
- * finished frames, whatever the film's length.
+ * and rank 0 takes them in ascending order. Groups add none. Their collectives lie all inside step
+ * 1, in which no rank waits for anything but its own group; and every rank comes to its group's
+ * items in ascending order. So step 1 of item i ends once its group's ranks have come to it: the
+ * helpers come straight from item i - G, and the owner's other waits (a carry taken, frames taken,
+ * or, on rank 0, all lower items received) are for lower items alone. By induction over i each item
+ * gets done. While rank 0 muxes the items of others, the helpers of group 0 stand in the first sum
+ * of their next item, and nobody waits for them: they send nothing but sums. That holds whichever
+ * thread moves the sums, since muxing needs no sum and when step 1 has ended here its sums have.
  *
- * Sound comes first: chunks of ticks go round the ranks in the same way and land in one PCM
- * timeline, kept in a scratch file and fed to the muxer beside the pictures. */
+ * Memory: one raw item, one carry each way, two items of finished frames, whatever the film's
+ * length; a helper has an item's latents.
+ *
+ * Sound comes first: chunks of ticks go round the ranks, each alone, in the same way and land in
+ * one PCM timeline, kept in a scratch file and fed to the muxer beside the pictures. */
 #include "run/decode.h"
 
 #include <assert.h>
@@ -40,7 +52,9 @@ typedef struct {
     const lt_latent_source *source;
     lt_group *world;
     int rank, size;
-    lt_dtype pixels; /* LT_U8 or LT_U16: what the muxer takes */
+    const lt_mesh *mesh;
+    int groups, group, each; /* of the pictures; mine; ranks of a group */
+    lt_dtype pixels;         /* LT_U8 or LT_U16: what the muxer takes */
     int64_t items;
     float *latents; /* an item's, or a chunk's */
     char *raw, *carry_in, *carry_out;
@@ -254,25 +268,37 @@ static lt_status mux_item(pool *p, int64_t item, const char *frames)
     return LT_OK;
 }
 
+/* The first rank of the group that an item belongs to. */
+static int owner_of(const pool *p, int64_t item)
+{
+    return p->mesh->rank_at[(int)(item % p->groups) * p->each];
+}
+
+/* Step 1 of the head comment. raw NULL: this rank only helps. */
+static lt_status decode_item(pool *p, int64_t item, char *raw)
+{
+    const lt_decode_item d = p->family->decode_item(p->model, &p->plan->shape, item);
+    LT_TRY(take_latents(p->source, p->plan, 0, (lt_range){d.first_latent, d.latents}, p->latents));
+    return p->family->item_raw(p->model, &p->plan->shape, item, p->latents, raw);
+}
+
 /* Steps 1 to 3 of the head comment for an item of mine; frames end up in p->frames[slot]. */
 static lt_status make_item(pool *p, int64_t item, int slot)
 {
     const lt_shape *shape = &p->plan->shape;
-    const lt_decode_item d = p->family->decode_item(p->model, shape, item);
     const size_t carry_bytes = p->family->decode_carry_bytes(p->model, shape);
     lt_post *incoming = NULL;
-    if (item > 0 && p->size > 1)
-        LT_TRY(lt_post_recv(p->world, (int)((item - 1) % p->size), TAG_CARRY, p->carry_in,
-                            carry_bytes, &incoming));
+    if (item > 0 && p->groups > 1)
+        LT_TRY(lt_post_recv(p->world, owner_of(p, item - 1), TAG_CARRY, p->carry_in, carry_bytes,
+                            &incoming));
     else if (item > 0)
         memcpy(p->carry_in, p->carry_out, carry_bytes);
-    LT_TRY(take_latents(p->source, p->plan, 0, (lt_range){d.first_latent, d.latents}, p->latents));
-    LT_TRY(p->family->item_raw(p->model, shape, item, p->latents, p->raw));
+    LT_TRY(decode_item(p, item, p->raw));
     LT_TRY(lt_post_wait(&p->carry_post));
     p->family->item_carry(p->model, shape, p->raw, p->carry_out);
-    if (item + 1 < p->items && p->size > 1)
-        LT_TRY(lt_post_send(p->world, (int)((item + 1) % p->size), TAG_CARRY, p->carry_out,
-                            carry_bytes, &p->carry_post));
+    if (item + 1 < p->items && p->groups > 1)
+        LT_TRY(lt_post_send(p->world, owner_of(p, item + 1), TAG_CARRY, p->carry_out, carry_bytes,
+                            &p->carry_post));
     LT_TRY(lt_post_wait(&incoming));
     LT_TRY(lt_post_wait(&p->frames_post[slot]));
     LT_TRY(p->family->item_finish(p->model, shape, item, p->raw, item > 0 ? p->carry_in : NULL,
@@ -285,7 +311,7 @@ static lt_status decode_pictures(pool *p)
     lt_progress_stage(p->progress, "decode", "clip", p->items);
     int64_t mine = 0;
     for (int64_t item = 0; item < p->items; item++) {
-        const int owner = (int)(item % p->size);
+        const int owner = owner_of(p, item);
         LT_TRY(stop_here(p));
         const size_t bytes =
             (size_t)p->family->decode_item(p->model, &p->plan->shape, item).frames * frame_bytes(p);
@@ -297,6 +323,8 @@ static lt_status decode_pictures(pool *p)
             else
                 LT_TRY(lt_post_send(p->world, 0, TAG_FRAMES, p->frames[slot], bytes,
                                     &p->frames_post[slot]));
+        } else if (item % p->groups == p->group) {
+            LT_TRY(decode_item(p, item, NULL));
         } else if (p->rank == 0) {
             lt_post *post = NULL;
             LT_TRY(lt_post_recv(p->world, owner, TAG_FRAMES, p->frames[0], bytes, &post));
@@ -339,6 +367,8 @@ static lt_status pool_buffers(pool *p)
         chunk = (size_t)(2 * p->plan->stream[sound_stream(p->plan)].dim[1] * known.count);
     }
     LT_TRY(take(&p->latents, (item > chunk ? item : chunk) * sizeof(float), "latents"));
+    if (p->mesh->position % p->each != 0) /* it only helps */
+        return LT_OK;
     LT_TRY(take(&p->raw, p->family->decode_raw_bytes(p->model, shape), "raw frames"));
     LT_TRY(take(&p->carry_in, carry, "a tail"));
     LT_TRY(take(&p->carry_out, carry, "a tail"));
@@ -394,14 +424,21 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
                     lt_progress *progress)
 {
     lt_group *world = engine->mesh->world;
+    const int each = lt_group_size(engine->mesh->axis[LT_AXIS_TP]);
     pool p = {.model = model,
               .family = model->family,
               .plan = plan,
               .source = source,
               .world = world,
+              .mesh = engine->mesh,
               .rank = lt_group_rank(world),
               .size = lt_group_size(world),
+              .each = each,
               .progress = progress};
+    p.groups = p.size / each;
+    /* tp is the innermost axis: the positions of a group follow each other */
+    p.group = engine->mesh->position / each;
+    assert(engine->mesh->position % each == lt_group_rank(engine->mesh->axis[LT_AXIS_TP]));
     p.pixels = strcmp(plan->codec, "h264") == 0 ? LT_U8 : LT_U16;
     p.items = p.family->decode_items(model, &plan->shape);
     lt_stop_arm(p.rank == 0);

@@ -22,9 +22,10 @@ typedef struct lt_decode_outputs {
     const char *sheet, *wav;
 } lt_decode_outputs;
 
-/* Load the decoders, decode, mux, release. plan gives shape, lengths, codec, suffix. A failed film
- * is left for the caller to remove. Collective on world, Blocking. Errors: LT_EIO (disk full),
- * LT_EDATA (weights), LT_ETEMP (a signal), LT_EPEER. */
+/* Load the decoders, decode, mux, release. The groups of engine->mesh's tp axis share out the
+ * film's pieces; the ranks of a group decode a piece together, its weights split. plan gives shape,
+ * lengths, codec, suffix. A failed film is left for the caller to remove. Collective on world,
+ * Blocking. Errors: LT_EIO (disk full), LT_EDATA (weights), LT_ETEMP (a signal), LT_EPEER. */
 lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
                     const lt_latent_source *source, const lt_decode_outputs *outputs,
                     lt_progress *progress);

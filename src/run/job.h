@@ -22,7 +22,7 @@ typedef struct lt_job {
     const char *model, *prompt, *prompt_file, *output, *run, *codec, *mesh, *placement, *attention,
         *mode, *dtype, *vae_dtype, *device, *sheet, *wav;
     double seconds;
-    int64_t frames, size[2], steps, seed, threads;
+    int64_t frames, size[2], steps, seed, threads, decode_tp;
     int overwrite, deterministic, trace;
     /* diagnostics, every verb */
     int quiet, verbose, json, help;

@@ -156,6 +156,19 @@ const lt_option lt_job_options[] = {
              "far as its ranks go, the rest across, however the launcher counted; ranks: in rank "
              "order, tp fastest. The film is the same. LONGTAKE_NODE=TEXT in a rank's environment "
              "names its node where the host's name does not tell"},
+    {.name = "decode-tp",
+     .type = LT_OPT_INT,
+     .value_name = "N",
+     .default_text = "1",
+     .min = 1,
+     .max = 65536,
+     .offset = AT(decode_tp),
+     .group = "Machine",
+     .verbs = RUNS,
+     .help = "ranks that decode a piece of the film together, the picture decoder's weights split "
+             "among them; divides the number of ranks. More than 1 pays where weights or a tile's "
+             "work don't fit one device, or where the film has fewer pieces of 17 frames than "
+             "there are ranks; else each piece on a rank of its own is faster"},
     {.name = "attention",
      .type = LT_OPT_CHOICE,
      .value_name = "WAY",

@@ -116,7 +116,9 @@ static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job
     LT_TRY(film_paths(plan, is_render, film, sound));
     const lt_decode_outputs outputs = {
         .film = film, .sound = sound, .sheet = job->sheet, .wav = job->wav};
+    s->engine.mesh = &s->decode_mesh;
     const lt_status st = lt_decode(s->model, &s->engine, plan, source, &outputs, s->progress);
+    s->engine.mesh = &s->mesh;
     if (st != LT_OK && lt_group_rank(s->world) == 0)
         (void)unlink(film); /* what would play is a half film; the latents are there */
     LT_TRY(st);
@@ -206,6 +208,7 @@ static lt_status decode_plan(const lt_job *job, const char *run, lt_session *s, 
         LT_FAIL(LT_EUSAGE, "-o: want the film's name, e.g. -o film.mov");
     LT_TRY(lt_store_plan(run, job, &s->model, plan));
     plan->mesh = (lt_mesh_spec){{1, 1, 1, lt_group_size(s->world), 1}};
+    LT_TRY(lt_plan_decode_tp(job, lt_group_size(s->world), plan));
     LT_TRY(lt_session_check(job, plan));
     LT_TRY(lt_folder_check_output(plan));
     return LT_OK;

@@ -149,6 +149,27 @@ static lt_status plan_mesh(const lt_job *job, int ranks, lt_plan *out)
     return LT_OK;
 }
 
+lt_status lt_plan_decode_tp(const lt_job *job, int ranks, lt_plan *out)
+{
+    const int64_t each = job->decode_tp > 0 ? job->decode_tp : 1;
+    if (ranks % each != 0) {
+        lt_hint(
+            "each piece of the film is decoded by that many ranks: with 1 of them, the default, "
+            "any number of ranks will do");
+        LT_FAIL(LT_EUSAGE,
+                "--decode-tp %lld: want a divisor of the number of ranks, found %d rank%s",
+                (long long)each, ranks, ranks == 1 ? "" : "s");
+    }
+    out->decode_tp = (int)each;
+    return LT_OK;
+}
+
+lt_mesh_spec lt_plan_decode_mesh(const lt_plan *plan, int ranks)
+{
+    assert(plan->decode_tp >= 1 && ranks % plan->decode_tp == 0);
+    return (lt_mesh_spec){{ranks / plan->decode_tp, 1, 1, 1, plan->decode_tp}};
+}
+
 static const char *suffix_of(const char *path)
 {
     const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
@@ -198,6 +219,7 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, int ranks, lt_p
     (void)snprintf(out->codec, sizeof out->codec, "%s", job->codec != NULL ? job->codec : "h264");
     LT_TRY(plan_dtype(job, model, out));
     LT_TRY(plan_mesh(job, ranks, out));
+    LT_TRY(lt_plan_decode_tp(job, ranks, out));
     out->attention = lt_plan_attention(job->attention);
     out->placement = lt_plan_placement(job->placement);
     out->deterministic = job->deterministic;
@@ -269,7 +291,7 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
                                             (json_int_t)p->memory[i].host_bytes, "flops",
                                             p->memory[i].flops));
     *out = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, "
-                     "s:i, s:I, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:o, "
+                     "s:i, s:I, s:s, s:i, s:s, s:b, s:s, s:s, s:s, s:s, s:o, "
                      "s:[{s:i, s:I}], s:[]}",
                      "format", "longtake-plan", "version", 1, "model", p->model, "prompt",
                      p->prompt, "output", p->output, "run", p->run, "frames", (json_int_t)p->frames,
@@ -277,11 +299,11 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
                      "width", (json_int_t)p->shape.width, "height", (json_int_t)p->shape.height,
                      "fps", p->fps, "sample_rate", p->sample_rate, "steps", p->steps, "evaluations",
                      p->steps - 1, "threads", p->threads, "seed", (json_int_t)p->seed, "mesh",
-                     lt_mesh_text(&p->mesh, mesh, sizeof mesh), "attention",
-                     lt_plan_attention_name(p->attention), "deterministic", p->deterministic,
-                     "dtype", p->dtype == LT_BF16 ? "bf16" : "f32", "device", p->device, "codec",
-                     p->codec, "suffix", p->suffix, "memory", memory, "windows", "first_frame", 0,
-                     "frames", (json_int_t)p->shape.frames, "joins");
+                     lt_mesh_text(&p->mesh, mesh, sizeof mesh), "decode_tp", p->decode_tp,
+                     "attention", lt_plan_attention_name(p->attention), "deterministic",
+                     p->deterministic, "dtype", p->dtype == LT_BF16 ? "bf16" : "f32", "device",
+                     p->device, "codec", p->codec, "suffix", p->suffix, "memory", memory, "windows",
+                     "first_frame", 0, "frames", (json_int_t)p->shape.frames, "joins");
     if (*out == NULL)
         LT_FAIL(LT_EINTERNAL, "plan: cannot be written as JSON (is the prompt valid UTF-8?)");
     add_order(p, *out);
@@ -338,6 +360,9 @@ static lt_status plan_read(const lt_json_at *at, lt_plan *out)
     out->seed = (uint64_t)seed;
     LT_TRY(read_text(at, "mesh", mesh, sizeof mesh));
     LT_TRY(lt_mesh_parse(mesh, &out->mesh));
+    out->decode_tp = 1; /* what plans before it meant */
+    if (lt_json_has(at, "decode_tp"))
+        LT_TRY(read_int(at, "decode_tp", 1, 65536, &out->decode_tp));
     if (lt_json_has(at, "attention")) { /* plans before it meant auto */
         LT_TRY(read_text(at, "attention", attention, sizeof attention));
         out->attention = lt_plan_attention(attention);
@@ -472,22 +497,24 @@ static lt_status walk_decode(lt_plan *plan, lt_model *model, const lt_mesh *mesh
 done:
     family->decode_close(model);
     /* raw frames, what the tiles are stitched from, the carries, and two items of finished frames
-     * on the way */
-    plan->memory[2].host_bytes = 2 * family->decode_raw_bytes(model, &plan->shape) +
-                                 2 * family->decode_carry_bytes(model, &plan->shape);
+     * on the way; the further ranks of a group have none of them */
+    plan->memory[2].host_bytes = 0;
+    if (lt_group_rank(mesh->axis[LT_AXIS_TP]) == 0)
+        plan->memory[2].host_bytes = 2 * family->decode_raw_bytes(model, &plan->shape) +
+                                     2 * family->decode_carry_bytes(model, &plan->shape);
     walk_end(&engine, &plan->memory[2]);
     return st;
 }
 
-lt_status lt_plan_walk(lt_plan *plan, lt_model *model, const lt_mesh *mesh,
-                       const lt_mesh *text_mesh, int64_t token_count, unsigned parts)
+lt_status lt_plan_walk(lt_plan *plan, lt_model *model, const lt_phase_meshes *meshes,
+                       int64_t token_count, unsigned parts)
 {
-    if ((parts & 1u) && text_mesh != NULL)
-        LT_TRY(walk_text(plan, model, text_mesh, token_count));
+    if ((parts & 1u) && meshes->text != NULL)
+        LT_TRY(walk_text(plan, model, meshes->text, token_count));
     if (parts & 2u)
-        LT_TRY(walk_dit(plan, model, mesh, token_count));
+        LT_TRY(walk_dit(plan, model, meshes->dit, token_count));
     if (parts & 4u)
-        LT_TRY(walk_decode(plan, model, mesh));
+        LT_TRY(walk_decode(plan, model, meshes->decode));
     return LT_OK;
 }
 
@@ -533,9 +560,13 @@ lt_status lt_plan_fits(const lt_plan *plan, int local_ranks)
         const double need = (double)m->phase_bytes + work + (double)m->host_bytes;
         if (need <= mine)
             continue;
-        lt_hint("%s", i == 1 ? "start more ranks on more hosts (--mesh tp=N shares the weights), "
-                               "or a shorter or smaller film"
-                             : "start more ranks on more hosts, or a machine with more memory");
+        static const char *const hints[LT_PHASES] = {
+            "start more ranks on more hosts, or a machine with more memory",
+            "start more ranks on more hosts (--mesh tp=N shares the weights), or a shorter or "
+            "smaller film",
+            "start more ranks on more hosts (--decode-tp N shares the decoder's weights), or a "
+            "smaller film"};
+        lt_hint("%s", hints[i]);
         LT_FAIL(LT_ENOMEM,
                 "%s: the %s phase needs %.2f GiB a rank (weights %.2f, work %.2f, host %.2f), this "
                 "host has %.2f GiB for each of %d rank%s",

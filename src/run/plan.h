@@ -29,7 +29,8 @@ typedef struct lt_plan {
     uint64_t seed;
     lt_mesh_spec mesh;
     lt_placement_way placement; /* how ranks come to their positions of the mesh */
-    int *order; /* [ranks], owned: the rank of each position; NULL until the mesh is open */
+    int *order;    /* [ranks], owned: the rank of each position; NULL until the mesh is open */
+    int decode_tp; /* ranks that decode a piece of the film together; divides all ranks */
     lt_attention_way attention; /* how it reaches over ring */
     int deterministic;          /* 1: the same bits on every mesh */
     lt_dtype dtype;
@@ -43,6 +44,10 @@ typedef struct lt_plan {
  * doesn't know. Errors: LT_EUSAGE, LT_EUNAVAIL. */
 lt_status lt_plan_make(const lt_job *job, const lt_model *model, int ranks, lt_plan *out);
 void lt_plan_free(lt_plan *plan);
+/* The job's --decode-tp, for so many ranks. Local. Errors: LT_EUSAGE if it does not divide them. */
+lt_status lt_plan_decode_tp(const lt_job *job, int ranks, lt_plan *out);
+/* The mesh of the decoding pool: groups of decode_tp ranks in a row. Local. */
+lt_mesh_spec lt_plan_decode_mesh(const lt_plan *plan, int ranks);
 /* What the muxer is asked for. Strings are the plan's and path. Local. */
 void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux_spec *out);
 
@@ -62,11 +67,14 @@ lt_status lt_plan_to_json(const lt_plan *plan, json_t **out);
 lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out);
 lt_status lt_plan_streams(lt_plan *plan, const lt_model *model);
 
-/* Walk the phases on `dry` as this rank; fills plan->memory. Local: no communication. text_mesh
- * NULL: this rank encodes no text. token_count: text rows of the prompt. parts: bit i set walks
- * phase i. */
-lt_status lt_plan_walk(lt_plan *plan, lt_model *model, const lt_mesh *mesh,
-                       const lt_mesh *text_mesh, int64_t token_count, unsigned parts);
+/* Each phase's mesh. text NULL: this rank encodes no text. What is not walked may be NULL. */
+typedef struct lt_phase_meshes {
+    const lt_mesh *text, *dit, *decode;
+} lt_phase_meshes;
+/* Walk the phases on `dry` as this rank; fills plan->memory. Local: no communication. token_count:
+ * text rows of the prompt. parts: bit i set walks phase i. */
+lt_status lt_plan_walk(lt_plan *plan, lt_model *model, const lt_phase_meshes *meshes,
+                       int64_t token_count, unsigned parts);
 /* The largest of the walked phases, with room for alignment. */
 void lt_plan_arenas(const lt_plan *plan, size_t *phase_bytes, size_t *step_bytes);
 /* Refuse at once a clip whose latents cannot fit: the walk would take long and allocate much to

@@ -130,12 +130,18 @@ lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts)
     LT_TRY(open_mesh(s, plan, (parts & 2u) != 0));
     if (parts & 1u)
         LT_TRY(open_text_mesh(s));
+    if (parts & 4u) {
+        const lt_mesh_spec spec = lt_plan_decode_mesh(plan, lt_group_size(s->world));
+        LT_TRY(lt_mesh_open_placed(s->world, &spec, plan->placement, &s->decode_mesh));
+    }
+    const lt_phase_meshes meshes = {.text = s->text_group != NULL ? &s->text_mesh : NULL,
+                                    .dit = &s->mesh,
+                                    .decode = &s->decode_mesh};
     lt_status st = lt_backend_find(plan->device, &backend);
     if (st == LT_OK && (parts & 2u))
         st = lt_plan_fits_latents(plan, s->local_ranks);
     if (st == LT_OK)
-        st = lt_plan_walk(plan, s->model, &s->mesh, s->text_group != NULL ? &s->text_mesh : NULL,
-                          s->token_count, parts);
+        st = lt_plan_walk(plan, s->model, &meshes, s->token_count, parts);
     if (st == LT_OK)
         st = lt_plan_fits(plan, s->local_ranks);
     if (st == LT_OK) {
@@ -156,6 +162,7 @@ void lt_session_close(lt_session *s)
     if (s->text_group != NULL)
         lt_mesh_close(&s->text_mesh);
     lt_group_free(&s->text_group);
+    lt_mesh_close(&s->decode_mesh);
     lt_mesh_close(&s->mesh);
     free(s->ids);
     s->ids = NULL;

@@ -9,7 +9,7 @@
 typedef struct lt_session {
     lt_group *world; /* borrowed */
     lt_model *model;
-    lt_mesh mesh, text_mesh;
+    lt_mesh mesh, text_mesh, decode_mesh;
     lt_group *text_group; /* the ranks that share the text encoder; NULL on the others */
     lt_engine engine;
     int32_t *ids; /* the prompt's tokens */
