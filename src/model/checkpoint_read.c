@@ -16,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
-
 enum { PIECE_BYTES = 4 << 20, GAP_SHARE = 8 };
 
 static _Atomic uint64_t bytes_read, reads, bytes_planned;
@@ -159,7 +157,7 @@ static lt_status fetch(const reader *r, void *to, uint64_t element, size_t bytes
 {
     const lt_safetensors *file = r->entry->file;
     const uint64_t offset = file->data_first + r->entry->stored->begin + element * r->from_bytes;
-    LT_TRY(lt_file_pread_full(file->fd, file->path, to, bytes, (int64_t)offset));
+    LT_TRY(lt_source_pread(&file->data, file->path, to, bytes, (int64_t)offset));
     (void)atomic_fetch_add(&bytes_read, bytes);
     (void)atomic_fetch_add(&reads, 1);
     return LT_OK;
