@@ -35,7 +35,7 @@
 #include "base/log.h"
 #include "parallel/watch.h"
 
-enum { TAG_ASK = 1, TAG_ANSWER = 2, TAG_BYTES = 3, ASK_BYTES_MAX = 4 << 20 };
+enum { TAG_ASK = 1, TAG_ANSWER = 2, TAG_BYTES = 3, ASK_BYTES_MAX = 4 << 20, LEAVE_SECONDS = 2 };
 static const uint32_t ask_magic = 0x6c742d3fu; /* "lt-?": a word of this protocol, version 1 */
 
 typedef struct ask {
@@ -104,21 +104,26 @@ static _Atomic uint64_t bytes_served;
 
 uint64_t lt_source_bytes_served(void) { return atomic_load(&bytes_served); }
 
-/* 1 when done; 0 when the thread is to end before. */
+/* 1 when done; 0 when a message failed or nobody takes it. The thread may be told to end when the
+ * rank that asked has the bytes, but MPI not yet said so here: then it soon will. */
 static int finish(lt_post **post)
 {
-    for (int turn = 0; !atomic_load(&stop_asked); turn++) {
+    double told = 0;
+    for (int turn = 0;; turn++) {
         int done = 0;
         if (lt_post_test(post, &done) != LT_OK)
             return 0; /* the watch ends the job */
         if (done)
             return 1;
+        if (told > 0 && lt_seconds() - told > LEAVE_SECONDS)
+            return 0;
+        if (told <= 0 && atomic_load(&stop_asked))
+            told = lt_seconds();
         if (turn < 256)
             (void)sched_yield();
         else
             (void)nanosleep(&(struct timespec){0, 50000}, NULL);
     }
-    return 0;
 }
 
 static lt_status send_one(int peer, int tag, const void *data, size_t bytes, int *sent)

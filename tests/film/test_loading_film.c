@@ -15,6 +15,13 @@
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
 #define PROMPT "A ball drops on a floor."
 
+/* Slow under a sanitizer with full stacks: one place of the model each. */
+#ifdef __SANITIZE_ADDRESS__
+enum { FIRST = 1 };
+#else
+enum { FIRST = 0 };
+#endif
+
 static scratch s;
 static char home[SPOIL_PATH], bare[SPOIL_PATH]; /* with the model nano, with nothing */
 static char input[SPOIL_PATH];                  /* of probe dit, for the small DiT */
@@ -209,7 +216,7 @@ static void a_rank_of_four_reads_a_quarter(void **state)
     probe(home, 1, bare, 0, "auto", one, &r);
     assert_int_equal(figure(r.out, "bytes_read", 0), small_bytes);
     run_free(&r);
-    for (size_t i = 0; i < sizeof meshes / sizeof *meshes; i++) {
+    for (size_t i = 0; i < (FIRST > 0 ? 1 : sizeof meshes / sizeof *meshes); i++) {
         double sum = 0;
         probe(home, 4, bare, 0, meshes[i].mesh, out, &r);
         for (int rank = 0; rank < 4; rank++) {
@@ -221,9 +228,9 @@ static void a_rank_of_four_reads_a_quarter(void **state)
             if (!(share <= meshes[i].largest && share >= meshes[i].smallest))
                 fail_msg("%s: rank %d reads %.2f %%", meshes[i].mesh, rank, 100 * share);
             assert_int_equal(figure(r.out, "bytes_served", rank), 0);
-            /* 12 + 1 blocks of 10 tensors, 2 reads where a half of a layer is taken, and few more:
-             * a read a row would be 5,000 */
-            assert_in_range(reads, 100, 220);
+            /* 8 + 1 blocks of 10 tensors, 2 reads where a half of a layer is taken, and few more:
+             * a read a row would be 3,500 */
+            assert_in_range(reads, 80, 160);
             sum += share;
         }
         assert_true(sum >= meshes[i].sum);
@@ -243,7 +250,7 @@ static void one_reader_serves_a_mesh(void **state)
     (void)spoil_join(out, s.folder, "out.safetensors");
     (void)spoil_join(usual, s.folder, "usual.safetensors");
     probe(home, 4, bare, 0, "ring=2,tp=2", usual, &u);
-    for (int last = 0; last < 2; last++) {
+    for (int last = FIRST; last < 2; last++) {
         const int reader = last ? 3 : 0;
         if (last)
             probe(bare, 3, home, 1, "ring=2,tp=2", out, &r);
@@ -274,7 +281,7 @@ static void render(const char *first, const char *second, const char *out)
     run_result r;
     run_well_in(first, 1, second, 1,
                 RUN_WORDS("render", "--model", "nano", "-p", PROMPT, "--size", "64x64", "--frames",
-                          "39", "--steps", "3", "--seed", "5", "--mesh", "tp=2", "--codec", "ffv1",
+                          "39", "--steps", "2", "--seed", "5", "--mesh", "tp=2", "--codec", "ffv1",
                           "--overwrite", "-q", "-o", out),
                 &r);
     run_free(&r);
@@ -326,7 +333,7 @@ static void a_film_needs_one_copy(void **state)
     look(film_path, &usual, &hash);
     latents_read(run, &all);
     assert_int_equal(rename(manifest[1], manifest[0]), 0);
-    for (int i = 0; i < 2; i++) {
+    for (int i = FIRST; i < 2; i++) {
         json_t *files[2];
         render(i == 0 ? home : bare, i == 0 ? bare : home, film_path);
         same_film(&usual, hash, film_path);
@@ -341,7 +348,7 @@ static void a_film_needs_one_copy(void **state)
         json_decref(files[0]);
         json_decref(files[1]);
     }
-    for (int i = 0; i < 2; i++) {
+    for (int i = FIRST; i < 2; i++) {
         run_well_in(i == 0 ? home : bare, 1, i == 0 ? bare : home, 1,
                     RUN_WORDS("decode", run, "--codec", "ffv1", "-q", "-o", film_path), &r);
         run_free(&r);

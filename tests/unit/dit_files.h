@@ -14,7 +14,7 @@
  * less than a hundredth of it. */
 static const char dit_small[] =
     "{\"_class_name\": \"MiniMaxH3Transformer3DModel\", \"num_attention_heads\": 8,"
-    " \"attention_head_dim\": 32, \"hidden_size\": 192, \"num_layers\": 12,"
+    " \"attention_head_dim\": 32, \"hidden_size\": 192, \"num_layers\": 8,"
     " \"num_refiner_layers\": 1, \"ffn_dim\": 512, \"in_channels\": 8, \"audio_in_channels\": 8,"
     " \"patch_size\": [1, 2, 2], \"text_dim\": 64, \"freq_dim\": 32,"
     " \"time_embed_hidden_dim\": 96, \"time_embed_dim\": 96, \"rope_freq_dim\": 4,"
