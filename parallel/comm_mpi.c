@@ -9,10 +9,10 @@
  * are int.
  *
  * MPI is used by several threads, one at a time: the main thread, the comm queue's, which runs the
- * collectives of tensors, and the watch's (watch.c), which beats, and moves the decoding pool's
- * posts while the main thread computes. Every call lies between lt_mpi_enter and lt_mpi_leave;
- * nobody keeps MPI while it waits. Where MPI itself waits for other ranks (split), all of them have
- * met before.
+ * collectives of tensors, the watch's (watch.c), which beats, and moves the decoding pool's posts
+ * while the main thread computes, and one that may serve a model's files (posts only). Every call
+ * lies between lt_mpi_enter and lt_mpi_leave; nobody keeps MPI while it waits. Where MPI itself
+ * waits for other ranks (split), all of them have met before.
  *
  * An exchange is a post of all its transfers, receives first. What a rank sends itself is copied. A
  * post that fails is dropped: receives are cancelled, so that no peer writes into freed memory. */
@@ -355,6 +355,21 @@ static lt_status mpi_post_test(lt_post **post, int *done)
     return LT_OK;
 }
 
+static lt_status probe_here(lt_group *base, int tag, int *peer)
+{
+    MPI_Status status;
+    int found = 0;
+    LT_MPI(MPI_Iprobe(MPI_ANY_SOURCE, tag, ((mpi_group *)base)->comm, &found, &status));
+    *peer = found ? status.MPI_SOURCE : -1;
+    return LT_OK;
+}
+
+static lt_status mpi_post_probe(lt_group *base, int tag, int *peer)
+{
+    lt_mpi_enter();
+    return out(probe_here(base, tag, peer));
+}
+
 static lt_status local_here(lt_group *base, int *local_rank, int *local_size)
 {
     MPI_Comm node;
@@ -386,9 +401,9 @@ static void mpi_abort(int exit_code)
     (void)MPI_Abort(MPI_COMM_WORLD, exit_code);
 }
 
-static const lt_transport mpi_transport = {"mpi",        mpi_split, mpi_free,
-                                           mpi_exchange, mpi_post,  mpi_post_test,
-                                           mpi_local,    mpi_close, mpi_abort};
+static const lt_transport mpi_transport = {"mpi",     mpi_split,     mpi_free,       mpi_exchange,
+                                           mpi_post,  mpi_post_test, mpi_post_probe, mpi_local,
+                                           mpi_close, mpi_abort};
 
 lt_status lt_mpi_open(lt_group **world)
 {

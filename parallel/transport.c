@@ -194,6 +194,12 @@ static lt_status wait_for(lt_post **post)
     }
 }
 
+lt_status lt_post_probe(lt_group *group, int tag, int *peer)
+{
+    assert(tag >= 0 && tag < 1024);
+    return group->transport->post_probe(group, tag, peer);
+}
+
 lt_status lt_post_wait(lt_post **post)
 {
     if (*post == NULL)

@@ -72,6 +72,10 @@ lt_status lt_post_recv(lt_group *group, int peer, int tag, void *data, size_t by
 /* 1 in *done when complete (then the post is freed and *post NULL). Never blocks. */
 lt_status lt_post_test(lt_post **post, int *done);
 lt_status lt_post_wait(lt_post **post); /* Blocking, with the deadline */
+/* A rank whose message with this tag has come and waits to be received, or -1, into *peer. Never
+ * blocks. This, sends, receives and tests of posts may be called from one thread beside the main
+ * one, on a group that the main thread posts to with other tags. Local. */
+lt_status lt_post_probe(lt_group *group, int tag, int *peer);
 
 /* For placement: the number of ranks of `group` on this host, and my index among them.
  * Collective on group, Blocking. */

@@ -7,12 +7,14 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "base/file.h"
 #include "base/log.h"
+#include "model/loading.h"
+#include "model/source.h"
 #include "parallel/comm.h"
 #include "run/pipeline.h"
 #include "run/place.h"
 #include "run/plan.h"
+#include "run/session.h"
 #include "run/trace.h"
 
 /* Address space only: pages are taken as they are used. */
@@ -71,7 +73,10 @@ lt_status lt_probe_read(lt_probe *p, const char *name, int ndim, lt_dtype dtype,
         n *= info.dim[i]; /* checked against the file's size at open */
     }
     LT_TRY(lt_probe_take(p, (size_t)n * lt_dtype_bytes(dtype), out));
+    const uint64_t before[2] = {lt_checkpoint_bytes_read(), lt_checkpoint_reads()};
     LT_TRY(lt_checkpoint_read(p->in, name, *dims, lt_slice_whole(*dims), dtype, *out));
+    p->input_bytes += lt_checkpoint_bytes_read() - before[0];
+    p->input_reads += lt_checkpoint_reads() - before[1];
     return LT_OK;
 }
 
@@ -130,13 +135,20 @@ static lt_status read_mesh(lt_probe *p)
     return LT_OK;
 }
 
+/* Every rank's own path, since a rank that lacks the model is served under the path of rank 0. */
+static lt_status share_model(lt_probe *p)
+{
+    lt_status st = LT_OK;
+    if (lt_group_rank(p->world) == 0)
+        st = lt_job_model(p->job, p->path, sizeof p->path);
+    LT_TRY(lt_agree(p->world, st));
+    return lt_session_source(p->world, p->path, sizeof p->path);
+}
+
 static lt_status open_model(lt_probe *p)
 {
-    char path[4096];
-    if (p->job->model == NULL)
-        LT_TRY(lt_default_model(path, sizeof path));
     lt_h3_model *model = NULL;
-    LT_TRY(lt_h3_model_new(p->job->model != NULL ? p->job->model : path, &model));
+    LT_TRY(lt_h3_model_new(p->path, &model));
     p->model = model;
     return LT_OK;
 }
@@ -149,29 +161,35 @@ static lt_status write_outputs(lt_probe *p)
     return LT_OK;
 }
 
-/* --json's last line: seconds, ranks, and by rank bytes read and peak memory. */
+/* --json's last line: seconds, ranks, and by rank bytes read, in how many reads, bytes sent to
+ * ranks without the files, peak memory. */
 static lt_status say_json(lt_probe *p)
 {
     const int size = lt_group_size(p->world);
     struct rusage usage;
     (void)getrusage(RUSAGE_SELF, &usage);
-    const uint64_t mine[2] = {lt_checkpoint_bytes_read() - p->input_bytes,
-                              (uint64_t)usage.ru_maxrss * 1024};
+    enum { BY_RANK = 4 };
+    static const char *const names[BY_RANK] = {"bytes_read", "reads", "bytes_served", "peak_bytes"};
+    const uint64_t mine[BY_RANK] = {lt_checkpoint_bytes_read() - p->input_bytes,
+                                    lt_checkpoint_reads() - p->input_reads,
+                                    lt_source_bytes_served(), (uint64_t)usage.ru_maxrss * 1024};
     uint64_t *all = calloc((size_t)size, sizeof mine);
     if (all == NULL)
         LT_FAIL(LT_ENOMEM, "probe: no memory for %d ranks", size);
     const lt_status st = lt_all_gather_host(p->world, mine, sizeof mine, all);
     if (st == LT_OK && lt_group_rank(p->world) == 0) {
-        json_t *seconds = json_array(), *read = json_array(), *peak = json_array();
+        json_t *seconds = json_array();
         for (int64_t i = 0; i < p->time_count; i++)
             (void)json_array_append_new(seconds, json_real(p->seconds[i]));
-        for (int r = 0; r < size; r++) {
-            (void)json_array_append_new(read, json_integer((json_int_t)all[2 * r]));
-            (void)json_array_append_new(peak, json_integer((json_int_t)all[2 * r + 1]));
+        json_t *answer =
+            json_pack("{s:s, s:i, s:s, s:o, s:i}", "format", "longtake-probe", "version", 1,
+                      "stage", p->stage, "seconds", seconds, "ranks", size);
+        for (int k = 0; k < BY_RANK; k++) {
+            json_t *list = json_array();
+            for (int r = 0; r < size; r++)
+                (void)json_array_append_new(list, json_integer((json_int_t)all[BY_RANK * r + k]));
+            (void)json_object_set_new(answer, names[k], list);
         }
-        json_t *answer = json_pack("{s:s, s:i, s:s, s:o, s:i, s:o, s:o}", "format",
-                                   "longtake-probe", "version", 1, "stage", p->stage, "seconds",
-                                   seconds, "ranks", size, "bytes_read", read, "peak_bytes", peak);
         char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
         if (text != NULL)
             (void)puts(text);
@@ -236,13 +254,20 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
         LT_FAIL(LT_ENOMEM, "probe: no memory for %lld times", (long long)job->repeat);
     lt_status st = job->trace ? lt_trace_begin(world) : LT_OK;
     if (st == LT_OK)
-        st = lt_agree(world, run_stage(&p, stage));
+        st = share_model(&p);
+    if (st == LT_OK) {
+        lt_status original;
+        st = run_stage(&p, stage);
+        if (st == LT_OK || !lt_agreed_failure(&original)) /* else all know of it by now */
+            st = lt_agree(world, lt_loading_own(st));
+    }
     if (st == LT_OK && job->trace)
         st = write_trace(job, world);
     if (st == LT_OK && job->json)
         st = say_json(&p);
     lt_model *base = p.model != NULL ? &p.model->base : NULL;
     lt_model_close(&base);
+    lt_source_end();
     lt_engine_close(&p.engine);
     lt_mesh_close(&p.mesh);
     lt_checkpoint_close(&p.in);

@@ -2,6 +2,7 @@
 #ifndef LT_PROBE_H
 #define LT_PROBE_H
 
+#include "base/file.h"
 #include "cmd/verbs.h"
 #include "model/h3_family.h"
 
@@ -11,12 +12,13 @@ typedef struct lt_probe {
     const lt_job *job;
     lt_group *world;
     const char *stage;
+    char path[LT_PATH_BYTES]; /* of the model */
     lt_h3_model *model;
     lt_mesh_spec spec;
     lt_mesh mesh;
     lt_engine engine;
     lt_checkpoint *in;
-    uint64_t input_bytes; /* of `in` read so far: not counted as the model's */
+    uint64_t input_bytes, input_reads; /* of `in` so far: not counted as the model's */
     void *owned[LT_PROBE_OWNED_MAX];
     int owned_count;
     lt_tensor made[LT_PROBE_MADE_MAX];

@@ -18,6 +18,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "model/source.h"
 
 enum {
     FILE_BYTES_MAX = 64 << 20,
@@ -410,13 +411,13 @@ lt_status lt_bpe_open(const char *folder, lt_bpe **out)
     for (int i = 0; i < 3; i++)
         LT_TRY(lt_path_join(path[i], sizeof path[i], folder, names[i]));
     for (int i = 0; i < 3; i++) {
-        if (!lt_file_exists(path[i]) && lt_file_exists(other))
+        if (!lt_source_exists(path[i]) && lt_source_exists(other))
             LT_FAIL_GOTO(LT_ENOINPUT, st, done,
                          "%s: want vocab.json, merges.txt and tokenizer_config.json; a "
                          "tokenizer.json, which is there, cannot stand in for them",
                          path[i]);
         size_t bytes = 0;
-        LT_TRY_GOTO(lt_file_read(path[i], FILE_BYTES_MAX, &text[i], &bytes), st, done);
+        LT_TRY_GOTO(lt_source_read(path[i], FILE_BYTES_MAX, &text[i], &bytes), st, done);
         file[i] = (lt_bpe_source){text[i], path[i], bytes};
     }
     LT_TRY_GOTO(lt_bpe_parse(&file[0], &file[1], &file[2], out), st, done);

@@ -8,8 +8,6 @@
 #include "model/checkpoint_internal.h"
 
 #include <assert.h>
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -52,20 +50,13 @@ typedef struct listing {
     int index_count, file_count;
 } listing;
 
-static lt_status list(const char *folder, listing *out)
+static lt_status list_one(void *ctx, const char *name)
 {
-    memset(out, 0, sizeof *out);
-    DIR *dir = opendir(folder);
-    if (dir == NULL)
-        LT_FAIL(LT_ENOINPUT, "%s: cannot be opened: %s", folder, strerror(errno));
-    const struct dirent *e;
-    while ((e = readdir(dir)) != NULL) {
-        if (ends_with(e->d_name, ".safetensors.index.json") && ++out->index_count == 1)
-            (void)snprintf(out->index, sizeof out->index, "%s", e->d_name);
-        if (ends_with(e->d_name, ".safetensors") && ++out->file_count == 1)
-            (void)snprintf(out->file, sizeof out->file, "%s", e->d_name);
-    }
-    (void)closedir(dir);
+    listing *out = ctx;
+    if (ends_with(name, ".safetensors.index.json") && ++out->index_count == 1)
+        (void)snprintf(out->index, sizeof out->index, "%s", name);
+    if (ends_with(name, ".safetensors") && ++out->file_count == 1)
+        (void)snprintf(out->file, sizeof out->file, "%s", name);
     return LT_OK;
 }
 
@@ -76,11 +67,12 @@ static lt_status find_in_folder(source *s)
                                         "diffusion_pytorch_model.safetensors", "model.safetensors"};
     for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
         LT_TRY(set_file(s, usual[i]));
-        if (lt_file_exists(s->file))
+        if (lt_source_exists(s->file))
             return LT_OK;
     }
     listing found;
-    LT_TRY(list(s->folder, &found));
+    memset(&found, 0, sizeof found);
+    LT_TRY(lt_source_list(s->folder, list_one, &found));
     if (found.index_count == 1 || (found.index_count == 0 && found.file_count == 1)) {
         LT_TRY(set_file(s, found.index_count == 1 ? found.index : found.file));
         if (s->is_index || !is_one_of_several(found.file))
@@ -99,9 +91,9 @@ static lt_status find_in_folder(source *s)
 
 static lt_status find_source(const char *path, lt_part part, source *s)
 {
-    if (!lt_file_exists(path))
+    if (!lt_source_exists(path))
         LT_FAIL(LT_ENOINPUT, "%s: no such file or folder", path);
-    if (!lt_file_is_dir(path)) {
+    if (!lt_source_is_dir(path)) {
         LT_TRY(lt_path_folder(s->folder, sizeof s->folder, path));
         s->is_index = ends_with(path, ".json");
         if (snprintf(s->file, sizeof s->file, "%s", path) >= (int)sizeof s->file)
@@ -111,7 +103,7 @@ static lt_status find_source(const char *path, lt_part part, source *s)
     char source_folder[LT_PATH_BYTES];
     LT_TRY(lt_path_join(source_folder, sizeof source_folder, path, "source"));
     /* The original video VAE keeps its weights one folder down. */
-    const int down = part == LT_PART_H3_VIDEO_VAE && lt_file_is_dir(source_folder);
+    const int down = part == LT_PART_H3_VIDEO_VAE && lt_source_is_dir(source_folder);
     if (snprintf(s->folder, sizeof s->folder, "%s", down ? source_folder : path) >=
         (int)sizeof s->folder)
         LT_FAIL(LT_EUSAGE, "%.200s...: the path is too long", path);
@@ -182,7 +174,7 @@ static lt_status all_there(const char *folder, const char *const *names, int cou
     int missing = 0;
     for (int i = 0; i < count; i++) {
         LT_TRY(lt_path_join(path, sizeof path, folder, names[i]));
-        if (!lt_file_exists(path) && missing++ == 0)
+        if (!lt_source_exists(path) && missing++ == 0)
             memcpy(first, path, sizeof first);
     }
     if (missing > 0)
@@ -277,7 +269,7 @@ static lt_status open_files(lt_checkpoint *c, const source *s)
         LT_TRY(open_shard(c, s->file));
         return LT_OK;
     }
-    LT_TRY(lt_json_read(s->file, &index));
+    LT_TRY(lt_source_json(s->file, &index));
     LT_TRY_GOTO(open_indexed(c, s, index, &names), st, done);
 done:
     free(names);

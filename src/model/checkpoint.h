@@ -70,8 +70,16 @@ lt_status lt_checkpoint_check(lt_checkpoint *checkpoint, const char *name, lt_di
 lt_status lt_checkpoint_all_used(const lt_checkpoint *checkpoint,
                                  const char *const *prefixes_allowed);
 
-/* Bytes of tensors copied out of files by this process since start. */
+/* What lt_checkpoint_read would check and read, counted only (dry walks). Marks as used. */
+lt_status lt_checkpoint_plan(lt_checkpoint *checkpoint, const char *name, lt_dims dims,
+                             lt_slice slice, lt_dtype want);
+
+/* Bytes of tensors copied out of files for this process since start (out of another rank's, where
+ * this one lacks them), and in how many reads. */
 uint64_t lt_checkpoint_bytes_read(void);
+uint64_t lt_checkpoint_reads(void);
+/* What lt_checkpoint_plan counted since start. */
+uint64_t lt_checkpoint_bytes_planned(void);
 
 /* Write one .safetensors file (probe's output): tensors are host memory, dense. tmp + rename.
  * Errors: LT_ECREATE, LT_EIO. */

@@ -16,13 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
-
 enum { PIECE_BYTES = 4 << 20, GAP_SHARE = 8 };
 
-static _Atomic uint64_t bytes_read;
+static _Atomic uint64_t bytes_read, reads, bytes_planned;
 
 uint64_t lt_checkpoint_bytes_read(void) { return atomic_load(&bytes_read); }
+uint64_t lt_checkpoint_reads(void) { return atomic_load(&reads); }
+uint64_t lt_checkpoint_bytes_planned(void) { return atomic_load(&bytes_planned); }
 
 lt_slice lt_slice_whole(lt_dims dims)
 {
@@ -80,6 +80,18 @@ lt_status lt_checkpoint_check(lt_checkpoint *checkpoint, const char *name, lt_di
     LT_TRY(find_checked(checkpoint, name, dims, &e));
     LT_TRY(kind_checked(e, name, LT_F32));
     e->used = 1;
+    return LT_OK;
+}
+
+lt_status lt_checkpoint_plan(lt_checkpoint *checkpoint, const char *name, lt_dims dims,
+                             lt_slice slice, lt_dtype want)
+{
+    lt_entry *e = NULL;
+    LT_TRY(find_checked(checkpoint, name, dims, &e));
+    LT_TRY(kind_checked(e, name, want));
+    e->used = 1;
+    (void)atomic_fetch_add(&bytes_planned, (uint64_t)(slice.rows.count * slice.columns.count) *
+                                               lt_dtype_bytes(e->stored->dtype));
     return LT_OK;
 }
 
@@ -145,8 +157,9 @@ static lt_status fetch(const reader *r, void *to, uint64_t element, size_t bytes
 {
     const lt_safetensors *file = r->entry->file;
     const uint64_t offset = file->data_first + r->entry->stored->begin + element * r->from_bytes;
-    LT_TRY(lt_file_pread_full(file->fd, file->path, to, bytes, (int64_t)offset));
+    LT_TRY(lt_source_pread(&file->data, file->path, to, bytes, (int64_t)offset));
     (void)atomic_fetch_add(&bytes_read, bytes);
+    (void)atomic_fetch_add(&reads, 1);
     return LT_OK;
 }
 

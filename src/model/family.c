@@ -5,18 +5,19 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "model/source.h"
 
 static const lt_family *const families[] = {&lt_family_h3};
 
 lt_status lt_model_open(const char *path, lt_model **out)
 {
     *out = NULL;
-    if (!lt_file_is_dir(path)) {
+    if (!lt_source_is_dir(path)) {
         lt_hint("--model wants the folder of a published checkpoint; `longtake inspect %s` tells "
                 "what a path is",
                 path);
         LT_FAIL(LT_ENOINPUT, "%s: want a model folder, found %s", path,
-                lt_file_exists(path) ? "a file" : "nothing");
+                lt_source_exists(path) ? "a file" : "nothing");
     }
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (families[i]->recognise(path)) {
@@ -87,10 +88,10 @@ lt_status lt_model_facts_read(const char *path, lt_model_facts *facts)
 {
     char file[LT_PATH_BYTES];
     LT_TRY(lt_path_join(file, sizeof file, path, "longtake.json"));
-    if (!lt_file_exists(file))
+    if (!lt_source_exists(file))
         return LT_OK;
     json_t *json = NULL;
-    LT_TRY(lt_json_read(file, &json));
+    LT_TRY(lt_source_json(file, &json));
     const lt_json_at at = lt_json_root(json, file);
     lt_status st = LT_OK;
     const char *format = NULL;

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "model/source.h"
 
 #include <assert.h>
 #include <math.h>
@@ -183,7 +184,7 @@ typedef lt_status (*reader)(const lt_json_at *at, lt_h3_audio_config *c);
 static lt_status read_with(const char *path, reader read, lt_h3_audio_config *c)
 {
     json_t *document = NULL;
-    LT_TRY(lt_json_read(path, &document));
+    LT_TRY(lt_source_json(path, &document));
     const lt_json_at at = lt_json_root(document, path);
     const lt_status st = read(&at, c);
     json_decref(document);
@@ -205,12 +206,12 @@ lt_status lt_h3_audio_config_read(const char *path, lt_h3_audio_config *out)
     assert(path != NULL && out != NULL);
     memset(out, 0, sizeof *out);
     char inside[LT_PATH_BYTES];
-    if (lt_file_is_dir(path)) {
+    if (lt_source_is_dir(path)) {
         LT_TRY(lt_path_join(inside, sizeof inside, path, "config.json"));
         path = inside;
     }
     json_t *document = NULL;
-    LT_TRY(lt_json_read(path, &document));
+    LT_TRY(lt_source_json(path, &document));
     const lt_json_at at = lt_json_root(document, path);
     const int is_diffusers = lt_json_has(&at, "encoder_dim");
     const int is_structure = lt_json_has(&at, "metadata");

@@ -194,38 +194,34 @@ static lt_status load_f32(const lt_h3_dit *dit, const char *name, int64_t out_wi
 static lt_status load_attention(const lt_h3_dit *dit, const char *prefix, lt_h3_block *block)
 {
     const lt_h3_dit_config *c = &dit->config;
+    const int64_t inner = c->heads * c->head_dim;
     const lt_range mine = {dit->tp_heads.first * c->head_dim, dit->tp_heads.count * c->head_dim};
-    if (mine.count == 0)
-        return LT_OK;
     char q[NAME_BYTES], k[NAME_BYTES], v[NAME_BYTES], o[NAME_BYTES];
     const char *const names[] = {name_of(q, "%sattn.to_q", prefix),
                                  name_of(k, "%sattn.to_k", prefix),
                                  name_of(v, "%sattn.to_v", prefix)};
-    lt_layer_spec in = lt_layer_whole(dit->weights, c->heads * c->head_dim, c->hidden, 0);
+    lt_layer_spec in = lt_layer_whole(dit->weights, inner, c->hidden, 0);
     in.rows[0] = mine;
     const lt_layer_spec specs[] = {in, in, in};
-    LT_TRY(lt_weights_linear_joined(dit->weights, names, specs, 3, &block->qkv));
-    lt_layer_spec out = lt_layer_whole(dit->weights, c->hidden, c->heads * c->head_dim, 0);
-    out.columns = mine;
-    return lt_weights_linear(dit->weights, name_of(o, "%sattn.to_out.0", prefix), &out,
-                             &block->out);
+    if (mine.count > 0)
+        LT_TRY(lt_weights_linear_joined(dit->weights, names, specs, 3, &block->qkv));
+    /* Without heads too: this rank reads rows for the others. */
+    return lt_weights_linear_columns(dit->weights, name_of(o, "%sattn.to_out.0", prefix), c->hidden,
+                                     inner, mine, &mine, 1, &block->out);
 }
 
 static lt_status load_ffn(const lt_h3_dit *dit, const char *prefix, lt_h3_block *block)
 {
     const lt_h3_dit_config *c = &dit->config;
-    if (dit->tp_ffn.count == 0)
-        return LT_OK;
     char name[NAME_BYTES];
     lt_layer_spec in = lt_layer_whole(dit->weights, 2 * c->ffn, c->hidden, 0);
     in.rows[0] = dit->tp_ffn;
     in.rows[1] = (lt_range){c->ffn + dit->tp_ffn.first, dit->tp_ffn.count};
-    LT_TRY(lt_weights_linear(dit->weights, name_of(name, "%sff.net.0.proj", prefix), &in,
-                             &block->ff_in));
-    lt_layer_spec out = lt_layer_whole(dit->weights, c->hidden, c->ffn, 0);
-    out.columns = dit->tp_ffn;
-    return lt_weights_linear(dit->weights, name_of(name, "%sff.net.2", prefix), &out,
-                             &block->ff_out);
+    if (dit->tp_ffn.count > 0)
+        LT_TRY(lt_weights_linear(dit->weights, name_of(name, "%sff.net.0.proj", prefix), &in,
+                                 &block->ff_in));
+    return lt_weights_linear_columns(dit->weights, name_of(name, "%sff.net.2", prefix), c->hidden,
+                                     c->ffn, dit->tp_ffn, &dit->tp_ffn, 1, &block->ff_out);
 }
 
 static lt_status load_block(const lt_h3_dit *dit, const char *prefix, lt_h3_block *block)
@@ -241,7 +237,7 @@ static lt_status load_block(const lt_h3_dit *dit, const char *prefix, lt_h3_bloc
     return load_ffn(dit, prefix, block);
 }
 
-static lt_status load_all(lt_h3_dit *dit)
+static lt_status load_all(lt_h3_dit *dit, lt_loading *loading)
 {
     const lt_h3_dit_config *c = &dit->config;
     char prefix[NAME_BYTES];
@@ -250,6 +246,7 @@ static lt_status load_all(lt_h3_dit *dit)
     if (!dit->blocks || !dit->refiner)
         LT_FAIL(LT_ENOMEM, "DiT: no memory for its description");
     LT_TRY(lt_weights_open(dit->checkpoint, dit->engine, dit->compute, &dit->weights));
+    lt_weights_load_with(dit->weights, loading);
     LT_TRY(load_f32(dit, "proj_in", c->hidden, lt_h3_dit_video_width(c), &dit->proj_in));
     LT_TRY(load_f32(dit, "audio_proj_in", c->hidden, c->audio_channels, &dit->audio_proj_in));
     LT_TRY(load_f32(dit, "proj_out", lt_h3_dit_video_width(c), c->hidden, &dit->proj_out));
@@ -272,11 +269,18 @@ lt_status lt_h3_dit_load(lt_h3_dit *dit)
     assert(dit);
     if (dit->loaded)
         return LT_OK;
-    const lt_status mine = dit->weights ? LT_EINTERNAL : load_all(dit);
-    if (dit->dry)
-        LT_TRY(mine);
-    else
-        LT_TRY(lt_agree(dit->engine->mesh->world, mine));
+    lt_loading loading = lt_loading_new(dit->tp);
+    lt_status st = dit->weights ? LT_EINTERNAL : load_all(dit, &loading);
+    if (dit->weights)
+        lt_weights_load_with(dit->weights, NULL);
+    if (!dit->dry) {
+        st = lt_loading_end(&loading, st);
+        LT_TRY(lt_agree(dit->engine->mesh->world, lt_loading_own(st)));
+        lt_log(3, "dit", "%.1f MB of weights so far, in %llu reads",
+               1e-6 * (double)lt_checkpoint_bytes_read(),
+               (unsigned long long)lt_checkpoint_reads());
+    }
+    LT_TRY(st);
     dit->loaded = 1;
     return LT_OK;
 }

@@ -6,6 +6,7 @@
 #include <assert.h>
 
 #include "base/json.h"
+#include "model/source.h"
 
 /* A whole number of the config: both layouts' names. */
 typedef struct field {
@@ -97,7 +98,7 @@ lt_status lt_h3_dit_config_read(const char *config_json_path, lt_h3_dit_config *
 {
     assert(config_json_path && out);
     json_t *document = NULL;
-    LT_TRY(lt_json_read(config_json_path, &document));
+    LT_TRY(lt_source_json(config_json_path, &document));
     const lt_json_at root = lt_json_root(document, config_json_path);
     *out = (lt_h3_dit_config){0};
     const lt_status st = config_parse(&root, out);

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "model/source.h"
 #include "scheduler/sampler.h"
 #include "scheduler/sigmas.h"
 
@@ -26,7 +27,7 @@ static const int64_t trained[] = {124, 141, 158, 175, 192, 209, 226, 243,
 static int is_other_class(const char *file)
 {
     json_t *json = NULL;
-    if (lt_json_read(file, &json) != LT_OK) { /* the part's own reader tells what is wrong */
+    if (lt_source_json(file, &json) != LT_OK) { /* the part's own reader tells what is wrong */
         lt_error_clear();
         return 0;
     }
@@ -42,10 +43,10 @@ static int recognise(const char *path)
     static const char *const parts[] = {"transformer/config.json", "vae/config.json",
                                         "video_vae/config.json", "audio_vae/config.json",
                                         "text_encoder/config.json"};
-    if (lt_path_join(file, sizeof file, path, parts[0]) == LT_OK && lt_file_exists(file))
+    if (lt_path_join(file, sizeof file, path, parts[0]) == LT_OK && lt_source_exists(file))
         return !is_other_class(file);
     for (size_t i = 1; i < sizeof parts / sizeof *parts; i++)
-        if (lt_path_join(file, sizeof file, path, parts[i]) == LT_OK && lt_file_exists(file))
+        if (lt_path_join(file, sizeof file, path, parts[i]) == LT_OK && lt_source_exists(file))
             return 1;
     return 0;
 }
@@ -72,12 +73,12 @@ static lt_status read_shift(lt_h3_model *m, const char *folder, const char *key,
     lt_status st = LT_OK;
     LT_TRY(part_path(m, folder, "scheduler_config.json", file, sizeof file));
     if (!m->original) {
-        LT_TRY(lt_json_read(file, &json));
+        LT_TRY(lt_source_json(file, &json));
         const lt_json_at at = lt_json_root(json, file);
         LT_TRY_GOTO(lt_json_real(&at, "shift", 1e-3, 1e6, out), st, done);
     } else {
         LT_TRY(lt_path_join(file, sizeof file, m->base.path, "model_index.json"));
-        LT_TRY(lt_json_read(file, &json));
+        LT_TRY(lt_source_json(file, &json));
         const lt_json_at at = lt_json_root(json, file);
         lt_json_at own, shifts;
         LT_TRY_GOTO(lt_json_member(&at, "_minimax_h3", &own), st, done);
@@ -103,7 +104,7 @@ lt_status lt_h3_open_bpe(lt_h3_model *m)
     if (m->bpe != NULL)
         return LT_OK;
     LT_TRY(part_path(m, "tokenizer", NULL, path, sizeof path));
-    if (!lt_file_is_dir(path)) /* `--model` may be the tokenizer's folder itself */
+    if (!lt_source_is_dir(path)) /* `--model` may be the tokenizer's folder itself */
         (void)snprintf(path, sizeof path, "%s", m->base.path);
     LT_TRY(lt_bpe_open(path, &m->bpe));
     return LT_OK;
@@ -197,7 +198,7 @@ lt_status lt_h3_model_new(const char *path, lt_h3_model **out)
     facts->trained_count = (int)(sizeof trained / sizeof *trained);
     lt_status st = LT_OK;
     LT_TRY_GOTO(lt_path_join(file, sizeof file, path, "video_vae"), st, failed);
-    m->original = lt_file_is_dir(file);
+    m->original = lt_source_is_dir(file);
     LT_TRY_GOTO(lt_model_facts_read(path, facts), st, failed);
     *out = m;
     return LT_OK;

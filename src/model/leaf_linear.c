@@ -26,17 +26,17 @@ lt_status lt_leaf_inputs_load(lt_weights *weights, const char *name, int64_t out
                               const lt_cut *cut, lt_leaf_linear *to)
 {
     lt_range ranges[LT_LEAVES];
-    const int64_t first = cut->leaves.first;
-    lt_layer_spec spec = lt_layer_whole(weights, out, in, 0);
+    lt_linear *layers[LT_LEAVES];
+    const int count = (int)cut->leaves.count;
     assert(cut->total * cut->unit == in);
     *to = (lt_leaf_linear){.cut = *cut};
-    spec.columns = lt_cut_mine(cut);
-    if (spec.columns.count == 0)
-        return LT_OK;
-    for (int64_t i = 0; i < cut->leaves.count; i++)
-        ranges[i] = lt_cut_leaf(cut, (int)(first + i));
-    return lt_weights_linear_cut(weights, name, &spec, ranges, (int)cut->leaves.count,
-                                 &to->layer[first]);
+    for (int i = 0; i < count; i++)
+        ranges[i] = lt_cut_leaf(cut, (int)cut->leaves.first + i);
+    LT_TRY(
+        lt_weights_linear_columns(weights, name, out, in, lt_cut_mine(cut), ranges, count, layers));
+    for (int i = 0; i < count; i++)
+        to->layer[cut->leaves.first + i] = layers[i];
+    return LT_OK;
 }
 
 /* Columns of a leaf, counted from my first. */

@@ -23,7 +23,8 @@ typedef struct lt_leaf_linear {
  * Blocking. Errors: as weights.h. */
 lt_status lt_leaf_outputs_load(lt_weights *weights, const char *name, int64_t out, int64_t in,
                                int64_t first_row, const lt_cut *cut, lt_leaf_linear *to);
-/* The same with the inputs cut: cut->total * cut->unit is `in`. */
+/* The same with the inputs cut: cut->total * cut->unit is `in`. All ranks of the weights' loading
+ * come here, also those without leaves. Collective on its group, Blocking. */
 lt_status lt_leaf_inputs_load(lt_weights *weights, const char *name, int64_t out, int64_t in,
                               const lt_cut *cut, lt_leaf_linear *to);
 

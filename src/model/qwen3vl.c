@@ -207,16 +207,26 @@ done:
     return st;
 }
 
-static lt_status load(lt_qwen3vl *t)
+static lt_status load_all(lt_qwen3vl *t, lt_loading *loading)
 {
     const lt_qwen3vl_config *c = &t->config;
     LT_TRY(lt_weights_open(t->checkpoint, t->engine, t->compute, &t->weights));
+    lt_weights_load_with(t->weights, loading);
     LT_TRY(lt_checkpoint_check(t->checkpoint, PREFIX "embed_tokens.weight",
                                LT_DIMS(c->vocab, c->hidden)));
     for (int64_t i = 0; i < c->hidden_state; i++)
         LT_TRY(load_layer(t, i));
     LT_TRY(check_rest(t));
     return LT_OK;
+}
+
+static lt_status load(lt_qwen3vl *t)
+{
+    lt_loading loading = lt_loading_new(t->tp);
+    const lt_status st = load_all(t, &loading);
+    if (t->weights != NULL)
+        lt_weights_load_with(t->weights, NULL);
+    return t->dry ? st : lt_loading_end(&loading, st);
 }
 
 lt_status lt_qwen3vl_open(lt_checkpoint *checkpoint, lt_engine *engine,

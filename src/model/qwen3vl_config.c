@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "model/source.h"
 
 enum { HIDDEN_STATE = 50 }; /* spec 2.3 */
 
@@ -86,7 +87,7 @@ lt_status lt_qwen3vl_config_read(const char *config_json_path, lt_qwen3vl_config
     lt_json_at text;
     lt_status st;
     *out = (lt_qwen3vl_config){.hidden_state = HIDDEN_STATE};
-    LT_TRY(lt_json_read(config_json_path, &document));
+    LT_TRY(lt_source_json(config_json_path, &document));
     const lt_json_at root = lt_json_root(document, config_json_path);
     LT_TRY_GOTO(word_check(&root, "model_type", "qwen3_vl"), st, done);
     LT_TRY_GOTO(lt_json_member(&root, "text_config", &text), st, done);

@@ -16,7 +16,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -192,7 +191,7 @@ lt_status lt_safetensors_parse(const char *text, size_t bytes, uint64_t data_byt
     LT_TRY(lt_json_parse(text, bytes, path, &header));
     lt_safetensors *file = calloc(1, sizeof *file);
     if (file != NULL)
-        file->fd = -1;
+        file->data.fd = -1;
     if (file == NULL || (file->path = strdup(path)) == NULL)
         LT_FAIL_GOTO(LT_ENOMEM, st, failed, "%s: no memory for its header", path);
     file->data_bytes = data_bytes;
@@ -206,17 +205,14 @@ failed:
     return st;
 }
 
-static lt_status open_fd(const char *path, int fd, lt_safetensors **out)
+static lt_status open_data(const char *path, const lt_source_file *data, lt_safetensors **out)
 {
-    struct stat info;
     unsigned char length[8];
     uint64_t n = 0;
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
-        LT_FAIL(LT_ENOINPUT, "%s: want a regular file", path);
-    const uint64_t file_bytes = (uint64_t)info.st_size;
+    const uint64_t file_bytes = (uint64_t)data->bytes;
     if (file_bytes < 8)
         LT_FAIL(LT_EDATA, "%s: want a safetensors file, found %" PRIu64 " bytes", path, file_bytes);
-    LT_TRY(lt_file_pread_full(fd, path, length, sizeof length, 0));
+    LT_TRY(lt_source_pread(data, path, length, sizeof length, 0));
     for (int i = 7; i >= 0; i--)
         n = n << 8 | length[i];
     if (n > header_bytes_max || n > file_bytes - 8)
@@ -228,7 +224,7 @@ static lt_status open_fd(const char *path, int fd, lt_safetensors **out)
     if (text == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for a header of %" PRIu64 " bytes", path, n);
     lt_status st = LT_OK;
-    LT_TRY_GOTO(lt_file_pread_full(fd, path, text, (size_t)n, 8), st, done);
+    LT_TRY_GOTO(lt_source_pread(data, path, text, (size_t)n, 8), st, done);
     LT_TRY_GOTO(lt_safetensors_parse(text, (size_t)n, file_bytes - 8 - n, path, out), st, done);
     (*out)->data_first = 8 + n;
 done:
@@ -238,16 +234,15 @@ done:
 
 lt_status lt_safetensors_open(const char *path, lt_safetensors **out)
 {
+    lt_source_file data;
     *out = NULL;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        LT_FAIL(LT_ENOINPUT, "%s: cannot be opened: %s", path, strerror(errno));
-    const lt_status st = open_fd(path, fd, out);
+    LT_TRY(lt_source_open(path, &data));
+    const lt_status st = open_data(path, &data, out);
     if (st != LT_OK) {
-        (void)close(fd);
-        return lt_trail(st, "open_fd", __FILE__, __LINE__);
+        lt_source_close(&data);
+        return lt_trail(st, "open_data", __FILE__, __LINE__);
     }
-    (*out)->fd = fd;
+    (*out)->data = data;
     return LT_OK;
 }
 
@@ -256,8 +251,7 @@ void lt_safetensors_close(lt_safetensors **file)
     lt_safetensors *f = *file;
     if (f == NULL)
         return;
-    if (f->fd >= 0)
-        (void)close(f->fd);
+    lt_source_close(&f->data);
     for (int64_t i = 0; i < f->count; i++)
         free(f->tensor[i].name);
     free(f->tensor);

@@ -1,10 +1,11 @@
-/* safetensors.h - one .safetensors file: its header, checked, and its descriptor.   Level 3: model
+/* safetensors.h - one .safetensors file: its header, checked, and the open file.   Level 3: model
  * Inside of src/model: networks use checkpoint.h. Source of the format: the safetensors README and
  * what its library refuses (version 0.6). Local, Blocking. */
 #ifndef LT_SAFETENSORS_H
 #define LT_SAFETENSORS_H
 
 #include "base/tensor.h"
+#include "model/source.h"
 
 enum { LT_STORED_DIMS_MAX = 8 };
 
@@ -19,7 +20,7 @@ typedef struct lt_stored {
 
 typedef struct lt_safetensors {
     char *path;
-    int fd;              /* -1 where only a header was parsed */
+    lt_source_file data; /* not open where only a header was parsed */
     uint64_t data_first; /* where the data begins in the file */
     uint64_t data_bytes;
     int64_t count;

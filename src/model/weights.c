@@ -27,7 +27,8 @@ struct lt_weights {
     lt_engine *engine;
     lt_dtype compute;
     int dry;
-    lt_mark mark; /* of the arena phase at open */
+    lt_loading *loading; /* NULL: alone */
+    lt_mark mark;        /* of the arena phase at open */
     char *staging;
     size_t staging_bytes, staging_bytes_max;
     kept *kept;
@@ -82,6 +83,7 @@ lt_dtype lt_weights_compute(const lt_weights *weights) { return weights->compute
 lt_engine *lt_weights_engine(const lt_weights *weights) { return weights->engine; }
 lt_checkpoint *lt_weights_checkpoint(const lt_weights *weights) { return weights->checkpoint; }
 int lt_weights_is_dry(const lt_weights *weights) { return weights->dry; }
+void lt_weights_load_with(lt_weights *weights, lt_loading *loading) { weights->loading = loading; }
 size_t lt_weights_staging_bytes(const lt_weights *weights) { return weights->staging_bytes_max; }
 
 /* ---- what is kept until close ---- */
@@ -171,7 +173,17 @@ static lt_status check_layer(lt_weights *w, const char *name, const lt_layer_spe
     return LT_OK;
 }
 
-/* One layer's rows into the staging buffer: weights at *at, bias at *bias_at; both move on. */
+/* A slice to host memory; on dry it is only counted. */
+static lt_status fetch(lt_weights *w, const char *full, lt_dims dims, lt_slice slice, lt_dtype want,
+                       void *to)
+{
+    if (w->dry)
+        return lt_checkpoint_plan(w->checkpoint, full, dims, slice, want);
+    return lt_checkpoint_read(w->checkpoint, full, dims, slice, want, to);
+}
+
+/* One layer's rows into the staging buffer: weights at *at, bias at *bias_at; both move on. On dry
+ * there is no buffer. */
 static lt_status read_layer(lt_weights *w, const char *name, const lt_layer_spec *spec, char **at,
                             float **bias_at)
 {
@@ -184,14 +196,15 @@ static lt_status read_layer(lt_weights *w, const char *name, const lt_layer_spec
         const lt_slice slice = {spec->rows[i], spec->columns};
         if (rows == 0)
             continue;
-        LT_TRY(lt_checkpoint_read(w->checkpoint, weight, LT_DIMS(spec->out, spec->in), slice,
-                                  spec->compute, *at));
-        *at += (size_t)(rows * spec->columns.count) * element_bytes;
+        LT_TRY(fetch(w, weight, LT_DIMS(spec->out, spec->in), slice, spec->compute, *at));
         if (spec->bias) {
             const lt_slice part = {spec->rows[i], {0, 1}};
-            LT_TRY(lt_checkpoint_read(w->checkpoint, bias, LT_DIMS(spec->out), part, LT_F32,
-                                      *bias_at));
-        } else {
+            LT_TRY(fetch(w, bias, LT_DIMS(spec->out), part, LT_F32, *bias_at));
+        }
+        if (w->dry)
+            continue;
+        *at += (size_t)(rows * spec->columns.count) * element_bytes;
+        if (!spec->bias) {
             memset(*bias_at, 0, (size_t)rows * sizeof **bias_at);
         }
         for (int64_t k = 0; spec->compute == LT_BF16 && k < rows; k++)
@@ -234,14 +247,12 @@ lt_status lt_weights_linear_joined(lt_weights *weights, const char *const *names
     const size_t weight_bytes =
         ((size_t)(whole.out * whole.in) * lt_dtype_bytes(whole.compute) + 63) / 64 * 64;
     LT_TRY(stage(weights, names[0], weight_bytes + (size_t)whole.out * sizeof(float) + 64));
-    if (!weights->dry) {
-        char *at = weights->staging;
-        float *bias = (float *)(void *)(weights->staging + weight_bytes);
-        whole.weights = at;
-        whole.bias = whole.has_bias ? bias : NULL;
-        for (int i = 0; i < count; i++)
-            LT_TRY(read_layer(weights, names[i], &specs[i], &at, &bias));
-    }
+    char *at = weights->dry ? NULL : weights->staging;
+    float *bias = weights->dry ? NULL : (float *)(void *)(weights->staging + weight_bytes);
+    whole.weights = at;
+    whole.bias = whole.has_bias ? bias : NULL;
+    for (int i = 0; i < count; i++)
+        LT_TRY(read_layer(weights, names[i], &specs[i], &at, &bias));
     LT_TRY(prepare(weights, names[0], &whole, out));
     return LT_OK;
 }
@@ -253,6 +264,8 @@ lt_status lt_weights_linear(lt_weights *weights, const char *name, const lt_laye
     return LT_OK;
 }
 
+/* ---- columns ---- */
+
 /* Columns of a dense matrix, dense. */
 static void take_columns(const char *from, int64_t rows, size_t pitch, size_t at, size_t bytes,
                          char *to)
@@ -261,41 +274,54 @@ static void take_columns(const char *from, int64_t rows, size_t pitch, size_t at
         memcpy(to + (size_t)i * bytes, from + (size_t)i * pitch + at, bytes);
 }
 
-lt_status lt_weights_linear_cut(lt_weights *weights, const char *name, const lt_layer_spec *spec,
-                                const lt_range *cut, int count, lt_linear **out)
+/* Columns of all rows into the staging buffer. */
+static lt_status read_columns(lt_weights *w, const char *name, lt_dims dims, lt_range columns)
 {
-    const int64_t rows = rows_of(spec);
-    const size_t element_bytes = lt_dtype_bytes(spec->compute);
-    const size_t pitch = (size_t)spec->columns.count * element_bytes;
-    const size_t whole_bytes = ((size_t)rows * pitch + 63) / 64 * 64;
+    char full[NAME_BYTES];
+    const lt_range rows = {0, dims.dim[0]}, all = {0, dims.dim[1]};
+    LT_TRY(full_name(full, name, ".weight"));
+    if (w->loading != NULL && lt_group_size(w->loading->group) > 1) {
+        if (!w->dry)
+            return lt_columns_read(w->loading, w->checkpoint, full, dims, columns, w->compute,
+                                   w->staging);
+        const lt_slice mine = {lt_columns_rows(w->loading, dims), all};
+        return lt_checkpoint_plan(w->checkpoint, full, dims, mine, w->compute);
+    }
+    return fetch(w, full, dims, (lt_slice){rows, columns}, w->compute, w->staging);
+}
+
+lt_status lt_weights_linear_columns(lt_weights *weights, const char *name, int64_t out_width,
+                                    int64_t in, lt_range columns, const lt_range *cut, int count,
+                                    lt_linear **out)
+{
+    const lt_layer_spec spec = lt_layer_whole(weights, out_width, in, 0);
+    const size_t element_bytes = lt_dtype_bytes(weights->compute);
+    const size_t pitch = (size_t)columns.count * element_bytes;
+    const size_t part_at = ((size_t)out_width * pitch + 63) / 64 * 64;
     int64_t widest = 0;
-    assert(!spec->bias && !spec->bias_none && count > 0);
+    assert(columns.first >= 0 && columns.count >= 0 && columns.first <= in - columns.count);
     for (int i = 0; i < count; i++) {
         out[i] = NULL;
-        widest = cut[i].count > widest ? cut[i].count : widest;
-        assert(cut[i].count == 0 || lt_overlap(cut[i], spec->columns).count == cut[i].count);
+        assert(cut[i].count == 0 || lt_overlap(cut[i], columns).count == cut[i].count);
+        if (cut[i].count < columns.count) /* all of them need no place of their own */
+            widest = cut[i].count > widest ? cut[i].count : widest;
     }
-    LT_TRY(check_layer(weights, name, spec));
-    /* Behind the slice: the biases that read_layer clears, then one part. */
-    const size_t part_at = whole_bytes + ((size_t)rows * sizeof(float) + 63) / 64 * 64;
-    LT_TRY(stage(weights, name, part_at + (size_t)(rows * widest) * element_bytes + 64));
+    LT_TRY(check_layer(weights, name, &spec));
+    LT_TRY(stage(weights, name, part_at + (size_t)(out_width * widest) * element_bytes + 64));
+    LT_TRY(read_columns(weights, name, LT_DIMS(out_width, in), columns));
     char *part = weights->dry ? NULL : weights->staging + part_at;
-    if (!weights->dry) {
-        char *at = weights->staging;
-        float *bias = (float *)(void *)(weights->staging + whole_bytes);
-        LT_TRY(read_layer(weights, name, spec, &at, &bias));
-    }
     for (int i = 0; i < count; i++) {
+        const int whole = cut[i].count == columns.count;
         const lt_linear_spec one = {.in = cut[i].count,
-                                    .out = rows,
-                                    .weights = part,
-                                    .weights_dtype = spec->compute,
-                                    .compute = spec->compute};
+                                    .out = out_width,
+                                    .weights = whole ? weights->staging : part,
+                                    .weights_dtype = weights->compute,
+                                    .compute = weights->compute};
         if (cut[i].count == 0)
             continue;
-        if (!weights->dry)
-            take_columns(weights->staging, rows, pitch,
-                         (size_t)(cut[i].first - spec->columns.first) * element_bytes,
+        if (!weights->dry && !whole)
+            take_columns(weights->staging, out_width, pitch,
+                         (size_t)(cut[i].first - columns.first) * element_bytes,
                          (size_t)cut[i].count * element_bytes, part);
         LT_TRY(prepare(weights, name, &one, &out[i]));
     }
@@ -345,12 +371,10 @@ lt_status lt_weights_tensor(lt_weights *weights, const char *name, lt_dims dims,
     LT_TRY(keep_name(weights, name, &kept_name));
     LT_TRY(lt_tensor_new(weights->engine->phase, kept_name, dtype, out, dims));
     LT_TRY(stage(weights, name, lt_tensor_bytes(out)));
-    if (weights->dry || lt_tensor_bytes(out) == 0)
+    if (lt_tensor_bytes(out) == 0)
         return LT_OK;
-    LT_TRY(lt_checkpoint_read(weights->checkpoint, name, dims, lt_slice_whole(dims), dtype,
-                              weights->staging));
-    LT_TRY(copy_up(weights, out, weights->staging));
-    return LT_OK;
+    LT_TRY(fetch(weights, name, dims, lt_slice_whole(dims), dtype, weights->staging));
+    return weights->dry ? LT_OK : copy_up(weights, out, weights->staging);
 }
 
 lt_status lt_weights_tensor_from(lt_weights *weights, const char *name, lt_dims dims,
@@ -377,9 +401,7 @@ lt_status lt_weights_host(lt_weights *weights, const char *name, lt_dims dims, f
     if (values == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for %zu values", name, elements_of(dims));
     keep(weights, KEPT_MEMORY, values);
-    if (!weights->dry)
-        LT_TRY(lt_checkpoint_read(weights->checkpoint, name, dims, lt_slice_whole(dims), LT_F32,
-                                  values));
+    LT_TRY(fetch(weights, name, dims, lt_slice_whole(dims), LT_F32, values));
     *out = values;
     return LT_OK;
 }

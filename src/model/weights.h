@@ -9,6 +9,7 @@
 #define LT_WEIGHTS_H
 
 #include "model/checkpoint.h"
+#include "model/loading.h"
 #include "parallel/engine.h"
 
 typedef struct lt_weights lt_weights;
@@ -23,6 +24,9 @@ lt_dtype lt_weights_compute(const lt_weights *weights);
 lt_engine *lt_weights_engine(const lt_weights *weights);
 lt_checkpoint *lt_weights_checkpoint(const lt_weights *weights);
 int lt_weights_is_dry(const lt_weights *weights);
+/* From here on layers are loaded together with the ranks of this loading (borrowed; NULL: alone).
+ * On dry nothing is exchanged; lt_checkpoint_bytes_planned counts what this rank would read. */
+void lt_weights_load_with(lt_weights *weights, lt_loading *loading);
 /* The largest host buffer that loading took so far; on dry, that it would take. */
 size_t lt_weights_staging_bytes(const lt_weights *weights);
 
@@ -46,11 +50,13 @@ lt_status lt_weights_linear(lt_weights *weights, const char *name, const lt_laye
  * given. */
 lt_status lt_weights_linear_joined(lt_weights *weights, const char *const *names,
                                    const lt_layer_spec *specs, int count, lt_linear **out);
-/* The spec's slice of a layer without bias as `count` layers, each with some of its columns: cut[i]
- * of the whole layer's inputs, inside spec->columns; an empty one leaves out[i] NULL. The slice is
- * read once, so that narrow cuts cost no narrow reads. */
-lt_status lt_weights_linear_cut(lt_weights *weights, const char *name, const lt_layer_spec *spec,
-                                const lt_range *cut, int count, lt_linear **out);
+/* These columns, maybe none, of a layer without bias, `out` x `in` as a whole, as `count` layers,
+ * each with some of them: cut[i] of the whole layer's inputs, inside columns; an empty one leaves
+ * out[i] NULL. Each rank of the loading names its own, and all rows are read once over its group.
+ * Collective on the loading's group, or Local without one; then the columns alone are read. */
+lt_status lt_weights_linear_columns(lt_weights *weights, const char *name, int64_t out_width,
+                                    int64_t in, lt_range columns, const lt_range *cut, int count,
+                                    lt_linear **out);
 /* A layer whose weights the caller computed, host memory (spec as backend.h; pointers NULL on dry).
  */
 lt_status lt_weights_linear_from(lt_weights *weights, const char *name, const lt_linear_spec *spec,

@@ -20,13 +20,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "model/h3_family.h"
+#include "model/source.h"
 #include "parallel/attention_dist.h"
 #include "parallel/leaves.h"
 #include "run/bench.h"
 #include "run/pipeline.h"
 #include "run/plan.h"
+#include "run/session.h"
 
 enum { FRAMES = 22, PIXELS = 128, TEXT_ROWS = 13, TIMESTEPS = 3, ROUNDS_MAX = 25, RANKS_MAX = 8 };
 static const size_t arena_bytes = (size_t)1 << 36; /* address space only */
@@ -322,13 +325,9 @@ static lt_status noise(uint32_t what, int64_t count, float **out)
     return LT_OK;
 }
 
-static lt_status rig_open(rig *r)
+static lt_status rig_open(rig *r, const char *model)
 {
-    char path[4096];
-    const char *model = r->bench->job->model;
-    if (model == NULL)
-        LT_TRY(lt_default_model(path, sizeof path));
-    LT_TRY(lt_h3_model_new(model != NULL ? model : path, &r->model));
+    LT_TRY(lt_h3_model_new(model, &r->model));
     LT_TRY(lt_h3_open_dit(r->model));
     LT_TRY(lt_h3_layout_new(FRAMES, PIXELS, PIXELS, TEXT_ROWS, &r->layout));
     const lt_h3_dit_config *c = &r->model->dit_config;
@@ -389,7 +388,15 @@ static lt_status run(lt_bench *b)
 {
     rig r = {.bench = b};
     const size_t count = sizeof cases / sizeof *cases;
-    lt_status st = lt_agree(b->world, rig_open(&r));
+    char model[LT_PATH_BYTES] = "";
+    lt_status st = LT_OK;
+    if (lt_group_rank(b->world) == 0)
+        st = lt_job_model(b->job, model, sizeof model);
+    st = lt_agree(b->world, st);
+    if (st == LT_OK)
+        st = lt_session_source(b->world, model, sizeof model);
+    if (st == LT_OK)
+        st = lt_agree(b->world, rig_open(&r, model));
     if (st == LT_OK)
         st = judge(&r);
     for (size_t i = 0; i < count && st == LT_OK; i++) {
@@ -397,6 +404,7 @@ static lt_status run(lt_bench *b)
         st = one_case(&r, i, share_s / 2);
     }
     rig_close(&r);
+    lt_source_end();
     LT_TRY(st);
     return LT_OK;
 }

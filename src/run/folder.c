@@ -1,7 +1,6 @@
 /* folder.c - the run folder.                                                      Level 4: run */
 #include "run/folder.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 
 #include "base/json.h"
 #include "kernels/cpu/cpu.h"
+#include "model/source.h"
 
 /* Everything that a run writes; --overwrite removes these and nothing else. */
 static const char *const own_files[] = {"job.yaml",      "plan.json",  "manifest.json",
@@ -108,47 +108,47 @@ lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrit
 
 enum { HASHED_BYTES = 1 << 20 };
 
+/* Files of the model, one level of folders deep. */
+typedef struct listing {
+    json_t *files;
+    const char *root, *below; /* below: "" or a folder's name */
+} listing;
+
 /* One file of the model: its size, its time of change and the XXH64 of its first MiB, which holds
  * configs whole and a shard's header. Tens of gigabytes of values are not read for it. */
-static json_t *file_facts(const char *path, const struct stat *s)
+static json_t *file_facts(const char *path)
 {
     static char buffer[HASHED_BYTES];
-    const int64_t wanted = s->st_size < HASHED_BYTES ? s->st_size : HASHED_BYTES;
+    lt_source_file file;
     char hash[24] = "";
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && lt_file_pread_full(fd, path, buffer, (size_t)wanted, 0) == LT_OK)
+    if (lt_source_open(path, &file) != LT_OK)
+        return NULL;
+    const int64_t bytes = file.bytes, wanted = bytes < HASHED_BYTES ? bytes : HASHED_BYTES;
+    if (lt_source_pread(&file, path, buffer, (size_t)wanted, 0) == LT_OK)
         (void)snprintf(hash, sizeof hash, "%016llx",
                        (unsigned long long)XXH64(buffer, (size_t)wanted, 0));
-    else
-        lt_error_clear();
-    if (fd >= 0)
-        (void)close(fd);
-    return json_pack("{s:I, s:I, s:s, s:I}", "bytes", (json_int_t)s->st_size, "changed",
-                     (json_int_t)s->st_mtime, "xxh64", hash, "hashed_bytes", (json_int_t)wanted);
+    lt_source_close(&file);
+    return json_pack("{s:I, s:I, s:s, s:I}", "bytes", (json_int_t)bytes, "changed",
+                     (json_int_t)lt_source_changed(path), "xxh64", hash, "hashed_bytes",
+                     (json_int_t)wanted);
 }
 
-/* Files of the model, one level of folders deep. */
-static void add_files(json_t *list, const char *root, const char *below)
+static lt_status add_file(void *ctx, const char *name)
 {
-    char folder[LT_PATH_BYTES], path[LT_PATH_BYTES], name[LT_PATH_BYTES];
-    if (lt_path_join(folder, sizeof folder, root, below) != LT_OK)
-        return;
-    DIR *dir = opendir(folder);
-    for (struct dirent *e = dir != NULL ? readdir(dir) : NULL; e != NULL; e = readdir(dir)) {
-        struct stat s;
-        if (e->d_name[0] == '.' || lt_path_join(path, sizeof path, folder, e->d_name) != LT_OK ||
-            stat(path, &s) != 0)
-            continue;
-        if (lt_path_join(name, sizeof name, below, e->d_name) != LT_OK)
-            continue;
-        const char *shown = strncmp(name, "./", 2) == 0 ? name + 2 : name;
-        if (S_ISDIR(s.st_mode) && strcmp(below, ".") == 0)
-            add_files(list, root, e->d_name);
-        else if (S_ISREG(s.st_mode))
-            (void)json_object_set_new(list, shown, file_facts(path, &s));
+    listing *l = ctx;
+    char shown[LT_PATH_BYTES], path[LT_PATH_BYTES];
+    if (snprintf(shown, sizeof shown, "%s%s%s", l->below, l->below[0] != '\0' ? "/" : "", name) >=
+        (int)sizeof shown)
+        return LT_OK;
+    LT_TRY(lt_path_join(path, sizeof path, l->root, shown));
+    if (lt_source_is_dir(path)) {
+        listing inside = {l->files, l->root, name};
+        return l->below[0] == '\0' ? lt_source_list(path, add_file, &inside) : LT_OK;
     }
-    if (dir != NULL)
-        (void)closedir(dir);
+    json_t *facts = file_facts(path);
+    if (facts != NULL)
+        (void)json_object_set_new(l->files, shown, facts);
+    return LT_OK;
 }
 
 lt_status lt_folder_manifest(const lt_plan *plan, const lt_group *world, json_t *more)
@@ -156,12 +156,13 @@ lt_status lt_folder_manifest(const lt_plan *plan, const lt_group *world, json_t 
     char file[LT_PATH_BYTES], mesh[96];
     struct utsname host;
     (void)uname(&host);
-    json_t *files = json_object();
-    add_files(files, plan->model, ".");
+    listing all = {json_object(), plan->model, ""};
+    if (lt_source_list(plan->model, add_file, &all) != LT_OK)
+        lt_error_clear(); /* what can be told of the files is told; they were opened before */
     json_t *json = json_pack(
         "{s:s, s:i, s:s, s:s, s:o, s:s, s:i, s:s, s:s, s:s, s:I, s:s}", "format",
         "longtake-manifest", "version", 1, "software", "longtake " LT_VERSION, "model", plan->model,
-        "model_files", files, "mesh", lt_mesh_text(&plan->mesh, mesh, sizeof mesh), "ranks",
+        "model_files", all.files, "mesh", lt_mesh_text(&plan->mesh, mesh, sizeof mesh), "ranks",
         lt_group_size(world), "transport", lt_group_transport(world), "device", plan->device, "isa",
         lt_cpu_isa_now()->name, "seed", (json_int_t)plan->seed, "system", host.sysname);
     if (json == NULL)

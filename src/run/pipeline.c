@@ -1,6 +1,7 @@
 /* pipeline.c - from a job to a film: plan, text, noise, denoise, store, decode.   Level 4: run
  *
  *   rank 0            all ranks
+ *                     compare copies of the model, serve it where it lacks (model/source.h)
  *   job -> model -> plan --broadcast--> model, threads, mesh, walk on dry, agree: it fits
  *   run folder        engine
  *   tokens ---------> text rows (tp over few ranks), broadcast
@@ -20,6 +21,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "model/loading.h"
 #include "run/decode.h"
 #include "run/denoise.h"
 #include "run/folder.h"
@@ -43,7 +45,8 @@ static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
         st = family->encode(s->model, &s->engine, plan->dtype, s->ids, s->token_count, *rows);
         s->engine.mesh = &s->mesh;
     }
-    LT_TRY(lt_agree(s->world, st));
+    LT_TRY(lt_agree(s->world, lt_loading_own(st)));
+    LT_TRY(st);
     LT_TRY(lt_broadcast(s->world, 0, *rows, bytes));
     lt_progress_step(s->progress, 1);
     return LT_OK;
@@ -128,16 +131,19 @@ static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job
 
 /* ---- render ---- */
 
-static lt_status render_plan(const lt_job *job, lt_session *s, lt_plan *plan)
+static lt_status render_model(const lt_job *job, char *path, size_t bytes)
 {
-    char path[LT_PATH_BYTES];
     if (job->output == NULL) {
         lt_hint("`longtake render --help` has examples");
         LT_FAIL(LT_EUSAGE, "-o: want the film's name, e.g. -o film.mp4");
     }
-    if (job->model == NULL)
-        LT_TRY(lt_default_model(path, sizeof path));
-    LT_TRY(lt_model_open(job->model != NULL ? job->model : path, &s->model));
+    LT_TRY(lt_job_model(job, path, bytes));
+    return LT_OK;
+}
+
+static lt_status render_plan(const lt_job *job, const char *model, lt_session *s, lt_plan *plan)
+{
+    LT_TRY(lt_model_open(model, &s->model));
     LT_TRY(lt_plan_make(job, s->model, lt_group_size(s->world), plan));
     LT_TRY(lt_session_check(job, plan));
     LT_TRY(lt_folder_check(plan, job->overwrite));
@@ -174,8 +180,13 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     lt_status st = LT_OK;
     memset(out, 0, sizeof *out);
     const int root = lt_group_rank(world) == 0;
+    char model[LT_PATH_BYTES] = "";
     if (root)
-        st = render_plan(job, &s, &plan);
+        st = render_model(job, model, sizeof model);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    LT_TRY_GOTO(lt_session_source(world, model, sizeof model), st, done);
+    if (root)
+        st = render_plan(job, model, &s, &plan);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
     LT_TRY_GOTO(lt_session_open(&s, &plan, 7u), st, done);
@@ -202,11 +213,19 @@ done:
 
 /* ---- decode ---- */
 
-static lt_status decode_plan(const lt_job *job, const char *run, lt_session *s, lt_plan *plan)
+static lt_status decode_read(const lt_job *job, const char *run, lt_latents **store, lt_plan *plan)
 {
     if (job->output == NULL)
         LT_FAIL(LT_EUSAGE, "-o: want the film's name, e.g. -o film.mov");
-    LT_TRY(lt_store_plan(run, job, &s->model, plan));
+    LT_TRY(lt_store_plan(run, job, store, plan));
+    return LT_OK;
+}
+
+static lt_status decode_plan(const lt_job *job, const char *run, const lt_latents *store,
+                             lt_session *s, lt_plan *plan)
+{
+    LT_TRY(lt_model_open(plan->model, &s->model));
+    LT_TRY(lt_store_check(run, store, s->model, plan));
     plan->mesh = (lt_mesh_spec){{1, 1, 1, lt_group_size(s->world), 1}};
     LT_TRY(lt_plan_decode_tp(job, lt_group_size(s->world), plan));
     LT_TRY(lt_session_check(job, plan));
@@ -219,17 +238,24 @@ lt_status lt_decode_run(const lt_job *job, const char *run, lt_group *world, lt_
     lt_session s = {.world = world};
     lt_plan plan = {0};
     lt_latents *store = NULL;
-    char file[LT_PATH_BYTES];
+    char file[LT_PATH_BYTES], model[LT_PATH_BYTES] = "";
     lt_status st = LT_OK;
     memset(out, 0, sizeof *out);
     const int root = lt_group_rank(world) == 0;
     if (root)
-        st = decode_plan(job, run, &s, &plan);
+        st = decode_read(job, run, &store, &plan);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    if (root)
+        (void)snprintf(model, sizeof model, "%s", plan.model);
+    LT_TRY_GOTO(lt_session_source(world, model, sizeof model), st, done);
+    if (root)
+        st = decode_plan(job, run, store, &s, &plan);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
     LT_TRY_GOTO(lt_session_open(&s, &plan, 4u), st, done);
-    st = lt_store_file(run, file, sizeof file);
-    if (st == LT_OK)
+    if (!root)
+        st = lt_store_file(run, file, sizeof file);
+    if (st == LT_OK && !root)
         st = lt_latents_open(file, &store);
     if (st == LT_OK && root)
         st = lt_progress_open(NULL, job->quiet, &s.progress);
@@ -243,7 +269,19 @@ done:
     return st;
 }
 
-/* ---- the demo model ---- */
+/* ---- the model ---- */
+
+lt_status lt_job_model(const lt_job *job, char *out, size_t bytes)
+{
+    if (job->model == NULL)
+        return lt_default_model(out, bytes);
+    const int n = snprintf(out, bytes, "%s", job->model);
+    if (n < 0 || (size_t)n >= bytes)
+        LT_FAIL(LT_EUSAGE, "--model %.200s...: the path is too long", job->model);
+    if (n == 0)
+        LT_FAIL(LT_EUSAGE, "--model: want a folder, found an empty path");
+    return LT_OK;
+}
 
 lt_status lt_default_model(char *out, size_t bytes)
 {

@@ -21,6 +21,8 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
  * Collective on world, Blocking. Errors: as lt_render's; LT_ENOINPUT, LT_EDATA (the latents). */
 lt_status lt_decode_run(const lt_job *job, const char *run, lt_group *world, lt_outcome *out);
 
+/* The job's model, or else the demo's. Errors: LT_EUSAGE, LT_ENOINPUT. Local. */
+lt_status lt_job_model(const lt_job *job, char *out, size_t bytes);
 /* Where the demo model is: beside the executable, in its share/, or in a source tree above it.
  * Errors: LT_ENOINPUT. Local. */
 lt_status lt_default_model(char *out, size_t bytes);

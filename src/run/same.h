@@ -1,9 +1,8 @@
-/* same.h - do all ranks run the same program, with the same words, on the same model?
- * Level 4: run
+/* same.h - do all ranks run the same program, with the same words?                Level 4: run
  * Ranks that differ would meet in collectives that do not belong together, or compute something
  * that nobody asked for: so this comes before any of them. All functions: Collective on world,
- * Blocking. Errors: LT_EUSAGE (program, words), LT_EDATA (model), naming the ranks that differ from
- * rank 0; LT_ENOMEM. */
+ * Blocking. Errors: LT_EUSAGE, naming the ranks that differ from rank 0; LT_ENOMEM. Whether they
+ * have the same model: model/source.h. */
 #ifndef LT_SAME_H
 #define LT_SAME_H
 
@@ -11,7 +10,5 @@
 
 /* The program's version and bytes, and its arguments. */
 lt_status lt_same_program(lt_group *world, int argc, char *const argv[]);
-/* The names, sizes and configs of a model folder's files, and the headers of its weights. */
-lt_status lt_same_model(lt_group *world, const char *model);
 
 #endif

@@ -1,14 +1,15 @@
 /* session.c - what one run of the program holds open.                             Level 4: run */
 #include "run/session.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "model/source.h"
 #include "run/place.h"
-#include "run/same.h"
 
 static lt_status check_name(const char *path, const char *option, const char *suffix)
 {
@@ -58,6 +59,16 @@ static lt_status take_plan(lt_session *s, const char *text, size_t bytes, lt_pla
     return LT_OK;
 }
 
+lt_status lt_session_source(lt_group *world, char *path, size_t bytes)
+{
+    assert(bytes > 0);
+    if (lt_group_size(world) == 1)
+        return LT_OK;
+    LT_TRY(lt_broadcast(world, 0, path, bytes));
+    path[bytes - 1] = '\0';
+    return lt_source_share(world, path);
+}
+
 lt_status lt_session_share(lt_session *s, lt_plan *plan)
 {
     if (lt_group_size(s->world) == 1)
@@ -71,7 +82,6 @@ lt_status lt_session_share(lt_session *s, lt_plan *plan)
         st = take_plan(s, text, bytes, plan);
     free(text);
     LT_TRY(lt_agree(s->world, st));
-    LT_TRY(lt_same_model(s->world, plan->model));
     bytes = (size_t)s->token_count * sizeof *s->ids;
     char *ids = (char *)s->ids;
     LT_TRY(lt_broadcast_text(s->world, 0, &ids, &bytes));
@@ -158,6 +168,7 @@ void lt_session_close(lt_session *s)
     if (s->model != NULL)
         s->model->family->decode_close(s->model);
     lt_model_close(&s->model);
+    lt_source_end();
     lt_engine_close(&s->engine);
     if (s->text_group != NULL)
         lt_mesh_close(&s->text_mesh);

@@ -21,6 +21,10 @@ typedef struct lt_session {
 /* Rank 0, before work: container, codec, sheet and wav names. Errors: LT_EUSAGE, LT_EUNAVAIL,
  * LT_ECREATE. */
 lt_status lt_session_check(const lt_job *job, const lt_plan *plan);
+/* Compare the ranks' copies of rank 0's model folder, and serve the ranks that lack it
+ * (model/source.h), until lt_session_close or lt_source_end. path [bytes]: rank 0's, not empty; on
+ * all ranks afterwards. Collective on world, Blocking. Errors: lt_source_share's. */
+lt_status lt_session_source(lt_group *world, char *path, size_t bytes);
 /* Broadcast rank 0's plan and tokens; the other ranks open the model. Collective on world,
  * Blocking. */
 lt_status lt_session_share(lt_session *session, lt_plan *plan);

@@ -10,7 +10,6 @@
 #include "base/json.h"
 #include "media/mux.h"
 #include "run/folder.h"
-#include "run/store_hdf5.h"
 
 lt_status lt_store_latents(const lt_plan *plan, const lt_clip *clip)
 {
@@ -110,7 +109,7 @@ static lt_status check_streams(const char *file, const lt_latents *store, const 
     return LT_OK;
 }
 
-static lt_status read_plan(const char *file, lt_latents *store, const lt_job *job, lt_model **model,
+static lt_status read_plan(const char *file, const lt_latents *store, const lt_job *job,
                            lt_plan *out)
 {
     json_t *attributes = NULL;
@@ -123,20 +122,25 @@ static lt_status read_plan(const char *file, lt_latents *store, const lt_job *jo
     json_decref(attributes);
     LT_TRY(st);
     LT_TRY(apply_job(file, job, out));
-    LT_TRY(lt_model_open(out->model, model));
-    LT_TRY(lt_plan_streams(out, *model));
-    LT_TRY(check_streams(file, store, out));
     return LT_OK;
 }
 
-lt_status lt_store_plan(const char *run, const lt_job *job, lt_model **model, lt_plan *out)
+lt_status lt_store_plan(const char *run, const lt_job *job, lt_latents **store, lt_plan *out)
 {
     char file[LT_PATH_BYTES];
-    lt_latents *store = NULL;
+    *store = NULL;
     LT_TRY(lt_store_file(run, file, sizeof file));
-    LT_TRY(lt_latents_open(file, &store));
-    const lt_status st = read_plan(file, store, job, model, out);
-    lt_latents_close(&store);
-    LT_TRY(st);
+    LT_TRY(lt_latents_open(file, store));
+    LT_TRY(read_plan(file, *store, job, out));
+    return LT_OK;
+}
+
+lt_status lt_store_check(const char *run, const lt_latents *store, const lt_model *model,
+                         lt_plan *plan)
+{
+    char file[LT_PATH_BYTES];
+    LT_TRY(lt_store_file(run, file, sizeof file));
+    LT_TRY(lt_plan_streams(plan, model));
+    LT_TRY(check_streams(file, store, plan));
     return LT_OK;
 }

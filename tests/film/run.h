@@ -14,7 +14,7 @@
 
 #include "tests/unit/scratch.h"
 
-enum { RUN_WORDS_MAX = 48, RUN_LIMIT_S = 120 };
+enum { RUN_WORDS_MAX = 96, RUN_LIMIT_S = 120 };
 
 extern char **environ;
 

@@ -1,0 +1,269 @@
+/* source_serve.c - bytes of files for ranks that lack them: the asking, and the reader's thread.
+ * Level 3: model
+ *
+ *     rank without files                      its reader
+ *     ask {file, offset, bytes}  ---------->  thread: checks, preads
+ *     answer {status, words}     <----------
+ *     the bytes                  <----------  also after a failure (then they are zeros)
+ *
+ * A reader answers from a thread of its own, so that no rank needs to know when another reads: a
+ * reader may compute, wait in a collective for the very rank that asks, or have loaded all it
+ * needs. Serving between its own reads was thought of, without a thread; then each loading needs an
+ * end that all ranks come to before the first collective behind it, and each exchange while loading
+ * must poll. The thread never waits for anything but the messages of one answer. It polls: often
+ * while it is asked, every 5 ms when it was not asked for 2 s.
+ *
+ * An ask is not to be trusted: file and range are checked against the table, and the file's size
+ * against the table's before each read, so that a file that is changed or cut meanwhile is an error
+ * with its name, at the rank that asked. Ranks that read the same slices (ring, uly) are each sent
+ * them: the second time they come from the reader's page cache. */
+#include "model/source_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "parallel/watch.h"
+
+enum { TAG_ASK = 1, TAG_ANSWER = 2, TAG_BYTES = 3, ASK_BYTES_MAX = 4 << 20, LEAVE_SECONDS = 2 };
+static const uint32_t ask_magic = 0x6c742d3fu; /* "lt-?": a word of this protocol, version 1 */
+
+typedef struct ask {
+    uint32_t magic;
+    int32_t index;
+    int64_t offset, bytes;
+} ask;
+
+typedef struct answer {
+    int32_t status;
+    char text[508];
+} answer;
+
+/* ---- the rank that lacks the files ---- */
+
+/* Static: were a message to fail, MPI might still write here. */
+static ask asked;
+static answer answered;
+
+static lt_status ask_one(lt_group *group, int reader, int index, char *to, size_t bytes,
+                         int64_t offset)
+{
+    lt_post *post[3] = {NULL, NULL, NULL};
+    asked = (ask){ask_magic, index, offset, (int64_t)bytes};
+    LT_TRY(lt_post_recv(group, reader, TAG_ANSWER, &answered, sizeof answered, &post[0]));
+    LT_TRY(lt_post_recv(group, reader, TAG_BYTES, to, bytes, &post[1]));
+    LT_TRY(lt_post_send(group, reader, TAG_ASK, &asked, sizeof asked, &post[2]));
+    for (int i = 0; i < 3; i++)
+        LT_TRY(lt_post_wait(&post[i]));
+    if (answered.status == LT_OK)
+        return LT_OK;
+    const int known = answered.status > LT_OK && answered.status < LT_STATUS_COUNT;
+    answered.text[sizeof answered.text - 1] = '\0';
+    LT_FAIL(known ? (lt_status)answered.status : LT_EINTERNAL, "%s", answered.text);
+}
+
+lt_status lt_source_ask(lt_group *group, int reader, int index, void *to, size_t bytes,
+                        int64_t offset)
+{
+    lt_status st = LT_OK;
+    lt_note_begin("read_model", NULL);
+    for (size_t at = 0; at < bytes && st == LT_OK; at += ASK_BYTES_MAX) {
+        const size_t n = bytes - at < ASK_BYTES_MAX ? bytes - at : ASK_BYTES_MAX;
+        st = ask_one(group, reader, index, (char *)to + at, n, offset + (int64_t)at);
+    }
+    lt_note_end();
+    LT_TRY(st);
+    return LT_OK;
+}
+
+/* ---- the reader ---- */
+
+static struct {
+    lt_group *group;
+    const lt_source_table *table;
+    const int *reader;
+    int *fd; /* [table->count], -1: not opened */
+    char *buffer;
+    ask ask;
+    answer answer;
+    pthread_t thread;
+    int runs;
+} server;
+static atomic_int stop_asked;
+static _Atomic uint64_t bytes_served;
+
+uint64_t lt_source_bytes_served(void) { return atomic_load(&bytes_served); }
+
+/* 1 when done; 0 when a message failed or nobody takes it. The thread may be told to end when the
+ * rank that asked has the bytes, but MPI not yet said so here: then it soon will. */
+static int finish(lt_post **post)
+{
+    double told = 0;
+    for (int turn = 0;; turn++) {
+        int done = 0;
+        if (lt_post_test(post, &done) != LT_OK)
+            return 0; /* the watch ends the job */
+        if (done)
+            return 1;
+        if (told > 0 && lt_seconds() - told > LEAVE_SECONDS)
+            return 0;
+        if (told <= 0 && atomic_load(&stop_asked))
+            told = lt_seconds();
+        if (turn < 256)
+            (void)sched_yield();
+        else
+            (void)nanosleep(&(struct timespec){0, 50000}, NULL);
+    }
+}
+
+static lt_status send_one(int peer, int tag, const void *data, size_t bytes, int *sent)
+{
+    lt_post *post = NULL;
+    LT_TRY(lt_post_send(server.group, peer, tag, data, bytes, &post));
+    *sent = finish(&post);
+    return LT_OK;
+}
+
+static lt_status open_file(int index, const char *path)
+{
+    if (server.fd[index] >= 0)
+        return LT_OK;
+    server.fd[index] = open(path, O_RDONLY | O_CLOEXEC);
+    if (server.fd[index] < 0)
+        LT_FAIL(LT_ENOINPUT, "%s: cannot be opened any more: %s", path, strerror(errno));
+    return LT_OK;
+}
+
+static lt_status check_size(int index, const char *path)
+{
+    struct stat now;
+    const int64_t want = server.table->entry[index].bytes;
+    if (fstat(server.fd[index], &now) != 0)
+        LT_FAIL(LT_EIO, "%s: %s", path, strerror(errno));
+    if ((int64_t)now.st_size != want)
+        LT_FAIL(LT_EDATA,
+                "%s: want %lld bytes, as when the ranks compared their copies, found %lld", path,
+                (long long)want, (long long)now.st_size);
+    return LT_OK;
+}
+
+static lt_status read_for(int peer, const ask *q)
+{
+    char path[LT_PATH_BYTES];
+    const lt_source_table *t = server.table;
+    if (q->magic != ask_magic || q->index < 0 || q->index >= t->count || q->bytes < 0 ||
+        q->bytes > ASK_BYTES_MAX || server.reader[peer] != lt_group_rank(server.group))
+        LT_FAIL(LT_EDATA, "%s: rank %d asked for file %d, %lld bytes: no such thing is served",
+                t->root, peer, (int)q->index, (long long)q->bytes);
+    const lt_source_entry *e = &t->entry[q->index];
+    if (q->offset < 0 || q->offset > e->bytes - q->bytes)
+        LT_FAIL(LT_EDATA, "%s: %s: rank %d asked for %lld bytes at %lld of %lld", t->root, e->path,
+                peer, (long long)q->bytes, (long long)q->offset, (long long)e->bytes);
+    LT_TRY(lt_path_join(path, sizeof path, t->root, e->path));
+    LT_TRY(open_file(q->index, path));
+    LT_TRY(check_size(q->index, path));
+    LT_TRY(
+        lt_file_pread_full(server.fd[q->index], path, server.buffer, (size_t)q->bytes, q->offset));
+    (void)atomic_fetch_add(&bytes_served, (uint64_t)q->bytes);
+    return LT_OK;
+}
+
+/* Answer one rank if one asks: 1 in *served. */
+static lt_status serve_one(int *served)
+{
+    int peer = -1, sent = 0;
+    lt_post *post = NULL;
+    *served = 0;
+    LT_TRY(lt_post_probe(server.group, TAG_ASK, &peer));
+    if (peer < 0)
+        return LT_OK;
+    LT_TRY(lt_post_recv(server.group, peer, TAG_ASK, &server.ask, sizeof server.ask, &post));
+    if (!finish(&post))
+        return LT_OK;
+    *served = 1;
+    memset(&server.answer, 0, sizeof server.answer);
+    const lt_status st = read_for(peer, &server.ask);
+    const int has_size = server.ask.bytes > 0 && server.ask.bytes <= ASK_BYTES_MAX;
+    if (st != LT_OK) {
+        server.answer.status = (int32_t)st;
+        (void)snprintf(server.answer.text, sizeof server.answer.text, "rank %d: %s",
+                       lt_group_rank(server.group), lt_error_text());
+        if (has_size)
+            memset(server.buffer, 0, (size_t)server.ask.bytes);
+    }
+    LT_TRY(send_one(peer, TAG_ANSWER, &server.answer, sizeof server.answer, &sent));
+    if (sent && has_size)
+        LT_TRY(send_one(peer, TAG_BYTES, server.buffer, (size_t)server.ask.bytes, &sent));
+    return LT_OK;
+}
+
+static void *serve(void *unused)
+{
+    double last = lt_seconds();
+    (void)unused;
+    while (!atomic_load(&stop_asked)) {
+        int served = 0;
+        if (serve_one(&served) != LT_OK)
+            break; /* a message failed: whoever waits for it is told by the watch */
+        const double now = lt_seconds();
+        if (served)
+            last = now;
+        else
+            (void)nanosleep(&(struct timespec){0, now - last < 2 ? 50000 : 5000000}, NULL);
+    }
+    return NULL;
+}
+
+static void free_server(void)
+{
+    for (int i = 0; server.fd != NULL && i < server.table->count; i++)
+        if (server.fd[i] >= 0)
+            (void)close(server.fd[i]);
+    free(server.fd);
+    free(server.buffer);
+    server.fd = NULL;
+    server.buffer = NULL;
+}
+
+lt_status lt_source_serve(lt_group *group, const lt_source_table *table, const int *reader)
+{
+    assert(!server.runs && table->count > 0);
+    server.group = group;
+    server.table = table;
+    server.reader = reader;
+    server.fd = malloc((size_t)table->count * sizeof *server.fd);
+    server.buffer = aligned_alloc(4096, ASK_BYTES_MAX);
+    for (int i = 0; server.fd != NULL && i < table->count; i++)
+        server.fd[i] = -1;
+    if (server.fd == NULL || server.buffer == NULL) {
+        free_server();
+        LT_FAIL(LT_ENOMEM, "%s: no memory to serve it to other ranks", table->root);
+    }
+    atomic_store(&stop_asked, 0);
+    if (pthread_create(&server.thread, NULL, serve, NULL) != 0) {
+        free_server();
+        LT_FAIL(LT_EUNAVAIL, "%s: no thread to serve it to other ranks", table->root);
+    }
+    server.runs = 1;
+    return LT_OK;
+}
+
+void lt_source_serve_stop(void)
+{
+    if (!server.runs)
+        return;
+    atomic_store(&stop_asked, 1);
+    (void)pthread_join(server.thread, NULL);
+    server.runs = 0;
+    free_server();
+}
