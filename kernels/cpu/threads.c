@@ -4,11 +4,12 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "kernels/cpu/cpu.h"
 
-enum { ALIGN = 64, THREADS_MAX = 1024 };
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20, THREADS_MAX = 1024 };
 
 /* Waking a team costs about 5 microseconds, some 20,000 vector steps (bench/LOG.md). */
 #define TEAM_COST 20000.0
@@ -70,10 +71,13 @@ static lt_status grow(void **p, size_t *have, size_t bytes)
 {
     if (*have >= bytes)
         return LT_OK;
-    const size_t rounded = (bytes + 4095) / 4096 * 4096;
-    void *fresh = rounded < bytes ? NULL : aligned_alloc(ALIGN, rounded);
+    const size_t unit = bytes >= HUGE_PAGE ? HUGE_PAGE : PAGE;
+    const size_t rounded = (bytes + unit - 1) / unit * unit;
+    void *fresh = rounded < bytes ? NULL : aligned_alloc(unit, rounded);
     if (fresh == NULL)
         LT_FAIL(LT_ENOMEM, "cpu: no memory for %zu bytes of kernel scratch", bytes);
+    if (unit == HUGE_PAGE)
+        (void)madvise(fresh, rounded, MADV_HUGEPAGE); /* a wish: fewer page walks */
     free(*p);
     *p = fresh;
     *have = rounded;

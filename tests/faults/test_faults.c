@@ -17,6 +17,7 @@ static int setup(void **state)
 {
     (void)state;
     scratch_new(&s);
+    run_tell_sanitizers(2);
     (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
     (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
     assert_int_equal(gethostname(host, sizeof host - 1), 0);

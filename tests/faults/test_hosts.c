@@ -34,6 +34,7 @@ static int setup(void **state)
     (void)state;
     char path[600];
     scratch_new(&s);
+    run_tell_sanitizers(2);
     (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
     (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
     if (geteuid() != 0 || hosts("up", "4") != 0) {

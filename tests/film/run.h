@@ -116,6 +116,19 @@ static inline run_result run_argv(const scratch *s, const char *const *argv, int
                         .err = run_text(err)};
 }
 
+/* What the sanitizers of the programs that are started are told, as tests/ranks/asan_run.sh does:
+ * what MPI and x265 leak is left out. Nothing in other builds. */
+static inline void run_tell_sanitizers(int ranks)
+{
+#ifdef __SANITIZE_ADDRESS__
+    (void)setenv("ASAN_OPTIONS", ranks > 1 ? "fast_unwind_on_malloc=0" : "", 1);
+    (void)setenv("LSAN_OPTIONS",
+                 "suppressions=" LT_SOURCE_DIR "/tests/ranks/lsan.supp:print_suppressions=0", 1);
+#else
+    (void)ranks;
+#endif
+}
+
 /* The words before the program's that start so many ranks; their number. Under mpirun each rank is
  * left unbound: more ranks than cores. */
 static inline int run_launcher(int ranks, const char **argv)
@@ -123,11 +136,7 @@ static inline int run_launcher(int ranks, const char **argv)
     static char count[16];
     int n = 0;
     (void)snprintf(count, sizeof count, "%d", ranks);
-#ifdef __SANITIZE_ADDRESS__ /* as tests/ranks/asan_run.sh: what MPI and x265 leak is left out */
-    (void)setenv("ASAN_OPTIONS", ranks > 1 ? "fast_unwind_on_malloc=0" : "", 1);
-    (void)setenv("LSAN_OPTIONS",
-                 "suppressions=" LT_SOURCE_DIR "/tests/ranks/lsan.supp:print_suppressions=0", 1);
-#endif
+    run_tell_sanitizers(ranks);
     if (ranks > 1) {
         (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
         (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
