@@ -6,7 +6,7 @@
  * only where each rank has a core of its own.
  *
  * Formulas, as in nccl-tests: algbw = bytes / time; busbw = algbw * f, with f = 1 for broadcast,
- * exchange_pair and ring_pass, (P-1)/P for gathers and all-to-all, 2(P-1)/P for sum_partials: what
+ * exchanges and ring_pass, (P-1)/P for gathers and all-to-all, 2(P-1)/P for sum_partials: what
  * the busiest link must carry, comparable with the hardware's figure whatever P is. Times are the
  * slowest rank's, median over the rounds; GB are 10^9 bytes.
  *

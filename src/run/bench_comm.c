@@ -172,6 +172,24 @@ static lt_status tensors(rig *r, lt_dtype dtype, lt_dims x, lt_dims y)
     return lt_sync(r->engine.compute);
 }
 
+/* A turn of ring attention. */
+static lt_status turn_prepare(rig *r)
+{
+    LT_TRY(pair_prepare(r));
+    return tensors(r, LT_I32, LT_DIMS(r->words), LT_DIMS(r->words));
+}
+static lt_status turn_run(rig *r)
+{
+    const int next = (r->rank + 1) % r->size, previous = (r->rank + r->size - 1) % r->size;
+    const lt_tensor_transfer moves[2] = {{.peer = previous, .recv = r->y},
+                                         {.peer = next, .send = r->x}};
+    lt_event after, done;
+    LT_TRY(lt_mark_event(r->engine.compute, &after));
+    LT_TRY(lt_exchange_tensors(&r->engine, r->group, "exchange_tensors", &after, moves, 2, &done));
+    LT_TRY(lt_wait(r->engine.compute, &done));
+    return lt_sync(r->engine.compute);
+}
+
 static int64_t row_width(const rig *r) { return r->words >= 64 * r->size ? 64 : 1; }
 
 static lt_status gather_rows_prepare(rig *r)
@@ -292,6 +310,7 @@ static const collective collectives[] = {
     {"all_to_all_heads", 1, 1, others, heads_prepare, heads_run, tall_word},
     {"all_to_all_rows", 1, 1, others, rows_prepare, rows_run, wide_word},
     {"exchange_pair", 0, 1, whole, pair_prepare, pair_run, pair_want},
+    {"exchange_tensors", 1, 1, whole, turn_prepare, turn_run, ring_want},
     {"ring_pass", 0, 1, whole, pair_prepare, ring_run, ring_want},
 };
 enum { COLLECTIVE_COUNT = sizeof collectives / sizeof *collectives };
@@ -412,7 +431,7 @@ static lt_status all_sizes(lt_bench *b, rig *r, const collective *c, int left)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         if (!c->has_bytes && i > 0)
             return LT_OK;
-        if (strcmp(c->name, "ring_pass") == 0 && r->size == 1)
+        if (c->want == ring_want && r->size == 1)
             return LT_OK; /* nobody to pass to */
         const double now = lt_seconds();
         const double ratio = i > 0 ? (double)sizes[i] / (double)sizes[i - 1] : 1.0;
