@@ -115,6 +115,32 @@ done:
     return st;
 }
 
+static int common_divisor(int a, int b)
+{
+    while (b != 0) {
+        const int rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+lt_mesh_spec lt_placement_auto(int ranks, const lt_nodes *nodes, int64_t heads)
+{
+    int inside = 0; /* divides every node's number of ranks */
+    assert(nodes->ranks == ranks);
+    for (int node = 0; node < nodes->count; node++) {
+        int here = 0;
+        for (int rank = 0; rank < ranks; rank++)
+            here += nodes->of_rank[rank] == node;
+        inside = common_divisor(inside, here);
+    }
+    int uly = inside;
+    while (uly > 1 && (inside % uly != 0 || (heads > 0 && uly > heads)))
+        uly--;
+    return (lt_mesh_spec){{1, 1, ranks / uly, uly, 1}};
+}
+
 lt_crossing lt_placement_crossing(const lt_mesh_spec *spec, lt_axis axis, const int *node_of,
                                   const int *rank_at)
 {

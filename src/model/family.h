@@ -39,6 +39,7 @@ typedef struct lt_model_facts {
     int fps;
     int sample_rate;
     int weights_are_bf16; /* what --dtype auto looks at */
+    int64_t heads;        /* of the DiT's attention: what --mesh auto deals out */
     int64_t default_width, default_height;
     int size_is_given; /* by longtake.json: the size that the model was trained at */
     int64_t size_multiple;

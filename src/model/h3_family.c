@@ -217,6 +217,7 @@ static lt_status open_parts(lt_h3_model *m)
     LT_TRY(lt_h3_open_audio(m));
     lt_model_facts *facts = &m->base.facts;
     facts->sample_rate = (int)m->audio.sampling_rate;
+    facts->heads = m->dit_config.heads;
     lt_tensor_info info;
     facts->weights_are_bf16 =
         lt_checkpoint_find(m->dit_files, "transformer_blocks.0.attn.to_q.weight", &info) &&

@@ -142,8 +142,8 @@ const lt_option lt_job_options[] = {
      .offset = AT(mesh),
      .group = "Machine",
      .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
-     .help = "how ranks share a forward: auto, or axes such as uly=2,tp=2 whose product is the "
-             "number of ranks"},
+     .help = "how ranks share a forward: auto (a host's ranks share heads, the rest form a ring), "
+             "or axes such as uly=2,tp=2 whose product is the number of ranks"},
     {.name = "placement",
      .type = LT_OPT_CHOICE,
      .value_name = "WAY",

@@ -141,10 +141,11 @@ static lt_status render_model(const lt_job *job, char *path, size_t bytes)
     return LT_OK;
 }
 
-static lt_status render_plan(const lt_job *job, const char *model, lt_session *s, lt_plan *plan)
+static lt_status render_plan(const lt_job *job, const char *model, const lt_nodes *nodes,
+                             lt_session *s, lt_plan *plan)
 {
     LT_TRY(lt_model_open(model, &s->model));
-    LT_TRY(lt_plan_make(job, s->model, lt_group_size(s->world), plan));
+    LT_TRY(lt_plan_make(job, s->model, nodes, plan));
     LT_TRY(lt_session_check(job, plan));
     LT_TRY(lt_folder_check(plan, job->overwrite));
     LT_TRY(s->model->family->tokenize(s->model, plan->prompt, &s->ids, &s->token_count));
@@ -181,12 +182,14 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     memset(out, 0, sizeof *out);
     const int root = lt_group_rank(world) == 0;
     char model[LT_PATH_BYTES] = "";
+    lt_nodes nodes = {0};
     if (root)
         st = render_model(job, model, sizeof model);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_source(world, model, sizeof model), st, done);
+    LT_TRY_GOTO(lt_group_nodes(world, &nodes), st, done);
     if (root)
-        st = render_plan(job, model, &s, &plan);
+        st = render_plan(job, model, &nodes, &s, &plan);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
     LT_TRY_GOTO(lt_session_open(&s, &plan, 7u), st, done);
@@ -205,6 +208,7 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
         LT_TRY_GOTO(lt_trace_write(world, path), st, done);
     }
 done:
+    lt_nodes_free(&nodes);
     lt_clip_free(&clip);
     lt_session_close(&s);
     lt_plan_free(&plan);

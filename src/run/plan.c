@@ -2,12 +2,12 @@
  *
  * Lengths. The file holds exactly `frames` pictures and round(frames * rate / fps) samples; the DiT
  * works on the next length of the family's grid, and what is beyond is cut at the muxer.
- * Mesh. `auto` puts all ranks on uly: it shards tokens and heads, needs no weights to be split, and
- * any remainder works. A clip of one window without guidance gives win and cfg nothing to do: their
- * further ranks hold the latents and wait through the forwards, with a warning. Which rank stands
- * where is known once the mesh is open.
- * Memory. The phases are walked on `dry` with the same code that will run; peaks are the need. The
- * phases follow each other, so the largest counts. */
+ * Mesh. `auto` puts the ranks of a host on uly as far as there are heads, the rest on ring: both
+ * shard tokens, need no weights to be split, and any remainder works. A clip of one window without
+ * guidance gives win and cfg nothing to do: their further ranks hold the latents and wait through
+ * the forwards, with a warning. Which rank stands where is known once the mesh is open. Memory. The
+ * phases are walked on `dry` with the same code that will run; peaks are the need. The phases
+ * follow each other, so the largest counts. */
 #include "run/plan.h"
 
 #include <assert.h>
@@ -22,6 +22,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "kernels/cpu/cpu.h"
+#include "parallel/placement.h"
 
 const char *const lt_phase_names[LT_PHASES] = {"text", "dit", "decode"};
 
@@ -132,10 +133,11 @@ lt_placement_way lt_plan_placement(const char *name)
     return name != NULL && strcmp(name, "ranks") == 0 ? LT_PLACEMENT_RANKS : LT_PLACEMENT_NODES;
 }
 
-static lt_status plan_mesh(const lt_job *job, int ranks, lt_plan *out)
+static lt_status plan_mesh(const lt_job *job, int64_t heads, const lt_nodes *nodes, lt_plan *out)
 {
+    const int ranks = nodes->ranks;
     if (job->mesh == NULL || strcmp(job->mesh, "auto") == 0) {
-        out->mesh = (lt_mesh_spec){{1, 1, 1, ranks, 1}};
+        out->mesh = lt_placement_auto(ranks, nodes, heads);
         return LT_OK;
     }
     LT_TRY(lt_mesh_parse(job->mesh, &out->mesh));
@@ -196,7 +198,8 @@ static lt_status plan_paths(const lt_job *job, lt_plan *out)
     return LT_OK;
 }
 
-lt_status lt_plan_make(const lt_job *job, const lt_model *model, int ranks, lt_plan *out)
+lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes *nodes,
+                       lt_plan *out)
 {
     memset(out, 0, sizeof *out);
     const lt_model_facts *facts = &model->facts;
@@ -218,8 +221,8 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, int ranks, lt_p
                    job->device != NULL && strcmp(job->device, "auto") != 0 ? job->device : "cpu");
     (void)snprintf(out->codec, sizeof out->codec, "%s", job->codec != NULL ? job->codec : "h264");
     LT_TRY(plan_dtype(job, model, out));
-    LT_TRY(plan_mesh(job, ranks, out));
-    LT_TRY(lt_plan_decode_tp(job, ranks, out));
+    LT_TRY(plan_mesh(job, facts->heads, nodes, out));
+    LT_TRY(lt_plan_decode_tp(job, nodes->ranks, out));
     out->attention = lt_plan_attention(job->attention);
     out->placement = lt_plan_placement(job->placement);
     out->deterministic = job->deterministic;

@@ -40,9 +40,10 @@ typedef struct lt_plan {
     lt_phase_memory memory[LT_PHASES];
 } lt_plan;
 
-/* Rank 0 only. ranks: how many the job has. Warns about lengths, sizes and words that the model
+/* Rank 0 only. nodes: of the job's ranks. Warns about lengths, sizes and words that the model
  * doesn't know. Errors: LT_EUSAGE, LT_EUNAVAIL. */
-lt_status lt_plan_make(const lt_job *job, const lt_model *model, int ranks, lt_plan *out);
+lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes *nodes,
+                       lt_plan *out);
 void lt_plan_free(lt_plan *plan);
 /* The job's --decode-tp, for so many ranks. Local. Errors: LT_EUSAGE if it does not divide them. */
 lt_status lt_plan_decode_tp(const lt_job *job, int ranks, lt_plan *out);

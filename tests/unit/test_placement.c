@@ -273,13 +273,38 @@ static void as_by_hand(void **state)
     }
 }
 
+static void auto_is(int ranks, const int *node_of, int nodes, int64_t heads, int ring, int uly)
+{
+    const lt_nodes n = {.ranks = ranks, .count = nodes, .of_rank = (int *)(uintptr_t)node_of};
+    const lt_mesh_spec m = lt_placement_auto(ranks, &n, heads);
+    if (lt_mesh_ranks(&m) != ranks || m.size[LT_AXIS_RING] != ring || m.size[LT_AXIS_ULY] != uly)
+        fail_msg("%d ranks on %d nodes, %d heads: want ring=%d,uly=%d, found ring=%d,uly=%d", ranks,
+                 nodes, (int)heads, ring, uly, m.size[LT_AXIS_RING], m.size[LT_AXIS_ULY]);
+}
+
+static void what_auto_takes(void **state)
+{
+    (void)state;
+    const int one[16] = {0}, two[8] = {0, 1, 0, 1, 0, 1, 0, 1}, uneven[6] = {0, 0, 0, 0, 1, 1};
+    const int odd[5] = {0, 0, 0, 1, 1}, four[4] = {0, 1, 2, 3};
+    auto_is(1, one, 1, 56, 1, 1);
+    auto_is(4, one, 1, 0, 1, 4);
+    auto_is(4, one, 1, 3, 2, 2); /* a third rank of uly would hold a head, the fourth none */
+    auto_is(3, one, 1, 3, 1, 3);
+    auto_is(7, one, 1, 3, 7, 1);
+    auto_is(16, one, 1, 56, 1, 16);
+    auto_is(8, two, 2, 56, 2, 4);
+    auto_is(6, uneven, 2, 56, 3, 2);
+    auto_is(5, odd, 2, 56, 5, 1);
+    auto_is(4, four, 4, 56, 4, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_partition),
-        cmocka_unit_test(patterns),
-        cmocka_unit_test(is_the_identity),
-        cmocka_unit_test(as_by_hand),
+        cmocka_unit_test(every_partition), cmocka_unit_test(patterns),
+        cmocka_unit_test(is_the_identity), cmocka_unit_test(as_by_hand),
+        cmocka_unit_test(what_auto_takes),
     };
     return cmocka_run_group_tests_name("placement", tests, NULL, NULL);
 }
