@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PATIENCE_S = 8, EXIT_RESUMABLE = 75 };
@@ -17,7 +18,9 @@ static void late(int signal_number)
     static const char text[] = "longtake: error: stopped by a signal: its work had not ended 8 s "
                                "later; what the run folder holds is kept\n";
     (void)signal_number;
-    if (atomic_load(&speaks) && write(STDERR_FILENO, text, sizeof text - 1) < 0)
+    if (!atomic_load(&speaks)) /* nor may it look like a rank that was lost before one has spoken */
+        (void)nanosleep(&(struct timespec){1, 200000000}, NULL);
+    else if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
         _exit(EXIT_RESUMABLE);
     _exit(EXIT_RESUMABLE);
 }
