@@ -1,9 +1,10 @@
 /* test_decode_groups.c - one film decoded by groups of ranks (--decode-tp).
  * Goal: whatever the groups, the film of one rank: the same counts and samples, pixels within 3 of
  * 65,535; helpers on the late queues of `far` change no bit; the plan counts a rank's share of the
- * weights; numbers that don't divide the ranks are refused before work. nano's decoder has 2 heads:
- * in groups of 3 and 4 some ranks have none. Method: starts the program under mpirun and reads what
- * it wrote, in lossless codecs. Ranks: 1 to 4, oversubscribed. Needs: mpirun, tests/parity/nano. */
+ * weights; groups of ranks that don't follow each other change nothing; numbers that don't divide
+ * the ranks are refused before work. nano's decoder has 2 heads: in groups of 3 and 4 some ranks
+ * have none. Method: starts the program under mpirun and reads what it wrote, in lossless codecs.
+ * Ranks: 1 to 4, oversubscribed. Needs: mpirun, tests/parity/nano. */
 #include "tests/film/film.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
@@ -70,6 +71,29 @@ static film film_of(const char *path, pictures *p)
  * more: 1.04 + 1. Measured: 1. */
 enum { PIXEL_TOL = 3 };
 
+/* The film at path against the judge's: counts and samples the same, pixels within PIXEL_TOL. */
+static void want_film(const char *name, const char *path, const film *judge, const pictures *want)
+{
+    pictures got = {0};
+    int64_t worst = 0;
+    film f = film_of(path, &got);
+    assert_int_equal(f.frames, judge->frames);
+    assert_int_equal(f.samples, judge->samples);
+    assert_int_equal(got.count, want->count);
+    for (int64_t k = 0; k < got.count; k++) {
+        const int64_t off = llabs((long long)got.values[k] - want->values[k]);
+        worst = off > worst ? off : worst;
+    }
+    print_message("%s: worst %lld of 65535\n", name, (long long)worst);
+    if (worst > PIXEL_TOL)
+        fail_msg("%s: pixels differ by %lld of 65535, allowed %d", name, (long long)worst,
+                 PIXEL_TOL);
+    /* sound goes round single ranks as ever */
+    assert_memory_equal(f.pcm, judge->pcm, (size_t)f.samples * sizeof *f.pcm);
+    film_free(&f);
+    free(got.values);
+}
+
 static const struct {
     const char *name, *verb;
     int ranks;
@@ -100,7 +124,7 @@ static void groups_decode_the_same_film(void **state)
 {
     (void)state;
     char run[160], one[160], out[160], run_groups[160];
-    pictures want = {0}, got = {0};
+    pictures want = {0};
     (void)snprintf(run, sizeof run, "%s/group.run", s.folder);
     (void)snprintf(one, sizeof one, "%s/group.mkv", s.folder);
     (void)snprintf(out, sizeof out, "%s/groups.mkv", s.folder);
@@ -110,9 +134,9 @@ static void groups_decode_the_same_film(void **state)
               "--steps", "2", "--deterministic", "--codec", "ffv1", "-q", __VA_ARGS__)
     run_well(&s, 1, RENDER("-o", one));
     film whole = film_of(one, &want);
+    assert_int_equal(whole.frames, 141);
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i += EVERY) {
         const char *each = groups[i].each;
-        int64_t worst = 0;
         const int renders = strcmp(groups[i].verb, "render") == 0;
         if (renders)
             run_well(&s, groups[i].ranks, RENDER("--overwrite", "--decode-tp", each, "-o", out));
@@ -122,26 +146,39 @@ static void groups_decode_the_same_film(void **state)
                 RUN_WORDS("decode", run, "--codec", "ffv1", "-q", "--decode-tp", each, "-o", out));
         if (renders) /* the plan counts the share that is loaded */
             assert_true(planned_bytes(run_groups) < planned_bytes(run));
-        film f = film_of(out, &got);
-        assert_int_equal(f.frames, 141);
-        assert_int_equal(f.samples, whole.samples);
-        assert_int_equal(got.count, want.count);
-        for (int64_t k = 0; k < got.count; k++) {
-            const int64_t off = llabs((long long)got.values[k] - want.values[k]);
-            worst = off > worst ? off : worst;
-        }
-        print_message("%s: worst %lld of 65535\n", groups[i].name, (long long)worst);
-        if (worst > PIXEL_TOL)
-            fail_msg("%s: pixels differ by %lld of 65535, allowed %d", groups[i].name,
-                     (long long)worst, PIXEL_TOL);
-        /* sound goes round single ranks as ever */
-        assert_memory_equal(f.pcm, whole.pcm, (size_t)f.samples * sizeof *f.pcm);
-        film_free(&f);
+        want_film(groups[i].name, out, &whole, &want);
     }
 #undef RENDER
     film_free(&whole);
     free(want.values);
-    free(got.values);
+}
+
+/* Ranks alternate between two hosts, so the groups of the mesh are ranks 0, 2 and 1, 3: who owns an
+ * item is no longer its position. The judge has one host. */
+static void groups_stand_where_the_mesh_says(void **state)
+{
+    (void)state;
+    static const char *const placements[] = {NULL, "ranks"};
+    char run[160], one[160], out[160];
+    pictures want = {0};
+    (void)snprintf(run, sizeof run, "%s/placed.run", s.folder);
+    (void)snprintf(one, sizeof one, "%s/placed.mkv", s.folder);
+    (void)snprintf(out, sizeof out, "%s/places.mkv", s.folder);
+    run_well(&s, 4,
+             RUN_WORDS("render", "--model", NANO, "-p", PROMPT, "--size", "64x64", "--frames",
+                       "141", "--steps", "2", "--codec", "ffv1", "-q", "-o", one));
+    film whole = film_of(one, &want);
+    assert_int_equal(whole.frames, 141);
+    for (int i = 0; i < 2; i++) {
+        const char *way = placements[i];
+        run_result r = run_on_nodes(&s, "r % 2",
+                                    RUN_WORDS("decode", run, "--codec", "ffv1", "--decode-tp", "2",
+                                              "-o", out, way != NULL ? "--placement" : NULL, way));
+        want_film(way != NULL ? "in rank order" : "by nodes", out, &whole, &want);
+        run_free(&r);
+    }
+    film_free(&whole);
+    free(want.values);
 }
 
 /* The late queues of `far` must not show where helpers come and go either. */
@@ -217,6 +254,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(groups_decode_the_same_film),
+        cmocka_unit_test(groups_stand_where_the_mesh_says),
         cmocka_unit_test(groups_on_far_give_the_same_bits),
         cmocka_unit_test(bad_groups_are_refused),
     };
