@@ -1,10 +1,11 @@
 /* test_decode_groups.c - one film decoded by groups of ranks (--decode-tp).
  * Goal: whatever the groups, the film of one rank: the same counts and samples, pixels within 3 of
  * 65,535; helpers on the late queues of `far` change no bit; the plan counts a rank's share of the
- * weights; groups of ranks that don't follow each other change nothing; numbers that don't divide
- * the ranks are refused before work. nano's decoder has 2 heads: in groups of 3 and 4 some ranks
- * have none. Method: starts the program under mpirun and reads what it wrote, in lossless codecs.
- * Ranks: 1 to 4, oversubscribed. Needs: mpirun, tests/parity/nano. */
+ * weights; groups of ranks that don't follow each other change nothing, and groups that cross hosts
+ * or idle are told; numbers that don't divide the ranks are refused before work. nano's decoder has
+ * 2 heads: in groups of 3 and 4 some ranks have none. Method: starts the program under mpirun and
+ * reads what it wrote, in lossless codecs. Ranks: 1 to 4, oversubscribed. Needs: mpirun,
+ * tests/parity/nano. */
 #include "tests/film/film.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
@@ -153,12 +154,30 @@ static void groups_decode_the_same_film(void **state)
     free(want.values);
 }
 
-/* Ranks alternate between two hosts, so the groups of the mesh are ranks 0, 2 and 1, 3: who owns an
- * item is no longer its position. The judge has one host. */
+static void want_words(const char *name, const char *found, const char *const words[3])
+{
+    if (words[0] == NULL && strstr(found, "--decode-tp") != NULL)
+        fail_msg("%s: want no word of --decode-tp, found: %s", name, found);
+    for (int k = 0; k < 3 && words[k] != NULL; k++)
+        if (strstr(found, words[k]) == NULL)
+            fail_msg("%s: want \"%s\", found: %s", name, words[k], found);
+}
+
+static const struct {
+    const char *name, *placement; /* NULL: not given */
+    const char *says[3];          /* on stderr */
+} places[] = {
+    {"as the run was rendered: in rank order",
+     NULL,
+     {"--decode-tp 2: 2 of 2 tp groups cross hosts (host0, host1)", "--placement nodes keeps"}},
+    {"by nodes: ranks 0, 2 and 1, 3", "nodes", {NULL}},
+};
+
+/* Ranks alternate between two hosts: by nodes, who owns an item is not its group's number times 2.
+ * The judge has one host. */
 static void groups_stand_where_the_mesh_says(void **state)
 {
     (void)state;
-    static const char *const placements[] = {NULL, "ranks"};
     char run[160], one[160], out[160];
     pictures want = {0};
     (void)snprintf(run, sizeof run, "%s/placed.run", s.folder);
@@ -166,19 +185,39 @@ static void groups_stand_where_the_mesh_says(void **state)
     (void)snprintf(out, sizeof out, "%s/places.mkv", s.folder);
     run_well(&s, 4,
              RUN_WORDS("render", "--model", NANO, "-p", PROMPT, "--size", "64x64", "--frames",
-                       "141", "--steps", "2", "--codec", "ffv1", "-q", "-o", one));
+                       "141", "--steps", "2", "--codec", "ffv1", "--placement", "ranks", "-q", "-o",
+                       one));
     film whole = film_of(one, &want);
     assert_int_equal(whole.frames, 141);
-    for (int i = 0; i < 2; i++) {
-        const char *way = placements[i];
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        const char *way = places[i].placement;
         run_result r = run_on_nodes(&s, "r % 2",
                                     RUN_WORDS("decode", run, "--codec", "ffv1", "--decode-tp", "2",
                                               "-o", out, way != NULL ? "--placement" : NULL, way));
-        want_film(way != NULL ? "in rank order" : "by nodes", out, &whole, &want);
+        want_words(places[i].name, r.err, places[i].says);
+        want_film(places[i].name, out, &whole, &want);
         run_free(&r);
     }
     film_free(&whole);
     free(want.values);
+}
+
+/* Three ranks of one host and one of another, and a film of one piece. */
+static void groups_that_cross_or_idle_are_told(void **state)
+{
+    (void)state;
+    static const char *const says[3] = {
+        "--decode-tp 2: 1 of 2 tp groups crosses hosts (host0, host1)",
+        "it should divide each host's ranks",
+        "--decode-tp 2: the film has 1 piece for 2 groups: ranks 2, 3 decode no picture"};
+    char out[160];
+    (void)snprintf(out, sizeof out, "%s/idle.mp4", s.folder);
+    run_result r =
+        run_on_nodes(&s, "r / 3",
+                     RUN_WORDS("render", "--model", NANO, "-p", PROMPT, "--size", "64x64",
+                               "--frames", "5", "--steps", "2", "--decode-tp", "2", "-o", out));
+    want_words("a render", r.err, says);
+    run_free(&r);
 }
 
 /* The late queues of `far` must not show where helpers come and go either. */
@@ -255,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(groups_decode_the_same_film),
         cmocka_unit_test(groups_stand_where_the_mesh_says),
+        cmocka_unit_test(groups_that_cross_or_idle_are_told),
         cmocka_unit_test(groups_on_far_give_the_same_bits),
         cmocka_unit_test(bad_groups_are_refused),
     };
