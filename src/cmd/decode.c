@@ -5,12 +5,11 @@
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
                      size_t word_count, lt_group *world)
 {
-    (void)options;
     if (word_count != 1)
         LT_FAIL(LT_EUSAGE, "decode: want one run folder or latents.h5, found %zu words",
                 word_count);
     lt_outcome out;
-    LT_TRY(lt_decode_run(job, words[0], world, &out));
+    LT_TRY(lt_decode_run(job, options, words[0], world, &out));
     if (lt_group_rank(world) == 0)
         lt_outcome_say(job, "longtake-decode", &out);
     json_decref(out.stages);

@@ -6,9 +6,12 @@
  * so the first `extra` overlaps are one unit wider than the others.
  *
  *     tile 0  |-----------|
- *     tile 1         |-----------|           cells of the result belong to the last tile that
- * starts tile 2                |-----------|    at or before them; over an overlap they fade from
- * the kept 0  kept 1   kept 2      tile before (unblended) into their own
+ *     tile 1         |-----------|
+ *     tile 2                |-----------|
+ *     kept    |  0   |  1   |     2     |
+ *
+ * Cells of the result belong to the last tile that starts at or before them; over an overlap they
+ * fade from the tile before (unblended) into their own.
  *
  * Everything here is host memory, Local and Blocking. Tested: tests/unit/test_h3_tiles.c. */
 #ifndef LT_H3_TILES_H

@@ -322,7 +322,7 @@ static lt_status embed(lt_h3_vit *vit, const float *tokens, vit_scratch *s)
     return lt_fill(q, &zero, 0);
 }
 
-/* Rows [first, first + count) of the first `rows` of a block of scratch. */
+/* The block that starts at row `first`: `block` rows, or what is left of `rows`. */
 static lt_range block_at(int64_t first, int64_t block, int64_t rows)
 {
     return (lt_range){first, first + block < rows ? block : rows - first};

@@ -151,11 +151,12 @@ const lt_option lt_job_options[] = {
      .choices = "nodes|ranks",
      .offset = AT(placement),
      .group = "Machine",
-     .verbs = LT_VERB_RENDER | LT_VERB_PROBE | LT_VERB_BENCH,
+     .verbs = RUNS | LT_VERB_PROBE | LT_VERB_BENCH,
      .help = "which rank stands where in the mesh; nodes: tp, then uly, then ring inside a host as "
              "far as its ranks go, the rest across, however the launcher counted; ranks: in rank "
-             "order, tp fastest. The film is the same. LONGTAKE_NODE=TEXT in a rank's environment "
-             "names its node where the host's name does not tell"},
+             "order, tp fastest. The film is the same. decode without it: as the run was rendered. "
+             "LONGTAKE_NODE=TEXT in a rank's environment names its node where the host's name does "
+             "not tell"},
     {.name = "decode-tp",
      .type = LT_OPT_INT,
      .value_name = "N",

@@ -225,19 +225,22 @@ static lt_status decode_read(const lt_job *job, const char *run, lt_latents **st
     return LT_OK;
 }
 
-static lt_status decode_plan(const lt_job *job, const char *run, const lt_latents *store,
-                             lt_session *s, lt_plan *plan)
+static lt_status decode_plan(const lt_job *job, const lt_options *options, const char *run,
+                             const lt_latents *store, lt_session *s, lt_plan *plan)
 {
     LT_TRY(lt_model_open(plan->model, &s->model));
     LT_TRY(lt_store_check(run, store, s->model, plan));
     plan->mesh = (lt_mesh_spec){{1, 1, 1, lt_group_size(s->world), 1}};
+    if (lt_options_was_set(options, "placement") != LT_OPT_UNSET)
+        plan->placement = lt_plan_placement(job->placement);
     LT_TRY(lt_plan_decode_tp(job, lt_group_size(s->world), plan));
     LT_TRY(lt_session_check(job, plan));
     LT_TRY(lt_folder_check_output(plan));
     return LT_OK;
 }
 
-lt_status lt_decode_run(const lt_job *job, const char *run, lt_group *world, lt_outcome *out)
+lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char *run,
+                        lt_group *world, lt_outcome *out)
 {
     lt_session s = {.world = world};
     lt_plan plan = {0};
@@ -253,7 +256,7 @@ lt_status lt_decode_run(const lt_job *job, const char *run, lt_group *world, lt_
         (void)snprintf(model, sizeof model, "%s", plan.model);
     LT_TRY_GOTO(lt_session_source(world, model, sizeof model), st, done);
     if (root)
-        st = decode_plan(job, run, store, &s, &plan);
+        st = decode_plan(job, options, run, store, &s, &plan);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
     LT_TRY_GOTO(lt_session_open(&s, &plan, 4u), st, done);

@@ -18,8 +18,10 @@ typedef struct lt_outcome {
 lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *world, lt_outcome *out);
 
 /* RUN's latents -> film, again, alone or over ranks. run is the folder (or a latents.h5).
- * Collective on world, Blocking. Errors: as lt_render's; LT_ENOINPUT, LT_EDATA (the latents). */
-lt_status lt_decode_run(const lt_job *job, const char *run, lt_group *world, lt_outcome *out);
+ * options tells whether --placement was given; if not, the stored plan's holds. Collective on
+ * world, Blocking. Errors: as lt_render's; LT_ENOINPUT, LT_EDATA (the latents). */
+lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char *run,
+                        lt_group *world, lt_outcome *out);
 
 /* The job's model, or else the demo's. Errors: LT_EUSAGE, LT_ENOINPUT. Local. */
 lt_status lt_job_model(const lt_job *job, char *out, size_t bytes);

@@ -3,6 +3,7 @@
  * allows, so a container's or Slurm's limits hold. */
 #include "run/place.h"
 
+#include <assert.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,52 +96,81 @@ static void node_names(const lt_mesh *mesh, lt_axis axis, int first, char *out, 
     }
 }
 
-void lt_place_warn_crossing(const lt_mesh *mesh)
+/* option: what the user said; remedy: what helps where the placement does what it can. */
+static void warn_crossing(const lt_mesh *mesh, lt_axis axis, const char *option, const char *moves,
+                          const char *remedy)
 {
-    static const struct {
-        lt_axis axis;
-        const char *moves;
-    } inner[] = {{LT_AXIS_TP, "sums of every layer"}, {LT_AXIS_ULY, "rows of every attention"}};
-    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++) {
-        char text[96], names[160];
-        const char *axis = lt_axis_names[inner[i].axis];
-        const lt_crossing c =
-            lt_placement_crossing(&mesh->spec, inner[i].axis, mesh->nodes.of_rank, mesh->rank_at);
-        if (c.crossing == 0)
-            continue;
-        node_names(mesh, inner[i].axis, c.first, names, sizeof names);
-        lt_warn("--mesh %s: %d of %d %s groups cross%s hosts (%s): the %s go over the network; %s",
-                lt_mesh_text(&mesh->spec, text, sizeof text), c.crossing, c.groups, axis,
-                c.crossing == 1 ? "es" : "", names, inner[i].moves,
-                mesh->placement == LT_PLACEMENT_RANKS
-                    ? "--placement nodes keeps as many as it can inside a host"
-                    : "uly times tp should divide each host's ranks, and ring or win go across");
-    }
+    char names[160];
+    const lt_crossing c =
+        lt_placement_crossing(&mesh->spec, axis, mesh->nodes.of_rank, mesh->rank_at);
+    if (c.crossing == 0)
+        return;
+    node_names(mesh, axis, c.first, names, sizeof names);
+    lt_warn("%s: %d of %d %s groups cross%s hosts (%s): the %s go over the network; %s", option,
+            c.crossing, c.groups, lt_axis_names[axis], c.crossing == 1 ? "es" : "", names, moves,
+            mesh->placement == LT_PLACEMENT_RANKS
+                ? "--placement nodes keeps as many as it can inside a host"
+                : remedy);
 }
 
-lt_status lt_place_warn_idle(const lt_mesh *mesh)
+/* Positions from `busy` on have nothing to do: their ranks in words, and how many they are. */
+static lt_status idle_ranks(const lt_mesh *mesh, int busy, char *words, size_t bytes, int *count)
 {
-    char text[96], words[128];
-    const int *size = mesh->spec.size, ranks = lt_mesh_ranks(&mesh->spec);
-    const int busy = ranks / (size[LT_AXIS_WIN] * size[LT_AXIS_CFG]);
-    if (busy == ranks)
-        return LT_OK;
+    const int ranks = lt_mesh_ranks(&mesh->spec);
     char *works = calloc((size_t)ranks, 1);
-    int *idle = calloc((size_t)ranks, sizeof *idle), count = 0;
+    int *idle = calloc((size_t)ranks, sizeof *idle);
     lt_status st = LT_OK;
+    assert(busy >= 0 && busy <= ranks);
+    *count = 0;
     if (works == NULL || idle == NULL)
         LT_FAIL_GOTO(LT_ENOMEM, st, done, "mesh: no memory for %d ranks", ranks);
-    for (int i = 0; i < busy; i++) /* win and cfg are the outermost axes */
+    for (int i = 0; i < busy; i++)
         works[mesh->rank_at[i]] = 1;
     for (int rank = 0; rank < ranks; rank++)
         if (!works[rank])
-            idle[count++] = rank;
-    lt_warn("--mesh %s: the clip is one window without guidance: %s compute%s nothing while it is "
-            "denoised",
-            lt_mesh_text(&mesh->spec, text, sizeof text),
-            lt_place_ranks(idle, count, words, sizeof words), count > 1 ? "" : "s");
+            idle[(*count)++] = rank;
+    (void)lt_place_ranks(idle, *count, words, bytes);
 done:
     free(works);
     free(idle);
     return st;
+}
+
+lt_status lt_place_warn_dit(const lt_mesh *mesh)
+{
+    static const char remedy[] =
+        "uly times tp should divide each host's ranks, and ring or win go across";
+    char text[64], option[80], words[128];
+    const int *size = mesh->spec.size, ranks = lt_mesh_ranks(&mesh->spec);
+    const int busy = ranks / (size[LT_AXIS_WIN] * size[LT_AXIS_CFG]); /* the outermost axes */
+    int idle = 0;
+    (void)snprintf(option, sizeof option, "--mesh %s",
+                   lt_mesh_text(&mesh->spec, text, sizeof text));
+    warn_crossing(mesh, LT_AXIS_TP, option, "sums of every layer", remedy);
+    warn_crossing(mesh, LT_AXIS_ULY, option, "rows of every attention", remedy);
+    if (busy == ranks)
+        return LT_OK;
+    LT_TRY(idle_ranks(mesh, busy, words, sizeof words, &idle));
+    lt_warn("%s: the clip is one window without guidance: %s compute%s nothing while it is "
+            "denoised",
+            option, words, idle > 1 ? "" : "s");
+    return LT_OK;
+}
+
+lt_status lt_place_warn_decode(const lt_mesh *mesh, int64_t items)
+{
+    char option[32], words[128];
+    const int each = mesh->spec.size[LT_AXIS_TP], groups = lt_mesh_ranks(&mesh->spec) / each;
+    int idle = 0;
+    if (each == 1)
+        return LT_OK;
+    (void)snprintf(option, sizeof option, "--decode-tp %d", each);
+    warn_crossing(mesh, LT_AXIS_TP, option, "sums of every layer",
+                  "it should divide each host's ranks");
+    if (items >= groups)
+        return LT_OK;
+    LT_TRY(idle_ranks(mesh, (int)items * each, words, sizeof words, &idle));
+    lt_warn("%s: the film has %lld piece%s for %d groups: %s decode%s no picture", option,
+            (long long)items, items == 1 ? "" : "s", groups, words, idle > 1 ? "" : "s");
+    return LT_OK;
 }

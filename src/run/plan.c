@@ -344,7 +344,7 @@ static lt_status read_int(const lt_json_at *at, const char *key, int64_t lo, int
 
 static lt_status plan_read(const lt_json_at *at, lt_plan *out)
 {
-    char mesh[96], attention[8], placement[8] = "ranks", dtype[8];
+    char mesh[96], attention[8], placement[8] = "nodes", dtype[8];
     int64_t seed = 0;
     LT_TRY(read_copy(at, "model", &out->model));
     LT_TRY(read_copy(at, "prompt", &out->prompt));
@@ -370,7 +370,7 @@ static lt_status plan_read(const lt_json_at *at, lt_plan *out)
         LT_TRY(read_text(at, "attention", attention, sizeof attention));
         out->attention = lt_plan_attention(attention);
     }
-    if (lt_json_has(at, "placement")) /* plans before it meant ranks */
+    if (lt_json_has(at, "placement")) /* plans before it: as without the option */
         LT_TRY(read_text(at, "placement", placement, sizeof placement));
     out->placement = lt_plan_placement(placement);
     if (lt_json_has(at, "deterministic"))

@@ -90,8 +90,8 @@ lt_status lt_session_share(lt_session *s, lt_plan *plan)
     return LT_OK;
 }
 
-/* The first text_ranks positions of the mesh share the encoder's heads: rank 0 is the first, and
- * what follows it is near it. */
+/* The first text_ranks positions of the mesh share the encoder's heads. Rank 0 is at the first, and
+ * --placement nodes puts the next ones on its host while that has ranks. */
 static lt_status open_text_mesh(lt_session *s)
 {
     const int size = lt_group_size(s->world), count = s->model->family->text_ranks(s->model, size);
@@ -122,11 +122,18 @@ static lt_status open_mesh(lt_session *s, lt_plan *plan, int denoises)
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "plan: no memory for the order of ranks");
     else
         memcpy(plan->order, s->mesh.rank_at, bytes);
-    if (st == LT_OK && denoises) {
-        lt_place_warn_crossing(&s->mesh);
-        st = lt_place_warn_idle(&s->mesh);
-    }
+    if (st == LT_OK && denoises)
+        st = lt_place_warn_dit(&s->mesh);
     LT_TRY(lt_agree(s->world, st));
+    return LT_OK;
+}
+
+static lt_status open_decode_mesh(lt_session *s, const lt_plan *plan)
+{
+    const lt_mesh_spec spec = lt_plan_decode_mesh(plan, lt_group_size(s->world));
+    const int64_t items = s->model->family->decode_items(s->model, &plan->shape);
+    LT_TRY(lt_mesh_open_placed(s->world, &spec, plan->placement, &s->decode_mesh));
+    LT_TRY(lt_agree(s->world, lt_place_warn_decode(&s->decode_mesh, items)));
     return LT_OK;
 }
 
@@ -140,10 +147,8 @@ lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts)
     LT_TRY(open_mesh(s, plan, (parts & 2u) != 0));
     if (parts & 1u)
         LT_TRY(open_text_mesh(s));
-    if (parts & 4u) {
-        const lt_mesh_spec spec = lt_plan_decode_mesh(plan, lt_group_size(s->world));
-        LT_TRY(lt_mesh_open_placed(s->world, &spec, plan->placement, &s->decode_mesh));
-    }
+    if (parts & 4u)
+        LT_TRY(open_decode_mesh(s, plan));
     const lt_phase_meshes meshes = {.text = s->text_group != NULL ? &s->text_mesh : NULL,
                                     .dit = &s->mesh,
                                     .decode = &s->decode_mesh};

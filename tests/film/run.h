@@ -173,6 +173,29 @@ static inline void run_well(const scratch *s, int ranks, const char *const *word
     run_free(&r);
 }
 
+/* longtake WORDS on four ranks, each on the node host<N>, N being what the shell makes of `node`
+ * for $r, its number: "r % 2". It must succeed. */
+static inline run_result run_on_nodes(const scratch *s, const char *node, const char *const *words)
+{
+    char script[160];
+    const char *argv[RUN_WORDS_MAX];
+    int n = run_launcher(4, argv);
+    (void)snprintf(script, sizeof script,
+                   "r=$OMPI_COMM_WORLD_RANK; LONGTAKE_NODE=host$((%s)) exec \"$0\" \"$@\"", node);
+    const char *const shell[] = {"sh", "-c", script, LT_PROGRAM};
+    for (size_t i = 0; i < sizeof shell / sizeof *shell; i++)
+        argv[n++] = shell[i];
+    for (int i = 0; words[i] != NULL; i++) {
+        assert_true(n + 1 < RUN_WORDS_MAX);
+        argv[n++] = words[i];
+    }
+    argv[n] = NULL;
+    run_result r = run_argv(s, argv, RUN_LIMIT_S);
+    if (r.code != 0)
+        fail_msg("longtake %s on nodes %s: exit code %d: %s", words[0], node, r.code, r.err);
+    return r;
+}
+
 static inline int run_exists(const char *path)
 {
     struct stat info;

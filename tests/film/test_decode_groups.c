@@ -1,9 +1,11 @@
 /* test_decode_groups.c - one film decoded by groups of ranks (--decode-tp).
  * Goal: whatever the groups, the film of one rank: the same counts and samples, pixels within 3 of
  * 65,535; helpers on the late queues of `far` change no bit; the plan counts a rank's share of the
- * weights; numbers that don't divide the ranks are refused before work. nano's decoder has 2 heads:
- * in groups of 3 and 4 some ranks have none. Method: starts the program under mpirun and reads what
- * it wrote, in lossless codecs. Ranks: 1 to 4, oversubscribed. Needs: mpirun, tests/parity/nano. */
+ * weights; groups of ranks that don't follow each other change nothing, and groups that cross hosts
+ * or idle are told; numbers that don't divide the ranks are refused before work. nano's decoder has
+ * 2 heads: in groups of 3 and 4 some ranks have none. Method: starts the program under mpirun and
+ * reads what it wrote, in lossless codecs. Ranks: 1 to 4, oversubscribed. Needs: mpirun,
+ * tests/parity/nano. */
 #include "tests/film/film.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
@@ -70,6 +72,29 @@ static film film_of(const char *path, pictures *p)
  * more: 1.04 + 1. Measured: 1. */
 enum { PIXEL_TOL = 3 };
 
+/* The film at path against the judge's: counts and samples the same, pixels within PIXEL_TOL. */
+static void want_film(const char *name, const char *path, const film *judge, const pictures *want)
+{
+    pictures got = {0};
+    int64_t worst = 0;
+    film f = film_of(path, &got);
+    assert_int_equal(f.frames, judge->frames);
+    assert_int_equal(f.samples, judge->samples);
+    assert_int_equal(got.count, want->count);
+    for (int64_t k = 0; k < got.count; k++) {
+        const int64_t off = llabs((long long)got.values[k] - want->values[k]);
+        worst = off > worst ? off : worst;
+    }
+    print_message("%s: worst %lld of 65535\n", name, (long long)worst);
+    if (worst > PIXEL_TOL)
+        fail_msg("%s: pixels differ by %lld of 65535, allowed %d", name, (long long)worst,
+                 PIXEL_TOL);
+    /* sound goes round single ranks as ever */
+    assert_memory_equal(f.pcm, judge->pcm, (size_t)f.samples * sizeof *f.pcm);
+    film_free(&f);
+    free(got.values);
+}
+
 static const struct {
     const char *name, *verb;
     int ranks;
@@ -100,7 +125,7 @@ static void groups_decode_the_same_film(void **state)
 {
     (void)state;
     char run[160], one[160], out[160], run_groups[160];
-    pictures want = {0}, got = {0};
+    pictures want = {0};
     (void)snprintf(run, sizeof run, "%s/group.run", s.folder);
     (void)snprintf(one, sizeof one, "%s/group.mkv", s.folder);
     (void)snprintf(out, sizeof out, "%s/groups.mkv", s.folder);
@@ -110,9 +135,9 @@ static void groups_decode_the_same_film(void **state)
               "--steps", "2", "--deterministic", "--codec", "ffv1", "-q", __VA_ARGS__)
     run_well(&s, 1, RENDER("-o", one));
     film whole = film_of(one, &want);
+    assert_int_equal(whole.frames, 141);
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i += EVERY) {
         const char *each = groups[i].each;
-        int64_t worst = 0;
         const int renders = strcmp(groups[i].verb, "render") == 0;
         if (renders)
             run_well(&s, groups[i].ranks, RENDER("--overwrite", "--decode-tp", each, "-o", out));
@@ -122,26 +147,77 @@ static void groups_decode_the_same_film(void **state)
                 RUN_WORDS("decode", run, "--codec", "ffv1", "-q", "--decode-tp", each, "-o", out));
         if (renders) /* the plan counts the share that is loaded */
             assert_true(planned_bytes(run_groups) < planned_bytes(run));
-        film f = film_of(out, &got);
-        assert_int_equal(f.frames, 141);
-        assert_int_equal(f.samples, whole.samples);
-        assert_int_equal(got.count, want.count);
-        for (int64_t k = 0; k < got.count; k++) {
-            const int64_t off = llabs((long long)got.values[k] - want.values[k]);
-            worst = off > worst ? off : worst;
-        }
-        print_message("%s: worst %lld of 65535\n", groups[i].name, (long long)worst);
-        if (worst > PIXEL_TOL)
-            fail_msg("%s: pixels differ by %lld of 65535, allowed %d", groups[i].name,
-                     (long long)worst, PIXEL_TOL);
-        /* sound goes round single ranks as ever */
-        assert_memory_equal(f.pcm, whole.pcm, (size_t)f.samples * sizeof *f.pcm);
-        film_free(&f);
+        want_film(groups[i].name, out, &whole, &want);
     }
 #undef RENDER
     film_free(&whole);
     free(want.values);
-    free(got.values);
+}
+
+static void want_words(const char *name, const char *found, const char *const words[3])
+{
+    if (words[0] == NULL && strstr(found, "--decode-tp") != NULL)
+        fail_msg("%s: want no word of --decode-tp, found: %s", name, found);
+    for (int k = 0; k < 3 && words[k] != NULL; k++)
+        if (strstr(found, words[k]) == NULL)
+            fail_msg("%s: want \"%s\", found: %s", name, words[k], found);
+}
+
+static const struct {
+    const char *name, *placement; /* NULL: not given */
+    const char *says[3];          /* on stderr */
+} places[] = {
+    {"as the run was rendered: in rank order",
+     NULL,
+     {"--decode-tp 2: 2 of 2 tp groups cross hosts (host0, host1)", "--placement nodes keeps"}},
+    {"by nodes: ranks 0, 2 and 1, 3", "nodes", {NULL}},
+};
+
+/* Ranks alternate between two hosts: by nodes, who owns an item is not its group's number times 2.
+ * The judge has one host. */
+static void groups_stand_where_the_mesh_says(void **state)
+{
+    (void)state;
+    char run[160], one[160], out[160];
+    pictures want = {0};
+    (void)snprintf(run, sizeof run, "%s/placed.run", s.folder);
+    (void)snprintf(one, sizeof one, "%s/placed.mkv", s.folder);
+    (void)snprintf(out, sizeof out, "%s/places.mkv", s.folder);
+    run_well(&s, 4,
+             RUN_WORDS("render", "--model", NANO, "-p", PROMPT, "--size", "64x64", "--frames",
+                       "141", "--steps", "2", "--codec", "ffv1", "--placement", "ranks", "-q", "-o",
+                       one));
+    film whole = film_of(one, &want);
+    assert_int_equal(whole.frames, 141);
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        const char *way = places[i].placement;
+        run_result r = run_on_nodes(&s, "r % 2",
+                                    RUN_WORDS("decode", run, "--codec", "ffv1", "--decode-tp", "2",
+                                              "-o", out, way != NULL ? "--placement" : NULL, way));
+        want_words(places[i].name, r.err, places[i].says);
+        want_film(places[i].name, out, &whole, &want);
+        run_free(&r);
+    }
+    film_free(&whole);
+    free(want.values);
+}
+
+/* Three ranks of one host and one of another, and a film of one piece. */
+static void groups_that_cross_or_idle_are_told(void **state)
+{
+    (void)state;
+    static const char *const says[3] = {
+        "--decode-tp 2: 1 of 2 tp groups crosses hosts (host0, host1)",
+        "it should divide each host's ranks",
+        "--decode-tp 2: the film has 1 piece for 2 groups: ranks 2, 3 decode no picture"};
+    char out[160];
+    (void)snprintf(out, sizeof out, "%s/idle.mp4", s.folder);
+    run_result r =
+        run_on_nodes(&s, "r / 3",
+                     RUN_WORDS("render", "--model", NANO, "-p", PROMPT, "--size", "64x64",
+                               "--frames", "5", "--steps", "2", "--decode-tp", "2", "-o", out));
+    want_words("a render", r.err, says);
+    run_free(&r);
 }
 
 /* The late queues of `far` must not show where helpers come and go either. */
@@ -217,6 +293,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(groups_decode_the_same_film),
+        cmocka_unit_test(groups_stand_where_the_mesh_says),
+        cmocka_unit_test(groups_that_cross_or_idle_are_told),
         cmocka_unit_test(groups_on_far_give_the_same_bits),
         cmocka_unit_test(bad_groups_are_refused),
     };

@@ -156,26 +156,6 @@ static void the_pool_changes_no_pixel(void **state)
 
 /* ---- placement ---- */
 
-/* Four ranks, each on the node that `node` gives for $r, its number. */
-static run_result on_nodes(const char *node, const char *const *words)
-{
-    char script[160];
-    const char *argv[RUN_WORDS_MAX];
-    int n = run_launcher(4, argv);
-    (void)snprintf(script, sizeof script,
-                   "r=$OMPI_COMM_WORLD_RANK; LONGTAKE_NODE=host$((%s)) exec \"$0\" \"$@\"", node);
-    const char *const shell[] = {"sh", "-c", script, LT_PROGRAM};
-    for (size_t i = 0; i < sizeof shell / sizeof *shell; i++)
-        argv[n++] = shell[i];
-    for (int i = 0; words[i] != NULL; i++)
-        argv[n++] = words[i];
-    argv[n] = NULL;
-    run_result r = run_argv(&s, argv, RUN_LIMIT_S);
-    if (r.code != 0)
-        fail_msg("%s: exit code %d: %s", words[0], r.code, r.err);
-    return r;
-}
-
 static const struct {
     const char *name, *node, *mesh, *placement, *order;
     const char *says[2]; /* on stderr; NULL: of no group that crosses */
@@ -202,11 +182,11 @@ static void placement_changes_no_bit(void **state)
     for (size_t i = 0; i < PLACED; i++) {
         (void)snprintf(out[i % 2], sizeof out[0], "%s/placed%zu.mp4", s.folder, i);
         (void)snprintf(run[i % 2], sizeof run[0], "%s/placed%zu.run", s.folder, i);
-        run_result r = on_nodes(placed[i].node,
-                                RUN_WORDS("render", "--model", NANO, "-p", PROMPT, "--size",
-                                          "64x64", "--frames", "22", "--steps", "3", "--seed", "5",
-                                          "--threads", "1", "--mesh", placed[i].mesh, "--placement",
-                                          placed[i].placement, "-o", out[i % 2]));
+        run_result r = run_on_nodes(
+            &s, placed[i].node,
+            RUN_WORDS("render", "--model", NANO, "-p", PROMPT, "--size", "64x64", "--frames", "22",
+                      "--steps", "3", "--seed", "5", "--threads", "1", "--mesh", placed[i].mesh,
+                      "--placement", placed[i].placement, "-o", out[i % 2]));
         for (int k = 0; k < 2; k++)
             if (placed[i].says[k] != NULL && strstr(r.err, placed[i].says[k]) == NULL)
                 fail_msg("%s: want \"%s\", found: %s", placed[i].name, placed[i].says[k], r.err);
@@ -228,7 +208,7 @@ static void placement_changes_no_bit(void **state)
             fail_msg("%s: the films differ: %s", placed[i].name, r.out);
         run_free(&r);
     }
-    run_result r = on_nodes("r % 2", RUN_WORDS("doctor"));
+    run_result r = run_on_nodes(&s, "r % 2", RUN_WORDS("doctor"));
     if (strstr(r.out, "2: host0 (ranks 0, 2), host1 (ranks 1, 3)\n") == NULL)
         fail_msg("doctor: want the ranks of two nodes, found: %s", r.out);
     run_free(&r);
