@@ -236,7 +236,7 @@ static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max)
         if (done)
             return LT_OK;
         const double now = lt_seconds();
-        if (now - begin > seconds_max)
+        if (now - begin > seconds_max && lt_watch_quiet_s() > seconds_max)
             LT_FAIL(LT_EPEER, "MPI: a peer said nothing for %.0f s: it is gone or stuck",
                     seconds_max);
         const lt_pause why = lt_host_pause(pause);
@@ -370,6 +370,14 @@ static lt_status mpi_post_probe(lt_group *base, int tag, int *peer)
     return out(probe_here(base, tag, peer));
 }
 
+static void mpi_post_drop(lt_post **post)
+{
+    lt_mpi_enter();
+    drop(post);
+    lt_mpi_leave();
+    lt_mpi_busy(-1);
+}
+
 static lt_status local_here(lt_group *base, int *local_rank, int *local_size)
 {
     MPI_Comm node;
@@ -401,9 +409,9 @@ static void mpi_abort(int exit_code)
     (void)MPI_Abort(MPI_COMM_WORLD, exit_code);
 }
 
-static const lt_transport mpi_transport = {"mpi",     mpi_split,     mpi_free,       mpi_exchange,
-                                           mpi_post,  mpi_post_test, mpi_post_probe, mpi_local,
-                                           mpi_close, mpi_abort};
+static const lt_transport mpi_transport = {"mpi",     mpi_split,     mpi_free,      mpi_exchange,
+                                           mpi_post,  mpi_post_test, mpi_post_drop, mpi_post_probe,
+                                           mpi_local, mpi_close,     mpi_abort};
 
 lt_status lt_mpi_open(lt_group **world)
 {

@@ -46,6 +46,8 @@ static lt_status solo_post_test(lt_post **post, int *done)
     return LT_OK;
 }
 
+static void solo_post_drop(lt_post **post) { (void)post; }
+
 static lt_status solo_post_probe(lt_group *group, int tag, int *peer)
 {
     (void)group, (void)tag;
@@ -64,8 +66,8 @@ static lt_status solo_local(lt_group *group, int *local_rank, int *local_size)
 static void solo_close(void) {}
 static void solo_abort(int exit_code) { (void)exit_code; }
 
-static const lt_transport solo = {"solo",     solo_split,     solo_free,       solo_exchange,
-                                  solo_post,  solo_post_test, solo_post_probe, solo_local,
-                                  solo_close, solo_abort};
+static const lt_transport solo = {"solo",     solo_split,     solo_free,      solo_exchange,
+                                  solo_post,  solo_post_test, solo_post_drop, solo_post_probe,
+                                  solo_local, solo_close,     solo_abort};
 
 lt_status lt_solo_open(lt_group **world) { return new_group(world); }

@@ -184,7 +184,8 @@ static lt_status wait_for(lt_post **post)
         LT_TRY(lt_post_test(post, &done));
         if (done)
             return LT_OK;
-        if (lt_seconds() - start > LT_PEER_SILENCE_SECONDS)
+        if (lt_seconds() - start > LT_PEER_SILENCE_SECONDS &&
+            lt_watch_quiet_s() > LT_PEER_SILENCE_SECONDS)
             LT_FAIL(LT_EPEER, "a peer sent nothing for %d s: it is gone or stuck",
                     LT_PEER_SILENCE_SECONDS);
         if (spins < 64)
@@ -209,6 +210,13 @@ lt_status lt_post_wait(lt_post **post)
     lt_note_end();
     LT_TRY(st);
     return LT_OK;
+}
+
+void lt_post_drop(lt_post **post)
+{
+    if (*post != NULL)
+        world_transport->post_drop(post);
+    *post = NULL;
 }
 
 lt_status lt_group_local(lt_group *group, int *local_rank, int *local_size)

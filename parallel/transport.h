@@ -15,8 +15,9 @@
 
 typedef struct lt_group lt_group;
 
-/* How long a wait for a peer may last before it counts as lost. Long, since a step of a large model
- * may rightly take minutes; a rank that dies is noticed by the launcher within seconds. */
+/* How long a wait for a peer may last, while no other rank gets on either, before it counts as
+ * lost. Long, since a step of a large model may rightly take minutes; a rank that dies is noticed
+ * by the watch within seconds. */
 enum { LT_PEER_SILENCE_SECONDS = 1800 };
 
 /* One conversation with one peer (a rank of the group; oneself allowed: a copy). Either side may be
@@ -72,6 +73,9 @@ lt_status lt_post_recv(lt_group *group, int peer, int tag, void *data, size_t by
 /* 1 in *done when complete (then the post is freed and *post NULL). Never blocks. */
 lt_status lt_post_test(lt_post **post, int *done);
 lt_status lt_post_wait(lt_post **post); /* Blocking, with the deadline */
+/* After an error: a receive writes nothing any more; what a send was given may still be read until
+ * the process ends. NULL is allowed. Local, never blocks. */
+void lt_post_drop(lt_post **post);
 /* A rank whose message with this tag has come and waits to be received, or -1, into *peer. Never
  * blocks. This, sends, receives and tests of posts may be called from one thread beside the main
  * one, on a group that the main thread posts to with other tags. Local. */

@@ -70,6 +70,7 @@ static struct {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
+    _Atomic int64_t moved_ms; /* when the calls or steps of any rank last changed */
     atomic_int running, closing, closed, poisoned, poison_sent, ending;
     /* the thread's own */
     double beat_at, read_at, ran_at, changed_at, asked_at, stopped_until;
@@ -237,8 +238,10 @@ static void hear(const lt_beat *b, double now)
     if (b->rank < 0 || b->rank >= w.size)
         return;
     peer_state *p = &w.peer[b->rank];
-    if (b->calls != p->last.calls || b->step != p->last.step)
+    if (b->calls != p->last.calls || b->step != p->last.step) {
         w.changed_at = now;
+        atomic_store(&w.moved_ms, (int64_t)(1e3 * now));
+    }
     p->last = *b;
     p->heard = p->answered = now;
     if (b->kind == LT_BEAT_BYE)
@@ -370,6 +373,8 @@ static void look_at_progress(double now)
     const char *name, *axis;
     int waits;
     lt_note_read(&name, &axis, &waits);
+    if (calls != atomic_load(&lt_note.calls) || step != atomic_load(&lt_note.step))
+        atomic_store(&w.moved_ms, (int64_t)(1e3 * now));
     if (calls != atomic_load(&lt_note.calls) || step != atomic_load(&lt_note.step) || !waits ||
         longest_ms == 0) {
         calls = atomic_load(&lt_note.calls);
@@ -500,6 +505,7 @@ lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt
         copy_text(w.peer[i].last.name, sizeof w.peer[i].last.name, "start");
     }
     w.ran_at = w.changed_at = now;
+    atomic_store(&w.moved_ms, (int64_t)(1e3 * now));
     pthread_condattr_t monotonic;
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -548,6 +554,13 @@ void lt_watch_poison(void)
     const double began = lt_seconds();
     while (!atomic_load(&w.poison_sent) && lt_seconds() - began < 0.5)
         sleep_s(1e-3);
+}
+
+double lt_watch_quiet_s(void)
+{
+    if (!atomic_load(&w.running))
+        return 1e30;
+    return lt_seconds() - 1e-3 * (double)atomic_load(&w.moved_ms);
 }
 
 void lt_watch_linger(void)

@@ -83,6 +83,9 @@ void lt_watch_stop(void);
 void lt_watch_wake(void);
 /* Tell all peers that this rank failed and ends the job. Local, Blocking for at most 0.5 s. */
 void lt_watch_poison(void);
+/* For how long no rank that is watched has begun a collective, a message or a step; very long where
+ * nothing is watched. Local. */
+double lt_watch_quiet_s(void);
 /* The library behind the transport failed: a rank may be lost. Waits for the watch to find out, in
  * which case it ends the process; returns after the silence, or at once if nothing is watched. */
 void lt_watch_linger(void);

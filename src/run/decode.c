@@ -59,7 +59,7 @@ typedef struct {
     float *latents; /* an item's, or a chunk's */
     char *raw, *carry_in, *carry_out;
     char *frames[2]; /* finished; two, so that one may be on its way */
-    lt_post *carry_post, *frames_post[2];
+    lt_post *carry_post, *frames_post[2], *incoming;
     /* rank 0 */
     lt_mux *mux;
     lt_timeline *sound;
@@ -287,10 +287,9 @@ static lt_status make_item(pool *p, int64_t item, int slot)
 {
     const lt_shape *shape = &p->plan->shape;
     const size_t carry_bytes = p->family->decode_carry_bytes(p->model, shape);
-    lt_post *incoming = NULL;
     if (item > 0 && p->groups > 1)
         LT_TRY(lt_post_recv(p->world, owner_of(p, item - 1), TAG_CARRY, p->carry_in, carry_bytes,
-                            &incoming));
+                            &p->incoming));
     else if (item > 0)
         memcpy(p->carry_in, p->carry_out, carry_bytes);
     LT_TRY(decode_item(p, item, p->raw));
@@ -299,7 +298,7 @@ static lt_status make_item(pool *p, int64_t item, int slot)
     if (item + 1 < p->items && p->groups > 1)
         LT_TRY(lt_post_send(p->world, owner_of(p, item + 1), TAG_CARRY, p->carry_out, carry_bytes,
                             &p->carry_post));
-    LT_TRY(lt_post_wait(&incoming));
+    LT_TRY(lt_post_wait(&p->incoming));
     LT_TRY(lt_post_wait(&p->frames_post[slot]));
     LT_TRY(p->family->item_finish(p->model, shape, item, p->raw, item > 0 ? p->carry_in : NULL,
                                   p->pixels, p->frames[slot]));
@@ -326,9 +325,8 @@ static lt_status decode_pictures(pool *p)
         } else if (item % p->groups == p->group) {
             LT_TRY(decode_item(p, item, NULL));
         } else if (p->rank == 0) {
-            lt_post *post = NULL;
-            LT_TRY(lt_post_recv(p->world, owner, TAG_FRAMES, p->frames[0], bytes, &post));
-            LT_TRY(lt_post_wait(&post));
+            LT_TRY(lt_post_recv(p->world, owner, TAG_FRAMES, p->frames[0], bytes, &p->incoming));
+            LT_TRY(lt_post_wait(&p->incoming));
             LT_TRY(mux_item(p, item, p->frames[0]));
         }
     }
@@ -403,8 +401,26 @@ static lt_status pool_finish(pool *p, const lt_decode_outputs *outputs)
     return LT_OK;
 }
 
+/* After an error: messages that will not end any more may read what they were given until the
+ * process ends. */
+static void keep_sent(lt_post **post, char **sent)
+{
+    static char *kept[3];
+    static int count;
+    if (*post == NULL)
+        return;
+    lt_post_drop(post);
+    if (count < (int)(sizeof kept / sizeof *kept))
+        kept[count++] = *sent;
+    *sent = NULL;
+}
+
 static void pool_free(pool *p, const lt_decode_outputs *outputs)
 {
+    lt_post_drop(&p->incoming);
+    keep_sent(&p->carry_post, &p->carry_out);
+    for (int i = 0; i < 2; i++)
+        keep_sent(&p->frames_post[i], &p->frames[i]);
     lt_mux_abort(&p->mux);
     lt_sheet_free(&p->sheet);
     lt_timeline_free(&p->sound);
@@ -453,6 +469,8 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
     LT_TRY_GOTO(lt_agree(world, pool_finish(&p, outputs)), st, done);
 done:
     lt_stop_disarm();
+    if (st != LT_OK)
+        lt_engine_give_up(engine);
     p.family->decode_close(model);
     lt_progress_done(progress);
     pool_free(&p, outputs);
