@@ -4,7 +4,7 @@
  *     rank without files                      its reader
  *     ask {file, offset, bytes}  ---------->  thread: checks, preads
  *     answer {status, words}     <----------
- *     the bytes                  <----------  also after a failure (then they are zeros)
+ *     the bytes                  <----------  unless status is a failure
  *
  * A reader answers from a thread of its own, so that no rank needs to know when another reads: a
  * reader may compute, wait in a collective for the very rank that asks, or have loaded all it
@@ -12,6 +12,10 @@
  * end that all ranks come to before the first collective behind it, and each exchange while loading
  * must poll. The thread never waits for anything but the messages of one answer. It polls: often
  * while it is asked, every 5 ms when it was not asked for 2 s.
+ *
+ * A message that fails on the reader leaves somebody waiting whom nothing can be told: the thread
+ * then says so and ends the job. So it does when it lacks memory for a message. An ask of another
+ * size is answered.
  *
  * An ask is not to be trusted: file and range are checked against the table, and the file's size
  * against the table's before each read, so that a file that is changed or cut meanwhile is an error
@@ -55,21 +59,32 @@ typedef struct answer {
 static ask asked;
 static answer answered;
 
-static lt_status ask_one(lt_group *group, int reader, int index, char *to, size_t bytes,
-                         int64_t offset)
+enum { ASKED, ANSWERED, BYTES, POSTS };
+
+static lt_status converse(lt_group *group, int reader, char *to, size_t bytes, lt_post *post[POSTS])
 {
-    lt_post *post[3] = {NULL, NULL, NULL};
-    asked = (ask){ask_magic, index, offset, (int64_t)bytes};
-    LT_TRY(lt_post_recv(group, reader, TAG_ANSWER, &answered, sizeof answered, &post[0]));
-    LT_TRY(lt_post_recv(group, reader, TAG_BYTES, to, bytes, &post[1]));
-    LT_TRY(lt_post_send(group, reader, TAG_ASK, &asked, sizeof asked, &post[2]));
-    for (int i = 0; i < 3; i++)
-        LT_TRY(lt_post_wait(&post[i]));
+    LT_TRY(lt_post_recv(group, reader, TAG_ANSWER, &answered, sizeof answered, &post[ANSWERED]));
+    LT_TRY(lt_post_recv(group, reader, TAG_BYTES, to, bytes, &post[BYTES]));
+    LT_TRY(lt_post_send(group, reader, TAG_ASK, &asked, sizeof asked, &post[ASKED]));
+    LT_TRY(lt_post_wait(&post[ASKED]));
+    LT_TRY(lt_post_wait(&post[ANSWERED]));
     if (answered.status == LT_OK)
-        return LT_OK;
+        return lt_post_wait(&post[BYTES]);
     const int known = answered.status > LT_OK && answered.status < LT_STATUS_COUNT;
     answered.text[sizeof answered.text - 1] = '\0';
     LT_FAIL(known ? (lt_status)answered.status : LT_EINTERNAL, "%s", answered.text);
+}
+
+static lt_status ask_one(lt_group *group, int reader, int index, char *to, size_t bytes,
+                         int64_t offset)
+{
+    lt_post *post[POSTS] = {NULL, NULL, NULL};
+    asked = (ask){ask_magic, index, offset, (int64_t)bytes};
+    const lt_status st = converse(group, reader, to, bytes, post);
+    for (int i = 0; i < POSTS; i++) /* what was not received must not be written any more */
+        lt_post_drop(&post[i]);
+    LT_TRY(st);
+    return LT_OK;
 }
 
 lt_status lt_source_ask(lt_group *group, int reader, int index, void *to, size_t bytes,
@@ -104,19 +119,19 @@ static _Atomic uint64_t bytes_served;
 
 uint64_t lt_source_bytes_served(void) { return atomic_load(&bytes_served); }
 
-/* 1 when done; 0 when a message failed or nobody takes it. The thread may be told to end when the
+/* 1 in *done when done; 0 when nobody takes it and the thread shall end. It may be told to when the
  * rank that asked has the bytes, but MPI not yet said so here: then it soon will. */
-static int finish(lt_post **post)
+static lt_status finish(lt_post **post, int *done)
 {
     double told = 0;
     for (int turn = 0;; turn++) {
-        int done = 0;
-        if (lt_post_test(post, &done) != LT_OK)
-            return 0; /* the watch ends the job */
-        if (done)
-            return 1;
-        if (told > 0 && lt_seconds() - told > LEAVE_SECONDS)
-            return 0;
+        LT_TRY(lt_post_test(post, done));
+        if (*done)
+            return LT_OK;
+        if (told > 0 && lt_seconds() - told > LEAVE_SECONDS) {
+            lt_post_drop(post);
+            return LT_OK;
+        }
         if (told <= 0 && atomic_load(&stop_asked))
             told = lt_seconds();
         if (turn < 256)
@@ -130,7 +145,7 @@ static lt_status send_one(int peer, int tag, const void *data, size_t bytes, int
 {
     lt_post *post = NULL;
     LT_TRY(lt_post_send(server.group, peer, tag, data, bytes, &post));
-    *sent = finish(&post);
+    LT_TRY(finish(&post, sent));
     return LT_OK;
 }
 
@@ -178,33 +193,52 @@ static lt_status read_for(int peer, const ask *q)
     return LT_OK;
 }
 
+static void fill_answer(lt_status st)
+{
+    memset(&server.answer, 0, sizeof server.answer);
+    if (st == LT_OK)
+        return;
+    server.answer.status = (int32_t)st;
+    (void)snprintf(server.answer.text, sizeof server.answer.text, "rank %d: %s",
+                   lt_group_rank(server.group), lt_error_text());
+}
+
 /* Answer one rank if one asks: 1 in *served. */
 static lt_status serve_one(int *served)
 {
-    int peer = -1, sent = 0;
+    int peer = -1, done = 0;
     lt_post *post = NULL;
     *served = 0;
     LT_TRY(lt_post_probe(server.group, TAG_ASK, &peer));
     if (peer < 0)
         return LT_OK;
     LT_TRY(lt_post_recv(server.group, peer, TAG_ASK, &server.ask, sizeof server.ask, &post));
-    if (!finish(&post))
+    lt_status st = finish(&post, &done);
+    if (st != LT_OK && st != LT_EINTERNAL) /* that: it came, with another size */
+        return st;
+    if (st == LT_OK && !done)
         return LT_OK;
     *served = 1;
-    memset(&server.answer, 0, sizeof server.answer);
-    const lt_status st = read_for(peer, &server.ask);
-    const int has_size = server.ask.bytes > 0 && server.ask.bytes <= ASK_BYTES_MAX;
-    if (st != LT_OK) {
-        server.answer.status = (int32_t)st;
-        (void)snprintf(server.answer.text, sizeof server.answer.text, "rank %d: %s",
-                       lt_group_rank(server.group), lt_error_text());
-        if (has_size)
-            memset(server.buffer, 0, (size_t)server.ask.bytes);
-    }
-    LT_TRY(send_one(peer, TAG_ANSWER, &server.answer, sizeof server.answer, &sent));
-    if (sent && has_size)
-        LT_TRY(send_one(peer, TAG_BYTES, server.buffer, (size_t)server.ask.bytes, &sent));
+    if (st == LT_OK)
+        st = read_for(peer, &server.ask);
+    fill_answer(st);
+    LT_TRY(send_one(peer, TAG_ANSWER, &server.answer, sizeof server.answer, &done));
+    if (done && st == LT_OK && server.ask.bytes > 0)
+        LT_TRY(send_one(peer, TAG_BYTES, server.buffer, (size_t)server.ask.bytes, &done));
     return LT_OK;
+}
+
+/* Some rank waits for what this thread cannot send. */
+static void end_job(lt_status st)
+{
+    const char *me = lt_watch_me(); /* does not return where a lost rank was the reason */
+    char text[1024];
+    (void)snprintf(text, sizeof text, "%s: %s, the reader of ranks that lack it: %s",
+                   server.table->root, me, lt_error_text());
+    (void)lt_fail(st, __FILE__, __LINE__, "%s", text);
+    lt_error_print(stderr, 0);
+    (void)fflush(stderr);
+    lt_world_abort(lt_exit_code(st));
 }
 
 static void *serve(void *unused)
@@ -213,8 +247,13 @@ static void *serve(void *unused)
     (void)unused;
     while (!atomic_load(&stop_asked)) {
         int served = 0;
-        if (serve_one(&served) != LT_OK)
-            break; /* a message failed: whoever waits for it is told by the watch */
+        const lt_status st = serve_one(&served);
+        if (st != LT_OK && atomic_load(&stop_asked))
+            break; /* nobody reads any more */
+        if (st != LT_OK) {
+            end_job(st);
+            break;
+        }
         const double now = lt_seconds();
         if (served)
             last = now;
