@@ -46,7 +46,7 @@ lt_status lt_source_pread(const lt_source_file *file, const char *path, void *to
 
 int lt_source_exists(const char *path);
 int lt_source_is_dir(const char *path);
-/* As lt_file_read, lt_json_read. */
+/* As lt_file_read, lt_json_read; pipes and devices are LT_ENOINPUT. */
 lt_status lt_source_read(const char *path, size_t bytes_max, char **out, size_t *bytes);
 lt_status lt_source_json(const char *path, json_t **out);
 /* Each name in a folder once, in any order, hidden ones left out (at the reader: what leads to a

@@ -153,7 +153,7 @@ static lt_status open_file(int index, const char *path)
 {
     if (server.fd[index] >= 0)
         return LT_OK;
-    server.fd[index] = open(path, O_RDONLY | O_CLOEXEC);
+    server.fd[index] = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (server.fd[index] < 0)
         LT_FAIL(LT_ENOINPUT, "%s: cannot be opened any more: %s", path, strerror(errno));
     return LT_OK;
@@ -165,6 +165,8 @@ static lt_status check_size(int index, const char *path)
     const int64_t want = server.table->entry[index].bytes;
     if (fstat(server.fd[index], &now) != 0)
         LT_FAIL(LT_EIO, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(now.st_mode))
+        LT_FAIL(LT_EDATA, "%s: want a regular file, as when the ranks compared their copies", path);
     if ((int64_t)now.st_size != want)
         LT_FAIL(LT_EDATA,
                 "%s: want %lld bytes, as when the ranks compared their copies, found %lld", path,

@@ -80,7 +80,7 @@ static lt_status hash_of(const char *path, const char *name, int64_t bytes, uint
     const int64_t most = ends_in(name, ".safetensors") ? SHARD_BYTES : CONFIG_BYTES;
     const size_t n = (size_t)(bytes < most ? bytes : most);
     char *head = malloc(n + 1);
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     lt_status st = LT_OK;
     if (head == NULL)
         LT_FAIL_GOTO(LT_ENOMEM, st, done, "%s: no memory for %zu bytes of it", path, n);

@@ -186,6 +186,23 @@ static void missing_everywhere_is_as_ever(void **state)
     lt_error_clear();
 }
 
+/* A pipe in the folder that nobody writes to must not be waited for. */
+static void a_pipe_is_refused_at_once(void **state)
+{
+    (void)state;
+    lt_source_file file;
+    char *text = NULL;
+    size_t bytes = 0;
+    json_t *json = NULL;
+    WANT(mkdir("m", 0777) == 0 && mkfifo("m/a.json", 0666) == 0);
+    WANT(lt_source_open("m/a.json", &file) == LT_ENOINPUT && file.fd < 0);
+    WANT(lt_source_read("m/a.json", 10, &text, &bytes) == LT_ENOINPUT && text == NULL);
+    WANT(lt_source_json("m/a.json", &json) == LT_ENOINPUT && json == NULL);
+    WANT(strstr(lt_error_text(), "m/a.json: want a regular file") != NULL);
+    lt_error_clear();
+    remove_model();
+}
+
 /* ---- copies that differ ---- */
 
 static const struct {
@@ -230,6 +247,7 @@ static void cut_shard(void) { WANT(truncate(SHARD, 100000) == 0); }
 static void grow_shard(void) { WANT(truncate(SHARD, 90000000) == 0); }
 static void lose_shard(void) { WANT(unlink(SHARD) == 0); }
 static void make_a_folder(void) { WANT(unlink(SHARD) == 0 && mkdir(SHARD, 0777) == 0); }
+static void make_a_pipe(void) { WANT(unlink(SHARD) == 0 && mkfifo(SHARD, 0666) == 0); }
 
 static const struct {
     const char *name;
@@ -242,7 +260,8 @@ static const struct {
     {"cut while it is read", cut_shard, 1, LT_EDATA, "found 100000"},
     {"another download", grow_shard, 1, LT_EDATA, "found 90000000"},
     {"gone before it is opened", lose_shard, 0, LT_ENOINPUT, "cannot be opened any more"},
-    {"a folder of that name", make_a_folder, 0, LT_EDATA, "want 84000"},
+    {"a folder of that name", make_a_folder, 0, LT_EDATA, "want a regular file"},
+    {"a pipe of that name", make_a_pipe, 0, LT_EDATA, "want a regular file"},
 };
 
 static void a_changed_file_is_an_error(void **state)
@@ -395,9 +414,13 @@ int main(void)
     if (ranks_open() != 0)
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_see_the_same),         cmocka_unit_test(missing_everywhere_is_as_ever),
-        cmocka_unit_test(other_copies_are_refused), cmocka_unit_test(a_changed_file_is_an_error),
-        cmocka_unit_test(strange_asks_are_refused), cmocka_unit_test(strange_lists_are_refused),
+        cmocka_unit_test(all_see_the_same),
+        cmocka_unit_test(missing_everywhere_is_as_ever),
+        cmocka_unit_test(a_pipe_is_refused_at_once),
+        cmocka_unit_test(other_copies_are_refused),
+        cmocka_unit_test(a_changed_file_is_an_error),
+        cmocka_unit_test(strange_asks_are_refused),
+        cmocka_unit_test(strange_lists_are_refused),
     };
     const int failed = cmocka_run_group_tests_name("source", tests, setup, teardown);
     ranks_close();
