@@ -17,10 +17,10 @@
  * then says so and ends the job. So it does when it lacks memory for a message. An ask of another
  * size is answered.
  *
- * An ask is not to be trusted: file and range are checked against the table, and the file's size
- * against the table's before each read, so that a file that is changed or cut meanwhile is an error
- * with its name, at the rank that asked. Ranks that read the same slices (ring, uly) are each sent
- * them: the second time they come from the reader's page cache. */
+ * An ask is not to be trusted: file and range are checked against the table, and before each read
+ * the file's size, time of change and inode are, so that a file that is changed, cut or replaced
+ * meanwhile is an error with its name, at the rank that asked. Ranks that read the same slices
+ * (ring, uly) are each sent them: the second time they come from the reader's page cache. */
 #include "model/source_internal.h"
 
 #include <assert.h>
@@ -159,18 +159,27 @@ static lt_status open_file(int index, const char *path)
     return LT_OK;
 }
 
-static lt_status check_size(int index, const char *path)
+static lt_status check_unchanged(int index, const char *path)
 {
     struct stat now;
-    const int64_t want = server.table->entry[index].bytes;
+    const lt_source_entry *then = &server.table->entry[index];
     if (fstat(server.fd[index], &now) != 0)
         LT_FAIL(LT_EIO, "%s: %s", path, strerror(errno));
     if (!S_ISREG(now.st_mode))
         LT_FAIL(LT_EDATA, "%s: want a regular file, as when the ranks compared their copies", path);
-    if ((int64_t)now.st_size != want)
+    if ((int64_t)now.st_size != then->bytes)
         LT_FAIL(LT_EDATA,
                 "%s: want %lld bytes, as when the ranks compared their copies, found %lld", path,
-                (long long)want, (long long)now.st_size);
+                (long long)then->bytes, (long long)now.st_size);
+    if ((uint64_t)now.st_dev != then->device || (uint64_t)now.st_ino != then->inode)
+        LT_FAIL(LT_EDATA, "%s: want the file that the ranks compared, found another of that name",
+                path);
+    if ((int64_t)now.st_mtime != then->changed || (int64_t)now.st_mtim.tv_nsec != then->nanoseconds)
+        LT_FAIL(LT_EDATA,
+                "%s: want it as when the ranks compared their copies (changed at %lld.%09lld), "
+                "found it changed at %lld.%09lld",
+                path, (long long)then->changed, (long long)then->nanoseconds,
+                (long long)now.st_mtime, (long long)now.st_mtim.tv_nsec);
     return LT_OK;
 }
 
@@ -188,7 +197,7 @@ static lt_status read_for(int peer, const ask *q)
                 peer, (long long)q->bytes, (long long)q->offset, (long long)e->bytes);
     LT_TRY(lt_path_join(path, sizeof path, t->root, e->path));
     LT_TRY(open_file(q->index, path));
-    LT_TRY(check_size(q->index, path));
+    LT_TRY(check_unchanged(q->index, path));
     LT_TRY(
         lt_file_pread_full(server.fd[q->index], path, server.buffer, (size_t)q->bytes, q->offset));
     (void)atomic_fetch_add(&bytes_served, (uint64_t)q->bytes);

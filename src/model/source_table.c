@@ -113,7 +113,11 @@ static lt_status scan_one(lt_source_table *t, const char *below, const char *nam
     if (!S_ISREG(s.st_mode) ||
         !(ends_in(name, ".json") || ends_in(name, ".txt") || ends_in(name, ".safetensors")))
         return LT_OK;
-    lt_source_entry e = {.bytes = (int64_t)s.st_size, .changed = (int64_t)s.st_mtime};
+    lt_source_entry e = {.bytes = (int64_t)s.st_size,
+                         .changed = (int64_t)s.st_mtime,
+                         .device = (uint64_t)s.st_dev,
+                         .inode = (uint64_t)s.st_ino,
+                         .nanoseconds = (int64_t)s.st_mtim.tv_nsec};
     LT_TRY(hash_of(path, name, e.bytes, &e.hash));
     return add(t, inside, &e);
 }

@@ -8,6 +8,7 @@
 #include "rank_test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 #include "base/file.h"
 #include "model/checkpoint.h"
@@ -247,6 +248,25 @@ static void cut_shard(void) { WANT(truncate(SHARD, 100000) == 0); }
 static void grow_shard(void) { WANT(truncate(SHARD, 90000000) == 0); }
 static void lose_shard(void) { WANT(unlink(SHARD) == 0); }
 static void make_a_folder(void) { WANT(unlink(SHARD) == 0 && mkdir(SHARD, 0777) == 0); }
+/* Of the same size: only the time tells. */
+static void write_again(void)
+{
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1000}};
+    WANT(utimensat(AT_FDCWD, SHARD, times, 0) == 0);
+}
+/* Of the same size and time. */
+static void replace_shard(void)
+{
+    char *data = NULL;
+    size_t bytes = 0;
+    struct stat then;
+    OK(lt_file_read(SHARD, (size_t)1 << 30, &data, &bytes));
+    WANT(stat(SHARD, &then) == 0);
+    OK(lt_file_write_atomic(SHARD, data, bytes));
+    free(data);
+    const struct timespec times[2] = {then.st_atim, then.st_mtim};
+    WANT(utimensat(AT_FDCWD, SHARD, times, 0) == 0);
+}
 static void make_a_pipe(void) { WANT(unlink(SHARD) == 0 && mkfifo(SHARD, 0666) == 0); }
 
 static const struct {
@@ -261,6 +281,9 @@ static const struct {
     {"another download", grow_shard, 1, LT_EDATA, "found 90000000"},
     {"gone before it is opened", lose_shard, 0, LT_ENOINPUT, "cannot be opened any more"},
     {"a folder of that name", make_a_folder, 0, LT_EDATA, "want a regular file"},
+    {"written again before it is opened", write_again, 0, LT_EDATA, "found it changed at 1000.0"},
+    {"written again while it is read", write_again, 1, LT_EDATA, "found it changed at 1000.0"},
+    {"replaced", replace_shard, 0, LT_EDATA, "found another of that name"},
     {"a pipe of that name", make_a_pipe, 0, LT_EDATA, "want a regular file"},
 };
 
