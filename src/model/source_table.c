@@ -1,8 +1,9 @@
 /* source_table.c - the files of a model folder: what they are, and whether two copies are one.
  * Level 3: model
- * A copy is known by its names and sizes, its configs whole and the first MiB of each shard, which
- * holds the names, shapes and places of all tensors. Values are not read: that would be the loading
- * itself. A table that comes from another rank is not to be trusted: paths stay below the root. */
+ * A copy is known by its names and sizes, the first 16 MiB of each config, more than most have, and
+ * the first MiB of each shard, which holds the names, shapes and places of its tensors (of a longer
+ * header, the first of them). Values are not read: that would be the loading itself. A table that
+ * comes from another rank is not to be trusted: paths stay below the root. */
 #include "model/source_internal.h"
 
 #include <assert.h>
