@@ -31,9 +31,10 @@ typedef struct lt_transfer {
 } lt_transfer;
 
 /* Open the world: MPI under a launcher (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK or PMI_SIZE in
- * the environment), else solo. Call once, from the main thread, before threads exist; all other
- * calls come from that thread too, but for the exchanges of an engine's comm queue. With more than
- * one rank a thread begins to watch the others (watch.h): from here on a lost rank ends this
+ * the environment), else solo. Call once, from the main thread, before threads exist. All other
+ * calls come from that thread too, but for the exchanges of an engine's comm queue and the posts,
+ * probes and, when one fails, lt_world_abort of a thread that serves a model's files. With more
+ * than one rank a thread begins to watch the others (watch.h): from here on a lost rank ends this
  * process with exit code 75. Blocking, Collective on the world. Errors: LT_EUNAVAIL (launcher
  * present, MPI missing in this build or refused). */
 lt_status lt_world_open(lt_group **world);
@@ -64,8 +65,8 @@ void lt_group_free(lt_group **group);
  * lists. Blocking. count 0 is allowed. */
 lt_status lt_exchange(lt_group *group, const lt_transfer *list, int count);
 
-/* Non-blocking point-to-point for the decode pool: messages with a tag (0..1023), host memory.
- * lt_post_send copies nothing: data must stay until lt_post_wait. Local. */
+/* Non-blocking point-to-point, for the decode pool and a model's files: messages with a tag
+ * (0..1023), host memory. lt_post_send copies nothing: data must stay until lt_post_wait. Local. */
 typedef struct lt_post lt_post;
 lt_status lt_post_send(lt_group *group, int peer, int tag, const void *data, size_t bytes,
                        lt_post **out);

@@ -258,8 +258,10 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     if (st == LT_OK) {
         lt_status original;
         st = run_stage(&p, stage);
-        if (st == LT_OK || !lt_agreed_failure(&original)) /* else all know of it by now */
-            st = lt_agree(world, lt_loading_own(st));
+        if (st == LT_OK || !lt_agreed_failure(&original)) { /* else all know of it by now */
+            const lt_status all = lt_agree(world, lt_loading_own(st));
+            st = all != LT_OK ? all : st; /* an echo that nobody owns to is a failure still */
+        }
     }
     if (st == LT_OK && job->trace)
         st = write_trace(job, world);

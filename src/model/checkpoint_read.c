@@ -2,12 +2,15 @@
  *
  * A slice is rows x columns of a tensor seen as [dim0, the rest]. Its rows become runs that lie
  * together in the stored tensor (all of them, but for the original layout's interleaved qkv and
- * swapped halves), and a run becomes reads: whole rows        one span, in pieces that end at
- * multiples of PIECE_BYTES of the file some columns      a read a row; only where less than an
- * eighth of the span is gap, the span is read and closed up: a rank that takes half of the columns
- * must not read all What has the wanted dtype is read straight to its place, the rest by way of one
- * piece. Each piece is looked through for NaN and Inf while it is in the cache. No mmap: a file
- * that shrinks or a disk that fails must be an error here, not a SIGBUS in a kernel. */
+ * swapped halves), and a run becomes reads:
+ *
+ *     whole rows     one span, in pieces that end at multiples of PIECE_BYTES of the file
+ *     some columns   a read a row; only where less than an eighth of the span is gap, the span is
+ *                    read and closed up: a rank that takes half of the columns must not read all
+ *
+ * What has the wanted dtype is read straight to its place, the rest by way of one piece. Each piece
+ * is looked through for NaN and Inf while it is in the cache. No mmap: a file that shrinks or a
+ * disk that fails must be an error here, not a SIGBUS in a kernel. */
 #include "model/checkpoint_internal.h"
 
 #include <assert.h>

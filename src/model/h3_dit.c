@@ -206,8 +206,10 @@ static lt_status load_attention(const lt_h3_dit *dit, const char *prefix, lt_h3_
     if (mine.count > 0)
         LT_TRY(lt_weights_linear_joined(dit->weights, names, specs, 3, &block->qkv));
     /* Without heads too: this rank reads rows for the others. */
-    return lt_weights_linear_columns(dit->weights, name_of(o, "%sattn.to_out.0", prefix), c->hidden,
-                                     inner, mine, &mine, 1, &block->out);
+    lt_layer_spec out = lt_layer_whole(dit->weights, c->hidden, inner, 0);
+    out.columns = mine;
+    return lt_weights_linear_columns(dit->weights, name_of(o, "%sattn.to_out.0", prefix), &out,
+                                     &mine, 1, &block->out);
 }
 
 static lt_status load_ffn(const lt_h3_dit *dit, const char *prefix, lt_h3_block *block)
@@ -220,8 +222,10 @@ static lt_status load_ffn(const lt_h3_dit *dit, const char *prefix, lt_h3_block 
     if (dit->tp_ffn.count > 0)
         LT_TRY(lt_weights_linear(dit->weights, name_of(name, "%sff.net.0.proj", prefix), &in,
                                  &block->ff_in));
-    return lt_weights_linear_columns(dit->weights, name_of(name, "%sff.net.2", prefix), c->hidden,
-                                     c->ffn, dit->tp_ffn, &dit->tp_ffn, 1, &block->ff_out);
+    lt_layer_spec out = lt_layer_whole(dit->weights, c->hidden, c->ffn, 0);
+    out.columns = dit->tp_ffn;
+    return lt_weights_linear_columns(dit->weights, name_of(name, "%sff.net.2", prefix), &out,
+                                     &dit->tp_ffn, 1, &block->ff_out);
 }
 
 static lt_status load_block(const lt_h3_dit *dit, const char *prefix, lt_h3_block *block)

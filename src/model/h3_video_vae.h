@@ -8,8 +8,9 @@
  * of clips.
  *
  * Tensor parallelism: the ranks of the tp axis of engine->mesh (NULL: this rank alone) share the
- * network's weights (h3_vit.h). They decode the same clips in the same order and all get the same
- * frames. Before the first clip they must know that each of them has opened its decoder (lt_agree).
+ * network's weights (h3_vit.h). They open their decoders together, decode the same clips in the
+ * same order and all get the same frames. Before the first clip they must know that each of them
+ * has opened its decoder (lt_agree).
  *
  * All arrays here are host memory, f32, dense. Frames are frame-major: [n, 3, H, W] with H =
  * space_ratio * h. Values are in VAE space, (RGB - mean) / std of ImageNet, until lt_h3_video_to_u8
@@ -27,7 +28,8 @@ typedef struct lt_h3_video_decoder lt_h3_video_decoder;
 
 /* Loads post_quant_conv and my share of decoder.* into engine->phase; encoder tensors may be there
  * and are left alone, any other unknown tensor is LT_EDATA. checkpoint and engine are borrowed and
- * outlive it, config is copied. */
+ * outlive it, config is copied. Collective on tp (on dry Local). Errors: also LT_EPEER
+ * (lt_loading_own, loading.h). */
 lt_status lt_h3_video_decoder_open(lt_checkpoint *checkpoint, lt_engine *engine,
                                    const lt_h3_video_config *config, lt_h3_video_decoder **out);
 void lt_h3_video_decoder_close(lt_h3_video_decoder **decoder);

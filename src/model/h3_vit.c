@@ -68,7 +68,8 @@ static lt_status check_layer(lt_weights *weights, const char *name, int64_t out,
     return lt_checkpoint_check(checkpoint, tensor, LT_DIMS(out));
 }
 
-/* My columns of a layer whose results are summed over tp; rank 0 adds the bias. */
+/* My columns, maybe none, of a layer whose results are summed over tp; rank 0 adds the bias. All
+ * ranks of tp come here: they read its rows together. */
 static lt_status open_inputs(lt_weights *weights, const lt_h3_vit *vit, const char *name,
                              int64_t in, lt_range mine, lt_linear **out)
 {
@@ -76,7 +77,7 @@ static lt_status open_inputs(lt_weights *weights, const lt_h3_vit *vit, const ch
     lt_layer_spec spec = lt_layer_whole(weights, vit->width, in, adds_bias);
     spec.bias_none = !adds_bias;
     spec.columns = mine;
-    return lt_weights_linear(weights, name, &spec, out);
+    return lt_weights_linear_columns(weights, name, &spec, &mine, 1, out);
 }
 
 static lt_status open_attention(lt_weights *weights, const lt_h3_vit *vit, const char *prefix,
@@ -93,11 +94,9 @@ static lt_status open_attention(lt_weights *weights, const lt_h3_vit *vit, const
         LT_TRY(check_layer(weights, name[i], width, width));
     }
     lt_h3_name(out, "%s.attn.to_out.0", prefix);
-    LT_TRY(check_layer(weights, out, width, width));
-    if (mine.count == 0)
-        return LT_OK;
-    LT_TRY(lt_weights_linear_joined(weights, (const char *const[]){name[0], name[1], name[2]},
-                                    (const lt_layer_spec[]){spec, spec, spec}, 3, &layer->qkv));
+    if (mine.count > 0)
+        LT_TRY(lt_weights_linear_joined(weights, (const char *const[]){name[0], name[1], name[2]},
+                                        (const lt_layer_spec[]){spec, spec, spec}, 3, &layer->qkv));
     return open_inputs(weights, vit, out, width, mine, &layer->out);
 }
 
@@ -110,13 +109,11 @@ static lt_status open_ffn(lt_weights *weights, const lt_h3_vit *vit, const char 
     lt_h3_name(up, "%s.ff.net.0.proj", prefix);
     lt_h3_name(down, "%s.ff.net.2", prefix);
     LT_TRY(check_layer(weights, up, 2 * middle, width));
-    LT_TRY(check_layer(weights, down, width, middle));
-    if (mine.count == 0)
-        return LT_OK;
     lt_layer_spec spec = lt_layer_whole(weights, 2 * middle, width, 1);
     spec.rows[0] = mine;
     spec.rows[1] = (lt_range){middle + mine.first, mine.count};
-    LT_TRY(lt_weights_linear(weights, up, &spec, &layer->up));
+    if (mine.count > 0)
+        LT_TRY(lt_weights_linear(weights, up, &spec, &layer->up));
     return open_inputs(weights, vit, down, middle, mine, &layer->down);
 }
 
@@ -143,7 +140,7 @@ static lt_status open_layer(lt_weights *weights, const lt_h3_vit *vit, int64_t i
     return LT_OK;
 }
 
-static lt_status open_parts(lt_weights *weights, lt_h3_vit *vit)
+static lt_status load_all(lt_weights *weights, lt_h3_vit *vit)
 {
     const lt_h3_video_config *c = vit->config;
     const int64_t width = vit->width;
@@ -162,6 +159,18 @@ static lt_status open_parts(lt_weights *weights, lt_h3_vit *vit)
     for (int64_t i = 0; i < c->layers; i++)
         LT_TRY(open_layer(weights, vit, i, &vit->layers[i]));
     return LT_OK;
+}
+
+/* The ranks of tp together. */
+static lt_status load(lt_weights *weights, lt_h3_vit *vit)
+{
+    if (vit->tp == NULL)
+        return load_all(weights, vit);
+    lt_loading loading = lt_loading_new(vit->tp);
+    lt_weights_load_with(weights, &loading);
+    const lt_status st = load_all(weights, vit);
+    lt_weights_load_with(weights, NULL);
+    return vit->dry ? st : lt_loading_end(&loading, st);
 }
 
 static void shares_note(lt_h3_vit *vit)
@@ -200,10 +209,10 @@ lt_status lt_h3_vit_open(lt_weights *weights, const lt_h3_video_config *config, 
     vit->pixels =
         config->pixel_channels * config->time_ratio * config->space_ratio * config->space_ratio;
     shares_note(vit);
-    const lt_status st = open_parts(weights, vit);
+    const lt_status st = load(weights, vit);
     if (st != LT_OK) {
         lt_h3_vit_close(&vit);
-        return lt_trail(st, "open_parts", __FILE__, __LINE__);
+        return lt_trail(st, "load", __FILE__, __LINE__);
     }
     *out = vit;
     return LT_OK;

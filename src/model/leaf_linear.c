@@ -32,8 +32,9 @@ lt_status lt_leaf_inputs_load(lt_weights *weights, const char *name, int64_t out
     *to = (lt_leaf_linear){.cut = *cut};
     for (int i = 0; i < count; i++)
         ranges[i] = lt_cut_leaf(cut, (int)cut->leaves.first + i);
-    LT_TRY(
-        lt_weights_linear_columns(weights, name, out, in, lt_cut_mine(cut), ranges, count, layers));
+    lt_layer_spec spec = lt_layer_whole(weights, out, in, 0);
+    spec.columns = lt_cut_mine(cut);
+    LT_TRY(lt_weights_linear_columns(weights, name, &spec, ranges, count, layers));
     for (int i = 0; i < count; i++)
         to->layer[cut->leaves.first + i] = layers[i];
     return LT_OK;

@@ -228,7 +228,7 @@ lt_status lt_source_open(const char *path, lt_source_file *out)
         out->bytes = shared.table.entry[out->index].bytes;
         return LT_OK;
     }
-    out->fd = open(path, O_RDONLY | O_CLOEXEC);
+    out->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused, not waited for */
     if (out->fd < 0)
         LT_FAIL(LT_ENOINPUT, "%s: cannot be opened: %s", path, strerror(errno));
     if (fstat(out->fd, &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -286,14 +286,25 @@ int64_t lt_source_changed(const char *path)
     return i >= 0 ? shared.table.entry[i].changed : 0;
 }
 
+/* What opening might wait for. */
+static lt_status check_no_pipe(const char *path)
+{
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+        LT_FAIL(LT_ENOINPUT, "%s: want a regular file", path);
+    return LT_OK;
+}
+
 lt_status lt_source_read(const char *path, size_t bytes_max, char **out, size_t *bytes)
 {
     char below[LT_PATH_BYTES];
     lt_source_file file;
-    if (!is_away(path, below))
-        return lt_file_read(path, bytes_max, out, bytes);
     *out = NULL;
     *bytes = 0;
+    if (!is_away(path, below)) {
+        LT_TRY(check_no_pipe(path));
+        return lt_file_read(path, bytes_max, out, bytes);
+    }
     LT_TRY(lt_source_open(path, &file));
     if ((uint64_t)file.bytes > bytes_max)
         LT_FAIL(LT_EDATA, "%s: want at most %zu bytes, found %lld", path, bytes_max,
@@ -317,8 +328,11 @@ lt_status lt_source_json(const char *path, json_t **out)
     char below[LT_PATH_BYTES];
     char *text = NULL;
     size_t bytes = 0;
-    if (!is_away(path, below))
+    *out = NULL;
+    if (!is_away(path, below)) {
+        LT_TRY(check_no_pipe(path));
         return lt_json_read(path, out);
+    }
     LT_TRY(lt_source_read(path, JSON_BYTES_MAX, &text, &bytes));
     const lt_status st = lt_json_parse(text, bytes, path, out);
     free(text);

@@ -8,7 +8,7 @@
  * what a rank would have read from its disk.
  *
  * A model's files are *.json, *.txt and *.safetensors, at most two folders down. Tested:
- * tests/ranks/test_source.c, tests/film/test_loading.c. */
+ * tests/ranks/test_source.c, tests/film/test_loading_film.c. */
 #ifndef LT_SOURCE_H
 #define LT_SOURCE_H
 
@@ -20,7 +20,7 @@
  * relative) and begin to serve the ranks that lack it. A folder without a model's file counts as
  * lacking. Where no rank has one, nothing changes: opening the model will say so. One folder at a
  * time: lt_source_end comes before the next. Collective on world, Blocking.
- * Errors: LT_EDATA where two copies differ in names, sizes, configs or headers of weights, naming
+ * Errors: LT_EDATA where two copies differ in names, sizes, heads of configs or of weights, naming
  * both ranks and a file; LT_ENOMEM; LT_EUNAVAIL (no thread). After an error nothing is shared. */
 lt_status lt_source_share(lt_group *world, const char *root);
 /* Stop serving and forget the reader's files; nothing if nothing is shared. The last read of any
@@ -46,7 +46,7 @@ lt_status lt_source_pread(const lt_source_file *file, const char *path, void *to
 
 int lt_source_exists(const char *path);
 int lt_source_is_dir(const char *path);
-/* As lt_file_read, lt_json_read. */
+/* As lt_file_read, lt_json_read; pipes and devices are LT_ENOINPUT. */
 lt_status lt_source_read(const char *path, size_t bytes_max, char **out, size_t *bytes);
 lt_status lt_source_json(const char *path, json_t **out);
 /* Each name in a folder once, in any order, hidden ones left out (at the reader: what leads to a

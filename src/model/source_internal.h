@@ -10,7 +10,10 @@
 typedef struct lt_source_entry {
     char *path;
     int64_t bytes, changed;
-    uint64_t hash; /* XXH3 of a config whole, of a shard's first MiB */
+    uint64_t hash; /* XXH3 of a config (of its first 16 MiB), of a shard's first MiB */
+    /* Of my own copy only: which file it was, and the part of its time of change below a second. */
+    uint64_t device, inode;
+    int64_t nanoseconds;
 } lt_source_entry;
 
 typedef struct lt_source_table {
@@ -38,11 +41,13 @@ int lt_source_find(const lt_source_table *table, const char *below);
 
 /* ---- source_serve.c: messages, and the reader's thread ---- */
 
-/* Ask the reader (a rank of group) for bytes of its file. Blocking. Errors: the reader's. */
+/* Ask the reader (a rank of group) for bytes of its file. Blocking. Errors: the reader's,
+ * LT_ENOMEM, the transport's. */
 lt_status lt_source_ask(lt_group *group, int reader, int index, void *to, size_t bytes,
                         int64_t offset);
 /* Serve these files to the ranks of group whose reader[rank] is this one, until stop. table and
- * reader are borrowed. Errors: LT_ENOMEM, LT_EUNAVAIL. */
+ * reader are borrowed. The thread ends the job, with a line, where a message fails. Errors:
+ * LT_ENOMEM, LT_EUNAVAIL. */
 lt_status lt_source_serve(lt_group *group, const lt_source_table *table, const int *reader);
 void lt_source_serve_stop(void);
 

@@ -1,8 +1,9 @@
 /* source_table.c - the files of a model folder: what they are, and whether two copies are one.
  * Level 3: model
- * A copy is known by its names and sizes, its configs whole and the first MiB of each shard, which
- * holds the names, shapes and places of all tensors. Values are not read: that would be the loading
- * itself. A table that comes from another rank is not to be trusted: paths stay below the root. */
+ * A copy is known by its names and sizes, the first 16 MiB of each config, more than most have, and
+ * the first MiB of each shard, which holds the names, shapes and places of its tensors (of a longer
+ * header, the first of them). Values are not read: that would be the loading itself. A table that
+ * comes from another rank is not to be trusted: paths stay below the root. */
 #include "model/source_internal.h"
 
 #include <assert.h>
@@ -80,7 +81,7 @@ static lt_status hash_of(const char *path, const char *name, int64_t bytes, uint
     const int64_t most = ends_in(name, ".safetensors") ? SHARD_BYTES : CONFIG_BYTES;
     const size_t n = (size_t)(bytes < most ? bytes : most);
     char *head = malloc(n + 1);
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     lt_status st = LT_OK;
     if (head == NULL)
         LT_FAIL_GOTO(LT_ENOMEM, st, done, "%s: no memory for %zu bytes of it", path, n);
@@ -113,7 +114,11 @@ static lt_status scan_one(lt_source_table *t, const char *below, const char *nam
     if (!S_ISREG(s.st_mode) ||
         !(ends_in(name, ".json") || ends_in(name, ".txt") || ends_in(name, ".safetensors")))
         return LT_OK;
-    lt_source_entry e = {.bytes = (int64_t)s.st_size, .changed = (int64_t)s.st_mtime};
+    lt_source_entry e = {.bytes = (int64_t)s.st_size,
+                         .changed = (int64_t)s.st_mtime,
+                         .device = (uint64_t)s.st_dev,
+                         .inode = (uint64_t)s.st_ino,
+                         .nanoseconds = (int64_t)s.st_mtim.tv_nsec};
     LT_TRY(hash_of(path, name, e.bytes, &e.hash));
     return add(t, inside, &e);
 }

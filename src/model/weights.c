@@ -182,34 +182,39 @@ static lt_status fetch(lt_weights *w, const char *full, lt_dims dims, lt_slice s
     return lt_checkpoint_read(w->checkpoint, full, dims, slice, want, to);
 }
 
+/* Some rows of a layer's bias; a bf16 model's is bf16 whatever the file holds. */
+static lt_status read_bias(lt_weights *w, const char *name, const lt_layer_spec *spec,
+                           lt_range rows, float *to)
+{
+    char full[NAME_BYTES];
+    LT_TRY(full_name(full, name, ".bias"));
+    LT_TRY(fetch(w, full, LT_DIMS(spec->out), (lt_slice){rows, {0, 1}}, LT_F32, to));
+    for (int64_t i = 0; !w->dry && spec->compute == LT_BF16 && i < rows.count; i++)
+        to[i] = lt_round_bf16(to[i]);
+    return LT_OK;
+}
+
 /* One layer's rows into the staging buffer: weights at *at, bias at *bias_at; both move on. On dry
  * there is no buffer. */
 static lt_status read_layer(lt_weights *w, const char *name, const lt_layer_spec *spec, char **at,
                             float **bias_at)
 {
-    char weight[NAME_BYTES], bias[NAME_BYTES];
+    char weight[NAME_BYTES];
     const size_t element_bytes = lt_dtype_bytes(spec->compute);
     LT_TRY(full_name(weight, name, ".weight"));
-    LT_TRY(full_name(bias, name, ".bias"));
     for (int i = 0; i < 2; i++) {
         const int64_t rows = spec->rows[i].count;
         const lt_slice slice = {spec->rows[i], spec->columns};
         if (rows == 0)
             continue;
         LT_TRY(fetch(w, weight, LT_DIMS(spec->out, spec->in), slice, spec->compute, *at));
-        if (spec->bias) {
-            const lt_slice part = {spec->rows[i], {0, 1}};
-            LT_TRY(fetch(w, bias, LT_DIMS(spec->out), part, LT_F32, *bias_at));
-        }
+        if (spec->bias)
+            LT_TRY(read_bias(w, name, spec, spec->rows[i], *bias_at));
         if (w->dry)
             continue;
         *at += (size_t)(rows * spec->columns.count) * element_bytes;
-        if (!spec->bias) {
+        if (!spec->bias)
             memset(*bias_at, 0, (size_t)rows * sizeof **bias_at);
-        }
-        for (int64_t k = 0; spec->compute == LT_BF16 && k < rows; k++)
-            (*bias_at)[k] = lt_round_bf16(
-                (*bias_at)[k]); /* a bf16 model's bias is bf16 whatever the file holds */
         *bias_at += rows;
     }
     return LT_OK;
@@ -275,52 +280,61 @@ static void take_columns(const char *from, int64_t rows, size_t pitch, size_t at
 }
 
 /* Columns of all rows into the staging buffer. */
-static lt_status read_columns(lt_weights *w, const char *name, lt_dims dims, lt_range columns)
+static lt_status read_columns(lt_weights *w, const char *name, const lt_layer_spec *spec)
 {
     char full[NAME_BYTES];
-    const lt_range rows = {0, dims.dim[0]}, all = {0, dims.dim[1]};
+    const lt_dims dims = LT_DIMS(spec->out, spec->in);
+    const lt_range rows = {0, spec->out}, all = {0, spec->in};
     LT_TRY(full_name(full, name, ".weight"));
     if (w->loading != NULL && lt_group_size(w->loading->group) > 1) {
         if (!w->dry)
-            return lt_columns_read(w->loading, w->checkpoint, full, dims, columns, w->compute,
-                                   w->staging);
+            return lt_columns_read(w->loading, w->checkpoint, full, dims, spec->columns,
+                                   spec->compute, w->staging);
         const lt_slice mine = {lt_columns_rows(w->loading, dims), all};
-        return lt_checkpoint_plan(w->checkpoint, full, dims, mine, w->compute);
+        return lt_checkpoint_plan(w->checkpoint, full, dims, mine, spec->compute);
     }
-    return fetch(w, full, dims, (lt_slice){rows, columns}, w->compute, w->staging);
+    return fetch(w, full, dims, (lt_slice){rows, spec->columns}, spec->compute, w->staging);
 }
 
-lt_status lt_weights_linear_columns(lt_weights *weights, const char *name, int64_t out_width,
-                                    int64_t in, lt_range columns, const lt_range *cut, int count,
+lt_status lt_weights_linear_columns(lt_weights *weights, const char *name,
+                                    const lt_layer_spec *spec, const lt_range *cut, int count,
                                     lt_linear **out)
 {
-    const lt_layer_spec spec = lt_layer_whole(weights, out_width, in, 0);
-    const size_t element_bytes = lt_dtype_bytes(weights->compute);
+    const lt_range columns = spec->columns, rows = {0, spec->out};
+    const size_t element_bytes = lt_dtype_bytes(spec->compute);
     const size_t pitch = (size_t)columns.count * element_bytes;
-    const size_t part_at = ((size_t)out_width * pitch + 63) / 64 * 64;
+    const size_t part_at = ((size_t)spec->out * pitch + 63) / 64 * 64;
     int64_t widest = 0;
-    assert(columns.first >= 0 && columns.count >= 0 && columns.first <= in - columns.count);
+    assert(columns.first >= 0 && columns.count >= 0 && columns.first <= spec->in - columns.count);
+    assert(spec->rows[0].count == spec->out && spec->rows[1].count == 0);
+    assert(!spec->bias || (count > 0 && cut[0].count > 0 && !spec->bias_none));
     for (int i = 0; i < count; i++) {
         out[i] = NULL;
         assert(cut[i].count == 0 || lt_overlap(cut[i], columns).count == cut[i].count);
         if (cut[i].count < columns.count) /* all of them need no place of their own */
             widest = cut[i].count > widest ? cut[i].count : widest;
     }
-    LT_TRY(check_layer(weights, name, &spec));
-    LT_TRY(stage(weights, name, part_at + (size_t)(out_width * widest) * element_bytes + 64));
-    LT_TRY(read_columns(weights, name, LT_DIMS(out_width, in), columns));
+    const size_t bias_at = part_at + ((size_t)(spec->out * widest) * element_bytes + 63) / 64 * 64;
+    LT_TRY(check_layer(weights, name, spec));
+    LT_TRY(stage(weights, name, bias_at + (size_t)spec->out * sizeof(float) + 64));
+    LT_TRY(read_columns(weights, name, spec));
     char *part = weights->dry ? NULL : weights->staging + part_at;
+    float *bias = weights->dry ? NULL : (float *)(void *)(weights->staging + bias_at);
+    if (spec->bias)
+        LT_TRY(read_bias(weights, name, spec, rows, bias));
     for (int i = 0; i < count; i++) {
-        const int whole = cut[i].count == columns.count;
+        const int whole = cut[i].count == columns.count, has_bias = spec->bias && i == 0;
         const lt_linear_spec one = {.in = cut[i].count,
-                                    .out = out_width,
+                                    .out = spec->out,
                                     .weights = whole ? weights->staging : part,
-                                    .weights_dtype = weights->compute,
-                                    .compute = weights->compute};
+                                    .weights_dtype = spec->compute,
+                                    .bias = has_bias ? bias : NULL,
+                                    .has_bias = has_bias,
+                                    .compute = spec->compute};
         if (cut[i].count == 0)
             continue;
         if (!weights->dry && !whole)
-            take_columns(weights->staging, out_width, pitch,
+            take_columns(weights->staging, spec->out, pitch,
                          (size_t)(cut[i].first - columns.first) * element_bytes,
                          (size_t)cut[i].count * element_bytes, part);
         LT_TRY(prepare(weights, name, &one, &out[i]));

@@ -50,12 +50,13 @@ lt_status lt_weights_linear(lt_weights *weights, const char *name, const lt_laye
  * given. */
 lt_status lt_weights_linear_joined(lt_weights *weights, const char *const *names,
                                    const lt_layer_spec *specs, int count, lt_linear **out);
-/* These columns, maybe none, of a layer without bias, `out` x `in` as a whole, as `count` layers,
- * each with some of them: cut[i] of the whole layer's inputs, inside columns; an empty one leaves
- * out[i] NULL. Each rank of the loading names its own, and all rows are read once over its group.
- * Collective on the loading's group, or Local without one; then the columns alone are read. */
-lt_status lt_weights_linear_columns(lt_weights *weights, const char *name, int64_t out_width,
-                                    int64_t in, lt_range columns, const lt_range *cut, int count,
+/* spec->columns, maybe none, of all rows of a layer, as `count` layers, each with some of them:
+ * cut[i] of the whole layer's inputs, inside the columns; an empty one leaves out[i] NULL. A bias
+ * (spec->bias) is read by this rank alone and added by the first, whose cut is then not empty. Each
+ * rank of the loading names its own columns, and all rows are read once over its group. Collective
+ * on the loading's group, or Local without one; then the columns alone are read. */
+lt_status lt_weights_linear_columns(lt_weights *weights, const char *name,
+                                    const lt_layer_spec *spec, const lt_range *cut, int count,
                                     lt_linear **out);
 /* A layer whose weights the caller computed, host memory (spec as backend.h; pointers NULL on dry).
  */

@@ -121,8 +121,10 @@ static json_t *file_facts(const char *path)
     static char buffer[HASHED_BYTES];
     lt_source_file file;
     char hash[24] = "";
-    if (lt_source_open(path, &file) != LT_OK)
+    if (lt_source_open(path, &file) != LT_OK) { /* a pipe, say */
+        lt_error_clear();
         return NULL;
+    }
     const int64_t bytes = file.bytes, wanted = bytes < HASHED_BYTES ? bytes : HASHED_BYTES;
     if (lt_source_pread(&file, path, buffer, (size_t)wanted, 0) == LT_OK)
         (void)snprintf(hash, sizeof hash, "%016llx",

@@ -217,12 +217,23 @@ done:
 
 /* ---- decode ---- */
 
-static lt_status decode_read(const lt_job *job, const char *run, lt_latents **store, lt_plan *plan)
+/* The model's folder comes from the flag, else from the file. */
+static lt_status decode_read(const lt_job *job, const char *run, lt_latents **store, lt_plan *plan,
+                             char *model, size_t bytes)
 {
+    char file[LT_PATH_BYTES];
     if (job->output == NULL)
         LT_FAIL(LT_EUSAGE, "-o: want the film's name, e.g. -o film.mov");
+    if (job->model != NULL) /* before any file is opened */
+        LT_TRY(lt_job_model(job, model, bytes));
     LT_TRY(lt_store_plan(run, job, store, plan));
-    return LT_OK;
+    const int n = snprintf(model, bytes, "%s", plan->model);
+    if (n > 0 && (size_t)n < bytes)
+        return LT_OK;
+    LT_TRY(lt_store_file(run, file, sizeof file));
+    lt_hint("--model DIR names another folder");
+    LT_FAIL(LT_EDATA, "%s: plan: key 'model': want a folder's path of 1 to %zu bytes, found %d",
+            file, bytes - 1, n);
 }
 
 static lt_status decode_plan(const lt_job *job, const lt_options *options, const char *run,
@@ -250,10 +261,8 @@ lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char
     memset(out, 0, sizeof *out);
     const int root = lt_group_rank(world) == 0;
     if (root)
-        st = decode_read(job, run, &store, &plan);
+        st = decode_read(job, run, &store, &plan, model, sizeof model);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
-    if (root)
-        (void)snprintf(model, sizeof model, "%s", plan.model);
     LT_TRY_GOTO(lt_session_source(world, model, sizeof model), st, done);
     if (root)
         st = decode_plan(job, options, run, store, &s, &plan);

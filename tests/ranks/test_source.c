@@ -8,6 +8,7 @@
 #include "rank_test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 #include "base/file.h"
 #include "model/checkpoint.h"
@@ -186,6 +187,23 @@ static void missing_everywhere_is_as_ever(void **state)
     lt_error_clear();
 }
 
+/* A pipe in the folder that nobody writes to must not be waited for. */
+static void a_pipe_is_refused_at_once(void **state)
+{
+    (void)state;
+    lt_source_file file;
+    char *text = NULL;
+    size_t bytes = 0;
+    json_t *json = NULL;
+    WANT(mkdir("m", 0777) == 0 && mkfifo("m/a.json", 0666) == 0);
+    WANT(lt_source_open("m/a.json", &file) == LT_ENOINPUT && file.fd < 0);
+    WANT(lt_source_read("m/a.json", 10, &text, &bytes) == LT_ENOINPUT && text == NULL);
+    WANT(lt_source_json("m/a.json", &json) == LT_ENOINPUT && json == NULL);
+    WANT(strstr(lt_error_text(), "m/a.json: want a regular file") != NULL);
+    lt_error_clear();
+    remove_model();
+}
+
 /* ---- copies that differ ---- */
 
 static const struct {
@@ -230,6 +248,26 @@ static void cut_shard(void) { WANT(truncate(SHARD, 100000) == 0); }
 static void grow_shard(void) { WANT(truncate(SHARD, 90000000) == 0); }
 static void lose_shard(void) { WANT(unlink(SHARD) == 0); }
 static void make_a_folder(void) { WANT(unlink(SHARD) == 0 && mkdir(SHARD, 0777) == 0); }
+/* Of the same size: only the time tells. */
+static void write_again(void)
+{
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1000}};
+    WANT(utimensat(AT_FDCWD, SHARD, times, 0) == 0);
+}
+/* Of the same size and time. */
+static void replace_shard(void)
+{
+    char *data = NULL;
+    size_t bytes = 0;
+    struct stat then;
+    OK(lt_file_read(SHARD, (size_t)1 << 30, &data, &bytes));
+    WANT(stat(SHARD, &then) == 0);
+    OK(lt_file_write_atomic(SHARD, data, bytes));
+    free(data);
+    const struct timespec times[2] = {then.st_atim, then.st_mtim};
+    WANT(utimensat(AT_FDCWD, SHARD, times, 0) == 0);
+}
+static void make_a_pipe(void) { WANT(unlink(SHARD) == 0 && mkfifo(SHARD, 0666) == 0); }
 
 static const struct {
     const char *name;
@@ -242,7 +280,11 @@ static const struct {
     {"cut while it is read", cut_shard, 1, LT_EDATA, "found 100000"},
     {"another download", grow_shard, 1, LT_EDATA, "found 90000000"},
     {"gone before it is opened", lose_shard, 0, LT_ENOINPUT, "cannot be opened any more"},
-    {"a folder of that name", make_a_folder, 0, LT_EDATA, "want 84000"},
+    {"a folder of that name", make_a_folder, 0, LT_EDATA, "want a regular file"},
+    {"written again before it is opened", write_again, 0, LT_EDATA, "found it changed at 1000.0"},
+    {"written again while it is read", write_again, 1, LT_EDATA, "found it changed at 1000.0"},
+    {"replaced", replace_shard, 0, LT_EDATA, "found another of that name"},
+    {"a pipe of that name", make_a_pipe, 0, LT_EDATA, "want a regular file"},
 };
 
 static void a_changed_file_is_an_error(void **state)
@@ -296,7 +338,24 @@ static const struct {
     {1, -1, 1, "1 bytes at -1 of 14"},
     {1, INT64_MAX, 14, "of 14"},
     {1, INT64_MIN, 14, "of 14"},
+    {1, 0, 14, NULL}, /* a refused ask leaves nothing under way */
 };
+
+/* Half an ask, in the words of source_serve.c: tags 1 and 2, 4 bytes of status, 508 of text. */
+static void a_short_ask_is_answered(lt_group *group)
+{
+    static const char half[12] = "?-tl";
+    static char text[513];
+    lt_post *answer = NULL, *sent = NULL;
+    int32_t status = 0;
+    OK(lt_post_recv(group, 0, 2, text, 512, &answer));
+    OK(lt_post_send(group, 0, 1, half, sizeof half, &sent));
+    OK(lt_post_wait(&sent));
+    OK(lt_post_wait(&answer));
+    memcpy(&status, text, sizeof status);
+    WANT(status == LT_EINTERNAL && strncmp(text + 4, "rank 0: ", 8) == 0);
+    WANT(strstr(text + 4, "12") != NULL);
+}
 
 static void strange_asks_are_refused(void **state)
 {
@@ -326,6 +385,8 @@ static void strange_asks_are_refused(void **state)
             WANT(st == LT_OK && strcmp(bytes, "{\"width\": 700}") == 0);
         else if (st != LT_EDATA || strstr(lt_error_text(), want) == NULL)
             stop(want, lt_error_text(), __LINE__);
+        if (rank == 1 && i == 0)
+            a_short_ask_is_answered(group);
     }
     lt_error_clear();
     OK(lt_barrier(world));
@@ -376,9 +437,13 @@ int main(void)
     if (ranks_open() != 0)
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_see_the_same),         cmocka_unit_test(missing_everywhere_is_as_ever),
-        cmocka_unit_test(other_copies_are_refused), cmocka_unit_test(a_changed_file_is_an_error),
-        cmocka_unit_test(strange_asks_are_refused), cmocka_unit_test(strange_lists_are_refused),
+        cmocka_unit_test(all_see_the_same),
+        cmocka_unit_test(missing_everywhere_is_as_ever),
+        cmocka_unit_test(a_pipe_is_refused_at_once),
+        cmocka_unit_test(other_copies_are_refused),
+        cmocka_unit_test(a_changed_file_is_an_error),
+        cmocka_unit_test(strange_asks_are_refused),
+        cmocka_unit_test(strange_lists_are_refused),
     };
     const int failed = cmocka_run_group_tests_name("source", tests, setup, teardown);
     ranks_close();
