@@ -459,8 +459,8 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
     p.items = p.family->decode_items(model, &plan->shape);
     lt_stop_arm(p.rank == 0);
     lt_status st = pool_buffers(&p);
-    if (st == LT_OK)
-        st = p.family->decode_open(model, engine);
+    LT_TRY_GOTO(lt_agree(world, st), st, done); /* opening is Collective on tp */
+    st = p.family->decode_open(model, engine);
     if (st == LT_OK && p.rank == 0)
         st = pool_outputs(&p, outputs, engine->threads);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
