@@ -12,6 +12,7 @@
 #include "kernels/host_queue.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +68,11 @@ static void run_first(lt_host_queue *q)
 static void *thread_main(void *queue)
 {
     lt_host_queue *q = queue;
+    const struct sched_param none = {.sched_priority = 0};
     of_this_thread = q;
+    /* A wish: what is pushed must not take the processor from who pushes it, just before he gives a
+     * device its next work. */
+    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
     if (q->begin != NULL)
         q->begin();
     (void)pthread_mutex_lock(&q->lock);
