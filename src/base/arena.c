@@ -4,7 +4,8 @@
  *  |  piece 0  |pad|  piece 1  |pad| ...       |   free           |
  *
  * Pieces begin at multiples of 64 bytes: a cache line, and an AVX-512 register. Who holds what is
- * written on a second, lazily touched mapping, so that taking a piece never calls malloc.
+ * written in a table beside it that doubles as it fills: it never shrinks, so taking a piece calls
+ * malloc a few times in an arena's life, not once a piece.
  *
  * Under AddressSanitizer each piece of host memory is followed by GAP_BYTES of poison, and what was
  * released is poisoned. The gaps must not change what fits, or a plan made by a walk would be wrong
@@ -37,7 +38,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
 
-enum { ALIGN_BYTES = 64, GAP_BYTES = HAVE_ASAN ? 64 : 0, PIECES_MAX = 1 << 20 };
+enum { ALIGN_BYTES = 64, GAP_BYTES = HAVE_ASAN ? 64 : 0, PIECES_FIRST = 256 };
 
 typedef struct piece {
     const char *what;
@@ -54,8 +55,8 @@ struct lt_arena {
     size_t reserved; /* bytes that mem was asked for */
     size_t place;    /* where the next piece begins: used plus the gaps */
     size_t touched;  /* highest place ever: what AddressSanitizer may have poisoned */
-    piece *pieces;   /* [PIECES_MAX], a stack */
-    size_t piece_count;
+    piece *pieces;   /* [piece_room], a stack */
+    size_t piece_count, piece_room;
 };
 
 static lt_status host_alloc(void *ctx, size_t bytes, void **out)
@@ -105,16 +106,11 @@ lt_status lt_arena_new(const char *name, const lt_memory *mem, size_t capacity_b
     if (HAVE_ASAN && mem->host)
         a->reserved += a->reserved / ALIGN_BYTES * GAP_BYTES;
     lt_status st = LT_OK;
-    void *pieces = NULL;
-    LT_TRY_GOTO(host_alloc(NULL, PIECES_MAX * sizeof(piece), &pieces), st, no_pieces);
-    a->pieces = pieces;
     LT_TRY_GOTO(mem->alloc(mem->ctx, a->reserved, &a->base), st, no_base);
     assert((uintptr_t)a->base % ALIGN_BYTES == 0);
     *out = a;
     return LT_OK;
 no_base:
-    host_release(NULL, pieces, PIECES_MAX * sizeof(piece));
-no_pieces:
     free(a);
     return st;
 }
@@ -127,7 +123,7 @@ void lt_arena_free(lt_arena **arena)
     if (a->mem.host)
         ASAN_UNPOISON_MEMORY_REGION(a->base, a->touched);
     a->mem.release(a->mem.ctx, a->base, a->reserved);
-    host_release(NULL, a->pieces, PIECES_MAX * sizeof(piece));
+    free(a->pieces);
     free(a);
     *arena = NULL;
 }
@@ -160,13 +156,29 @@ static lt_status full(const lt_arena *a, const char *what, size_t bytes)
             p->bytes);
 }
 
+/* Room for one piece more. */
+static lt_status piece_room(lt_arena *a, const char *what)
+{
+    if (a->piece_count < a->piece_room)
+        return LT_OK;
+    const size_t room = a->piece_room > 0 ? 2 * a->piece_room : PIECES_FIRST;
+    piece *more = realloc(a->pieces, room * sizeof *more);
+    if (more == NULL)
+        LT_FAIL(LT_ENOMEM, "arena %s (%s): %s: no memory for a table of %zu pieces", a->name,
+                a->mem.name, what, room);
+    a->pieces = more;
+    a->piece_room = room;
+    return LT_OK;
+}
+
 lt_status lt_arena_alloc(lt_arena *arena, const char *what, size_t bytes, void **out)
 {
     lt_arena *a = arena;
     assert(a != NULL && what != NULL && a->used % ALIGN_BYTES == 0);
     *out = NULL;
-    if (bytes > left_in(a) || a->piece_count == PIECES_MAX)
+    if (bytes > left_in(a))
         return full(a, what, bytes);
+    LT_TRY(piece_room(a, what));
     *out = at(a, a->place);
     if (bytes == 0)
         return LT_OK;

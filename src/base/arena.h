@@ -2,10 +2,10 @@
  *
  * A rank has four arenas: `run` (plan, options), `phase` (weights and tables of the part at work),
  * `clip` (latents, on the host) and `step` (released after each sigma). An arena takes its whole
- * capacity once from an lt_memory; host memory is reserved without being touched, so a generous
- * capacity costs nothing until it is used. Pieces are 64-byte aligned and carry a name: a full
- * arena says who filled it. Under AddressSanitizer the gaps between pieces are poisoned (host
- * memory).
+ * capacity once from an lt_memory; host memory is mapped without being touched, so that capacity
+ * costs addresses alone until it is used (`ulimit -v` counts those: a plan asks for what its walk
+ * found). Pieces are 64-byte aligned and carry a name: a full arena says who filled it. Under
+ * AddressSanitizer the gaps between pieces are poisoned (host memory).
  *
  * All functions are Local and Blocking. An arena belongs to one thread at a time. */
 #ifndef LT_ARENA_H
@@ -31,7 +31,9 @@ typedef struct lt_memory {
 extern const lt_memory lt_memory_host;
 
 typedef struct lt_arena lt_arena;
-typedef struct lt_mark { size_t used; } lt_mark;
+typedef struct lt_mark {
+    size_t used;
+} lt_mark;
 
 /* name and mem must outlive the arena. Errors: LT_ENOMEM with name and numbers. */
 lt_status lt_arena_new(const char *name, const lt_memory *mem, size_t capacity_bytes,
@@ -47,7 +49,7 @@ lt_mark lt_arena_mark(const lt_arena *arena);
 void lt_arena_release(lt_arena *arena, lt_mark mark);
 
 size_t lt_arena_used(const lt_arena *arena);
-size_t lt_arena_peak(const lt_arena *arena);     /* highest use since new or the last reset */
+size_t lt_arena_peak(const lt_arena *arena); /* highest use since new or the last reset */
 void lt_arena_peak_reset(lt_arena *arena);
 size_t lt_arena_capacity(const lt_arena *arena);
 int lt_arena_is_host(const lt_arena *arena);

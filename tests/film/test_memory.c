@@ -1,9 +1,18 @@
-/* test_memory.c - decoding takes no more memory for a longer clip.
- * Goal: the peak of `longtake decode` for a clip ten times as long grows by less than 5 %. Method:
- * renders a clip of 46 latents' length, writes its latents ten times over into a second run,
- * decodes both alone and compares the resident peaks that the system counted. Ranks: 1. Needs:
- * models/demo. Not under a sanitizer: its shadow is no memory of ours. */
+/* test_memory.c - memory and addresses that a job takes.
+ * Goal: the peak of `longtake decode` for a clip ten times as long grows by less than 5 %; a render
+ * works under the `ulimit -v` of a cluster's login node, and what cannot fit under it is refused
+ * before work. Method: renders two clips, decodes both alone and compares the resident peaks that
+ * the system counted; sets RLIMIT_AS for what is started. Ranks: 1. Needs: models/demo. Not under a
+ * sanitizer: its shadow is no memory of ours. */
+#include <sys/resource.h>
+
 #include "tests/film/film.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
 
 #define DEMO LT_SOURCE_DIR "/models/demo"
 
@@ -50,9 +59,8 @@ static long decode_peak_kib(const char *run, const char *out, int64_t frames)
 static void does_not_grow_with_the_clip(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    skip();
-#endif
+    if (SANITIZED)
+        skip();
     char film_a[128], film_b[128], run_a[128], run_b[128], out[128];
     (void)snprintf(film_a, sizeof film_a, "%s/short.mp4", s.folder);
     (void)snprintf(film_b, sizeof film_b, "%s/long.mp4", s.folder);
@@ -68,8 +76,38 @@ static void does_not_grow_with_the_clip(void **state)
         fail_msg("want at most 5 %% more memory, found %ld KiB after %ld KiB", ten, once);
 }
 
+/* What a program may have of addresses from here on; what it could before. */
+static rlim_t limit_addresses(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
+    const rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+    return before;
+}
+
+static void renders_under_a_limit_of_addresses(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip();
+    char out[128];
+    (void)snprintf(out, sizeof out, "%s/limited.mp4", s.folder);
+    const rlim_t before = limit_addresses((rlim_t)4000000 * 1024); /* ulimit -v 4000000 */
+    run_result r = run_longtake(&s, 1,
+                                RUN_WORDS("render", "--model", DEMO, "-p", "A ball.", "--size",
+                                          "64x64", "--frames", "22", "--steps", "2", "--threads",
+                                          "2", "-q", "-o", out));
+    (void)limit_addresses(before);
+    if (r.code != 0)
+        fail_msg("under ulimit -v 4000000: exit code %d: %s", r.code, r.err);
+    run_free(&r);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(does_not_grow_with_the_clip)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(does_not_grow_with_the_clip),
+                                       cmocka_unit_test(renders_under_a_limit_of_addresses)};
     return cmocka_run_group_tests_name("memory", tests, setup, teardown);
 }

@@ -159,6 +159,32 @@ static void capacity_costs_nothing_until_used(void **state)
     lt_arena_free(&a);
 }
 
+/* A model of ten thousand layers; the table of pieces grows under them. */
+static void many_pieces_keep_their_places(void **state)
+{
+    (void)state;
+    enum { PIECES = 10000 };
+    lt_arena *a = NULL;
+    void *p = NULL, *first = NULL;
+    lt_mark mark = {0};
+    assert_int_equal(lt_arena_new("test", &lt_memory_host, (size_t)PIECES * 64, &a), LT_OK);
+    for (int i = 0; i < PIECES; i++) {
+        if (i == 100)
+            mark = lt_arena_mark(a);
+        assert_int_equal(lt_arena_alloc(a, "piece", 1, &p), LT_OK);
+        first = i == 0 ? p : first;
+        assert_int_equal((uintptr_t)p % 64, 0);
+    }
+    assert_int_equal(lt_arena_used(a), PIECES * 64);
+    lt_arena_release(a, mark);
+    assert_int_equal(lt_arena_used(a), 100 * 64);
+    assert_int_equal(lt_arena_alloc(a, "again", 1, &p), LT_OK);
+    lt_arena_release(a, (lt_mark){0});
+    assert_int_equal(lt_arena_alloc(a, "again", 1, &p), LT_OK);
+    assert_ptr_equal(p, first);
+    lt_arena_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +193,7 @@ int main(void)
         cmocka_unit_test(full_arena_names_who_filled_it),
         cmocka_unit_test(impossible_arenas_are_refused),
         cmocka_unit_test(capacity_costs_nothing_until_used),
+        cmocka_unit_test(many_pieces_keep_their_places),
     };
     return cmocka_run_group_tests_name("arena", tests, NULL, NULL);
 }
