@@ -43,13 +43,35 @@ void lt_h3_dit_end(lt_h3_dit *dit)
     lt_h3_request_free(dit);
 }
 
-/* Sort a kind's slots by the rank that holds their rows. */
-static lt_status rows_note(const lt_h3_dit *dit, const int64_t *indices, int64_t count,
-                           int64_t width, lt_h3_rows *r)
+/* On dry, where a layout has no arrays: the kind is the rows [first, first + count). */
+static lt_status rows_count(const lt_h3_dit *dit, int64_t first, lt_h3_rows *r)
+{
+    const int P = lt_group_size(dit->tokens), me = lt_group_rank(dit->tokens);
+    r->counts = calloc((size_t)P, sizeof *r->counts);
+    if (!r->counts)
+        LT_FAIL(LT_ENOMEM, "DiT request: no memory for %d ranks", P);
+    for (int i = 0; i < P; i++) {
+        const lt_range rows = dit->request.attention.rows[i];
+        const int64_t from = rows.first > first ? rows.first : first;
+        const int64_t to =
+            rows.first + rows.count < first + r->count ? rows.first + rows.count : first + r->count;
+        r->counts[i] = to > from ? to - from : 0;
+        r->first += i < me ? r->counts[i] : 0;
+    }
+    r->mine = r->counts[me];
+    return LT_OK;
+}
+
+/* Sort a kind's slots by the rank that holds their rows. indices NULL: they begin at row `begin`.
+ */
+static lt_status rows_note(const lt_h3_dit *dit, const int64_t *indices, int64_t begin,
+                           int64_t count, int64_t width, lt_h3_rows *r)
 {
     const int P = lt_group_size(dit->tokens), me = lt_group_rank(dit->tokens);
     const lt_attention_share *share = &dit->request.attention;
     *r = (lt_h3_rows){.width = width, .count = count};
+    if (!indices)
+        return rows_count(dit, begin, r);
     r->order = calloc((size_t)count + 1, sizeof *r->order);
     r->counts = calloc((size_t)P, sizeof *r->counts);
     int64_t *next = calloc((size_t)P + 1, sizeof *next);
@@ -80,6 +102,8 @@ static lt_status list_new(const lt_h3_dit *dit, const char *name, const int32_t 
 /* Where my slots lie among my rows. */
 static lt_status rows_local(const lt_h3_dit *dit, const int64_t *indices, lt_h3_rows *r)
 {
+    if (dit->dry)
+        return list_new(dit, "dit.rows", NULL, r->mine, &r->local);
     int32_t *places = calloc((size_t)r->mine + 1, sizeof *places);
     if (!places)
         LT_FAIL(LT_ENOMEM, "DiT request: no memory for %lld rows", (long long)r->mine);
@@ -196,7 +220,7 @@ static lt_status text_scratch(const lt_h3_dit *dit, const void *text_rows, lt_te
                          LT_DIMS(r->count, dit->config.hidden)));
     LT_TRY(lt_tensor_new(engine->step, "dit.text.y", dit->compute, &y,
                          LT_DIMS(r->count, dit->config.hidden)));
-    LT_TRY(list_new(dit, "dit.text.slots", r->order + r->first, r->mine, &slots));
+    LT_TRY(list_new(dit, "dit.text.slots", r->order ? r->order + r->first : NULL, r->mine, &slots));
     if (r->count > 0) {
         LT_TRY(refine(dit, text_rows, &h, &y));
         LT_TRY(lt_gather_rows(engine->compute, &y, &slots, kept));
@@ -244,18 +268,20 @@ static lt_status request_fill(lt_h3_dit *dit, const void *text_rows, lt_dtype te
     if (ranks > l->rows && !dit->dry)
         lt_warn("--mesh: %lld rows are to be shared: ring x uly ranks from %lld on hold none",
                 (long long)l->rows, (long long)l->rows);
-    LT_TRY(rows_note(dit, l->video_indices, l->video_rows, lt_h3_dit_video_width(&dit->config),
-                     &q->video));
-    LT_TRY(rows_note(dit, l->audio_indices, l->audio_rows, dit->config.audio_channels, &q->audio));
-    LT_TRY(rows_note(dit, l->text_indices, l->text_rows, dit->config.text_dim, &q->text));
+    LT_TRY(rows_note(dit, l->video_indices, l->text_rows + l->audio_rows, l->video_rows,
+                     lt_h3_dit_video_width(&dit->config), &q->video));
+    LT_TRY(rows_note(dit, l->audio_indices, l->text_rows, l->audio_rows, dit->config.audio_channels,
+                     &q->audio));
+    LT_TRY(rows_note(dit, l->text_indices, 0, l->text_rows, dit->config.text_dim, &q->text));
     q->covered = q->video.mine + q->audio.mine + q->text.mine == q->share.count;
     LT_TRY(rows_local(dit, l->video_indices, &q->video));
     LT_TRY(rows_local(dit, l->audio_indices, &q->audio));
     LT_TRY(rows_local(dit, l->text_indices, &q->text));
     LT_TRY(stages_new(dit, &q->video));
     LT_TRY(stages_new(dit, &q->audio));
-    q->index_stage = calloc(2 * (size_t)q->share.count + 1, sizeof *q->index_stage);
-    if (!q->index_stage)
+    if (!dit->dry)
+        q->index_stage = calloc(2 * (size_t)q->share.count + 1, sizeof *q->index_stage);
+    if (!q->index_stage && !dit->dry)
         LT_FAIL(LT_ENOMEM, "DiT request: no memory for %lld rows", (long long)q->share.count);
     LT_TRY(rotary_new(dit));
     return text_new(dit, text_rows, text_dtype);

@@ -352,6 +352,11 @@ static lt_status dit_begin(lt_model *model, const lt_shape *shape, const float *
                            int64_t text_count)
 {
     lt_h3_model *m = (lt_h3_model *)model;
+    if (m->engine->backend == &lt_backend_dry) {
+        LT_TRY(
+            lt_h3_layout_dry(shape->frames, shape->width, shape->height, text_count, &m->layout));
+        return lt_h3_dit_begin(m->dit, m->layout, NULL, LT_F32);
+    }
     LT_TRY(lt_h3_layout_new(shape->frames, shape->width, shape->height, text_count, &m->layout));
     const lt_h3_layout *l = m->layout;
     const size_t video = (size_t)(l->video_rows * lt_h3_dit_video_width(&m->dit_config));
@@ -372,27 +377,26 @@ static lt_status dit_forward(lt_model *model, const lt_forward *f)
     lt_h3_model *m = (lt_h3_model *)model;
     const lt_h3_layout *l = m->layout;
     const int64_t C = m->dit_config.channels, Ca = m->dit_config.audio_channels;
-    const int dry = f->latent[0] == NULL;
+    if (f->latent[0] == NULL) { /* a walk on dry */
+        assert(m->engine->backend == &lt_backend_dry);
+        return lt_h3_dit_forward(m->dit, NULL, NULL, NULL, NULL, NULL);
+    }
     int count = 0;
     const float *timesteps = lt_h3_dit_timesteps(m->dit, &count);
-    const int video = dry ? 0 : lt_timestep_find(timesteps, count, f->timestep[0]);
-    const int audio = dry ? 0 : lt_timestep_find(timesteps, count, f->timestep[1]);
+    const int video = lt_timestep_find(timesteps, count, f->timestep[0]);
+    const int audio = lt_timestep_find(timesteps, count, f->timestep[1]);
     if (video < 0 || audio < 0)
         LT_FAIL(LT_EINTERNAL, "timesteps %.9g, %.9g: no table was made for them",
                 (double)f->timestep[0], (double)f->timestep[1]);
     lt_h3_layout_timesteps(l, (int32_t)video, (int32_t)audio, m->row_times);
-    if (!dry) {
-        lt_h3_patchify(f->latent[0], C, l->latent_frames, l->latent_height, l->latent_width,
-                       m->video_rows);
-        lt_h3_audio_to_rows(f->latent[1], Ca, l->audio_ticks, m->audio_rows);
-    }
+    lt_h3_patchify(f->latent[0], C, l->latent_frames, l->latent_height, l->latent_width,
+                   m->video_rows);
+    lt_h3_audio_to_rows(f->latent[1], Ca, l->audio_ticks, m->audio_rows);
     LT_TRY(lt_h3_dit_forward(m->dit, m->video_rows, m->audio_rows, m->row_times, m->video_out,
                              m->audio_out));
-    if (!dry) {
-        lt_h3_unpatchify(m->video_out, C, l->latent_frames, l->latent_height, l->latent_width,
-                         f->velocity[0]);
-        lt_h3_rows_to_audio(m->audio_out, Ca, l->audio_ticks, f->velocity[1]);
-    }
+    lt_h3_unpatchify(m->video_out, C, l->latent_frames, l->latent_height, l->latent_width,
+                     f->velocity[0]);
+    lt_h3_rows_to_audio(m->audio_out, Ca, l->audio_ticks, f->velocity[1]);
     return LT_OK;
 }
 

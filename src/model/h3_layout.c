@@ -159,22 +159,52 @@ static lt_status sizes_check(int64_t frames, int64_t width, int64_t height, int6
     return LT_OK;
 }
 
+/* The counts of a layout; its arrays are NULL. */
+static lt_status layout_counts(int64_t frames, int64_t width, int64_t height, int64_t text_rows,
+                               lt_h3_layout *n)
+{
+    LT_TRY(sizes_check(frames, width, height, text_rows));
+    *n = (lt_h3_layout){0};
+    n->latent_frames = lt_h3_latent_frames(frames);
+    n->latent_height = height / LT_H3_CELL_PIXELS;
+    n->latent_width = width / LT_H3_CELL_PIXELS;
+    n->audio_ticks = lt_h3_audio_ticks(frames);
+    n->text_rows = text_rows;
+    n->audio_rows = LT_H3_AUDIO_CHANNELS * n->audio_ticks;
+    n->video_rows =
+        n->latent_frames * (n->latent_height / LT_H3_PATCH) * (n->latent_width / LT_H3_PATCH);
+    n->rows = n->text_rows + n->audio_rows + n->video_rows;
+    return LT_OK;
+}
+
+lt_status lt_h3_layout_dry(int64_t frames, int64_t width, int64_t height, int64_t text_rows,
+                           lt_h3_layout **out)
+{
+    assert(out && text_rows >= 0);
+    *out = NULL;
+    lt_h3_layout n;
+    LT_TRY(layout_counts(frames, width, height, text_rows, &n));
+    *out = malloc(sizeof **out);
+    if (!*out)
+        LT_FAIL(LT_ENOMEM, "packed layout: no memory for its description");
+    **out = n;
+    return LT_OK;
+}
+
+size_t lt_h3_layout_bytes(const lt_h3_layout *l)
+{
+    const int64_t named = l->video_rows + l->audio_rows + l->text_rows;
+    return (size_t)l->rows * (3 * sizeof *l->position_ids + sizeof *l->token_tags) +
+           (size_t)named * sizeof *l->video_indices;
+}
+
 lt_status lt_h3_layout_new(int64_t frames, int64_t width, int64_t height, int64_t text_rows,
                            lt_h3_layout **out)
 {
     assert(out && text_rows >= 0);
     *out = NULL;
-    LT_TRY(sizes_check(frames, width, height, text_rows));
-    lt_h3_layout n = {0};
-    n.latent_frames = lt_h3_latent_frames(frames);
-    n.latent_height = height / LT_H3_CELL_PIXELS;
-    n.latent_width = width / LT_H3_CELL_PIXELS;
-    n.audio_ticks = lt_h3_audio_ticks(frames);
-    n.text_rows = text_rows;
-    n.audio_rows = LT_H3_AUDIO_CHANNELS * n.audio_ticks;
-    n.video_rows =
-        n.latent_frames * (n.latent_height / LT_H3_PATCH) * (n.latent_width / LT_H3_PATCH);
-    n.rows = n.text_rows + n.audio_rows + n.video_rows;
+    lt_h3_layout n;
+    LT_TRY(layout_counts(frames, width, height, text_rows, &n));
     lt_h3_layout *l = NULL;
     LT_TRY(layout_alloc(&n, &l));
     const double sqrt_area = sqrt((double)(l->latent_height * l->latent_width));

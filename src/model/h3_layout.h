@@ -43,6 +43,12 @@ typedef struct lt_h3_layout {
  * LT_EUSAGE naming --frames or --size; LT_ENOMEM. */
 lt_status lt_h3_layout_new(int64_t frames, int64_t width, int64_t height, int64_t text_rows,
                            lt_h3_layout **out);
+/* The same counts without the arrays, which stay NULL: what a walk on `dry` takes, where the kinds
+ * lie behind each other as lt_h3_layout_new lays them. Errors as its. */
+lt_status lt_h3_layout_dry(int64_t frames, int64_t width, int64_t height, int64_t text_rows,
+                           lt_h3_layout **out);
+/* What the arrays take, whether they are there or not. */
+size_t lt_h3_layout_bytes(const lt_h3_layout *layout);
 
 /* Copy a layout from arrays (probe). Rows that no index names are zero rows, as in the reference; a
  * row that is named twice is refused. source is the file that errors show. Errors: LT_EDATA:

@@ -189,9 +189,30 @@ static void rows_and_back(void **state)
     assert_memory_equal(s_back, s, sizeof s);
 }
 
+/* What a walk counts by is what a run gets; the longest film allocates nothing. */
+static void dry_has_the_same_counts(void **state)
+{
+    (void)state;
+    lt_h3_layout *whole = NULL, *dry = NULL;
+    assert_int_equal(lt_h3_layout_new(39, 96, 64, 7, &whole), LT_OK);
+    assert_int_equal(lt_h3_layout_dry(39, 96, 64, 7, &dry), LT_OK);
+    assert_true(dry->rows == whole->rows && dry->video_rows == whole->video_rows &&
+                dry->audio_rows == whole->audio_rows && dry->text_rows == whole->text_rows &&
+                dry->latent_frames == whole->latent_frames &&
+                dry->audio_ticks == whole->audio_ticks);
+    assert_true(dry->position_ids == NULL && dry->video_indices == NULL);
+    assert_int_equal(lt_h3_layout_bytes(dry), lt_h3_layout_bytes(whole));
+    lt_h3_layout_free(&whole);
+    lt_h3_layout_free(&dry);
+    assert_int_equal(lt_h3_layout_dry(86416, 1344, 768, 7, &dry), LT_OK);
+    lt_h3_layout_free(&dry);
+    assert_int_equal(lt_h3_layout_dry(40, 96, 64, 7, &dry), LT_EUSAGE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dry_has_the_same_counts),
         cmocka_unit_test(agrees_with_published),
         cmocka_unit_test(grid),
         cmocka_unit_test(refuses),
