@@ -4,7 +4,7 @@
  * product of gemm.c is as fast and its bits do not depend on row and thread counts: bench/LOG.md).
  * A primitive always sees ROWS rows and one block of columns, and was made for one thread; threads
  * take different blocks. Its f32 result lands in scratch; bias, activation and the one rounding are
- * ours. Source of the API: oneDNN 2.6 developer guide, "Matrix Multiplication". */
+ * ours. Source of the API: developer guides of oneDNN 2.6 and 3.7, "Matrix Multiplication". */
 #include "kernels/cpu/linear_dnnl.h"
 
 #include <assert.h>
@@ -17,9 +17,18 @@
 
 enum { ROWS = 128, COLUMNS = 512, STREAMS_MAX = 1024 };
 
+/* oneDNN 2 and 3 (Debian 12 and 13) differ in who holds a tensor's description: in 2 it is a value
+ * that nobody destroys, in 3 a pointer that its maker destroys. lent is what calls take; lend,
+ * describe, undescribe and matmul_desc hide the rest. */
+#if DNNL_VERSION_MAJOR >= 3
+typedef const_dnnl_memory_desc_t lent;
+#else
+typedef const dnnl_memory_desc_t *lent;
+#endif
+
 typedef struct dnnl_block {
     dnnl_primitive_t primitive;
-    const dnnl_memory_desc_t *weights, *scratchpad; /* owned by desc */
+    lent weights, scratchpad; /* owned by desc */
     dnnl_primitive_desc_t desc;
     lt_range columns;
     void *packed;
@@ -51,6 +60,28 @@ static dnnl_data_type_t type_of(lt_dtype dtype)
     return dtype == LT_F32 ? dnnl_f32 : dnnl_bf16;
 }
 
+#if DNNL_VERSION_MAJOR >= 3
+static lent lend(const dnnl_memory_desc_t *md) { return *md; }
+
+static void undescribe(dnnl_memory_desc_t *md) { (void)dnnl_memory_desc_destroy(*md); }
+
+static dnnl_status_t describe(dnnl_memory_desc_t *md, int64_t rows, int64_t columns,
+                              dnnl_data_type_t type, dnnl_format_tag_t tag)
+{
+    const dnnl_dims_t dims = {rows, columns};
+    return dnnl_memory_desc_create_with_tag(md, 2, dims, type, tag);
+}
+
+static dnnl_status_t matmul_desc(dnnl_primitive_desc_t *out, lent a, lent b, lent c,
+                                 const_dnnl_primitive_attr_t attr)
+{
+    return dnnl_matmul_primitive_desc_create(out, engine, a, b, NULL, c, attr);
+}
+#else
+static lent lend(const dnnl_memory_desc_t *md) { return md; }
+
+static void undescribe(dnnl_memory_desc_t *md) { (void)md; }
+
 /* dims as the array of DNNL_MAX_NDIMS that the header declares. */
 static dnnl_status_t describe(dnnl_memory_desc_t *md, int64_t rows, int64_t columns,
                               dnnl_data_type_t type, dnnl_format_tag_t tag)
@@ -58,6 +89,15 @@ static dnnl_status_t describe(dnnl_memory_desc_t *md, int64_t rows, int64_t colu
     const dnnl_dims_t dims = {rows, columns};
     return dnnl_memory_desc_init_by_tag(md, 2, dims, type, tag);
 }
+
+static dnnl_status_t matmul_desc(dnnl_primitive_desc_t *out, lent a, lent b, lent c,
+                                 const_dnnl_primitive_attr_t attr)
+{
+    dnnl_matmul_desc_t matmul;
+    const dnnl_status_t st = dnnl_matmul_desc_init(&matmul, a, b, NULL, c);
+    return st != dnnl_success ? st : dnnl_primitive_desc_create(out, &matmul, attr, engine, NULL);
+}
+#endif
 
 static lt_status start(void)
 {
@@ -73,23 +113,28 @@ static lt_status start(void)
 static lt_status block_desc(int64_t in, int64_t columns, lt_dtype compute,
                             dnnl_primitive_desc_t *out)
 {
-    dnnl_memory_desc_t a, b, c;
-    dnnl_matmul_desc_t matmul;
+    dnnl_memory_desc_t a = {0}, b = {0}, c = {0};
     dnnl_primitive_attr_t attr = NULL;
     LT_TRY(start());
-    DNNL(describe(&a, ROWS, in, type_of(compute), dnnl_ab));
-    DNNL(describe(&b, in, columns, type_of(compute), dnnl_format_tag_any));
-    DNNL(describe(&c, ROWS, columns, dnnl_f32, dnnl_ab));
-    DNNL(dnnl_matmul_desc_init(&matmul, &a, &b, NULL, &c));
-    DNNL(dnnl_primitive_attr_create(&attr));
+    dnnl_status_t st = describe(&a, ROWS, in, type_of(compute), dnnl_ab);
+    if (st == dnnl_success)
+        st = describe(&b, in, columns, type_of(compute), dnnl_format_tag_any);
+    if (st == dnnl_success)
+        st = describe(&c, ROWS, columns, dnnl_f32, dnnl_ab);
+    if (st == dnnl_success)
+        st = dnnl_primitive_attr_create(&attr);
+    if (st == dnnl_success)
+        st = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
     const int before = omp_get_max_threads();
     omp_set_num_threads(1);
-    dnnl_status_t st = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
     if (st == dnnl_success)
-        st = dnnl_primitive_desc_create(out, &matmul, attr, engine, NULL);
+        st = matmul_desc(out, lend(&a), lend(&b), lend(&c), attr);
     omp_set_num_threads(before);
     (void)dnnl_primitive_attr_destroy(attr);
-    return check(st, "dnnl_primitive_desc_create");
+    undescribe(&a);
+    undescribe(&b);
+    undescribe(&c);
+    return check(st, "describing a product");
 }
 
 /* oneDNN may be held to an older instruction set than the CPU has: ask it. */
@@ -149,20 +194,22 @@ size_t lt_cpu_dnnl_bytes(const lt_linear_spec *spec)
 /* Reorder (and cast) columns of the caller's [out, in] weights into block->packed. */
 static lt_status block_pack(const lt_linear_spec *spec, dnnl_block *block)
 {
-    dnnl_memory_desc_t plain;
+    dnnl_memory_desc_t plain = {0};
     dnnl_memory_t from = NULL, to = NULL;
     dnnl_primitive_desc_t desc = NULL;
     dnnl_primitive_t reorder = NULL;
     const size_t skip =
         (size_t)(block->columns.first * spec->in) * lt_dtype_bytes(spec->weights_dtype);
     char *weights = (char *)(uintptr_t)spec->weights + skip;
-    DNNL(describe(&plain, spec->in, block->columns.count, type_of(spec->weights_dtype), dnnl_ba));
-    dnnl_status_t st = dnnl_memory_create(&from, &plain, engine, weights);
+    const dnnl_data_type_t type = type_of(spec->weights_dtype);
+    dnnl_status_t st = describe(&plain, spec->in, block->columns.count, type, dnnl_ba);
+    if (st == dnnl_success)
+        st = dnnl_memory_create(&from, lend(&plain), engine, weights);
     if (st == dnnl_success)
         st = dnnl_memory_create(&to, block->weights, engine, block->packed);
     if (st == dnnl_success)
-        st =
-            dnnl_reorder_primitive_desc_create(&desc, &plain, engine, block->weights, engine, NULL);
+        st = dnnl_reorder_primitive_desc_create(&desc, lend(&plain), engine, block->weights, engine,
+                                                NULL);
     if (st == dnnl_success)
         st = dnnl_primitive_create(&reorder, desc);
     if (st == dnnl_success) {
@@ -175,6 +222,7 @@ static lt_status block_pack(const lt_linear_spec *spec, dnnl_block *block)
     (void)dnnl_primitive_desc_destroy(desc);
     (void)dnnl_memory_destroy(from);
     (void)dnnl_memory_destroy(to);
+    undescribe(&plain);
     return check(st, "packing weights");
 }
 
@@ -238,7 +286,7 @@ static dnnl_status_t execute(const dnnl_block *block, dnnl_stream_t stream, void
                              void *pad)
 {
     void *data[4] = {x, block->packed, y, pad};
-    const dnnl_memory_desc_t *md[4] = {
+    const lent md[4] = {
         dnnl_primitive_desc_query_md(block->desc, dnnl_query_src_md, 0), block->weights,
         dnnl_primitive_desc_query_md(block->desc, dnnl_query_dst_md, 0), block->scratchpad};
     dnnl_exec_arg_t args[4] = {{DNNL_ARG_SRC, NULL},
