@@ -3,6 +3,8 @@
 #ifndef LT_STORE_HDF5_INTERNAL_H
 #define LT_STORE_HDF5_INTERNAL_H
 
+/* The calls of HDF5 1.10, which 1.12 and 1.14 keep under this name. */
+#define H5_USE_110_API
 #include <hdf5.h>
 
 #include "run/store_hdf5.h"
