@@ -28,7 +28,14 @@
 
 enum { BUFFER_BYTES = 1 << 16 };
 
-static int write_bytes(void *opaque, uint8_t *data, int bytes)
+/* What a write callback is given: FFmpeg 7 made the bytes const. */
+#if LIBAVFORMAT_VERSION_MAJOR >= 61
+typedef const uint8_t given_byte;
+#else
+typedef uint8_t given_byte;
+#endif
+
+static int write_bytes(void *opaque, given_byte *data, int bytes)
 {
     lt_mux *mux = opaque;
     int done = 0;

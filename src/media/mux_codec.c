@@ -153,6 +153,19 @@ static lt_status plan_picture(const lt_mux_spec *spec, mux_plan *plan)
     return LT_OK;
 }
 
+/* The rates that an encoder takes, up to a 0; NULL: any. */
+static const int *sample_rates(const AVCodec *encoder)
+{
+#if LIBAVCODEC_VERSION_INT >=                                                                      \
+    AV_VERSION_INT(61, 13, 100) /* the member is deprecated from here on */
+    const void *rates = NULL;
+    (void)avcodec_get_supported_config(NULL, encoder, AV_CODEC_CONFIG_SAMPLE_RATE, 0, &rates, NULL);
+    return rates;
+#else
+    return encoder->supported_samplerates;
+#endif
+}
+
 static lt_status plan_sound(const lt_mux_spec *spec, mux_plan *plan)
 {
     plan->channels = spec->channels ? spec->channels : 2;
@@ -166,7 +179,7 @@ static lt_status plan_sound(const lt_mux_spec *spec, mux_plan *plan)
                 "sound: want a rate above 0 and samples of 0 or more, found %d Hz, %lld samples",
                 spec->sample_rate, (long long)spec->samples);
     const AVCodec *sound = avcodec_find_encoder_by_name(plan->sound);
-    const int *rate = sound ? sound->supported_samplerates : NULL;
+    const int *rate = sound ? sample_rates(sound) : NULL;
     while (rate && *rate && *rate != plan->sample_rate)
         rate++;
     if (plan->sample_rate && rate && !*rate)
