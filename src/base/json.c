@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/text.h"
 
 enum { JSON_BYTES_MAX = 64 << 20, JSON_DEPTH_MAX = 64, FOUND_BYTES = 64 };
 
@@ -270,9 +271,79 @@ lt_status lt_json_reals(const lt_json_at *at, const char *key, float *out, size_
     return LT_OK;
 }
 
+/* Unsafe characters stand inside strings only, where \uXXXX means the same; newlines between the
+ * members are jansson's own. */
+static void write_escaped(FILE *to, const char *text)
+{
+    for (size_t i = 0, bytes = strlen(text), n; i < bytes; i += n) {
+        uint32_t code = 0;
+        n = lt_utf8_next(text + i, bytes - i, &code);
+        assert(n > 0); /* jansson holds valid UTF-8 only */
+        if (code == '\n' || lt_text_is_safe(code))
+            (void)fwrite(text + i, 1, n, to);
+        else if (code < 0x10000)
+            (void)fprintf(to, "\\u%04x", (unsigned)code);
+        else
+            (void)fprintf(to, "\\u%04x\\u%04x", 0xd7c0 + (unsigned)(code >> 10),
+                          0xdc00 + (unsigned)(code & 0x3ff));
+    }
+}
+
+char *lt_json_text(const json_t *value, size_t flags)
+{
+    char *plain = json_dumps(value, flags), *text = NULL;
+    size_t bytes = 0;
+    FILE *to = plain != NULL ? open_memstream(&text, &bytes) : NULL;
+    if (to != NULL)
+        write_escaped(to, plain);
+    free(plain);
+    const int failed = to == NULL || ferror(to) != 0;
+    if ((to != NULL && fclose(to) != 0) || failed) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+static json_t *printable_string(const char *from)
+{
+    char *text = strdup(from);
+    json_t *value = text != NULL ? json_string(lt_text_printable(text)) : NULL;
+    free(text);
+    return value;
+}
+
+/* The document's depth is limited where it is read, so this recursion is too. */
+json_t *lt_json_printable(const json_t *value)
+{
+    const char *key;
+    json_t *member;
+    size_t i;
+    int failed = 0;
+    if (json_is_string(value))
+        return printable_string(json_string_value(value));
+    if (!json_is_object(value) && !json_is_array(value))
+        return json_deep_copy(value);
+    json_t *copy = json_is_object(value) ? json_object() : json_array();
+    json_object_foreach((json_t *)(uintptr_t)value, key, member)
+    {
+        char *name = strdup(key);
+        failed |= name == NULL || json_object_set_new(copy, lt_text_printable(name),
+                                                      lt_json_printable(member)) != 0;
+        free(name);
+    }
+    json_array_foreach(value, i, member)
+        failed |= json_array_append_new(copy, lt_json_printable(member)) != 0;
+    if (failed) {
+        json_decref(copy);
+        return NULL;
+    }
+    return copy;
+}
+
 lt_status lt_json_write(const char *path, const json_t *value)
 {
-    char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    char *text = lt_json_text(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
     if (text == NULL)
         LT_FAIL(LT_EINTERNAL,
                 "%s: the value cannot be written as JSON (no memory, or NaN or Inf in it)", path);

@@ -37,6 +37,15 @@ lt_status lt_json_ints(const lt_json_at *at, const char *key, int64_t lo, int64_
 lt_status lt_json_reals(const lt_json_at *at, const char *key, float *out, size_t max,
                         size_t *count);
 
+/* Value as text that any terminal may show: what lt_text_is_safe refuses stands as JSON's
+ * escape of four digits, which is the same to a reader. flags: jansson's. NULL: no memory, or NaN
+ * or Inf. The caller owns it: free. */
+char *lt_json_text(const json_t *value, size_t flags);
+
+/* A copy whose strings and keys are made printable (base/text.h), for reports that people read.
+ * NULL: no memory. The caller owns it. */
+json_t *lt_json_printable(const json_t *value);
+
 /* Write value as UTF-8 with 2-space indent and a final newline: tmp + fdatasync + rename.
  * Errors: LT_ECREATE, LT_EIO. */
 lt_status lt_json_write(const char *path, const json_t *value);

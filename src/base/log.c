@@ -12,6 +12,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/text.h"
+
 enum { LINE_BYTES = 2048, WARNED_MAX = 512 };
 
 static atomic_int log_rank = 0, log_size = 1, log_level = 1;
@@ -50,7 +52,7 @@ static void say(const char *head, const char *format, va_list args)
     memcpy(line, head, n);
     const int more = vsnprintf(line + n, sizeof line - n - 1, format, args);
     if (more > 0)
-        n += strlen(line + n);
+        n += strlen(lt_text_printable(line + n));
     line[n++] = '\n';
     (void)fwrite(line, 1, n, stderr);
     (void)fflush(stderr);
@@ -122,4 +124,12 @@ void lt_warn(const char *format, ...)
     va_end(args);
     if (first_time(text))
         warn_text("%s", text);
+}
+
+void lt_say(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say("", format, args);
+    va_end(args);
 }

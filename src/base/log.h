@@ -18,6 +18,9 @@ void lt_log0(int level, const char *area, const char *format, ...)
 /* "longtake: warning: ..." by rank 0, at every level but --quiet; each distinct text once. */
 void lt_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* A line of any other kind, by whoever calls: the text as it is, made printable, and a newline. */
+void lt_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Monotonic seconds since lt_log_open or the first call. */
 double lt_seconds(void);
 

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/text.h"
+
 enum { TEXT_BYTES = 1024, TRAIL_MAX = 32, WHAT_BYTES = 104 };
 
 typedef struct trail_line {
@@ -74,11 +76,8 @@ static void keep_line(char *to, size_t bytes, const char *format, va_list args)
         while (n > 0 && ((unsigned char)text[n] & 0xc0u) == 0x80u)
             n--;
     }
-    for (size_t i = 0; i < n; i++) {
-        const unsigned char c = (unsigned char)text[i];
-        to[i] = (c < 0x20 || c == 0x7f) ? '?' : text[i];
-    }
-    to[n] = '\0';
+    text[n] = '\0';
+    (void)snprintf(to, bytes, "%s", lt_text_printable(text));
 }
 
 lt_status lt_fail(lt_status status, const char *file, int line, const char *format, ...)

@@ -42,8 +42,9 @@ int lt_exit_code(lt_status status);
 /* The enum's name, e.g. "LT_EDATA". */
 const char *lt_status_name(lt_status status);
 
-/* Begin a trail: forget the thread's old one, keep the text (one line, at most 1023 bytes, control
- * bytes shown as '?') and the place. Returns status, so that `return lt_fail(...)` reads well. */
+/* Begin a trail: forget the thread's old one, keep the text (one line, at most 1023 bytes, what a
+ * terminal would obey shown as '?': base/text.h) and the place. Returns status, so that
+ * `return lt_fail(...)` reads well. */
 lt_status lt_fail(lt_status status, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -1,4 +1,4 @@
-/* text.c - UTF-8, edit distance, shortest numbers.                                Level 0: base
+/* text.c - UTF-8, what a terminal may see, edit distance, shortest numbers.       Level 0: base
  * Sources: Unicode 15, table 3-7 (well-formed UTF-8); optimal string alignment is Damerau's
  * distance without overlapping edits. */
 #include "base/text.h"
@@ -41,6 +41,35 @@ int lt_utf8_valid(const char *text, size_t bytes)
             return 0;
     }
     return 1;
+}
+
+int lt_text_is_safe(uint32_t c)
+{
+    /* Unicode 15: what is Bidi_Control (UAX 9), ends a line (UAX 14, BK), or is Cf for machines. */
+    static const uint32_t unsafe[][2] = {{0x0, 0x1f},       {0x7f, 0x9f},     {0x61c, 0x61c},
+                                         {0x200e, 0x200f},  {0x2028, 0x202e}, {0x2066, 0x2069},
+                                         {0xfff9, 0xfffb},  {0xfeff, 0xfeff}, {0xe0000, 0xe007f}};
+    for (size_t i = 0; i < sizeof unsafe / sizeof *unsafe; i++)
+        if (c >= unsafe[i][0] && c <= unsafe[i][1])
+            return 0;
+    return 1;
+}
+
+char *lt_text_printable(char *text)
+{
+    size_t to = 0;
+    for (size_t i = 0, bytes = strlen(text), n; i < bytes; i += n > 0 ? n : 1) {
+        uint32_t code = 0;
+        n = lt_utf8_next(text + i, bytes - i, &code);
+        if (n == 0 || !lt_text_is_safe(code)) {
+            text[to++] = '?';
+            continue;
+        }
+        memmove(text + to, text + i, n);
+        to += n;
+    }
+    text[to] = '\0';
+    return text;
 }
 
 static int least(int a, int b) { return a < b ? a : b; }

@@ -1,5 +1,5 @@
 /* text.h - small questions about text that several modules ask.                   Level 0: base
- * Local, never fail. Tested: tests/unit/test_options.c. */
+ * Local, never fail. Tested: tests/unit/test_text.c, test_options.c. */
 #ifndef LT_TEXT_H
 #define LT_TEXT_H
 
@@ -12,6 +12,14 @@ size_t lt_utf8_next(const char *text, size_t bytes, uint32_t *code);
 
 /* 1 if all of it is valid UTF-8. */
 int lt_utf8_valid(const char *text, size_t bytes);
+
+/* 1 if a terminal shows this character and obeys nothing: no control (C0, DEL, C1), no mark that
+ * turns the direction of writing, no line or paragraph separator, no invisible tag. */
+int lt_text_is_safe(uint32_t code);
+
+/* Make text from outside fit for one line of a terminal, in place: each unsafe character, newlines
+ * too, and each byte that is no UTF-8 becomes '?'; all else stays. Returns text. */
+char *lt_text_printable(char *text);
 
 /* Least number of single-character insertions, deletions, changes and swaps of neighbours from a to
  * b (optimal string alignment). Texts longer than 63 bytes are far from everything: LT_TEXT_FAR. */

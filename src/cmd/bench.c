@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cmd/answer.h"
 #include "cmd/verbs.h"
 #include "run/bench.h"
 #include "run/trace.h"
@@ -16,48 +17,61 @@ enum { SUITE_COUNT = sizeof suites / sizeof *suites };
 typedef struct {
     const lt_bench_suite *suite;
     int json, header_done;
+    lt_status st; /* of the rows so far */
 } printer;
 
-static void print_header(const lt_bench_suite *suite)
+static void print_header(FILE *to, const lt_bench_suite *suite)
 {
     for (int i = 0; i < suite->column_count; i++)
-        (void)printf("%s%*s", i > 0 ? " " : "", suite->columns[i].width, suite->columns[i].title);
-    (void)printf("\n");
+        (void)fprintf(to, "%s%*s", i > 0 ? " " : "", suite->columns[i].width,
+                      suite->columns[i].title);
+    (void)fprintf(to, "\n");
 }
 
-static void print_cell(const lt_bench_column *column, const json_t *value)
+static void print_cell(FILE *to, const lt_bench_column *column, const json_t *value)
 {
     if (json_is_string(value))
-        (void)printf("%*s", column->width, json_string_value(value));
+        (void)fprintf(to, "%*s", column->width, json_string_value(value));
     else if (json_is_integer(value))
-        (void)printf("%*lld", column->width, (long long)json_integer_value(value));
+        (void)fprintf(to, "%*lld", column->width, (long long)json_integer_value(value));
     else if (!json_is_real(value))
-        (void)printf("%*s", column->width, "-");
+        (void)fprintf(to, "%*s", column->width, "-");
     else if (column->decimals < 0)
-        (void)printf("%*.2g", column->width, json_real_value(value));
+        (void)fprintf(to, "%*.2g", column->width, json_real_value(value));
     else
-        (void)printf("%*.*f", column->width, column->decimals, json_real_value(value));
+        (void)fprintf(to, "%*.*f", column->width, column->decimals, json_real_value(value));
 }
 
+static void print_columns(FILE *to, printer *p, const json_t *row)
+{
+    if (!p->header_done)
+        print_header(to, p->suite);
+    p->header_done = 1;
+    for (int i = 0; i < p->suite->column_count; i++) {
+        (void)fprintf(to, "%s", i > 0 ? " " : "");
+        print_cell(to, &p->suite->columns[i], json_object_get(row, p->suite->columns[i].key));
+    }
+    (void)fprintf(to, "\n");
+}
+
+/* A row is there while the next one is measured. Where one could not be written, the rest of the
+ * measuring goes on, since the other ranks are in it, and the verb fails at its end. */
 static void print_row(void *ctx, const json_t *row)
 {
     printer *p = ctx;
+    lt_answer answer;
+    if (p->st != LT_OK)
+        return;
     if (p->json) {
-        char *text = json_dumps(row, JSON_COMPACT | JSON_REAL_PRECISION(6));
-        if (text != NULL)
-            (void)puts(text);
-        free(text);
-    } else {
-        if (!p->header_done)
-            print_header(p->suite);
-        p->header_done = 1;
-        for (int i = 0; i < p->suite->column_count; i++) {
-            (void)printf("%s", i > 0 ? " " : "");
-            print_cell(&p->suite->columns[i], json_object_get(row, p->suite->columns[i].key));
-        }
-        (void)printf("\n");
+        p->st = lt_answer_json(json_incref((json_t *)(uintptr_t)row),
+                               JSON_COMPACT | JSON_REAL_PRECISION(6));
+        return;
     }
-    (void)fflush(stdout); /* a row is there while the next one is measured */
+    p->st = lt_answer_open(&answer);
+    if (p->st != LT_OK)
+        return;
+    print_columns(answer.to, p, row);
+    p->st = lt_answer_send(&answer, LT_OK);
 }
 
 /* In the folder that bench was started in: it has no output of its own to put it beside. */
@@ -98,7 +112,7 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     if (bench.wrong != 0)
         st = lt_fail(LT_EINTERNAL, __FILE__, __LINE__, "bench %s: %lld wrong", suite->name,
                      (long long)bench.wrong);
-    LT_TRY(lt_agree(world, st));
+    LT_TRY(lt_agree(world, st != LT_OK ? st : p.st));
     return LT_OK;
 }
 

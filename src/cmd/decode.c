@@ -10,10 +10,7 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
                 word_count);
     lt_outcome out;
     LT_TRY(lt_decode_run(job, options, words[0], world, &out));
-    if (lt_group_rank(world) == 0)
-        lt_outcome_say(job, "longtake-decode", &out);
-    json_decref(out.stages);
-    return LT_OK;
+    return lt_outcome_say(job, "longtake-decode", world, &out);
 }
 
 const lt_verb lt_verb_decode = {.name = "decode",

@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
+#include "cmd/answer.h"
 #include "cmd/verbs.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/linear_dnnl.h"
@@ -19,7 +22,7 @@
 
 typedef struct {
     json_t *rows; /* [{what, ok, found, remedy}] */
-    int text;
+    FILE *to;     /* NULL: no text */
 } finding;
 
 static void tell(finding *f, const char *what, int ok, const char *remedy, const char *format, ...)
@@ -32,13 +35,14 @@ static void tell(finding *f, const char *what, int ok, const char *remedy, const
     va_start(args, format);
     (void)vsnprintf(found, sizeof found, format, args);
     va_end(args);
+    (void)lt_text_printable(found); /* names of nodes and folders come from outside */
     (void)json_array_append_new(f->rows, json_pack("{s:s, s:b, s:s, s:s?}", "what", what, "ok", ok,
                                                    "found", found, "remedy", ok ? NULL : remedy));
-    if (!f->text)
+    if (f->to == NULL)
         return;
-    (void)printf("%-9s %-4s %s\n", what, ok ? "ok" : "--", found);
+    (void)fprintf(f->to, "%-9s %-4s %s\n", what, ok ? "ok" : "--", found);
     if (!ok && remedy != NULL)
-        (void)printf("%-9s      %s\n", "", remedy);
+        (void)fprintf(f->to, "%-9s      %s\n", "", remedy);
 }
 
 /* "model name" of the first processor, or "unknown". */
@@ -148,6 +152,29 @@ static void tell_files(finding *f)
         lt_error_clear();
 }
 
+static lt_status examine(const lt_job *job, lt_group *world, int local_ranks, int threads,
+                         const lt_nodes *nodes)
+{
+    lt_answer answer;
+    LT_TRY(lt_answer_open(&answer));
+    finding f = {json_array(), job->json ? NULL : answer.to};
+    if (f.to != NULL)
+        (void)fputs("longtake " LT_VERSION "\n", f.to);
+    tell_ranks(&f, world, local_ranks, nodes);
+    tell_machine(&f, threads);
+    tell_gpus(&f);
+    tell_files(&f);
+    tell_codecs(&f);
+    json_t *all = json_pack("{s:s, s:i, s:s, s:o}", "format", "longtake-doctor", "version", 1,
+                            "software", "longtake " LT_VERSION, "findings", f.rows);
+    char *text = job->json && all != NULL ? lt_json_text(all, JSON_COMPACT) : NULL;
+    if (text != NULL)
+        (void)fprintf(answer.to, "%s\n", text);
+    free(text);
+    json_decref(all);
+    return lt_answer_send(&answer, LT_OK);
+}
+
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
                      size_t word_count, lt_group *world)
 {
@@ -158,29 +185,10 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
         LT_FAIL(LT_EUSAGE, "doctor: want no words, found '%s'", words[0]);
     LT_TRY(lt_place(world, 0, &threads, &local_ranks));
     LT_TRY(lt_group_nodes(world, &nodes));
-    if (lt_group_rank(world) != 0) {
-        lt_nodes_free(&nodes);
-        return LT_OK;
-    }
-    finding f = {json_array(), !job->json};
-    if (f.text)
-        (void)puts("longtake " LT_VERSION);
-    tell_ranks(&f, world, local_ranks, &nodes);
+    const lt_status st =
+        lt_group_rank(world) == 0 ? examine(job, world, local_ranks, threads, &nodes) : LT_OK;
     lt_nodes_free(&nodes);
-    tell_machine(&f, threads);
-    tell_gpus(&f);
-    tell_files(&f);
-    tell_codecs(&f);
-    if (job->json) {
-        json_t *answer = json_pack("{s:s, s:i, s:s, s:O}", "format", "longtake-doctor", "version",
-                                   1, "software", "longtake " LT_VERSION, "findings", f.rows);
-        char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
-        if (text != NULL)
-            (void)puts(text);
-        free(text);
-        json_decref(answer);
-    }
-    json_decref(f.rows);
+    LT_TRY(lt_agree(world, st));
     return LT_OK;
 }
 

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
+#include "cmd/answer.h"
 #include "cmd/verbs.h"
 #include "model/inspect.h"
 #include "run/describe.h"
@@ -26,17 +28,19 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
                 "%s: want a model folder, one part of it, a .safetensors file, a run folder or a "
                 "latents.h5, found another kind of file",
                 words[0]);
-    json_t *answer = NULL;
+    json_t *report = NULL;
+    lt_answer answer;
+    LT_TRY(lt_answer_open(&answer));
     /* Content that is wrong is in the answer, and is the verb's status too. */
-    FILE *const to = job->json ? NULL : stdout;
-    const lt_status st = lt_describe_knows(words[0]) ? lt_describe_run(words[0], to, &answer)
-                                                     : lt_inspect(words[0], to, &answer);
-    char *text = job->json && answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
+    FILE *const to = job->json ? NULL : answer.to;
+    const lt_status st = lt_describe_knows(words[0]) ? lt_describe_run(words[0], to, &report)
+                                                     : lt_inspect(words[0], to, &report);
+    char *text = job->json && report != NULL ? lt_json_text(report, JSON_COMPACT) : NULL;
     if (text != NULL)
-        (void)puts(text);
+        (void)fprintf(answer.to, "%s\n", text);
     free(text);
-    json_decref(answer);
-    return st;
+    json_decref(report);
+    return lt_answer_send(&answer, st);
 }
 
 const lt_verb lt_verb_inspect = {

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/stop.h"
+#include "cmd/answer.h"
 #include "cmd/verbs.h"
 #include "parallel/comm.h"
 #include "parallel/watch.h"
@@ -66,6 +67,22 @@ static int report(lt_status st, lt_group *world, int verbose)
     return lt_exit_code(first);
 }
 
+static lt_status answer_help(void)
+{
+    lt_answer answer;
+    LT_TRY(lt_answer_open(&answer));
+    print_help(answer.to);
+    return lt_answer_send(&answer, LT_OK);
+}
+
+static lt_status answer_verb_help(const lt_verb *verb, const lt_options *options)
+{
+    lt_answer answer;
+    LT_TRY(lt_answer_open(&answer));
+    lt_options_help(options, answer.to, verb->usage, verb->intro, verb->examples);
+    return lt_answer_send(&answer, LT_OK);
+}
+
 static int run_verb(const lt_verb *verb, int argc, char **argv)
 {
     lt_job job;
@@ -79,9 +96,9 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
     if (st == LT_OK)
         st = lt_options_parse_args(options, argc, argv, words, WORDS_MAX, &word_count);
     if (st == LT_OK && job.help) {
-        lt_options_help(options, stdout, verb->usage, verb->intro, verb->examples);
+        st = answer_verb_help(verb, options);
         lt_options_free(&options);
-        return 0;
+        return report(st, NULL, job.verbose);
     }
     lt_log_open(0, 1, job.quiet ? 0 : job.verbose > 1 ? 5 : job.verbose ? 3 : 1);
     lt_status opened = LT_OK;
@@ -109,29 +126,25 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    lt_answer_init();
     if (argc < 2) {
         print_help(stderr);
         return lt_exit_code(LT_EUSAGE);
     }
-    if (strcmp(argv[1], "--version") == 0) {
-        (void)puts("longtake " LT_VERSION);
-        return 0;
-    }
+    if (strcmp(argv[1], "--version") == 0)
+        return report(lt_answer_line("longtake " LT_VERSION), NULL, 0);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         const lt_verb *verb = argc > 2 ? find_verb(argv[2]) : NULL;
         if (verb != NULL)
             return run_verb(verb, 2, (char *[]){argv[2], (char[]){"--help"}, NULL});
-        print_help(stdout);
-        return 0;
+        return report(answer_help(), NULL, 0);
     }
     const lt_verb *verb = find_verb(argv[1]);
     if (verb == NULL) {
-        (void)fprintf(stderr,
-                      "longtake: error: unknown verb '%s'\nlongtake: hint: `longtake --help` lists "
-                      "the verbs\n",
-                      argv[1]);
-        return lt_exit_code(LT_EUSAGE);
+        lt_hint("`longtake --help` lists the verbs");
+        return report(lt_fail(LT_EUSAGE, __FILE__, __LINE__, "unknown verb '%.200s'", argv[1]),
+                      NULL, 0);
     }
     return run_verb(verb, argc - 1, argv + 1);
 }

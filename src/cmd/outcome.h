@@ -2,11 +2,14 @@
 #ifndef LT_OUTCOME_H
 #define LT_OUTCOME_H
 
+#include "parallel/transport.h"
 #include "run/job.h"
 #include "run/pipeline.h"
 
 /* With --json one object of this format on stdout; else the film's name on stdout and, unless
- * --quiet, a line with lengths and seconds on stderr. Rank 0 only, Blocking. */
-void lt_outcome_say(const lt_job *job, const char *format, const lt_outcome *outcome);
+ * --quiet, a line with lengths and seconds on stderr. Frees outcome's stages. Rank 0 speaks.
+ * Collective on world, Blocking. Errors: LT_EIO, the film is there all the same. */
+lt_status lt_outcome_say(const lt_job *job, const char *format, lt_group *world,
+                         lt_outcome *outcome);
 
 #endif

@@ -176,7 +176,7 @@ static lt_status say_json(lt_probe *p)
     uint64_t *all = calloc((size_t)size, sizeof mine);
     if (all == NULL)
         LT_FAIL(LT_ENOMEM, "probe: no memory for %d ranks", size);
-    const lt_status st = lt_all_gather_host(p->world, mine, sizeof mine, all);
+    lt_status st = lt_all_gather_host(p->world, mine, sizeof mine, all);
     if (st == LT_OK && lt_group_rank(p->world) == 0) {
         json_t *seconds = json_array();
         for (int64_t i = 0; i < p->time_count; i++)
@@ -190,14 +190,10 @@ static lt_status say_json(lt_probe *p)
                 (void)json_array_append_new(list, json_integer((json_int_t)all[BY_RANK * r + k]));
             (void)json_object_set_new(answer, names[k], list);
         }
-        char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
-        if (text != NULL)
-            (void)puts(text);
-        free(text);
-        json_decref(answer);
+        st = lt_answer_json(answer, JSON_COMPACT);
     }
     free(all);
-    LT_TRY(st);
+    LT_TRY(lt_agree(p->world, st));
     return LT_OK;
 }
 
@@ -249,15 +245,19 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
             "audio-decode or audio-encode",
             words[0]);
     lt_probe p = {.job = job, .world = world, .stage = stage->name};
+    LT_TRY(lt_answer_open(&p.answer));
     p.seconds = calloc((size_t)job->repeat, sizeof *p.seconds);
     if (p.seconds == NULL)
         LT_FAIL(LT_ENOMEM, "probe: no memory for %lld times", (long long)job->repeat);
     lt_status st = job->trace ? lt_trace_begin(world) : LT_OK;
     if (st == LT_OK)
         st = share_model(&p);
-    if (st == LT_OK) {
-        lt_status original;
+    const int shared = st == LT_OK;
+    if (shared)
         st = run_stage(&p, stage);
+    st = lt_answer_send(&p.answer, st);
+    if (shared) {
+        lt_status original;
         if (st == LT_OK || !lt_agreed_failure(&original)) { /* else all know of it by now */
             const lt_status all = lt_agree(world, lt_loading_own(st));
             st = all != LT_OK ? all : st; /* an echo that nobody owns to is a failure still */

@@ -3,6 +3,7 @@
 #define LT_PROBE_H
 
 #include "base/file.h"
+#include "cmd/answer.h"
 #include "cmd/verbs.h"
 #include "model/h3_family.h"
 
@@ -23,7 +24,8 @@ typedef struct lt_probe {
     int owned_count;
     lt_tensor made[LT_PROBE_MADE_MAX];
     int made_count;
-    double *seconds; /* [repeat] */
+    lt_answer answer; /* what a stage says on stdout */
+    double *seconds;  /* [repeat] */
     int64_t time_count;
 } lt_probe;
 

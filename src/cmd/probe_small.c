@@ -52,10 +52,10 @@ static lt_status tokenize_line(lt_probe *p, char *line, size_t bytes, int64_t nu
         (void)snprintf(text, sizeof text, "%s", lt_error_text());
         LT_FAIL(LT_EDATA, "%s:%lld: %s", p->job->text_file, (long long)number, text);
     }
-    (void)putchar('[');
+    (void)fputc('[', p->answer.to);
     for (int64_t i = 0; i < count; i++)
-        (void)printf(i > 0 ? ", %d" : "%d", ids[i]);
-    (void)puts("]");
+        (void)fprintf(p->answer.to, i > 0 ? ", %d" : "%d", ids[i]);
+    (void)fputs("]\n", p->answer.to);
     free(ids);
     return LT_OK;
 }
@@ -109,7 +109,7 @@ lt_status lt_probe_sigmas(lt_probe *p)
     json_decref(answer);
     if (text == NULL)
         LT_FAIL(LT_ENOMEM, "probe sigmas: no memory");
-    (void)puts(text);
+    (void)fprintf(p->answer.to, "%s\n", text);
     free(text);
     return LT_OK;
 }

@@ -34,10 +34,7 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
         LT_TRY(read_job((lt_options *)(uintptr_t)options, words[0], world));
     lt_outcome out;
     LT_TRY(lt_render(job, options, world, &out));
-    if (lt_group_rank(world) == 0)
-        lt_outcome_say(job, "longtake-render", &out);
-    json_decref(out.stages);
-    return LT_OK;
+    return lt_outcome_say(job, "longtake-render", world, &out);
 }
 
 const lt_verb lt_verb_render = {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "model/inspect_internal.h"
 
 enum { TENSORS_SHOWN = 40 };
@@ -216,7 +217,7 @@ static void print_largest(const json_t *report, FILE *to)
             bytes_text(number(report, "memory_available_bytes")).text);
 }
 
-void lt_inspect_print(const json_t *report, FILE *to)
+static void print_report(const json_t *report, FILE *to)
 {
     static const struct {
         const char *kind, *words;
@@ -245,4 +246,12 @@ void lt_inspect_print(const json_t *report, FILE *to)
         (void)fprintf(to, "  %s\n",
                       json_is_true(json_object_get(report, "complete")) ? "complete"
                                                                         : "not complete");
+}
+
+void lt_inspect_print(const json_t *report, FILE *to)
+{
+    json_t *safe = lt_json_printable(report); /* names and classes are the files' own words */
+    if (safe != NULL)
+        print_report(safe, to);
+    json_decref(safe);
 }

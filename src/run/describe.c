@@ -87,12 +87,12 @@ static void say_streams(FILE *to, const json_t *latents)
     }
 }
 
-static void say(FILE *to, const char *path, const json_t *answer)
+static void say(FILE *to, const json_t *answer)
 {
     const json_t *plan = json_object_get(answer, "plan"),
                  *latents = json_object_get(answer, "latents");
     const json_t *facts = json_is_object(plan) ? plan : json_object_get(latents, "attributes");
-    (void)fprintf(to, "%s: %s\n", path,
+    (void)fprintf(to, "%s: %s\n", json_string_value(json_object_get(answer, "path")),
                   strcmp(json_string_value(json_object_get(answer, "kind")), "run") == 0
                       ? "run folder"
                       : "latents of a run");
@@ -137,8 +137,10 @@ lt_status lt_describe_run(const char *path, FILE *to, json_t **out)
         if (st == LT_OK)
             (void)json_object_set_new(answer, "latents", latents);
     }
-    if (st == LT_OK && to != NULL)
-        say(to, path, answer);
+    json_t *shown = st == LT_OK && to != NULL ? lt_json_printable(answer) : NULL;
+    if (shown != NULL)
+        say(to, shown);
+    json_decref(shown);
     if (st == LT_OK)
         *out = answer;
     else
