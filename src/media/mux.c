@@ -98,7 +98,9 @@ static lt_status open_file(lt_mux *mux, const char *path)
             av_free(buffer);
         LT_FAIL(LT_ENOMEM, "no memory for a file buffer");
     }
-    mux->file->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_FLUSH_PACKETS;
+    /* Bit-exact: no random identifier in MKV, no library's name, so that the same film has the same
+     * bytes. */
+    mux->file->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_FLUSH_PACKETS | AVFMT_FLAG_BITEXACT;
     return LT_OK;
 }
 

@@ -36,6 +36,11 @@
 
 typedef struct lt_mux lt_mux;
 
+/* Threads of an encoder whose file must not depend on the machine: x264's and x265's bits follow
+ * their number of threads, not what runs at once, so any fixed number will do. This one keeps up
+ * with the decoders on eight cores and costs a single one nothing (bench/LOG.md). */
+enum { LT_MUX_THREADS_FIXED = 4 };
+
 /* What is asked. Zero-initialise, then fill: fields marked "0: ..." may stay. All strings are the
  * caller's and are needed only during the call that takes the spec. */
 typedef struct lt_mux_spec {
@@ -50,14 +55,14 @@ typedef struct lt_mux_spec {
     int64_t samples;      /* exact count per channel over all lt_mux_audio calls */
     int crf; /* 0: the codec's default; else its constant quality, 1 best to 51 (av1: 63) */
     const char *preset; /* NULL: the codec's default; else the encoder's own word for speed */
-    int threads;        /* of the encoder; 0: 1 */
+    int threads;        /* of the encoder; 0: 1. The same spec and frames give the same bytes */
     int keep_fragments; /* 0: lt_mux_close makes a plain MP4 or MOV of the fragmented one */
 } lt_mux_spec;
 
-/* Can this be written by this build? Opens the encoders once and closes them; touches no file.
- * Errors, one line each, naming flag, wanted, found: LT_EUSAGE (unknown suffix, codec, size,
- * quality, a combination that no file of this kind may hold), LT_EUNAVAIL (this FFmpeg lacks the
- * encoder). */
+/* Can this be written by this build? Opens the encoders once and closes them; touches no file. A
+ * size that the encoder refuses is answered with the nearest found that it takes. Errors, one line
+ * each, naming flag, wanted, found: LT_EUSAGE (unknown suffix, codec, size, quality, a combination
+ * that no file of this kind may hold), LT_EUNAVAIL (this FFmpeg lacks the encoder). */
 lt_status lt_mux_check(const lt_mux_spec *spec);
 
 /* Create (or truncate) spec.path and write the file's head.

@@ -331,12 +331,55 @@ lt_status lt_mux_open_sound(const mux_plan *plan, int global_header, AVCodecCont
     return LT_OK;
 }
 
+/* 1 if the encoder takes this size; forgets why not. */
+static int takes(const mux_plan *plan, int width, int height)
+{
+    mux_plan other = *plan;
+    AVCodecContext *trial = NULL;
+    other.width = width;
+    other.height = height;
+    const int yes = lt_mux_open_picture(&other, 1, &trial) == LT_OK;
+    lt_mux_close_picture(&trial, 0, 0);
+    lt_error_clear();
+    return yes;
+}
+
+/* After a refusal, which says no more than FFmpeg's number: is it the size? Encoders do not tell
+ * their limits, so larger sizes are tried, then smaller ones. The first that is taken differs from
+ * the wanted one in as few pixels as powers of two allow. */
+static lt_status refuse_size(const mux_plan *plan)
+{
+    const int w = plan->width, h = plan->height;
+    for (int least = 32; least <= 512; least *= 2) {
+        const int wide = w > least ? w : least, high = h > least ? h : least;
+        if ((wide != w || high != h) && takes(plan, wide, high)) {
+            lt_hint("another --codec, or --size %dx%d when rendering", wide, high);
+            LT_FAIL(LT_EUSAGE, "--codec %s: %s wants %dx%d or more, found --size %dx%d",
+                    plan->codec->name, plan->codec->encoder, wide, high, w, h);
+        }
+    }
+    for (int most = SIZE_MAX_PIXELS / 2; most >= 1024; most /= 2) {
+        const int wide = w < most ? w : most, high = h < most ? h : most;
+        if ((wide != w || high != h) && takes(plan, wide, high)) {
+            lt_hint("another --codec, or --size %dx%d when rendering", wide, high);
+            LT_FAIL(LT_EUSAGE,
+                    "--codec %s: %s wants a smaller picture, such as %dx%d, found "
+                    "--size %dx%d",
+                    plan->codec->name, plan->codec->encoder, wide, high, w, h);
+        }
+    }
+    return LT_OK; /* it isn't */
+}
+
 lt_status lt_mux_check(const lt_mux_spec *spec)
 {
     mux_plan plan;
     LT_TRY(lt_mux_plan(spec, &plan));
     AVCodecContext *trial = NULL;
-    LT_TRY(lt_mux_open_picture(&plan, 1, &trial));
+    if (lt_mux_open_picture(&plan, 1, &trial) != LT_OK) {
+        LT_TRY(refuse_size(&plan));
+        LT_TRY(lt_mux_open_picture(&plan, 1, &trial)); /* its own words again */
+    }
     lt_mux_close_picture(&trial, 0, 0);
     if (plan.sample_rate) {
         LT_TRY(lt_mux_open_sound(&plan, 1, &trial));

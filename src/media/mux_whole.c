@@ -81,6 +81,7 @@ static lt_status rewrite_run(rewrite *r, const char *path, const char *muxer, in
         return av_error(path, "reading back", code);
     if (avformat_alloc_output_context2(&r->to, NULL, muxer, r->to_url) < 0)
         LT_FAIL(LT_ENOMEM, "%s: no memory for a muxer", path);
+    r->to->flags |= AVFMT_FLAG_BITEXACT; /* as in mux.c */
     LT_TRY(streams_copy(r, path));
     code = avio_open(&r->to->pb, r->to_url, AVIO_FLAG_WRITE);
     if (code < 0)

@@ -188,7 +188,7 @@ const lt_option lt_job_options[] = {
      .verbs = LT_VERB_RENDER | LT_VERB_PROBE | LT_VERB_BENCH,
      .help = "the same bits of latents on every mesh of up to 16 ranks an axis, on one kind of "
              "processor: sums and attention in one fixed order, for more time and bytes; attention "
-             "goes over the ring"},
+             "goes over the ring. The film's bytes do not follow --threads either"},
     {.name = "dtype",
      .type = LT_OPT_CHOICE,
      .value_name = "TYPE",

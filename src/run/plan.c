@@ -266,7 +266,7 @@ void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux
                          .sample_rate = sound ? plan->sample_rate : 0,
                          .channels = 2,
                          .samples = sound ? plan->samples : 0,
-                         .threads = threads};
+                         .threads = plan->deterministic ? LT_MUX_THREADS_FIXED : threads};
 }
 
 /* Which rank stands where, once the mesh is open. */

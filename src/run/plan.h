@@ -49,7 +49,8 @@ void lt_plan_free(lt_plan *plan);
 lt_status lt_plan_decode_tp(const lt_job *job, int ranks, lt_plan *out);
 /* The mesh of the decoding pool: groups of decode_tp ranks in a row. Local. */
 lt_mesh_spec lt_plan_decode_mesh(const lt_plan *plan, int ranks);
-/* What the muxer is asked for. Strings are the plan's and path. Local. */
+/* What the muxer is asked for; of a deterministic plan, the encoder's threads do not follow
+ * `threads`, since x264's and x265's bits do. Strings are the plan's and path. Local. */
 void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux_spec *out);
 
 /* "auto", "ring", "2d" -> how attention reaches over ring, and back; anything else is auto. Local.
