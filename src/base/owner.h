@@ -5,9 +5,11 @@
  * process numbers, number and start time (clock ticks since that boot).
  *
  *   same boot, same namespace    the number and its start time are looked up in /proc: certain
- *   same host, other boot        it ended with that boot (not where the host's name is nobody's
- * own: "localhost") anything else                cannot be told from here All functions are Local
- * and never fail. Tested: tests/unit/test_new_file.c. */
+ *   same host, other boot        it ended with that boot (unless the host's name is nobody's own:
+ *                                "localhost")
+ *   anything else                cannot be told from here
+ *
+ * All functions are Local and never fail. Tested: tests/unit/test_new_file.c. */
 #ifndef LT_OWNER_H
 #define LT_OWNER_H
 
