@@ -21,6 +21,7 @@
 #include <mpi.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -53,6 +54,16 @@ struct lt_post {
 };
 
 static const lt_transport mpi_transport;
+
+/* Its first words: Open MPI adds who packed it, MPICH tells how it was configured. */
+const char *lt_mpi_library(void)
+{
+    static char text[MPI_MAX_LIBRARY_VERSION_STRING];
+    int length = 0;
+    if (text[0] == '\0' && MPI_Get_library_version(text, &length) == MPI_SUCCESS)
+        text[strcspn(text, ",\n")] = '\0';
+    return text;
+}
 
 static lt_status failed(int code, const char *what)
 {

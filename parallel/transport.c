@@ -77,6 +77,15 @@ static int under_launcher(void)
     return 0;
 }
 
+const char *lt_transport_library(void)
+{
+#ifdef LT_HAVE_MPI
+    return lt_mpi_library();
+#else
+    return "none";
+#endif
+}
+
 lt_status lt_world_open(lt_group **world)
 {
     assert(world_transport == NULL);

@@ -48,6 +48,10 @@ void lt_world_abort(int exit_code);
 /* What messages call this group: the name of its axis, which must live as long. Local. */
 void lt_group_name(lt_group *group, const char *axis);
 
+/* The MPI library that this program runs with, "Open MPI v4.1.4", or "none". Valid for ever. Local,
+ * also before a world is open. */
+const char *lt_transport_library(void);
+
 /* Local. */
 int lt_group_rank(const lt_group *group);
 int lt_group_size(const lt_group *group);

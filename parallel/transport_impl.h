@@ -40,6 +40,7 @@ static inline double lt_wait_seconds(const lt_group *group)
 lt_status lt_solo_open(lt_group **world);
 #ifdef LT_HAVE_MPI
 lt_status lt_mpi_open(lt_group **world);
+const char *lt_mpi_library(void);
 #endif
 
 /* Count one message or pair of messages with another rank for lt_traffic_read; empty ones don't

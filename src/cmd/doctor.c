@@ -19,6 +19,7 @@
 #include "run/pipeline.h"
 #include "run/place.h"
 #include "run/store_hdf5.h"
+#include "run/versions.h"
 
 typedef struct {
     json_t *rows; /* [{what, ok, found, remedy}] */
@@ -159,7 +160,7 @@ static lt_status examine(const lt_job *job, lt_group *world, int local_ranks, in
     LT_TRY(lt_answer_open(&answer));
     finding f = {json_array(), job->json ? NULL : answer.to};
     if (f.to != NULL)
-        (void)fputs("longtake " LT_VERSION "\n", f.to);
+        (void)fprintf(f.to, "%s\n", lt_version_software());
     tell_ranks(&f, world, local_ranks, nodes);
     tell_machine(&f, threads);
     tell_gpus(&f);

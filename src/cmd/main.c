@@ -10,6 +10,7 @@
 #include "parallel/comm.h"
 #include "parallel/watch.h"
 #include "run/same.h"
+#include "run/versions.h"
 
 static const lt_verb *const verbs[] = {&lt_verb_render,  &lt_verb_decode, &lt_verb_probe,
                                        &lt_verb_inspect, &lt_verb_doctor, &lt_verb_bench};
@@ -27,9 +28,9 @@ static void print_help(FILE *to)
     (void)fputs(
         "\nA first film, with the model that comes along:\n"
         "  longtake render -p \"A red rubber ball bounces on a wooden floor.\" -o film.mp4\n\n"
-        "`longtake VERB --help` tells more. Exit codes are those of sysexits.h: 64 usage, 65 bad "
-        "data,\n"
-        "66 no input, 69 unavailable, 70 a bug of ours, 73 and 74 output, 75 resumable.\n",
+        "`longtake VERB --help` tells more, `longtake --version -v` which build this is.\n"
+        "Exit codes are those of sysexits.h: 64 usage, 65 bad data, 66 no input,\n"
+        "69 unavailable, 70 a bug of ours, 73 and 74 output, 75 resumable.\n",
         to);
 }
 
@@ -83,6 +84,47 @@ static lt_status answer_verb_help(const lt_verb *verb, const lt_options *options
     return lt_answer_send(&answer, LT_OK);
 }
 
+/* --version [-v] [--json]: the first line is "longtake VERSION (COMMIT)". */
+static lt_status answer_version(int argc, char **argv)
+{
+    int json = 0, verbose = 0;
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            json = 1;
+        else if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "--verbose") == 0)
+            verbose = 1;
+        else
+            LT_FAIL(LT_EUSAGE, "--version: want -v, --json or nothing, found '%.200s'", argv[i]);
+    }
+    if (!json && !verbose)
+        return lt_answer_line(lt_version_software());
+    json_t *facts = lt_versions();
+    if (json) {
+        json_t *all = json_pack("{s:s, s:i, s:s}", "format", "longtake-version", "version", 1,
+                                "software", "longtake " LT_VERSION);
+        if (all != NULL && json_object_update(all, facts) != 0) {
+            json_decref(all);
+            all = NULL;
+        }
+        json_decref(facts);
+        return lt_answer_json(all, JSON_COMPACT);
+    }
+    lt_answer answer;
+    const lt_status st = lt_answer_open(&answer);
+    if (st != LT_OK) {
+        json_decref(facts);
+        return st;
+    }
+    const char *name;
+    json_t *value;
+    (void)fprintf(answer.to, "%s\n%-9s %s\n", lt_version_software(), "compiler",
+                  json_string_value(json_object_get(facts, "compiler")));
+    json_object_foreach (json_object_get(facts, "libraries"), name, value)
+        (void)fprintf(answer.to, "%-9s %s\n", name, json_string_value(value));
+    json_decref(facts);
+    return lt_answer_send(&answer, LT_OK);
+}
+
 static int run_verb(const lt_verb *verb, int argc, char **argv)
 {
     lt_job job;
@@ -132,7 +174,7 @@ int main(int argc, char **argv)
         return lt_exit_code(LT_EUSAGE);
     }
     if (strcmp(argv[1], "--version") == 0)
-        return report(lt_answer_line("longtake " LT_VERSION), NULL, 0);
+        return report(answer_version(argc, argv), NULL, 0);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         const lt_verb *verb = argc > 2 ? find_verb(argv[2]) : NULL;

@@ -45,6 +45,36 @@ static void same_bytes(const char *what, const char *a, const char *b)
     run_free(&r);
 }
 
+/* ---- the build ---- */
+
+static void version_tells_the_build(void **state)
+{
+    (void)state;
+    run_result r = run_longtake(&s, 1, RUN_WORDS("--version"));
+    assert_int_equal(r.code, 0);
+    if (strncmp(r.out, "longtake " LT_VERSION, strlen("longtake " LT_VERSION)) != 0 ||
+        strchr(r.out, '\n') != r.out + strlen(r.out) - 1)
+        fail_msg("--version: want one line with name and version, found %s", r.out);
+    run_free(&r);
+    r = run_longtake(&s, 1, RUN_WORDS("--version", "-v"));
+    static const char *const told[] = {"compiler", "FFmpeg", "HDF5", "zstd", "MPI", "oneDNN"};
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++)
+        if (strstr(r.out, told[i]) == NULL)
+            fail_msg("--version -v: want %s, found %s", told[i], r.out);
+    run_free(&r);
+    r = run_longtake(&s, 1, RUN_WORDS("--version", "--json"));
+    json_t *facts = json_loads(r.out, 0, NULL);
+    assert_true(json_is_string(json_object_get(facts, "compiler")));
+    assert_true(json_object_size(json_object_get(facts, "libraries")) >= 5);
+    if (run_exists(LT_SOURCE_DIR "/.git")) /* else there is no commit to tell */
+        assert_true(json_is_string(json_object_get(facts, "commit")));
+    json_decref(facts);
+    run_free(&r);
+    r = run_longtake(&s, 1, RUN_WORDS("--version", "--jsno"));
+    assert_int_equal(r.code, 64);
+    run_free(&r);
+}
+
 /* ---- bytes of the film ---- */
 
 static const struct {
@@ -119,6 +149,7 @@ static void sizes_are_asked_of_the_encoder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(version_tells_the_build),
         cmocka_unit_test(bytes_do_not_follow_threads),
         cmocka_unit_test(sizes_are_asked_of_the_encoder),
     };
