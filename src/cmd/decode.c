@@ -16,6 +16,7 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
 const lt_verb lt_verb_decode = {.name = "decode",
                                 .bit = LT_VERB_DECODE,
                                 .collective = 1,
+                                .reads_latents = 1,
                                 .run = run,
                                 .summary = "the latents of a run become a film again",
                                 .usage = "longtake decode RUN -o FILE [options]",

@@ -33,8 +33,9 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     LT_TRY(lt_answer_open(&answer));
     /* Content that is wrong is in the answer, and is the verb's status too. */
     FILE *const to = job->json ? NULL : answer.to;
-    const lt_status st = lt_describe_knows(words[0]) ? lt_describe_run(words[0], to, &report)
-                                                     : lt_inspect(words[0], to, &report);
+    const lt_status st = lt_describe_knows(words[0])
+                             ? lt_describe_run(words[0], job->unsealed, to, &report)
+                             : lt_inspect(words[0], to, &report);
     char *text = job->json && report != NULL ? lt_json_text(report, JSON_COMPACT) : NULL;
     if (text != NULL)
         (void)fprintf(answer.to, "%s\n", text);
@@ -48,7 +49,7 @@ const lt_verb lt_verb_inspect = {
     .bit = LT_VERB_INSPECT,
     .run = run,
     .summary = "what a model folder or file is, and what it lacks",
-    .usage = "longtake inspect PATH [--json]",
+    .usage = "longtake inspect PATH [--json] [--unsealed]",
     .intro =
         "PATH: a model folder, one part of it, a .safetensors file, a run folder or a latents.h5.",
     .examples = "  longtake inspect models/demo\n  longtake inspect film.run --json\n"};

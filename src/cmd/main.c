@@ -11,6 +11,7 @@
 #include "parallel/watch.h"
 #include "run/same.h"
 #include "run/versions.h"
+#include "run/store_hdf5.h"
 
 static const lt_verb *const verbs[] = {&lt_verb_render,  &lt_verb_decode, &lt_verb_probe,
                                        &lt_verb_inspect, &lt_verb_doctor, &lt_verb_bench};
@@ -145,6 +146,8 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
     lt_log_open(0, 1, job.quiet ? 0 : job.verbose > 1 ? 5 : job.verbose ? 3 : 1);
     lt_status opened = LT_OK;
     lt_stop_catch();
+    if (st == LT_OK && verb->reads_latents)
+        st = lt_latents_reader_begin();
     if (verb->collective) {
         /* Also after a bad flag: under a launcher all ranks saw the same flags, and one of them
          * speaks. */
@@ -161,6 +164,7 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
     if (st == LT_OK)
         st = verb->run(&job, options, words, word_count, world);
     const int code = report(st, world, job.verbose);
+    lt_latents_reader_end();
     lt_options_free(&options);
     lt_world_close(&world);
     return code;

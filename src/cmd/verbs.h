@@ -10,7 +10,8 @@
 typedef struct lt_verb {
     const char *name;
     unsigned bit;
-    int collective; /* runs on all ranks of the launcher; else alone */
+    int collective;    /* runs on all ranks of the launcher; else alone */
+    int reads_latents; /* opens a latents.h5: its reader begins before MPI (run/store_hdf5.h) */
     const char *summary, *usage, *intro, *examples;
     /* words: what is no option */
     lt_status (*run)(const lt_job *job, const lt_options *options, const char *const *words,

@@ -57,6 +57,7 @@ typedef struct {
     lt_dtype pixels;         /* LT_U8 or LT_U16: what the muxer takes */
     int64_t items;
     float *latents; /* an item's, or a chunk's */
+    size_t latents_room;
     char *raw, *carry_in, *carry_out;
     char *frames[2]; /* finished; two, so that one may be on its way */
     lt_post *carry_post, *frames_post[2], *incoming;
@@ -70,16 +71,18 @@ typedef struct {
 } pool;
 
 /* Copy range [first, first + count) of a stream's time axis, dense. */
-static lt_status take_latents(const lt_latent_source *source, const lt_plan *plan, int stream,
-                              lt_range range, float *out)
+static lt_status take_latents(const pool *p, int stream, lt_range range)
 {
+    const lt_latent_source *source = p->source;
+    float *out = p->latents;
     if (source->store != NULL) {
         size_t index = 0;
-        LT_TRY(lt_latents_find(source->store, plan->stream[stream].name, &index));
-        LT_TRY(lt_latents_read_range(source->store, index, range.first, range.count, out));
+        LT_TRY(lt_latents_find(source->store, p->plan->stream[stream].name, &index));
+        LT_TRY(lt_latents_read_range(source->store, index, range.first, range.count, out,
+                                     p->latents_room));
         return LT_OK;
     }
-    const lt_stream *s = &plan->stream[stream];
+    const lt_stream *s = &p->plan->stream[stream];
     int64_t outer = 1, inner = 1;
     for (int i = 0; i < s->time_axis; i++)
         outer *= s->dim[i];
@@ -87,6 +90,7 @@ static lt_status take_latents(const lt_latent_source *source, const lt_plan *pla
         inner *= s->dim[i];
     const int64_t time = s->dim[s->time_axis];
     assert(range.first >= 0 && range.first + range.count <= time);
+    assert((size_t)(outer * range.count * inner) <= p->latents_room);
     for (int64_t o = 0; o < outer; o++)
         memcpy(out + o * range.count * inner,
                source->clip->data[stream] + (o * time + range.first) * inner,
@@ -129,7 +133,7 @@ static lt_status decode_chunk(pool *p, const sound_plan *s, int64_t chunk, float
 {
     const lt_range ticks = chunk_ticks(s, chunk);
     const lt_range known = p->family->sound_context(p->model, s->ticks, ticks);
-    LT_TRY(take_latents(p->source, p->plan, s->stream, known, p->latents));
+    LT_TRY(take_latents(p, s->stream, known));
     LT_TRY(p->family->sound_decode(p->model, p->latents, known.count,
                                    (lt_range){ticks.first - known.first, ticks.count}, pcm));
     return LT_OK;
@@ -278,7 +282,7 @@ static int owner_of(const pool *p, int64_t item)
 static lt_status decode_item(pool *p, int64_t item, char *raw)
 {
     const lt_decode_item d = p->family->decode_item(p->model, &p->plan->shape, item);
-    LT_TRY(take_latents(p->source, p->plan, 0, (lt_range){d.first_latent, d.latents}, p->latents));
+    LT_TRY(take_latents(p, 0, (lt_range){d.first_latent, d.latents}));
     return p->family->item_raw(p->model, &p->plan->shape, item, p->latents, raw);
 }
 
@@ -364,7 +368,8 @@ static lt_status pool_buffers(pool *p)
             p->family->sound_context(p->model, 2 * middle, (lt_range){middle, SOUND_CHUNK_TICKS});
         chunk = (size_t)(2 * p->plan->stream[sound_stream(p->plan)].dim[1] * known.count);
     }
-    LT_TRY(take(&p->latents, (item > chunk ? item : chunk) * sizeof(float), "latents"));
+    p->latents_room = item > chunk ? item : chunk;
+    LT_TRY(take(&p->latents, p->latents_room * sizeof(float), "latents"));
     if (p->mesh->position % p->each != 0) /* it only helps */
         return LT_OK;
     LT_TRY(take(&p->raw, p->family->decode_raw_bytes(p->model, shape), "raw frames"));

@@ -36,24 +36,21 @@ static json_t *stream_json(const lt_latents_stream *s)
                      s->dims_text, "unit", s->unit, "description", s->description);
 }
 
-static lt_status latents_json(const char *file, json_t **out)
+static lt_status latents_json(const char *file, int unsealed, json_t **out)
 {
     lt_latents *store = NULL;
-    json_t *attributes = NULL;
-    LT_TRY(lt_latents_open(file, &store));
-    const lt_status st = lt_latents_attributes(store, &attributes);
-    if (st == LT_OK) {
-        json_t *streams = json_array();
-        for (size_t i = 0; i < lt_latents_count(store); i++)
-            (void)json_array_append_new(streams, stream_json(lt_latents_stream_at(store, i)));
-        *out = json_pack("{s:o, s:o}", "streams", streams, "attributes", attributes);
-    }
+    LT_TRY(lt_latents_open(file, unsealed, &store));
+    json_t *streams = json_array();
+    for (size_t i = 0; i < lt_latents_count(store); i++)
+        (void)json_array_append_new(streams, stream_json(lt_latents_stream_at(store, i)));
+    *out = json_pack("{s:o, s:O}", "streams", streams, "attributes", lt_latents_attributes(store));
     lt_latents_close(&store);
-    LT_TRY(st);
+    if (*out == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory for an answer", file);
     return LT_OK;
 }
 
-static lt_status folder_json(const char *path, json_t *answer)
+static lt_status folder_json(const char *path, int unsealed, json_t *answer)
 {
     char file[LT_PATH_BYTES];
     json_t *value = NULL;
@@ -64,7 +61,7 @@ static lt_status folder_json(const char *path, json_t *answer)
     }
     LT_TRY(lt_path_join(file, sizeof file, path, "latents.h5"));
     if (lt_file_exists(file)) {
-        LT_TRY(latents_json(file, &value));
+        LT_TRY(latents_json(file, unsealed, &value));
         (void)json_object_set_new(answer, "latents", value);
     }
     static const char *const films[] = {"out.mp4", "out.mkv", "out.mov"};
@@ -118,7 +115,7 @@ static void say(FILE *to, const json_t *answer)
         (void)fprintf(to, "  %s\n", json_string_value(film));
 }
 
-lt_status lt_describe_run(const char *path, FILE *to, json_t **out)
+lt_status lt_describe_run(const char *path, int unsealed, FILE *to, json_t **out)
 {
     const int folder = lt_file_is_dir(path);
     if (!folder && !lt_file_exists(path))
@@ -130,10 +127,10 @@ lt_status lt_describe_run(const char *path, FILE *to, json_t **out)
         LT_FAIL(LT_ENOMEM, "%s: no memory for an answer (or the path is not UTF-8)", path);
     lt_status st = LT_OK;
     if (folder) {
-        st = folder_json(path, answer);
+        st = folder_json(path, unsealed, answer);
     } else {
         json_t *latents = NULL;
-        st = latents_json(path, &latents);
+        st = latents_json(path, unsealed, &latents);
         if (st == LT_OK)
             (void)json_object_set_new(answer, "latents", latents);
     }

@@ -126,6 +126,15 @@ const lt_option lt_job_options[] = {
      .verbs = LT_VERB_RENDER,
      .traits = LT_OPT_NOT_IN_JOB,
      .help = "start anew in a run folder that holds a run"},
+    {.name = "unsealed",
+     .type = LT_OPT_FLAG,
+     .offset = AT(unsealed),
+     .group = "Input",
+     .verbs = LT_VERB_DECODE | LT_VERB_INSPECT,
+     .traits = LT_OPT_NOT_IN_JOB,
+     .help = "read a latents.h5 that other tools have written: it lacks our checksum, so nothing "
+             "tells whether it is whole. A dataset's attribute xxh64 must still be right, or not "
+             "there"},
     {.name = "trace",
      .type = LT_OPT_FLAG,
      .offset = AT(trace),

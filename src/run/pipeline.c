@@ -256,7 +256,7 @@ lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char
     lt_session s = {.world = world};
     lt_plan plan = {0};
     lt_latents *store = NULL;
-    char file[LT_PATH_BYTES], model[LT_PATH_BYTES] = "";
+    char model[LT_PATH_BYTES] = "";
     lt_status st = LT_OK;
     memset(out, 0, sizeof *out);
     const int root = lt_group_rank(world) == 0;
@@ -269,11 +269,8 @@ lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
     LT_TRY_GOTO(lt_session_open(&s, &plan, 4u), st, done);
-    if (!root)
-        st = lt_store_file(run, file, sizeof file);
-    if (st == LT_OK && !root)
-        st = lt_latents_open(file, &store);
-    if (st == LT_OK && root)
+    LT_TRY_GOTO(lt_store_agree(world, run, job->unsealed, &store), st, done);
+    if (root)
         st = lt_progress_open(NULL, job->quiet, &s.progress);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     const lt_latent_source source = {.store = store};

@@ -30,6 +30,11 @@ static const int64_t frames_max = 24 * 3600; /* an hour; more is a mistake of un
 
 static char *copy_text(const char *text) { return strdup(text != NULL ? text : ""); }
 
+int64_t lt_plan_samples(const lt_plan *plan)
+{
+    return (plan->frames * plan->sample_rate * 2 + plan->fps) / (2 * plan->fps);
+}
+
 static lt_status plan_length(const lt_job *job, const lt_model *model, lt_plan *out)
 {
     const lt_model_facts *facts = &model->facts;
@@ -47,7 +52,7 @@ static lt_status plan_length(const lt_job *job, const lt_model *model, lt_plan *
     if (out->frames < 1 || out->frames > frames_max)
         LT_FAIL(LT_EUSAGE, "--seconds %g: want 1 to %lld frames, found %lld", job->seconds,
                 (long long)frames_max, (long long)out->frames);
-    out->samples = (out->frames * out->sample_rate * 2 + out->fps) / (2 * out->fps);
+    out->samples = lt_plan_samples(out);
     out->shape.frames = model->family->frames_grid(out->frames);
     int64_t longest = 0;
     int known = facts->trained_count == 0;

@@ -41,10 +41,12 @@ lt_h5_axes lt_h5_cut(const lt_latents_stream *s)
 /* The innermost words of HDF5's last failure: taken when it happens, for the next call forgets
  * them. */
 static _Thread_local char h5_words[256];
+static _Thread_local int h5_no_memory;
 
 static herr_t words_take(unsigned n, const H5E_error2_t *entry, void *data)
 {
     (void)data;
+    h5_no_memory |= entry->maj_num == H5E_RESOURCE && entry->min_num == H5E_NOSPACE;
     if (n == 0 && entry->desc)
         snprintf(h5_words, sizeof h5_words, "%s", entry->desc);
     return 0;
@@ -64,20 +66,24 @@ void lt_h5_begin(void)
     (void)H5dont_atexit();
     (void)H5Eset_auto2(H5E_DEFAULT, words_keep, NULL);
     h5_words[0] = '\0';
+    h5_no_memory = 0;
 }
+
+int lt_h5_wanted_memory(void) { return h5_no_memory; }
 
 lt_status lt_h5_fail(lt_status status, const char *path, const char *what)
 {
     LT_FAIL(status, "%s: %s: HDF5: %s", path, what, h5_words[0] ? h5_words : "no reason given");
 }
 
+/* Of fixed length: to read one of variable length, HDF5 follows addresses that the file gives. */
 static int attribute_text(hid_t where, const char *name, const char *text)
 {
     const hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
-    int ok = type >= 0 && space >= 0 && H5Tset_size(type, H5T_VARIABLE) >= 0 &&
+    int ok = type >= 0 && space >= 0 && H5Tset_size(type, strlen(text) + 1) >= 0 &&
              H5Tset_cset(type, H5T_CSET_UTF8) >= 0;
     const hid_t a = ok ? H5Acreate2(where, name, type, space, H5P_DEFAULT, H5P_DEFAULT) : -1;
-    ok = a >= 0 && H5Awrite(a, type, &text) >= 0;
+    ok = a >= 0 && H5Awrite(a, type, text) >= 0;
     if (a >= 0)
         ok = H5Aclose(a) >= 0 && ok;
     if (type >= 0)
@@ -234,21 +240,47 @@ done:
     return status;
 }
 
+/* The names of the datasets, so that a reader need not list what lies in the file. */
+static int attribute_streams(hid_t file, const lt_latents_stream *streams, size_t count)
+{
+    json_t *names = json_array();
+    int ok = names != NULL;
+    for (size_t i = 0; i < count && ok; i++)
+        ok = json_array_append_new(names, json_string(streams[i].name)) == 0;
+    ok = ok && attribute_json(file, "streams", names);
+    json_decref(names);
+    return ok;
+}
+
+/* HDF5 1.8's format and newer: its headers carry checksums, and an attribute may be longer than 64
+ * KiB. */
+static hid_t file_create(const char *name)
+{
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    hid_t file = -1;
+    if (access >= 0 && H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_LATEST) >= 0)
+        file = H5Fcreate(name, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    if (access >= 0)
+        (void)H5Pclose(access);
+    return file;
+}
+
 static lt_status file_write(const char *path, const char *temporary,
                             const lt_latents_stream *streams, size_t count,
                             const json_t *attributes)
 {
-    const hid_t file = H5Fcreate(temporary, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t file = file_create(temporary);
     if (file < 0)
         return lt_h5_fail(LT_ECREATE, path, "creating");
     lt_status status = LT_OK;
     int ok = attribute_text(file, "format", LT_LATENTS_FORMAT) &&
-             attribute_int(file, "version", LT_LATENTS_VERSION);
+             attribute_int(file, "version", LT_LATENTS_VERSION) &&
+             attribute_streams(file, streams, count);
     const char *key;
     json_t *value;
     json_object_foreach ((json_t *)(uintptr_t)attributes, key,
                          value) /* jansson's macro is not const */
-        if (ok && strcmp(key, "format") && strcmp(key, "version"))
+        if (ok && strcmp(key, "format") && strcmp(key, "version") && strcmp(key, "streams"))
             ok = attribute_json(file, key, value);
     if (!ok)
         status = lt_h5_fail(LT_EIO, path, "attributes");

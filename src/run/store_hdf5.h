@@ -10,16 +10,18 @@
  * frame with its own checksum a chunk: h5py reads it with hdf5plugin, HDF5 tools without the filter
  * still show shapes and attributes. Attributes of a dataset: dims, description, unit, software,
  * time_axis, xxh64 (of all its bytes, hexadecimal). Attributes of the file: format =
- * "longtake-latents", version = 1, and the caller's.
+ * "longtake-latents", version = 1, streams (the datasets' names, a JSON list), and the caller's.
  *
  * After HDF5's last byte stand 24 more, which HDF5 passes over: "LTXXH64\n" and the xxh64 of all
- * bytes before, hexadecimal. HDF5 1.10 crashes on some altered files; so ours are checked before it
- * sees them. A file without them (rewritten by other tools) is taken as it is.
+ * bytes before, hexadecimal: the seal. It tells of damage, not of malice; so a file is a stranger's
+ * whether it has one or not, HDF5 sees it only in a child process with limits on memory and time,
+ * and what it says is checked before memory is taken (store_hdf5_read.c). All texts are of fixed
+ * length; in sealed files, which older versions of ours wrote, they may be of variable length.
  *
  * All functions are Local and Blocking (rank 0 writes; any rank may read); one lt_latents belongs
  * to one thread, and only one thread of a process may be in these functions at a time (HDF5 is
  * built without threads). Messages name file, dataset, wanted and found, and HDF5's own innermost
- * words. Tested: tests/unit/test_store_hdf5.c. */
+ * words. Tested: tests/unit/test_store_hdf5.c, tests/faults/test_strangers.c. */
 #ifndef LT_STORE_HDF5_H
 #define LT_STORE_HDF5_H
 
@@ -53,30 +55,44 @@ typedef struct lt_latents lt_latents;
 lt_status lt_latents_write(const char *path, const lt_latents_stream *streams, size_t count,
                            const json_t *attributes);
 
-/* Open for reading; format, version, dtypes, shapes and filters of all datasets are checked.
- * Errors: LT_ENOINPUT (not there), LT_EDATA (no HDF5, truncated, altered, not ours, newer version).
- */
-lt_status lt_latents_open(const char *path, lt_latents **out);
+/* Make the process that will read one file, which waits: call it before MPI begins, where MPI will
+ * be used. Else lt_latents_open makes it. Errors: LT_EUNAVAIL. */
+lt_status lt_latents_reader_begin(void);
+/* End it, where no file was opened after all. */
+void lt_latents_reader_end(void);
+
+/* Open for reading: seal, format, version, dtypes, shapes, layouts and chunks of all datasets are
+ * checked, and that nothing else lies in the file. unsealed 1: a file without a right seal is read
+ * too, with a warning, if each dataset's xxh64 is right or not there; all its values are read for
+ * that. Errors: LT_ENOINPUT (not there), LT_EDATA (no HDF5, truncated, altered, not ours, newer
+ * version, more than a reader's limits; HDF5 crashed on it), LT_ENOMEM, LT_EUNAVAIL. */
+lt_status lt_latents_open(const char *path, int unsealed, lt_latents **out);
 void lt_latents_close(lt_latents **file);
 
-/* Datasets in the order of their names. The pointers live as long as the file is open. */
+/* Datasets in the order in which they were written. The pointers live as long as the file is open.
+ */
 size_t lt_latents_count(const lt_latents *file);
 const lt_latents_stream *lt_latents_stream_at(const lt_latents *file, size_t index);
 /* Errors: LT_EDATA, naming file, wanted and what there is. */
 lt_status lt_latents_find(const lt_latents *file, const char *name, size_t *index);
 
-/* The file's attributes as a new JSON object; the caller owns it (json_decref).
- * Errors: LT_EDATA, LT_ENOMEM. */
-lt_status lt_latents_attributes(const lt_latents *file, json_t **out);
+/* The xxh64 of all bytes of the file but the seal: equal files have equal ones. */
+uint64_t lt_latents_hash(const lt_latents *file);
 
-/* Read a whole dataset: out has the product of its dims. Checks xxh64 where the file has it.
- * Errors: LT_EDATA (checksum, damaged chunk), LT_ENOMEM (one chunk's buffer). */
-lt_status lt_latents_read(lt_latents *file, size_t index, float *out);
+/* The file's attributes, those that a reader of ours asks for: format, version, streams, model,
+ * prompt, frames, fps, width, height, samples, sample_rate, seed, plan. The file's own. */
+const json_t *lt_latents_attributes(const lt_latents *file);
+
+/* Read a whole dataset: out has room for so many values, at least the product of its dims. Checks
+ * xxh64 where the file has it. Errors: LT_EDATA (checksum, damaged chunk, a chunk that would unpack
+ * to another size; the file was written again meanwhile), LT_ENOMEM (one chunk's buffers),
+ * LT_ESHAPE (too little room). */
+lt_status lt_latents_read(lt_latents *file, size_t index, float *out, size_t room);
 
 /* Read [first, first + count) along the time axis; out is dense, with count in that place of dims.
- * Memory does not grow with the dataset. Errors: as lt_latents_read; LT_ESHAPE (outside). */
+ * Memory does not grow with the dataset. Errors: as lt_latents_read; LT_ESHAPE also outside. */
 lt_status lt_latents_read_range(lt_latents *file, size_t index, int64_t first, int64_t count,
-                                float *out);
+                                float *out, size_t room);
 
 /* "HDF5 1.10.8, zstd 1.5.4": valid for ever. */
 const char *lt_latents_library(void);

@@ -1,5 +1,6 @@
-/* store_hdf5_internal.h - what the two files store_hdf5*.c share.                 Level 4: run
- * Nobody else includes this: HDF5 is known here only. All functions are Local and Blocking. */
+/* store_hdf5_internal.h - what the files store_hdf5*.c share.                     Level 4: run
+ * Nobody else includes this, but tests: HDF5 is known here only. All functions are Local and
+ * Blocking. */
 #ifndef LT_STORE_HDF5_INTERNAL_H
 #define LT_STORE_HDF5_INTERNAL_H
 
@@ -12,9 +13,14 @@
 enum {
     LT_H5_FILTER_ZSTD = 32015,       /* registered with The HDF Group */
     LT_H5_CHUNK_BYTES = 1 << 20,     /* as written, about */
-    LT_H5_CHUNK_BYTES_MAX = 1 << 30, /* a reader refuses more */
-    LT_H5_DATASETS_MAX = 4096,
-    LT_H5_TEXT_BYTES_MAX = 1 << 20
+    LT_H5_CHUNK_BYTES_MAX = 1 << 30, /* of one frame: a reader refuses more */
+    /* A reader's limits on one file. */
+    LT_H5_DATASETS_MAX = 1024,
+    LT_H5_SPANS_MAX = 1 << 16,       /* chunks */
+    LT_H5_TEXTS_BYTES_MAX = 8 << 20, /* all texts; a prompt has at most 256 K letters */
+    LT_H5_CHILD_MIB = 128,           /* what parsing may take */
+    LT_H5_CHILD_SECONDS = 5,         /* of the processor, and by the clock */
+    LT_H5_FACTS_BYTES_MAX = 32 << 20
 };
 #define LT_H5_ELEMENTS_MAX (INT64_C(1) << 50)
 
@@ -37,7 +43,19 @@ lt_status lt_h5_hash(int fd, const char *path, int64_t bytes, uint64_t *out);
  */
 void lt_h5_begin(void);
 
+/* 1 if HDF5's last failure was that it had no memory. */
+int lt_h5_wanted_memory(void);
+
 /* Fail with path, what, and HDF5's last words. Returns status. */
 lt_status lt_h5_fail(lt_status status, const char *path, const char *what);
+
+/* The facts of the file that is open as fd, by HDF5 (store_hdf5_parse.c has their shape), in this
+ * process; the caller owns *out. variable: texts of variable length are read too. Messages don't
+ * name the file. Errors: LT_EDATA, LT_ENOMEM. */
+lt_status lt_h5_facts(int fd, int variable, json_t **out);
+
+/* The same by a child with limits, and with path in the messages. Errors also: LT_EDATA where the
+ * child crashed or overran its limits, LT_EUNAVAIL where there can be none. */
+lt_status lt_h5_ask(int fd, const char *path, int variable, json_t **out);
 
 #endif

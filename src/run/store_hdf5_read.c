@@ -1,259 +1,274 @@
 /* store_hdf5_read.c - latents.h5 read back, whole or by ranges of time.           Level 4: run
  *
- * Nothing in the file is believed before it is checked: type and shape of each dataset, its chunks
- * (whole frames, at most 1 GiB), each chunk's length before memory is taken for it. Chunks with the
- * zstd filter are read as they are and unpacked here, since HDF5 may lack the filter; any other
- * layout (a file that was rewritten by other tools) goes through HDF5. zstd checks each chunk,
- * xxh64 the whole. */
+ *     our seal at its end         is demanded, and right, unless the caller takes a file without
+ *     its structure, by HDF5      in a child (store_hdf5_child.c): facts, each checked here
+ *     values                      by offset and length, out of the file that was opened first
+ *
+ * Nothing is believed before it is checked against what else is there: spans lie in the file and
+ * share no byte; a chunk's zstd frame says just the chunk's bytes, or it is not unpacked; a range
+ * fits where it is put. So no value of the file gives a size that the file, or the caller's memory,
+ * does not have. A stream keeps its last chunk unpacked: ranges that follow each other share it.
+ *
+ * The file stays open, and is looked at before each read: one that is written again meanwhile is an
+ * error. A data hash that a rewritten file still carries from before is an error too: whoever
+ * rewrites values by other tools removes or renews the attribute xxh64. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 #include <zstd.h>
 
 #include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
 #include "run/store_hdf5_internal.h"
 
+/* Where a chunk's bytes lie. */
+typedef struct store_span {
+    int64_t first, bytes;
+    int as_it_is; /* not packed */
+} store_span;
+
 typedef struct store_stream {
-    lt_latents_stream seen; /* what lt_latents_stream_at shows; its strings are below */
-    char *texts[4];         /* name, dims, description, unit */
-    hid_t dataset;
-    int raw;       /* chunked with zstd: chunks are read as they are; else through HDF5 */
-    int64_t chunk; /* frames a chunk */
+    lt_latents_stream seen; /* what lt_latents_stream_at shows; its strings are the facts' */
+    int64_t chunk;          /* frames a chunk; 0: values lie in one piece, span[0] */
+    store_span *span;
+    size_t span_count;
+    float *plain; /* the chunk unpacked last */
+    int64_t plain_at;
     int has_hash;
     uint64_t hash;
 } store_stream;
 
 struct lt_latents {
     char *path;
-    hid_t file;
+    int fd;
+    struct stat info; /* as it was when it was opened */
+    int64_t body;     /* bytes without the seal */
+    uint64_t hash;    /* of all of them */
+    json_t *facts;
     store_stream *streams;
     size_t count;
 };
 
-/* A text attribute of a dataset or file, a new string; "" if it is not there. NULL: no memory. */
-static char *text_read(hid_t where, const char *name)
-{
-    char *out = NULL, *text = NULL;
-    const hid_t a = H5Aexists(where, name) > 0 ? H5Aopen(where, name, H5P_DEFAULT) : -1;
-    const hid_t type = a >= 0 ? H5Aget_type(a) : -1, space = a >= 0 ? H5Aget_space(a) : -1;
-    if (type >= 0 && space >= 0 && H5Tget_class(type) == H5T_STRING &&
-        H5Sget_simple_extent_npoints(space) == 1) {
-        const size_t bytes = H5Tget_size(type);
-        if (H5Tis_variable_str(type) > 0) {
-            const hid_t memory = H5Tcopy(type);
-            if (H5Aread(a, memory, &text) >= 0 && text) {
-                out = strdup(text);
-                (void)H5Dvlen_reclaim(memory, space, H5P_DEFAULT, &text);
-            }
-            (void)H5Tclose(memory);
-        } else if (bytes < LT_H5_TEXT_BYTES_MAX && (out = calloc(1, bytes + 1)) != NULL &&
-                   H5Aread(a, type, out) < 0) {
-            out[0] = '\0';
-        }
-    }
-    if (type >= 0)
-        (void)H5Tclose(type);
-    if (space >= 0)
-        (void)H5Sclose(space);
-    if (a >= 0)
-        (void)H5Aclose(a);
-    return out ? out : strdup("");
-}
+/* ---- opening ---- */
 
-/* 1 if a whole number of that name is there. */
-static int int_read(hid_t where, const char *name, int64_t *out)
+static lt_status file_open(lt_latents *f)
 {
-    const hid_t a = H5Aexists(where, name) > 0 ? H5Aopen(where, name, H5P_DEFAULT) : -1;
-    const hid_t type = a >= 0 ? H5Aget_type(a) : -1, space = a >= 0 ? H5Aget_space(a) : -1;
-    const int ok = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_INTEGER &&
-                   H5Sget_simple_extent_npoints(space) == 1 &&
-                   H5Aread(a, H5T_NATIVE_INT64, out) >= 0;
-    if (type >= 0)
-        (void)H5Tclose(type);
-    if (space >= 0)
-        (void)H5Sclose(space);
-    if (a >= 0)
-        (void)H5Aclose(a);
-    return ok;
-}
-
-/* Shape and element type. */
-static lt_status shape_read(const char *path, store_stream *s, const char *name)
-{
-    hsize_t dims[LT_LATENTS_DIMS_MAX] = {0};
-    const hid_t space = H5Dget_space(s->dataset), type = H5Dget_type(s->dataset);
-    const int ndim = space >= 0 ? H5Sget_simple_extent_ndims(space) : -1;
-    const int shaped = ndim >= 1 && ndim <= LT_LATENTS_DIMS_MAX &&
-                       H5Sget_simple_extent_dims(space, dims, NULL) == ndim;
-    const int f32 = type >= 0 && H5Tequal(type, H5T_IEEE_F32LE) > 0;
-    if (space >= 0)
-        (void)H5Sclose(space);
-    if (type >= 0)
-        (void)H5Tclose(type);
-    if (!shaped)
-        LT_FAIL(LT_EDATA, "%s: %s: want 1 to 4 dims, found %d", path, name, ndim);
-    if (!f32)
-        LT_FAIL(LT_EDATA, "%s: %s: want little-endian f32, found another type", path, name);
-    int64_t elements = 1;
-    s->seen.ndim = ndim;
-    for (int i = 0; i < ndim; i++) {
-        if (dims[i] < 1 || dims[i] > (hsize_t)(LT_H5_ELEMENTS_MAX / elements))
-            LT_FAIL(LT_EDATA,
-                    "%s: %s: dim %d: want 1 or more, fewer than 2^50 elements in all, found %llu",
-                    path, name, i, (unsigned long long)dims[i]);
-        s->seen.dims[i] = (int64_t)dims[i];
-        elements *= s->seen.dims[i];
-    }
-    int64_t axis = ndim >= 2 ? 1 : 0;
-    if (int_read(s->dataset, "time_axis", &axis) && (axis < 0 || axis >= ndim))
-        LT_FAIL(LT_EDATA, "%s: %s: time_axis: want 0 to %d, found %lld", path, name, ndim - 1,
-                (long long)axis);
-    s->seen.time_axis = (int)axis;
+    f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (f->fd < 0)
+        LT_FAIL(LT_ENOINPUT, "%s: %s", f->path, strerror(errno));
+    if (fstat(f->fd, &f->info) != 0 || !S_ISREG(f->info.st_mode))
+        LT_FAIL(LT_ENOINPUT, "%s: want a regular file", f->path);
+    char head[8] = "";
+    if (f->info.st_size >= (off_t)sizeof head)
+        LT_TRY(lt_file_pread_full(f->fd, f->path, head, sizeof head, 0));
+    if (memcmp(head, "\x89HDF\r\n\x1a\n", sizeof head) != 0)
+        LT_FAIL(LT_EDATA, "%s: want an HDF5 file, found something else", f->path);
     return LT_OK;
 }
 
-/* Whether chunks can be read as they are: one filter, zstd, whole in all axes but time. */
-static lt_status layout_read(const char *path, store_stream *s, const char *name)
+/* Nothing in the file may have changed since it was written, or been left out of its end. Without a
+ * right seal the file is taken only if the caller says so; *sealed tells. */
+static lt_status seal_check(lt_latents *f, int unsealed, int *sealed)
 {
-    hsize_t chunks[LT_LATENTS_DIMS_MAX] = {0};
-    const hid_t made = H5Dget_create_plist(s->dataset);
-    const int filters = made >= 0 ? H5Pget_nfilters(made) : -1;
-    const int chunked = made >= 0 && H5Pget_layout(made) == H5D_CHUNKED &&
-                        H5Pget_chunk(made, s->seen.ndim, chunks) == s->seen.ndim;
-    unsigned flags = 0;
-    size_t values = 0;
-    const H5Z_filter_t filter =
-        filters == 1 ? H5Pget_filter2(made, 0, &flags, &values, NULL, 0, NULL, NULL) : 0;
-    if (made >= 0)
-        (void)H5Pclose(made);
-    s->raw = chunked && filter == LT_H5_FILTER_ZSTD;
-    if (!s->raw)
-        return LT_OK;
-    uint64_t bytes = sizeof(float);
-    for (int i = 0; i < s->seen.ndim; i++) {
-        if (chunks[i] < 1 || chunks[i] > LT_H5_CHUNK_BYTES_MAX / bytes ||
-            (i != s->seen.time_axis && chunks[i] != (hsize_t)s->seen.dims[i]))
-            LT_FAIL(LT_EDATA,
-                    "%s: %s: chunks: want whole frames of at most 1 GiB, found %llu along dim %d",
-                    path, name, (unsigned long long)chunks[i], i);
-        bytes *= chunks[i];
-    }
-    s->chunk = (int64_t)chunks[s->seen.time_axis];
-    return LT_OK;
-}
-
-static lt_status stream_open(lt_latents *f, const char *name)
-{
-    if (f->count == LT_H5_DATASETS_MAX)
-        LT_FAIL(LT_EDATA, "%s: want at most %d datasets", f->path, LT_H5_DATASETS_MAX);
-    store_stream *grown = realloc(f->streams, (f->count + 1) * sizeof *grown);
-    if (!grown)
-        LT_FAIL(LT_ENOMEM, "%s: no memory", f->path);
-    f->streams = grown;
-    store_stream *s = &grown[f->count];
-    memset(s, 0, sizeof *s);
-    s->dataset = H5Dopen2(f->file, name, H5P_DEFAULT);
-    if (s->dataset < 0)
-        return lt_h5_fail(LT_EDATA, f->path, name);
-    f->count++; /* closed with the file from here on */
-    static const char *const keys[4] = {NULL, "dims", "description", "unit"};
-    for (int i = 0; i < 4; i++) {
-        s->texts[i] = keys[i] ? text_read(s->dataset, keys[i]) : strdup(name);
-        if (!s->texts[i])
-            LT_FAIL(LT_ENOMEM, "%s: no memory", f->path);
-    }
-    s->seen.name = s->texts[0];
-    s->seen.dims_text = s->texts[1];
-    s->seen.description = s->texts[2];
-    s->seen.unit = s->texts[3];
-    char *hash = text_read(s->dataset, "xxh64"), *end = hash;
-    if (hash && strlen(hash) == 16) {
-        s->hash = strtoull(hash, &end, 16);
-        s->has_hash = *end == '\0';
-    }
-    free(hash);
-    LT_TRY(shape_read(f->path, s, s->texts[0]));
-    return layout_read(f->path, s, s->texts[0]);
-}
-
-/* Where a file has the seal, nothing in it may have changed. */
-static lt_status seal_check(const char *path, int64_t bytes)
-{
-    char text[LT_H5_SEAL_BYTES + 1] = "", *end = NULL;
+    char text[LT_H5_SEAL_BYTES + 1] = "", *end = text;
     const size_t magic = strlen(LT_H5_SEAL);
-    if (bytes < LT_H5_SEAL_BYTES)
+    const int64_t bytes = (int64_t)f->info.st_size;
+    f->body = bytes;
+    if (bytes >= LT_H5_SEAL_BYTES) {
+        f->body = bytes - LT_H5_SEAL_BYTES;
+        LT_TRY(lt_file_pread_full(f->fd, f->path, text, LT_H5_SEAL_BYTES, f->body));
+    }
+    const int there = !memcmp(text, LT_H5_SEAL, magic) && strlen(text) == LT_H5_SEAL_BYTES;
+    if (!there && !unsealed) {
+        lt_hint("--unsealed reads a file that other tools have written, without knowing whether it "
+                "is whole");
+        LT_FAIL(LT_EDATA,
+                "%s: want our checksum as its last %d bytes, found none: cut short, or written by "
+                "other tools",
+                f->path, LT_H5_SEAL_BYTES);
+    }
+    if (!there)
+        f->body = bytes;
+    LT_TRY(lt_h5_hash(f->fd, f->path, f->body, &f->hash));
+    const uint64_t wanted = there ? strtoull(text + magic, &end, 16) : 0;
+    *sealed = there && !*end && wanted == f->hash;
+    if (*sealed)
         return LT_OK;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        LT_FAIL(LT_ENOINPUT, "%s: %s", path, strerror(errno));
-    uint64_t found = 0;
-    const int64_t body = bytes - LT_H5_SEAL_BYTES;
-    lt_status status = lt_file_pread_full(fd, path, text, LT_H5_SEAL_BYTES, body);
-    const int sealed = status == LT_OK && !memcmp(text, LT_H5_SEAL, magic);
-    if (sealed)
-        status = lt_h5_hash(fd, path, body, &found);
-    (void)close(fd);
-    LT_TRY(status);
-    const uint64_t wanted = sealed ? strtoull(text + magic, &end, 16) : 0;
-    if (sealed && (*end || wanted != found))
+    if (!unsealed)
         LT_FAIL(LT_EDATA, "%s: altered since it was written: xxh64: want %s, found %016" PRIx64,
-                path, text + magic, found);
+                f->path, text + magic, f->hash);
+    lt_warn("%s: %s: nothing tells whether it is what was denoised", f->path,
+            there ? "altered since it was written" : "not sealed");
     return LT_OK;
 }
 
-typedef struct visit {
-    lt_latents *file;
-    lt_status status;
-} visit;
-
-static herr_t visit_object(hid_t where, const char *name, const H5O_info_t *info, void *data)
+static const char *text_of(const json_t *from, const char *key)
 {
-    (void)where;
-    visit *v = data;
-    if (info->type == H5O_TYPE_DATASET)
-        v->status = stream_open(v->file, name);
-    return v->status != LT_OK; /* 1 stops without HDF5 calling it an error */
+    const char *text = json_string_value(json_object_get(from, key));
+    return text != NULL ? text : "";
 }
 
-lt_status lt_latents_open(const char *path, lt_latents **out)
+/* Bytes of a chunk, unpacked; of all, where there are none. */
+static size_t plain_bytes(const store_stream *s)
+{
+    const lt_h5_axes c = lt_h5_cut(&s->seen);
+    return (size_t)(c.outer * (s->chunk > 0 ? s->chunk : c.time) * c.inner) * sizeof(float);
+}
+
+/* Its spans: so many as chunks, of lengths that chunks can have. */
+static lt_status spans_check(const lt_latents *f, store_stream *s, const json_t *one)
+{
+    const json_t *list = json_object_get(one, "spans");
+    const int zstd = json_integer_value(json_object_get(one, "zstd")) != 0;
+    const lt_h5_axes c = lt_h5_cut(&s->seen);
+    const size_t wanted = s->chunk > 0 ? (size_t)((c.time - 1) / s->chunk + 1) : 1;
+    if (json_array_size(list) != 3 * wanted || wanted > LT_H5_SPANS_MAX)
+        LT_FAIL(LT_EDATA, "%s: %s: want %zu chunks of at most %d, found %zu", f->path, s->seen.name,
+                wanted, LT_H5_SPANS_MAX, json_array_size(list) / 3);
+    const size_t plain = plain_bytes(s);
+    if (s->chunk > 0 && plain > LT_H5_CHUNK_BYTES_MAX)
+        LT_FAIL(LT_EDATA, "%s: %s: chunks: want at most %d bytes, found %zu", f->path, s->seen.name,
+                LT_H5_CHUNK_BYTES_MAX, plain);
+    s->span = calloc(wanted, sizeof *s->span);
+    if (s->span == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory for %zu chunks", f->path, wanted);
+    s->span_count = wanted;
+    for (size_t i = 0; i < wanted; i++) {
+        store_span *at = &s->span[i];
+        at->first = json_integer_value(json_array_get(list, 3 * i));
+        at->bytes = json_integer_value(json_array_get(list, 3 * i + 1));
+        at->as_it_is = !zstd || json_integer_value(json_array_get(list, 3 * i + 2)) != 0;
+        const int64_t most = (int64_t)(at->as_it_is ? plain : ZSTD_compressBound(plain));
+        if (at->bytes < (at->as_it_is ? most : 1) || at->bytes > most)
+            LT_FAIL(LT_EDATA, "%s: %s: chunk %zu: want %s%lld bytes, found %lld", f->path,
+                    s->seen.name, i, at->as_it_is ? "" : "1 to ", (long long)most,
+                    (long long)at->bytes);
+        if (at->first < 0 || at->bytes > f->body || at->first > f->body - at->bytes)
+            LT_FAIL(LT_EDATA,
+                    "%s: %s: chunk %zu: want bytes of the file's %lld, found [%lld, +%lld)",
+                    f->path, s->seen.name, i, (long long)f->body, (long long)at->first,
+                    (long long)at->bytes);
+    }
+    return LT_OK;
+}
+
+static lt_status stream_check(const lt_latents *f, store_stream *s, const json_t *one)
+{
+    lt_latents_stream *seen = &s->seen;
+    const json_t *dims = json_object_get(one, "dims");
+    const json_int_t axis = json_integer_value(json_object_get(one, "time_axis"));
+    const json_int_t chunk = json_integer_value(json_object_get(one, "chunk"));
+    int64_t elements = 1;
+    s->plain_at = -1;
+    seen->name = text_of(one, "name");
+    seen->dims_text = text_of(one, "dims_text");
+    seen->description = text_of(one, "description");
+    seen->unit = text_of(one, "unit");
+    seen->ndim = json_array_size(dims) <= LT_LATENTS_DIMS_MAX ? (int)json_array_size(dims) : 0;
+    for (int i = 0; i < seen->ndim; i++) {
+        seen->dims[i] = json_integer_value(json_array_get(dims, (size_t)i));
+        if (seen->dims[i] < 1 || seen->dims[i] > LT_H5_ELEMENTS_MAX / elements)
+            LT_FAIL(LT_EDATA, "%s: %s: dim %d: found %lld", f->path, seen->name, i,
+                    (long long)seen->dims[i]);
+        elements *= seen->dims[i];
+    }
+    if (seen->ndim < 1 || axis < 0 || axis >= seen->ndim)
+        LT_FAIL(LT_EDATA, "%s: %s: %d dims, time_axis %lld", f->path, seen->name, seen->ndim,
+                (long long)axis);
+    seen->time_axis = (int)axis;
+    if (chunk < 0 || chunk > seen->dims[axis])
+        LT_FAIL(LT_EDATA, "%s: %s: chunks: want at most %lld frames, found %lld", f->path,
+                seen->name, (long long)seen->dims[axis], (long long)chunk);
+    s->chunk = chunk;
+    const char *hash = text_of(one, "xxh64");
+    char *end = NULL;
+    if (hash[0] != '\0') {
+        s->hash = strtoull(hash, &end, 16);
+        s->has_hash = 1;
+        if (strlen(hash) != 16 || strspn(hash, "0123456789abcdef") != 16)
+            LT_FAIL(LT_EDATA, "%s: %s: xxh64: want 16 hexadecimal digits, found \"%.40s\"", f->path,
+                    seen->name, hash);
+    }
+    return spans_check(f, s, one);
+}
+
+static int by_first(const void *a, const void *b)
+{
+    const int64_t x = ((const store_span *)a)->first, y = ((const store_span *)b)->first;
+    return (x > y) - (x < y);
+}
+
+/* No byte belongs to two chunks: what is unpacked is bounded by what the file holds. */
+static lt_status spans_apart(const lt_latents *f)
+{
+    size_t all = 0, n = 0;
+    for (size_t i = 0; i < f->count; i++)
+        all += f->streams[i].span_count;
+    store_span *list = calloc(all + 1, sizeof *list);
+    if (list == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory for %zu chunks", f->path, all);
+    for (size_t i = 0; i < f->count; i++)
+        for (size_t k = 0; k < f->streams[i].span_count; k++)
+            list[n++] = f->streams[i].span[k];
+    qsort(list, all, sizeof *list, by_first);
+    int64_t shared = -1;
+    for (size_t i = 1; i < all && shared < 0; i++)
+        if (list[i].first < list[i - 1].first + list[i - 1].bytes)
+            shared = list[i].first;
+    free(list);
+    if (shared >= 0)
+        LT_FAIL(LT_EDATA, "%s: chunks: want bytes of their own, found two with the byte at %lld",
+                f->path, (long long)shared);
+    return LT_OK;
+}
+
+static lt_status facts_check(lt_latents *f)
+{
+    const json_t *list = json_object_get(f->facts, "streams");
+    const size_t count = json_array_size(list);
+    if (!json_is_object(json_object_get(f->facts, "attributes")) || count > LT_H5_DATASETS_MAX)
+        LT_FAIL(LT_EDATA, "%s: want attributes and at most %d datasets", f->path,
+                LT_H5_DATASETS_MAX);
+    f->streams = calloc(count + 1, sizeof *f->streams);
+    if (f->streams == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory for %zu datasets", f->path, count);
+    for (size_t i = 0; i < count; i++) {
+        f->count = i + 1;
+        LT_TRY(stream_check(f, &f->streams[i], json_array_get(list, i)));
+    }
+    return spans_apart(f);
+}
+
+static lt_status hash_check(lt_latents *f, size_t index);
+
+lt_status lt_latents_open(const char *path, int unsealed, lt_latents **out)
 {
     assert(path && out);
     *out = NULL;
-    lt_h5_begin();
-    int64_t bytes = 0, version = 0;
-    LT_TRY(lt_file_bytes(path, &bytes));
-    LT_TRY(seal_check(path, bytes));
-    lt_latents *f = calloc(1, sizeof *f);
-    char *format = NULL;
-    visit v = {f, LT_OK};
+    int sealed = 0;
     lt_status status = LT_OK;
-    if (!f || !(f->path = strdup(path))) {
+    lt_latents *f = calloc(1, sizeof *f);
+    if (f == NULL || (f->path = strdup(path)) == NULL) {
         free(f);
         LT_FAIL(LT_ENOMEM, "%s: no memory", path);
     }
-    f->file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
-    if (f->file < 0)
-        LT_TRY_GOTO(lt_h5_fail(LT_EDATA, path, "want a whole HDF5 file"), status, fail);
-    format = text_read(f->file, "format");
-    if (!format || strcmp(format, LT_LATENTS_FORMAT) != 0)
-        LT_FAIL_GOTO(LT_EDATA, status, fail, "%s: attribute format: want %s, found \"%s\"", path,
-                     LT_LATENTS_FORMAT, format ? format : "");
-    if (!int_read(f->file, "version", &version) || version != LT_LATENTS_VERSION)
-        LT_FAIL_GOTO(LT_EDATA, status, fail, "%s: attribute version: want %d, found %lld", path,
-                     LT_LATENTS_VERSION, (long long)version);
-    if (H5Ovisit2(f->file, H5_INDEX_NAME, H5_ITER_INC, visit_object, &v, H5O_INFO_BASIC) < 0)
-        LT_TRY_GOTO(lt_h5_fail(LT_EDATA, path, "listing"), status, fail);
-    LT_TRY_GOTO(v.status, status, fail);
-    free(format);
+    f->fd = -1;
+    LT_TRY_GOTO(file_open(f), status, fail);
+    LT_TRY_GOTO(seal_check(f, unsealed, &sealed), status, fail);
+    LT_TRY_GOTO(lt_h5_ask(f->fd, path, sealed, &f->facts), status, fail);
+    LT_TRY_GOTO(facts_check(f), status, fail);
+    for (size_t i = 0; i < f->count && !sealed; i++)
+        LT_TRY_GOTO(hash_check(f, i), status, fail);
     *out = f;
     return LT_OK;
 fail:
-    free(format);
     lt_latents_close(&f);
     return status;
 }
@@ -265,18 +280,20 @@ void lt_latents_close(lt_latents **file)
     if (!f)
         return;
     for (size_t i = 0; i < f->count; i++) {
-        (void)H5Dclose(f->streams[i].dataset);
-        for (int t = 0; t < 4; t++)
-            free(f->streams[i].texts[t]);
+        free(f->streams[i].span);
+        free(f->streams[i].plain);
     }
-    if (f->file >= 0)
-        (void)H5Fclose(f->file);
+    if (f->fd >= 0)
+        (void)close(f->fd);
     free(f->streams);
+    json_decref(f->facts);
     free(f->path);
     free(f);
 }
 
 size_t lt_latents_count(const lt_latents *file) { return file->count; }
+
+uint64_t lt_latents_hash(const lt_latents *file) { return file->hash; }
 
 const lt_latents_stream *lt_latents_stream_at(const lt_latents *file, size_t index)
 {
@@ -293,152 +310,173 @@ lt_status lt_latents_find(const lt_latents *file, const char *name, size_t *inde
             return LT_OK;
         }
         const size_t used = strlen(there);
-        snprintf(there + used, sizeof there - used, "%s%s", i ? ", " : "",
-                 file->streams[i].seen.name);
+        (void)snprintf(there + used, sizeof there - used, "%s%s", i ? ", " : "",
+                       file->streams[i].seen.name);
     }
     LT_FAIL(LT_EDATA, "%s: want dataset %s, found %s", file->path, name, there[0] ? there : "none");
 }
 
-lt_status lt_latents_attributes(const lt_latents *file, json_t **out)
+const json_t *lt_latents_attributes(const lt_latents *file)
 {
-    lt_h5_begin();
-    json_t *all = json_object();
-    H5O_info_t info;
-    int ok = all && H5Oget_info2(file->file, &info, H5O_INFO_NUM_ATTRS) >= 0;
-    for (hsize_t i = 0; ok && i < info.num_attrs; i++) {
-        char name[256] = "";
-        const hid_t a = H5Aopen_by_idx(file->file, ".", H5_INDEX_NAME, H5_ITER_INC, i, H5P_DEFAULT,
-                                       H5P_DEFAULT);
-        const hid_t type = a >= 0 ? H5Aget_type(a) : -1, space = a >= 0 ? H5Aget_space(a) : -1;
-        ok = type >= 0 && space >= 0 && H5Aget_name(a, sizeof name, name) > 0;
-        const H5T_class_t class = ok ? H5Tget_class(type) : H5T_NO_CLASS;
-        const int one = ok && H5Sget_simple_extent_npoints(space) == 1;
-        json_t *value = NULL;
-        int64_t whole = 0;
-        double real = 0;
-        if (one && class == H5T_STRING) {
-            char *text = text_read(file->file, name);
-            value = text ? json_string(text) : NULL; /* NULL also where it is not UTF-8 */
-            free(text);
-        } else if (one && class == H5T_INTEGER && int_read(file->file, name, &whole)) {
-            value = json_integer(whole);
-        } else if (one && class == H5T_FLOAT && H5Aread(a, H5T_NATIVE_DOUBLE, &real) >= 0) {
-            value = json_real(real);
-        }
-        if (value && json_object_set_new(all, name, value) != 0)
-            ok = 0;
-        if (type >= 0)
-            (void)H5Tclose(type);
-        if (space >= 0)
-            (void)H5Sclose(space);
-        if (a >= 0)
-            (void)H5Aclose(a);
-    }
-    if (!ok) {
-        json_decref(all);
-        return lt_h5_fail(LT_EDATA, file->path, "attributes");
-    }
-    *out = all;
+    return json_object_get(file->facts, "attributes");
+}
+
+/* ---- values ---- */
+
+static lt_status unchanged(const lt_latents *f)
+{
+    struct stat now;
+    if (fstat(f->fd, &now) != 0)
+        LT_FAIL(LT_EIO, "%s: %s", f->path, strerror(errno));
+    if (now.st_size != f->info.st_size || now.st_mtim.tv_sec != f->info.st_mtim.tv_sec ||
+        now.st_mtim.tv_nsec != f->info.st_mtim.tv_nsec)
+        LT_FAIL(LT_EDATA, "%s: it was written again while it was read", f->path);
     return LT_OK;
 }
 
-/* One chunk, unpacked into plain (plain_bytes, exactly). */
-static lt_status chunk_read(const lt_latents *f, const store_stream *s, int64_t first, float *plain,
-                            size_t plain_bytes)
+/* A zstd frame of just the chunk's bytes? */
+static lt_status frame_check(const lt_latents *f, const store_stream *s, int64_t first,
+                             const void *packed, size_t bytes, size_t plain)
 {
-    hsize_t at[LT_LATENTS_DIMS_MAX] = {0}, bytes = 0;
-    uint32_t mask = 0;
-    at[s->seen.time_axis] = (hsize_t)first;
-    if (H5Dget_chunk_storage_size(s->dataset, at, &bytes) < 0)
-        return lt_h5_fail(LT_EDATA, f->path, s->seen.name);
-    if (bytes < 1 || bytes > ZSTD_compressBound(plain_bytes))
-        LT_FAIL(LT_EDATA, "%s: %s: chunk at %lld: want 1 to %zu bytes, found %llu", f->path,
-                s->seen.name, (long long)first, ZSTD_compressBound(plain_bytes),
-                (unsigned long long)bytes);
-    void *packed = malloc((size_t)bytes);
-    if (!packed)
-        LT_FAIL(LT_ENOMEM, "%s: %s: no memory for a chunk of %llu bytes", f->path, s->seen.name,
-                (unsigned long long)bytes);
-    if (H5Dread_chunk(s->dataset, H5P_DEFAULT, at, &mask, packed) < 0) {
-        free(packed);
-        return lt_h5_fail(LT_EDATA, f->path, s->seen.name);
+    const unsigned long long says = ZSTD_getFrameContentSize(packed, bytes);
+    const size_t whole = ZSTD_findFrameCompressedSize(packed, bytes);
+    if (says == plain && whole == bytes)
+        return LT_OK;
+    char found[64] = "no frame that says its size";
+    if (says != ZSTD_CONTENTSIZE_ERROR && says != ZSTD_CONTENTSIZE_UNKNOWN)
+        (void)snprintf(found, sizeof found, "one of %llu in %zu packed ones", says,
+                       ZSTD_isError(whole) ? 0 : whole);
+    LT_FAIL(LT_EDATA,
+            "%s: %s: chunk at %lld: want one zstd frame of %zu bytes, %zu packed, found %s",
+            f->path, s->seen.name, (long long)first, plain, bytes, found);
+}
+
+/* The chunk that begins at frame `first`, unpacked into s->plain. */
+static lt_status chunk_unpack(const lt_latents *f, store_stream *s, int64_t first)
+{
+    const size_t plain = plain_bytes(s);
+    const store_span *at = &s->span[first / s->chunk];
+    lt_status st = LT_OK;
+    if (s->plain != NULL && s->plain_at == first)
+        return LT_OK;
+    s->plain_at = -1;
+    void *packed = malloc((size_t)at->bytes);
+    if (packed == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: %s: no memory for a chunk of %lld bytes", f->path, s->seen.name,
+                (long long)at->bytes);
+    LT_TRY_GOTO(lt_file_pread_full(f->fd, f->path, packed, (size_t)at->bytes, at->first), st, done);
+    if (!at->as_it_is)
+        LT_TRY_GOTO(frame_check(f, s, first, packed, (size_t)at->bytes, plain), st, done);
+    if (s->plain == NULL && (s->plain = malloc(plain)) == NULL)
+        LT_FAIL_GOTO(LT_ENOMEM, st, done, "%s: %s: no memory for a chunk of %zu bytes", f->path,
+                     s->seen.name, plain);
+    if (at->as_it_is) {
+        memcpy(s->plain, packed, plain);
+    } else {
+        const size_t found = ZSTD_decompress(s->plain, plain, packed, (size_t)at->bytes);
+        if (found != plain)
+            LT_FAIL_GOTO(LT_EDATA, st, done, "%s: %s: chunk at %lld is damaged: zstd: %s", f->path,
+                         s->seen.name, (long long)first,
+                         ZSTD_isError(found) ? ZSTD_getErrorName(found) : "too short");
     }
-    size_t found = (size_t)bytes;
-    if (mask & 1) /* stored as it is */
-        memcpy(plain, packed, found < plain_bytes ? found : plain_bytes);
-    else
-        found = ZSTD_decompress(plain, plain_bytes, packed, (size_t)bytes);
+    s->plain_at = first;
+done:
     free(packed);
-    if (!(mask & 1) && ZSTD_isError(found))
-        LT_FAIL(LT_EDATA, "%s: %s: chunk at %lld is damaged: zstd: %s", f->path, s->seen.name,
-                (long long)first, ZSTD_getErrorName(found));
-    if (found != plain_bytes)
-        LT_FAIL(LT_EDATA, "%s: %s: chunk at %lld: want %zu bytes unpacked, found %zu", f->path,
-                s->seen.name, (long long)first, plain_bytes, found);
-    return LT_OK;
+    return st;
 }
 
-/* Any other layout, by HDF5 itself. */
-static lt_status hyperslab_read(const lt_latents *f, const store_stream *s, int64_t first,
-                                int64_t count, float *out)
+/* Values that lie in one piece. */
+static lt_status piece_read(const lt_latents *f, const store_stream *s, lt_h5_axes c, int64_t first,
+                            int64_t count, float *out)
 {
-    hsize_t start[LT_LATENTS_DIMS_MAX] = {0}, dims[LT_LATENTS_DIMS_MAX];
-    for (int i = 0; i < s->seen.ndim; i++)
-        dims[i] = (hsize_t)(i == s->seen.time_axis ? count : s->seen.dims[i]);
-    start[s->seen.time_axis] = (hsize_t)first;
-    const hid_t memory = H5Screate_simple(s->seen.ndim, dims, NULL),
-                space = H5Dget_space(s->dataset);
-    const int ok = memory >= 0 && space >= 0 &&
-                   H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, dims, NULL) >= 0 &&
-                   H5Dread(s->dataset, H5T_NATIVE_FLOAT, memory, space, H5P_DEFAULT, out) >= 0;
-    (void)H5Sclose(memory);
-    (void)H5Sclose(space);
-    return ok ? LT_OK : lt_h5_fail(LT_EDATA, f->path, s->seen.name);
+    for (int64_t o = 0; o < c.outer; o++)
+        LT_TRY(lt_file_pread_full(
+            f->fd, f->path, out + o * count * c.inner, (size_t)(count * c.inner) * sizeof *out,
+            s->span[0].first + (o * c.time + first) * c.inner * (int64_t)sizeof *out));
+    return LT_OK;
 }
 
 lt_status lt_latents_read_range(lt_latents *file, size_t index, int64_t first, int64_t count,
-                                float *out)
+                                float *out, size_t room)
 {
     assert(index < file->count);
-    const store_stream *s = &file->streams[index];
+    store_stream *s = &file->streams[index];
     const lt_h5_axes c = lt_h5_cut(&s->seen);
-    lt_h5_begin();
-    if (first < 0 || count < 0 || first > c.time - count)
-        LT_FAIL(LT_ESHAPE, "%s: %s: want frames in [0, %lld), asked [%lld, %lld)", file->path,
-                s->seen.name, (long long)c.time, (long long)first, (long long)(first + count));
+    if (first < 0 || count < 0 || count > c.time || first > c.time - count)
+        LT_FAIL(LT_ESHAPE, "%s: %s: want frames in [0, %lld), asked [%lld, +%lld)", file->path,
+                s->seen.name, (long long)c.time, (long long)first, (long long)count);
+    if (room < (size_t)(c.outer * count * c.inner))
+        LT_FAIL(LT_ESHAPE, "%s: %s: %lld frames are %lld values, there is room for %zu", file->path,
+                s->seen.name, (long long)count, (long long)(c.outer * count * c.inner), room);
+    LT_TRY(unchanged(file));
     if (count == 0)
         return LT_OK;
-    if (!s->raw)
-        return hyperslab_read(file, s, first, count, out);
-    const size_t plain_bytes = (size_t)(c.outer * s->chunk * c.inner) * sizeof(float);
-    float *plain = malloc(plain_bytes);
-    if (!plain)
-        LT_FAIL(LT_ENOMEM, "%s: %s: no memory for a chunk of %zu bytes", file->path, s->seen.name,
-                plain_bytes);
-    lt_status status = LT_OK;
-    for (int64_t at = first / s->chunk * s->chunk; at < first + count && status == LT_OK;
-         at += s->chunk) {
-        status = chunk_read(file, s, at, plain, plain_bytes);
+    if (s->chunk == 0)
+        return piece_read(file, s, c, first, count, out);
+    for (int64_t at = first / s->chunk * s->chunk; at < first + count; at += s->chunk) {
+        LT_TRY(chunk_unpack(file, s, at));
         const int64_t from = at > first ? at : first;
         const int64_t to = at + s->chunk < first + count ? at + s->chunk : first + count;
-        for (int64_t o = 0; o < c.outer && status == LT_OK; o++)
+        for (int64_t o = 0; o < c.outer; o++)
             memcpy(out + (o * count + from - first) * c.inner,
-                   plain + (o * s->chunk + from - at) * c.inner,
+                   s->plain + (o * s->chunk + from - at) * c.inner,
                    (size_t)((to - from) * c.inner) * sizeof *out);
     }
-    free(plain);
-    return status;
+    return LT_OK;
 }
 
-lt_status lt_latents_read(lt_latents *file, size_t index, float *out)
+static lt_status hash_differs(const lt_latents *f, const store_stream *s, uint64_t found)
+{
+    lt_hint("whoever rewrites values removes or renews the dataset's attribute xxh64");
+    LT_FAIL(LT_EDATA, "%s: %s: xxh64: want %016" PRIx64 " as its attribute says, found %016" PRIx64,
+            f->path, s->seen.name, s->hash, found);
+}
+
+lt_status lt_latents_read(lt_latents *file, size_t index, float *out, size_t room)
 {
     assert(index < file->count);
     const store_stream *s = &file->streams[index];
     const lt_h5_axes c = lt_h5_cut(&s->seen);
-    LT_TRY(lt_latents_read_range(file, index, 0, c.time, out));
+    LT_TRY(lt_latents_read_range(file, index, 0, c.time, out, room));
     const uint64_t hash = XXH64(out, (size_t)(c.outer * c.time * c.inner) * sizeof *out, 0);
     if (s->has_hash && hash != s->hash)
-        LT_FAIL(LT_EDATA, "%s: %s: xxh64: want %016" PRIx64 ", found %016" PRIx64, file->path,
-                s->seen.name, s->hash, hash);
+        return hash_differs(file, s, hash);
     return LT_OK;
+}
+
+/* A frame's row of values after the other, and the like for each outer index: the order in memory.
+ * Chunks of a large dataset are unpacked once for each outer index, so that memory stays a chunk's.
+ */
+static lt_status hash_check(lt_latents *f, size_t index)
+{
+    store_stream *s = &f->streams[index];
+    const lt_h5_axes c = lt_h5_cut(&s->seen);
+    if (!s->has_hash)
+        return LT_OK;
+    const int64_t step = s->chunk > 0 ? s->chunk : 1;
+    const size_t row = (size_t)c.inner * sizeof(float);
+    float *piece = s->chunk > 0 ? NULL : malloc(row);
+    XXH64_state_t *state = XXH64_createState();
+    lt_status st = LT_OK;
+    if (state == NULL || (s->chunk == 0 && piece == NULL))
+        LT_FAIL_GOTO(LT_ENOMEM, st, done, "%s: %s: no memory", f->path, s->seen.name);
+    (void)XXH64_reset(state, 0);
+    for (int64_t o = 0; o < c.outer; o++)
+        for (int64_t t = 0; t < c.time; t += step) {
+            const int64_t n = c.time - t < step ? c.time - t : step;
+            if (s->chunk > 0)
+                LT_TRY_GOTO(chunk_unpack(f, s, t), st, done);
+            else
+                LT_TRY_GOTO(lt_file_pread_full(f->fd, f->path, piece, row,
+                                               s->span[0].first + (o * c.time + t) * (int64_t)row),
+                            st, done);
+            (void)XXH64_update(state, s->chunk > 0 ? s->plain + o * s->chunk * c.inner : piece,
+                               (size_t)n * row);
+        }
+    if (XXH64_digest(state) != s->hash)
+        st = hash_differs(f, s, XXH64_digest(state));
+done:
+    XXH64_freeState(state);
+    free(piece);
+    return st;
 }

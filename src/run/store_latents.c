@@ -9,6 +9,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "media/mux.h"
+#include "parallel/comm.h"
+#include "parallel/nodes.h"
 #include "run/folder.h"
 
 lt_status lt_store_latents(const lt_plan *plan, const lt_clip *clip)
@@ -90,9 +92,32 @@ static lt_status apply_job(const char *file, const lt_job *job, lt_plan *plan)
     return LT_OK;
 }
 
-/* The file's datasets must be the ones that this model decodes. */
+/* Lengths and rates against each other and the model's: whatever is made of them later is bounded
+ * by the streams' shapes. */
+static lt_status check_lengths(const char *file, const lt_plan *plan, const lt_model *model)
+{
+    const lt_model_facts *facts = &model->facts;
+    const int64_t grid = model->family->frames_grid(plan->frames);
+    const int64_t samples = lt_plan_samples(plan);
+    if (plan->fps != facts->fps || plan->sample_rate != facts->sample_rate)
+        LT_FAIL(LT_EDATA,
+                "%s: plan: want fps %d and sample_rate %d as the model has, found %d and %d", file,
+                facts->fps, facts->sample_rate, plan->fps, plan->sample_rate);
+    if (plan->shape.frames != grid)
+        LT_FAIL(LT_EDATA, "%s: plan: grid_frames: want %lld for %lld frames, found %lld", file,
+                (long long)grid, (long long)plan->frames, (long long)plan->shape.frames);
+    if (plan->samples != samples)
+        LT_FAIL(LT_EDATA, "%s: plan: samples: want %lld for %lld frames, found %lld", file,
+                (long long)samples, (long long)plan->frames, (long long)plan->samples);
+    return LT_OK;
+}
+
+/* The file's datasets must be just the ones that this model decodes. */
 static lt_status check_streams(const char *file, const lt_latents *store, const lt_plan *plan)
 {
+    if (lt_latents_count(store) != (size_t)plan->stream_count)
+        LT_FAIL(LT_EDATA, "%s: want %d datasets, found %zu", file, plan->stream_count,
+                lt_latents_count(store));
     for (int s = 0; s < plan->stream_count; s++) {
         size_t index = 0;
         LT_TRY(lt_latents_find(store, plan->stream[s].name, &index));
@@ -105,6 +130,23 @@ static lt_status check_streams(const char *file, const lt_latents *store, const 
                     "%s: dataset %s: its shape does not fit %lld frames of %lldx%lld by %s", file,
                     plan->stream[s].name, (long long)plan->shape.frames,
                     (long long)plan->shape.width, (long long)plan->shape.height, plan->model);
+        if (found->time_axis != plan->stream[s].time_axis)
+            LT_FAIL(LT_EDATA, "%s: dataset %s: time_axis: want %d, found %d", file,
+                    plan->stream[s].name, plan->stream[s].time_axis, found->time_axis);
+    }
+    return LT_OK;
+}
+
+/* The facts that stand beside the plan must be its own. */
+static lt_status check_beside(const char *file, const json_t *attributes, const json_t *plan)
+{
+    static const char *const keys[] = {"model",  "prompt",  "frames",      "fps", "width",
+                                       "height", "samples", "sample_rate", "seed"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const json_t *said = json_object_get(attributes, keys[i]);
+        if (said != NULL && !json_equal(said, json_object_get(plan, keys[i])))
+            LT_FAIL(LT_EDATA, "%s: attribute %s: want what the plan beside it says, found another",
+                    file, keys[i]);
     }
     return LT_OK;
 }
@@ -112,15 +154,16 @@ static lt_status check_streams(const char *file, const lt_latents *store, const 
 static lt_status read_plan(const char *file, const lt_latents *store, const lt_job *job,
                            lt_plan *out)
 {
-    json_t *attributes = NULL;
-    LT_TRY(lt_latents_attributes(store, &attributes));
+    const json_t *attributes = lt_latents_attributes(store);
     const lt_json_at at = lt_json_root(attributes, file);
     const char *text = NULL;
-    lt_status st = lt_json_string(&at, "plan", &text);
-    if (st == LT_OK)
-        st = lt_plan_from_json(text, strlen(text), out);
-    json_decref(attributes);
+    json_t *plan = NULL;
+    LT_TRY(lt_json_string(&at, "plan", &text));
+    LT_TRY(lt_json_parse(text, strlen(text), file, &plan));
+    const lt_status st = check_beside(file, attributes, plan);
+    json_decref(plan);
     LT_TRY(st);
+    LT_TRY(lt_plan_from_json(text, strlen(text), out));
     LT_TRY(apply_job(file, job, out));
     return LT_OK;
 }
@@ -130,7 +173,7 @@ lt_status lt_store_plan(const char *run, const lt_job *job, lt_latents **store, 
     char file[LT_PATH_BYTES];
     *store = NULL;
     LT_TRY(lt_store_file(run, file, sizeof file));
-    LT_TRY(lt_latents_open(file, store));
+    LT_TRY(lt_latents_open(file, job->unsealed, store));
     LT_TRY(read_plan(file, *store, job, out));
     return LT_OK;
 }
@@ -140,7 +183,35 @@ lt_status lt_store_check(const char *run, const lt_latents *store, const lt_mode
 {
     char file[LT_PATH_BYTES];
     LT_TRY(lt_store_file(run, file, sizeof file));
+    LT_TRY(check_lengths(file, plan, model));
     LT_TRY(lt_plan_streams(plan, model));
     LT_TRY(check_streams(file, store, plan));
     return LT_OK;
+}
+
+static lt_status open_same(lt_group *world, const char *run, int unsealed, uint64_t wanted,
+                           lt_latents **store)
+{
+    char file[LT_PATH_BYTES], host[LT_NODE_NAME_BYTES], boot[LT_NODE_BOOT_BYTES];
+    LT_TRY(lt_store_file(run, file, sizeof file));
+    LT_TRY(lt_latents_open(file, unsealed, store));
+    const uint64_t found = lt_latents_hash(*store);
+    if (found == wanted)
+        return LT_OK;
+    lt_node_here(host, boot);
+    lt_hint("all ranks read the run folder: give them one that all hosts share, or equal copies");
+    LT_FAIL(LT_EDATA,
+            "%s: want the same on all ranks, found another on rank %d (%s): xxh64: want %016llx as "
+            "rank 0 has, found %016llx",
+            file, lt_group_rank(world), host, (unsigned long long)wanted,
+            (unsigned long long)found);
+}
+
+lt_status lt_store_agree(lt_group *world, const char *run, int unsealed, lt_latents **store)
+{
+    const int root = lt_group_rank(world) == 0;
+    uint64_t wanted = root ? lt_latents_hash(*store) : 0;
+    LT_TRY(lt_broadcast(world, 0, &wanted, sizeof wanted));
+    const lt_status st = root ? LT_OK : open_same(world, run, unsealed, wanted, store);
+    return lt_agree(world, st);
 }

@@ -15,12 +15,18 @@ lt_status lt_store_latents(const lt_plan *plan, const lt_clip *clip);
 lt_status lt_store_file(const char *run, char *out, size_t bytes);
 
 /* Open the latents and read the plan back, with the job's output, codec, threads and model (if
- * given) in place of the old ones. The caller closes *store, after an error too. Rank 0 only.
- * Errors: LT_ENOINPUT, LT_EDATA, LT_EUSAGE. */
+ * given) in place of the old ones; job->unsealed as lt_latents_open's. What the file says of the
+ * plan in attributes of its own must be what the plan says. The caller closes *store, after an
+ * error too. Rank 0 only. Errors: LT_ENOINPUT, LT_EDATA, LT_EUSAGE. */
 lt_status lt_store_plan(const char *run, const lt_job *job, lt_latents **store, lt_plan *out);
-/* Complete that plan with its model, now open: are the datasets those that it decodes? Rank 0 only.
- * Errors: LT_EDATA, LT_EUSAGE. */
+/* Complete that plan with its model, now open: do lengths, rates and grid belong together, and are
+ * the datasets just those that it decodes, in shape and order? Rank 0 only. Errors: LT_EDATA,
+ * LT_EUSAGE. */
 lt_status lt_store_check(const char *run, const lt_latents *store, const lt_model *model,
                          lt_plan *plan);
+/* The other ranks open the same file (rank 0 has it in *store) and compare: a copy of another
+ * content is refused, naming its rank and host. Collective on world, Blocking. Errors: LT_EDATA,
+ * LT_ENOINPUT, on all ranks. */
+lt_status lt_store_agree(lt_group *world, const char *run, int unsealed, lt_latents **store);
 
 #endif

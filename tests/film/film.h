@@ -164,7 +164,7 @@ static inline void latents_read(const char *run, latents *out)
     char path[8192];
     lt_latents *file = NULL;
     (void)snprintf(path, sizeof path, "%s/latents.h5", run);
-    if (lt_latents_open(path, &file) != LT_OK)
+    if (lt_latents_open(path, 0, &file) != LT_OK)
         fail_msg("%s", lt_error_text());
     for (int i = 0; i < 2; i++) {
         size_t index = 0;
@@ -176,7 +176,7 @@ static inline void latents_read(const char *run, latents *out)
             out->count[i] *= s->dims[k];
         out->data[i] = malloc((size_t)out->count[i] * sizeof(float));
         assert_non_null(out->data[i]);
-        if (lt_latents_read(file, index, out->data[i]) != LT_OK)
+        if (lt_latents_read(file, index, out->data[i], (size_t)out->count[i]) != LT_OK)
             fail_msg("%s", lt_error_text());
     }
     lt_latents_close(&file);
