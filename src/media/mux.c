@@ -141,6 +141,8 @@ static int movie_timescale(const mux_plan *plan)
 static lt_status write_header(lt_mux *mux)
 {
     AVDictionary *options = NULL;
+    if (av_dict_copy(&mux->file->metadata, mux->tags, 0) < 0)
+        LT_FAIL(LT_ENOMEM, "no memory for a file's tags");
     if (mux->plan.fragments) {
         av_dict_set(&options, "movflags", "frag_keyframe+delay_moov+default_base_moof", 0);
         if (!mux->plan.codec
@@ -158,6 +160,14 @@ static lt_status write_header(lt_mux *mux)
     return LT_OK;
 }
 
+static lt_status copy_tags(const lt_mux_spec *spec, AVDictionary **tags)
+{
+    if ((spec->title != NULL && av_dict_set(tags, "title", spec->title, 0) < 0) ||
+        (spec->comment != NULL && av_dict_set(tags, "comment", spec->comment, 0) < 0))
+        LT_FAIL(LT_ENOMEM, "no memory for a file's tags");
+    return LT_OK;
+}
+
 lt_status lt_mux_open(const lt_mux_spec *spec, lt_mux **out)
 {
     assert(spec->path);
@@ -168,6 +178,7 @@ lt_status lt_mux_open(const lt_mux_spec *spec, lt_mux **out)
     mux->fd = -1;
     lt_status status;
     LT_TRY_GOTO(lt_mux_plan(spec, &mux->plan), status, fail);
+    LT_TRY_GOTO(copy_tags(spec, &mux->tags), status, fail);
     LT_TRY_GOTO(open_file(mux, spec->path), status, fail);
     LT_TRY_GOTO(open_streams(mux), status, fail);
     LT_TRY_GOTO(write_header(mux), status, fail);
@@ -265,7 +276,7 @@ lt_status lt_mux_close(lt_mux **mux)
         (*mux)->fd = -1;
     const mux_plan *plan = &(*mux)->plan;
     if (status == LT_OK && plan->fragments && !plan->keep_fragments &&
-        lt_mux_whole((*mux)->path, plan->muxer, movie_timescale(plan)) != LT_OK) {
+        lt_mux_whole((*mux)->path, plan->muxer, movie_timescale(plan), (*mux)->tags) != LT_OK) {
         lt_warn("%s: stays fragmented: %s", (*mux)->path, lt_error_text());
         lt_error_clear();
     }
@@ -296,6 +307,7 @@ void lt_mux_abort(lt_mux **mux)
     }
     if (m->fd >= 0)
         (void)close(m->fd);
+    av_dict_free(&m->tags);
     free(m->path);
     free(m);
 }

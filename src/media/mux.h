@@ -56,6 +56,7 @@ typedef struct lt_mux_spec {
     int crf; /* 0: the codec's default; else its constant quality, 1 best to 51 (av1: 63) */
     const char *preset; /* NULL: the codec's default; else the encoder's own word for speed */
     int threads;        /* of the encoder; 0: 1. The same spec and frames give the same bytes */
+    const char *title, *comment; /* UTF-8 tags of the file, at most 32 KiB each (MOV); NULL: none */
     int keep_fragments; /* 0: lt_mux_close makes a plain MP4 or MOV of the fragmented one */
 } lt_mux_spec;
 

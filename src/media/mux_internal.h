@@ -44,6 +44,7 @@ struct lt_mux {
     mux_plan plan;
     char *path;
     int fd;
+    AVDictionary *tags; /* title and comment, if any */
     int io_errno;       /* of the first write that failed, else 0 */
     int64_t bytes;      /* length of the file so far */
     int64_t boxes_done; /* of an MP4 or MOV: looked at up to here (mux_boxes.c) */
@@ -104,8 +105,9 @@ extern const char lt_mux_head_slot[]; /* a "genre" that keeps a place free in th
 
 /* mux_whole.c: rewrite a finished fragmented file as a plain one, in place (by rename).
  * timescale: units a second of edit lists; a multiple of the frame and sample rate, so that they
- * are exact. On any error the fragmented file stays as it was. */
-lt_status lt_mux_whole(const char *path, const char *muxer, int timescale);
+ * are exact. tags: of the file, may be NULL. On any error the fragmented file stays as it was. */
+lt_status lt_mux_whole(const char *path, const char *muxer, int timescale,
+                       const AVDictionary *tags);
 
 /* mux_log.c */
 void lt_mux_log_open(void);

@@ -72,7 +72,8 @@ static lt_status packets_copy(rewrite *r, const char *path)
     }
 }
 
-static lt_status rewrite_run(rewrite *r, const char *path, const char *muxer, int timescale)
+static lt_status rewrite_run(rewrite *r, const char *path, const char *muxer, int timescale,
+                             const AVDictionary *tags)
 {
     LT_TRY(names_make(r, path));
     /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the names are r's, its closing frees them. */
@@ -89,7 +90,9 @@ static lt_status rewrite_run(rewrite *r, const char *path, const char *muxer, in
     AVDictionary *options = NULL;
     av_dict_set(&options, "movflags", "faststart", 0);
     av_dict_set_int(&options, "movie_timescale", timescale, 0);
-    code = avformat_write_header(r->to, &options);
+    code = av_dict_copy(&r->to->metadata, tags, 0);
+    if (code >= 0)
+        code = avformat_write_header(r->to, &options);
     av_dict_free(&options);
     if (code < 0)
         return av_error(r->to_path, "writing the head", code);
@@ -118,11 +121,11 @@ static lt_status rewrite_publish(const rewrite *r, const char *path)
     return LT_OK;
 }
 
-lt_status lt_mux_whole(const char *path, const char *muxer, int timescale)
+lt_status lt_mux_whole(const char *path, const char *muxer, int timescale, const AVDictionary *tags)
 {
     assert(path && muxer);
     rewrite r = {0};
-    lt_status status = rewrite_run(&r, path, muxer, timescale);
+    lt_status status = rewrite_run(&r, path, muxer, timescale, tags);
     if (status == LT_OK)
         status = rewrite_publish(&r, path);
     if (r.to) {

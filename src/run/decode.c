@@ -42,6 +42,7 @@
 #include "media/mux.h"
 #include "media/sheet.h"
 #include "media/timeline.h"
+#include "run/film_tags.h"
 
 enum { TAG_CARRY = 1, TAG_FRAMES = 2, TAG_SOUND = 3, SOUND_CHUNK_TICKS = 80 };
 
@@ -386,7 +387,14 @@ static lt_status pool_outputs(pool *p, const lt_decode_outputs *outputs, int thr
 {
     lt_mux_spec spec;
     lt_plan_mux_spec(p->plan, outputs->film, threads, &spec);
-    LT_TRY(lt_mux_open(&spec, &p->mux));
+    lt_film_tags tags = {NULL, NULL};
+    lt_status st = outputs->tags ? lt_film_tags_make(p->plan, &tags) : LT_OK;
+    spec.title = tags.title;
+    spec.comment = tags.comment;
+    if (st == LT_OK)
+        st = lt_mux_open(&spec, &p->mux);
+    lt_film_tags_free(&tags);
+    LT_TRY(st);
     if (outputs->sheet != NULL)
         LT_TRY(lt_sheet_new(p->plan->frames, p->plan->shape.width, p->plan->shape.height, 6, 2,
                             &p->sheet));

@@ -20,6 +20,7 @@ typedef struct lt_decode_outputs {
         *film; /* a path in the run folder, written as it grows; its container is plan->suffix */
     const char *sound; /* scratch file for the PCM timeline, removed at the end */
     const char *sheet, *wav;
+    int tags; /* 1: the film's file tells how it was made (film_tags.h) */
 } lt_decode_outputs;
 
 /* Load the decoders, decode, mux, release. The groups of engine->mesh's tp axis share out the

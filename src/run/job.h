@@ -23,7 +23,7 @@ typedef struct lt_job {
         *mode, *dtype, *vae_dtype, *device, *sheet, *wav;
     double seconds;
     int64_t frames, size[2], steps, seed, threads, decode_tp;
-    int overwrite, deterministic, trace, unsealed;
+    int overwrite, deterministic, trace, unsealed, tags;
     /* diagnostics, every verb */
     int quiet, verbose, json, help;
     /* probe */

@@ -118,7 +118,7 @@ static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job
     char film[LT_PATH_BYTES], sound[LT_PATH_BYTES];
     LT_TRY(film_paths(plan, is_render, film, sound));
     const lt_decode_outputs outputs = {
-        .film = film, .sound = sound, .sheet = job->sheet, .wav = job->wav};
+        .film = film, .sound = sound, .sheet = job->sheet, .wav = job->wav, .tags = job->tags};
     s->engine.mesh = &s->decode_mesh;
     const lt_status st = lt_decode(s->model, &s->engine, plan, source, &outputs, s->progress);
     s->engine.mesh = &s->mesh;
