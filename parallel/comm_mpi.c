@@ -14,8 +14,15 @@
  * lies between lt_mpi_enter and lt_mpi_leave; nobody keeps MPI while it waits. Where MPI itself
  * waits for other ranks (split), all of them have met before.
  *
- * An exchange is a post of all its transfers, receives first. What a rank sends itself is copied. A
- * post that fails is dropped: receives are cancelled, so that no peer writes into freed memory. */
+ * No receive is posted before its message is there and has the size that this end wants: Open MPI 4
+ * writes all of a longer message (from 4 KiB on in shared memory, 64 KiB over TCP) behind the
+ * buffer and reports MPI_ERR_TRUNCATE then. So each look first probes (MPI_Improbe, which takes the
+ * message away from every other probe), compares, and only then receives. Of the messages of one
+ * peer with one tag the next one is looked for when the one before it has been found, which keeps
+ * their order. What a post waits for is also looked for by the watch's thread.
+ *
+ * An exchange is a post of all its transfers. What a rank sends itself is copied. A post that fails
+ * is dropped: receives are cancelled, so that no peer writes into freed memory. */
 #include <assert.h>
 #include <limits.h>
 #include <mpi.h>
@@ -41,11 +48,20 @@ typedef struct {
 /* One MPI message: at most PIECE_BYTES of a transfer. */
 typedef struct {
     int peer, bytes, is_send;
+    int awaited; /* a receive whose message has not been found yet */
+    int before;  /* the receive from the same peer ahead of this one, -1: none */
+    char *data;
 } piece;
 
 struct lt_post {
     int used, room;
-    const char *axis; /* as the next two: of a post, for the trace */
+    MPI_Comm comm;
+    int tag;
+    int awaited, first_awaited; /* receives whose message is not found; the first of them */
+    int refused, found;         /* the piece whose message has another size, and that; -1: none */
+    int code;                   /* of a probe or receive that failed */
+    lt_post *next, *previous;   /* all posts of this rank, in their order */
+    const char *axis;           /* as the next two: of a post, for the trace */
     double began;
     uint64_t bytes;
     MPI_Status *status; /* [room], as are the next two; one block of memory, behind the struct */
@@ -54,6 +70,7 @@ struct lt_post {
 };
 
 static const lt_transport mpi_transport;
+static lt_post *first_post, *last_post; /* only between enter and leave */
 
 /* Its first words: Open MPI adds who packed it, MPICH tells how it was configured. */
 const char *lt_mpi_library(void)
@@ -148,13 +165,16 @@ static void mpi_free(lt_group *group)
 
 static size_t pieces(size_t bytes) { return bytes / PIECE_BYTES + (bytes % PIECE_BYTES != 0); }
 
-static lt_status post_new(size_t room, lt_post **out)
+static lt_status post_new(mpi_group *group, int tag, size_t room, lt_post **out)
 {
     const size_t each = sizeof(MPI_Status) + sizeof(MPI_Request) + sizeof(piece);
     lt_post *post = room <= INT_MAX ? calloc(1, sizeof *post + room * each) : NULL;
     if (post == NULL)
         LT_FAIL(LT_ENOMEM, "MPI transport: no memory for %zu messages", room);
     post->room = (int)room;
+    post->comm = group->comm;
+    post->tag = tag;
+    post->refused = -1;
     post->status = (MPI_Status *)(post + 1);
     post->request = (MPI_Request *)(post->status + room);
     post->of = (piece *)(post->request + room);
@@ -175,37 +195,106 @@ static void drop(lt_post **post)
     *post = NULL;
 }
 
-/* Start all pieces of one message. */
-static lt_status start(mpi_group *group, lt_post *post, int peer, int tag, char *data, size_t bytes,
-                       int is_send)
+/* Send all pieces of one message. */
+static lt_status start_send(lt_post *post, int peer, const char *data, size_t bytes)
 {
     for (size_t at = 0; at < bytes; at += PIECE_BYTES) {
         const int count = (int)(bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES);
         assert(post->used < post->room);
         MPI_Request *request = &post->request[post->used];
-        if (is_send)
-            LT_MPI(MPI_Isend(data + at, count, MPI_BYTE, peer, tag, group->comm, request));
-        else
-            LT_MPI(MPI_Irecv(data + at, count, MPI_BYTE, peer, tag, group->comm, request));
-        post->of[post->used++] = (piece){peer, count, is_send};
+        LT_MPI(MPI_Isend(data + at, count, MPI_BYTE, peer, post->tag, post->comm, request));
+        post->of[post->used++] = (piece){.peer = peer, .bytes = count, .is_send = 1};
     }
     return LT_OK;
 }
 
-/* Both ends agree on sizes; where they don't, two collectives have met that don't belong together.
- */
-static lt_status check_sizes(const lt_post *post)
+/* Wait for all pieces of one message: none is received before it has been seen. */
+static void await(lt_post *post, int peer, char *data, size_t bytes)
 {
-    for (int i = 0; i < post->used; i++) {
-        int bytes = 0;
-        if (post->of[i].is_send)
-            continue;
-        LT_MPI(MPI_Get_count(&post->status[i], MPI_BYTE, &bytes));
-        if (bytes != post->of[i].bytes)
-            LT_FAIL(LT_EINTERNAL, "MPI: message from rank %d: want %d bytes, found %d",
-                    post->of[i].peer, post->of[i].bytes, bytes);
+    int before = -1;
+    for (int i = post->used - 1; bytes > 0 && i >= 0 && before < 0; i--)
+        if (!post->of[i].is_send && post->of[i].peer == peer)
+            before = i;
+    for (size_t at = 0; at < bytes; at += PIECE_BYTES) {
+        const int count = (int)(bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES);
+        assert(post->used < post->room);
+        if (post->awaited++ == 0)
+            post->first_awaited = post->used;
+        post->request[post->used] = MPI_REQUEST_NULL;
+        post->of[post->used] = (piece){
+            .peer = peer, .bytes = count, .awaited = 1, .before = before, .data = data + at};
+        before = post->used++;
     }
-    return LT_OK;
+}
+
+/* Look for the message of one piece, and receive it if it has the size that both ends agreed on. */
+static int find_piece(lt_post *post, int i)
+{
+    MPI_Message message;
+    MPI_Status status;
+    int found = 0, bytes = 0;
+    piece *p = &post->of[i];
+    int code = MPI_Improbe(p->peer, post->tag, post->comm, &found, &message, &status);
+    if (code != MPI_SUCCESS || !found)
+        return code;
+    code = MPI_Get_count(&status, MPI_BYTE, &bytes);
+    if (code == MPI_SUCCESS && bytes != p->bytes) {
+        post->refused = i;
+        post->found = bytes;
+        return code;
+    }
+    if (code == MPI_SUCCESS)
+        code = MPI_Imrecv(p->data, bytes, MPI_BYTE, &message, &post->request[i]);
+    p->awaited = 0;
+    post->awaited--;
+    return code;
+}
+
+/* Look for what has come. What goes wrong is kept for whoever polls: this may be another thread. */
+static void find(lt_post *post)
+{
+    int first = post->used;
+    for (int i = post->first_awaited;
+         post->awaited > 0 && i < post->used && post->refused < 0 && post->code == MPI_SUCCESS;
+         i++) {
+        const piece *p = &post->of[i];
+        if (p->awaited && (p->before < 0 || !post->of[p->before].awaited))
+            post->code = find_piece(post, i);
+        if (p->awaited && i < first)
+            first = i;
+    }
+    post->first_awaited = first;
+}
+
+/* Does a post ahead of this one wait for a message that this one would take? Of a post all
+ * transfers are with one peer. */
+static int is_behind(const lt_post *post)
+{
+    for (const lt_post *p = post->previous; p != NULL; p = p->previous)
+        if (p->awaited > 0 && p->tag == post->tag && p->comm == post->comm &&
+            p->of[0].peer == post->of[0].peer)
+            return 1;
+    return 0;
+}
+
+void lt_mpi_move_posts(void)
+{
+    for (lt_post *p = first_post; p != NULL; p = p->next)
+        if (p->awaited > 0 && !is_behind(p))
+            find(p);
+}
+
+static void enlist(lt_post *post)
+{
+    post->previous = last_post;
+    *(last_post != NULL ? &last_post->next : &first_post) = post;
+    last_post = post;
+}
+
+static void delist(lt_post *post)
+{
+    *(post->previous != NULL ? &post->previous->next : &first_post) = post->next;
+    *(post->next != NULL ? &post->next->previous : &last_post) = post->previous;
 }
 
 /* The piece that failed says more than MPI_ERR_IN_STATUS. */
@@ -223,12 +312,21 @@ static lt_status failed_piece(int code, const lt_post *post)
     return failed(code, "MPI_Testall");
 }
 
+/* After a look for what has come. Both ends agree on sizes; where they don't, two collectives have
+ * met that don't belong together. */
 static lt_status poll_post(lt_post *post, int *done)
 {
+    *done = 0;
+    if (post->refused >= 0)
+        LT_FAIL(LT_EINTERNAL, "MPI: message from rank %d: want %d bytes, found %d",
+                post->of[post->refused].peer, post->of[post->refused].bytes, post->found);
+    if (post->code != MPI_SUCCESS)
+        return failed(post->code, "look for a message");
     const int code = MPI_Testall(post->used, post->request, done, post->status);
     if (code != MPI_SUCCESS)
         return failed_piece(code, post);
-    return *done ? check_sizes(post) : LT_OK;
+    *done = *done && post->awaited == 0;
+    return LT_OK;
 }
 
 /* A sleep costs more than a short message, and moves nothing of a long one: yield for half a
@@ -243,6 +341,7 @@ static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max)
     for (;;) {
         int done = 0;
         lt_mpi_enter();
+        find(post);
         LT_TRY(out(poll_post(post, &done)));
         if (done)
             return LT_OK;
@@ -267,16 +366,14 @@ static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max)
     }
 }
 
-static lt_status start_all(mpi_group *group, const lt_transfer *list, int count, lt_post *post)
+static lt_status start_all(const lt_transfer *list, int count, int rank, lt_post *post)
 {
-    for (int i = 0; i < count; i++) /* receives first: messages then need no buffer in between */
-        if (list[i].peer != group->head.rank)
-            LT_TRY(start(group, post, list[i].peer, TAG_EXCHANGE, list[i].recv, list[i].recv_bytes,
-                         0));
     for (int i = 0; i < count; i++)
-        if (list[i].peer != group->head.rank)
-            LT_TRY(start(group, post, list[i].peer, TAG_EXCHANGE, (char *)(uintptr_t)list[i].send,
-                         list[i].send_bytes, 1));
+        if (list[i].peer != rank)
+            LT_TRY(start_send(post, list[i].peer, list[i].send, list[i].send_bytes));
+    for (int i = 0; i < count; i++)
+        if (list[i].peer != rank)
+            await(post, list[i].peer, list[i].recv, list[i].recv_bytes);
     return LT_OK;
 }
 
@@ -292,9 +389,9 @@ static lt_status mpi_exchange(lt_group *base, const lt_transfer *list, int count
     lt_post *post = NULL;
     lt_status st = LT_OK;
     if (room > 0) {
-        LT_TRY(post_new(room, &post));
+        LT_TRY(post_new((mpi_group *)base, TAG_EXCHANGE, room, &post));
         lt_mpi_enter();
-        LT_TRY_GOTO(out(start_all((mpi_group *)base, list, count, post)), st, done);
+        LT_TRY_GOTO(out(start_all(list, count, base->rank, post)), st, done);
     }
     lt_self_copy(list, count, base->rank); /* while the others' bytes travel */
     if (post != NULL)
@@ -315,12 +412,10 @@ static lt_status meet(mpi_group *group)
     for (int span = 1; span < size; span *= 2) {
         char mine = 1, theirs = 0;
         lt_post *post = NULL;
-        LT_TRY(post_new(2, &post));
+        LT_TRY(post_new(group, TAG_MEET, 2, &post));
+        await(post, (rank - span + size) % size, &theirs, 1);
         lt_mpi_enter();
-        lt_status st = start(group, post, (rank - span + size) % size, TAG_MEET, &theirs, 1, 0);
-        if (st == LT_OK)
-            st = start(group, post, (rank + span) % size, TAG_MEET, &mine, 1, 1);
-        st = out(st);
+        lt_status st = out(start_send(post, (rank + span) % size, &mine, 1));
         if (st == LT_OK)
             st = wait_post(post, 2, LT_PEER_SILENCE_SECONDS);
         lt_mpi_enter();
@@ -334,10 +429,16 @@ static lt_status mpi_post(lt_group *base, int peer, int tag, void *data, size_t 
                           lt_post **made)
 {
     lt_post *post = NULL;
-    LT_TRY(post_new(pieces(bytes), &post));
+    lt_status st = LT_OK;
+    LT_TRY(post_new((mpi_group *)base, tag, pieces(bytes), &post));
     lt_mpi_enter();
-    lt_status st = start((mpi_group *)base, post, peer, tag, data, bytes, is_send);
-    if (st != LT_OK)
+    if (is_send)
+        st = start_send(post, peer, data, bytes);
+    else
+        await(post, peer, data, bytes);
+    if (st == LT_OK)
+        enlist(post);
+    else
         drop(&post);
     st = out(st);
     if (st != LT_OK)
@@ -354,8 +455,10 @@ static lt_status mpi_post_test(lt_post **post, int *done)
 {
     *done = 0;
     lt_mpi_enter();
+    lt_mpi_move_posts();
     const lt_status st = poll_post(*post, done);
     if (st != LT_OK || *done) {
+        delist(*post);
         if ((*post)->used > 0)
             lt_span_end(LT_SPAN_MESSAGE, (*post)->of[0].is_send ? "send" : "receive", (*post)->axis,
                         (*post)->began, (*post)->bytes);
@@ -384,6 +487,7 @@ static lt_status mpi_post_probe(lt_group *base, int tag, int *peer)
 static void mpi_post_drop(lt_post **post)
 {
     lt_mpi_enter();
+    delist(*post);
     drop(post);
     lt_mpi_leave();
     lt_mpi_busy(-1);
@@ -436,5 +540,5 @@ lt_status lt_mpi_open(lt_group **world)
     LT_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &beats));
     LT_MPI(MPI_Comm_set_errhandler(beats, MPI_ERRORS_RETURN));
     LT_TRY(wrap(comm, world));
-    return lt_mpi_watch_open(beats, (*world)->rank, (*world)->size);
+    return lt_mpi_watch_open(beats, *world);
 }

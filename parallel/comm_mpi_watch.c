@@ -1,9 +1,10 @@
 /* comm_mpi_watch.c - what the watch's thread may do with MPI: beats, and progress.
  *                                                                                 Level 2: parallel
  * Beats have a communicator of their own, so that they overtake nothing and match nothing
- * else. One receive from anybody is always open: testing it also moves every other message of the
- * rank (Open MPI progresses all in any call), which is how posts go on while the main thread
- * decodes. One beat a peer may be on its way: a peer that reads nothing costs no memory. */
+ * else. They are probed for, as all messages are (comm_mpi.c), and one of another size is dropped.
+ * A probe also moves every other message of the rank (Open MPI progresses all in any call), which,
+ * with a look at what posts wait for, is how posts go on while the main thread decodes. One beat a
+ * peer may be on its way: a peer that reads nothing costs no memory. */
 #include <assert.h>
 #include <pthread.h>
 #include <sched.h>
@@ -16,6 +17,7 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "parallel/comm.h"
 #include "parallel/comm_mpi_impl.h"
 #include "parallel/nodes.h"
 #include "parallel/watch.h"
@@ -32,8 +34,6 @@ static atomic_int wanted, posts;
 static MPI_Comm comm = MPI_COMM_NULL;
 static outgoing *out_box; /* [size] */
 static int world;
-static lt_beat in_box;
-static MPI_Request in_request = MPI_REQUEST_NULL;
 
 static void nap(long ns) { (void)nanosleep(&(struct timespec){0, ns}, NULL); }
 
@@ -97,25 +97,22 @@ static void send_beat(int peer, const lt_beat *beat, int must)
         nap(1000000);
 }
 
-static int listen_again(void)
+/* A message of another size is no beat: it stays where it is, since nothing is known of it. */
+static int receive_beat(lt_beat *beat, int *from)
 {
-    return MPI_Irecv(&in_box, (int)sizeof in_box, MPI_BYTE, MPI_ANY_SOURCE, TAG_BEAT, comm,
-                     &in_request) == MPI_SUCCESS;
-}
-
-static int receive_beat(lt_beat *beat)
-{
-    int done = 0;
-    if (in_request == MPI_REQUEST_NULL && !listen_again())
+    MPI_Message message;
+    MPI_Status status;
+    int found = 0, bytes = 0;
+    if (busy())
+        lt_mpi_move_posts();
+    if (MPI_Improbe(MPI_ANY_SOURCE, TAG_BEAT, comm, &found, &message, &status) != MPI_SUCCESS ||
+        !found)
         return 0;
-    if (MPI_Test(&in_request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
-        in_request = MPI_REQUEST_NULL;
-        return 0;
-    }
-    if (!done)
-        return 0;
-    *beat = in_box;
-    (void)listen_again();
+    *from = status.MPI_SOURCE;
+    memset(beat, 0, sizeof *beat);
+    beat->kind = LT_BEAT_OTHER;
+    if (MPI_Get_count(&status, MPI_BYTE, &bytes) == MPI_SUCCESS && bytes == (int)sizeof *beat)
+        (void)MPI_Mrecv(beat, bytes, MPI_BYTE, &message, MPI_STATUS_IGNORE);
     return 1;
 }
 
@@ -133,21 +130,19 @@ static uint64_t my_place(char host[LT_NODE_NAME_BYTES])
     return h;
 }
 
-static lt_status gather_peers(int size, lt_watch_peer *peers)
+static lt_status gather_peers(lt_group *group, lt_watch_peer *peers)
 {
     lt_watch_peer me;
     memset(&me, 0, sizeof me);
     me.place = my_place(me.host);
     me.pid = (int32_t)getpid();
-    (void)size;
-    if (MPI_Allgather(&me, (int)sizeof me, MPI_BYTE, peers, (int)sizeof me, MPI_BYTE, comm) !=
-        MPI_SUCCESS)
-        LT_FAIL(LT_EPEER, "MPI: the ranks cannot tell each other where they are");
+    LT_TRY(lt_all_gather_host(group, &me, sizeof me, peers));
     return LT_OK;
 }
 
-lt_status lt_mpi_watch_open(MPI_Comm beats, int rank, int size)
+lt_status lt_mpi_watch_open(MPI_Comm beats, lt_group *group)
 {
+    const int rank = lt_group_rank(group), size = lt_group_size(group);
     static const lt_watch_wire wire = {take, give, send_beat, receive_beat, busy};
     comm = beats;
     world = size;
@@ -162,9 +157,11 @@ lt_status lt_mpi_watch_open(MPI_Comm beats, int rank, int size)
     for (int i = 0; i < size; i++)
         out_box[i].request = MPI_REQUEST_NULL;
     lt_watch_limits limits = lt_watch_defaults;
-    if (lt_fault_hangs())
+    if (lt_fault_hangs()) {
         limits.progress_s = 3;
-    lt_status st = gather_peers(size, peers);
+        limits.progress_steps = 1; /* a busy machine's steps take seconds */
+    }
+    lt_status st = gather_peers(group, peers);
     if (st == LT_OK)
         st = lt_watch_start(&wire, rank, size, peers, &limits);
     free(peers);
@@ -175,10 +172,6 @@ lt_status lt_mpi_watch_open(MPI_Comm beats, int rank, int size)
 void lt_mpi_watch_close(void)
 {
     lt_watch_stop();
-    if (in_request != MPI_REQUEST_NULL) {
-        (void)MPI_Cancel(&in_request);
-        (void)MPI_Wait(&in_request, MPI_STATUS_IGNORE);
-    }
     for (int i = 0; out_box != NULL && i < world; i++)
         if (out_box[i].request != MPI_REQUEST_NULL)
             (void)MPI_Request_free(&out_box[i].request);

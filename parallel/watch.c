@@ -47,10 +47,14 @@
 #include "base/stop.h"
 #include "parallel/watch_impl.h"
 
-enum { EXIT_RESUMABLE = 75, ALL_PEERS_MAX = 64, LINE_BYTES = 1024 };
+enum { EXIT_RESUMABLE = 75, ALL_PEERS_MAX = 64, LINE_BYTES = LT_WATCH_LINE_BYTES };
 
-const lt_watch_limits lt_watch_defaults = {
-    .beat_s = 0.25, .silence_s = 5, .progress_s = 60, .signal_s = 0.5, .leave_s = 0.3};
+const lt_watch_limits lt_watch_defaults = {.beat_s = 0.25,
+                                           .silence_s = 5,
+                                           .progress_s = 60,
+                                           .progress_steps = 10,
+                                           .signal_s = 0.5,
+                                           .leave_s = 0.3};
 static const double busy_nap_s = 1e-4, idle_nap_s = 2e-3, read_every_s = 1e-2;
 /* Whom a rank that was stopped for longer than the silence misses when it wakes has given it up. */
 static const double given_up_s = 3;
@@ -71,7 +75,7 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     _Atomic int64_t moved_ms; /* when the calls or steps of any rank last changed */
-    atomic_int running, closing, closed, poisoned, poison_sent, ending;
+    atomic_int running, closing, closed, poisoned, poison_sent, ending, dropped;
     /* the thread's own */
     double beat_at, read_at, ran_at, changed_at, asked_at, stopped_until;
     int said_bye, stuck, by_poison, beat_step;
@@ -98,11 +102,6 @@ static void sleep_s(double seconds)
 
 /* ---- what is said ---- */
 
-static void copy_text(char *to, size_t bytes, const char *from)
-{
-    (void)snprintf(to, bytes, "%s", from);
-}
-
 static lt_beat beat_now(lt_beat_kind kind)
 {
     lt_beat b;
@@ -116,30 +115,9 @@ static lt_beat beat_now(lt_beat_kind kind)
     int waits;
     lt_note_read(&name, &axis, &waits);
     b.waits = waits;
-    copy_text(b.name, sizeof b.name, name);
-    copy_text(b.axis, sizeof b.axis, axis);
+    lt_watch_copy(b.name, sizeof b.name, name);
+    lt_watch_copy(b.axis, sizeof b.axis, axis);
     return b;
-}
-
-/* "at step 3 in sum_partials (tp, call 17)" */
-static void where_is(const lt_beat *b, char *out, size_t bytes)
-{
-    char step[32] = "before the first step";
-    if (b->step > 0)
-        (void)snprintf(step, sizeof step, "at step %d", b->step);
-    (void)snprintf(out, bytes, "%s %s %s (%s%scall %u)", step, b->waits ? "in" : "after", b->name,
-                   b->axis, b->axis[0] != '\0' ? ", " : "", b->calls);
-}
-
-static void print_line(const char *line)
-{
-    char text[LINE_BYTES];
-    const int n = snprintf(text, sizeof text, "longtake: error: %s\n", line);
-    const size_t bytes = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
-    if (bytes > 0)
-        text[bytes - 1] = '\n';
-    if (write(STDERR_FILENO, text, bytes) < 0)
-        return; /* nobody left to hear it */
 }
 
 static int lowest_survivor(void)
@@ -158,8 +136,8 @@ static void say_lost(int lost)
     int others = -1;
     for (int i = 0; i < w.size; i++)
         others += w.peer[i].lost;
-    where_is(&p->last, theirs, sizeof theirs);
-    where_is(&now, mine, sizeof mine);
+    lt_watch_where(&p->last, theirs, sizeof theirs);
+    lt_watch_where(&now, mine, sizeof mine);
     if (others > 0)
         (void)snprintf(more, sizeof more, ", and %d more with it", others);
     (void)snprintf(line, sizeof line,
@@ -167,7 +145,7 @@ static void say_lost(int lost)
                    "%.1f s ago, %s",
                    lost, p->who.host, w.reason, more, w.rank, w.peer[w.rank].who.host,
                    now.waits ? "waits" : "is", mine, lost, lt_seconds() - p->heard, theirs);
-    print_line(line);
+    lt_watch_print(line);
 }
 
 static void say_stuck(double seconds)
@@ -177,13 +155,13 @@ static void say_stuck(double seconds)
     int n = snprintf(line, sizeof line, "no progress anywhere for %.0f s:", seconds);
     for (int i = 0; i < w.size && i < LISTED_MAX; i++) {
         const lt_beat b = i == w.rank ? beat_now(LT_BEAT_ALIVE) : w.peer[i].last;
-        where_is(&b, place, sizeof place);
+        lt_watch_where(&b, place, sizeof place);
         if (n > 0 && (size_t)n < sizeof line)
             n +=
                 snprintf(line + n, sizeof line - (size_t)n, "%s rank %d on %s %s %s",
                          i == 0 ? "" : ";", i, w.peer[i].who.host, b.waits ? "waits" : "is", place);
     }
-    print_line(line);
+    lt_watch_print(line);
 }
 
 /* ---- the end ---- */
@@ -208,11 +186,11 @@ static void leave(int speaks)
 static void end_lost(int lost, const char *reason)
 {
     w.peer[lost].lost = 1;
-    copy_text(w.reason, sizeof w.reason, reason);
+    lt_watch_copy(w.reason, sizeof w.reason, reason);
     atomic_store(&w.ending, 1);
     lt_beat b = beat_now(LT_BEAT_LOST);
     b.about = lost;
-    copy_text(b.text, sizeof b.text, reason);
+    lt_watch_copy(b.text, sizeof b.text, reason);
     const int speaks = lowest_survivor() == w.rank && lt_seconds() > w.stopped_until;
     if (speaks)
         say_lost(lost);
@@ -233,11 +211,17 @@ static void end_stuck(double seconds)
 
 /* ---- what is heard ---- */
 
-static void hear(const lt_beat *b, double now)
+static void hear(lt_beat *b, int from, double now)
 {
-    if (b->rank < 0 || b->rank >= w.size)
+    if (from < 0 || from >= w.size || from == w.rank || b->rank != from || b->kind < 0 ||
+        b->kind >= LT_BEAT_OTHER) {
+        atomic_fetch_add(&w.dropped, 1);
         return;
-    peer_state *p = &w.peer[b->rank];
+    }
+    lt_watch_tame(b->name, sizeof b->name);
+    lt_watch_tame(b->axis, sizeof b->axis);
+    lt_watch_tame(b->text, sizeof b->text);
+    peer_state *p = &w.peer[from];
     if (b->calls != p->last.calls || b->step != p->last.step) {
         w.changed_at = now;
         atomic_store(&w.moved_ms, (int64_t)(1e3 * now));
@@ -248,7 +232,7 @@ static void hear(const lt_beat *b, double now)
         p->said_bye = 1;
     if (b->kind == LT_BEAT_ASK) {
         const lt_beat answer = beat_now(LT_BEAT_ALIVE);
-        w.wire.send(b->rank, &answer, 0);
+        w.wire.send(from, &answer, 0);
     }
     if (b->kind == LT_BEAT_POISON)
         w.by_poison = 1;
@@ -258,22 +242,23 @@ static void hear(const lt_beat *b, double now)
         w.by_poison = 1; /* stopped for so long that the others gave this rank up */
     else if (b->kind == LT_BEAT_LOST && b->about >= 0 && b->about < w.size) {
         w.peer[b->about].lost = 1;
-        copy_text(w.reason, sizeof w.reason, b->text);
+        lt_watch_copy(w.reason, sizeof w.reason, b->text);
     }
 }
 
 static void read_all(double now)
 {
     lt_beat b;
+    int from = -1;
     if (!w.wire.take(0.02))
         return;
-    while (w.wire.receive(&b))
-        hear(&b, now);
+    while (w.wire.receive(&b, &from))
+        hear(&b, from, now);
     w.wire.give();
     for (int i = 0; i < w.size; i++)
         if (w.peer[i].lost) {
             char reason[sizeof w.reason];
-            copy_text(reason, sizeof reason, w.reason);
+            lt_watch_copy(reason, sizeof reason, w.reason);
             end_lost(i, reason);
         }
     if (w.by_poison) {
@@ -297,8 +282,9 @@ static void look_at_processes(void)
         if (!w.wire.take(0.2)) /* its last words may lie unread: a farewell, or poison */
             continue;
         lt_beat b;
-        while (w.wire.receive(&b))
-            hear(&b, lt_seconds());
+        int from = -1;
+        while (w.wire.receive(&b, &from))
+            hear(&b, from, lt_seconds());
         w.wire.give();
         if (!w.peer[i].said_bye && !w.by_poison && !atomic_load(&w.poisoned))
             end_lost(i, "its process is gone");
@@ -359,7 +345,7 @@ static void look_at_signal(double now)
         (void)snprintf(line, sizeof line, "stopped by %s, while all ranks were well",
                        lt_stop_name(lt_stop_signal()));
         if (w.rank == lowest_survivor())
-            print_line(line);
+            lt_watch_print(line);
         leave(w.rank == lowest_survivor());
     }
 }
@@ -382,8 +368,8 @@ static void look_at_progress(double now)
         w.changed_at = now;
         return;
     }
-    const double ten_steps = 1e-2 * (double)longest_ms;
-    const double limit = ten_steps > w.limits.progress_s ? ten_steps : w.limits.progress_s;
+    const double steps = w.limits.progress_steps * 1e-3 * (double)longest_ms;
+    const double limit = steps > w.limits.progress_s ? steps : w.limits.progress_s;
     if (now - w.changed_at > limit)
         end_stuck(now - w.changed_at);
 }
@@ -499,10 +485,11 @@ lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt
     const double now = lt_seconds();
     for (int i = 0; i < size; i++) {
         w.peer[i].who = peers[i];
+        lt_watch_tame(w.peer[i].who.host, sizeof w.peer[i].who.host);
         w.peer[i].heard = now;
         w.peer[i].watched = i != rank && distance_watched(rank, i, size);
         w.peer[i].process = i != rank ? open_process(&peers[i], &peers[rank]) : -1;
-        copy_text(w.peer[i].last.name, sizeof w.peer[i].last.name, "start");
+        lt_watch_copy(w.peer[i].last.name, sizeof w.peer[i].last.name, "start");
     }
     w.ran_at = w.changed_at = now;
     atomic_store(&w.moved_ms, (int64_t)(1e3 * now));
@@ -556,6 +543,8 @@ void lt_watch_poison(void)
         sleep_s(1e-3);
 }
 
+int lt_watch_dropped(void) { return atomic_load(&w.dropped); }
+
 double lt_watch_quiet_s(void)
 {
     if (!atomic_load(&w.running))
@@ -581,7 +570,7 @@ const char *lt_watch_me(void)
     while (atomic_load(&w.ending))
         sleep_s(1e-2);
     const lt_beat now = beat_now(LT_BEAT_ALIVE);
-    where_is(&now, place, sizeof place);
+    lt_watch_where(&now, place, sizeof place);
     (void)snprintf(text, sizeof text, "rank %d on %s %s", w.rank, w.peer[w.rank].who.host, place);
     return text;
 }

@@ -31,22 +31,26 @@ int lt_fault_hangs(void); /* any rank */
 
 /* Seconds; the defaults are in watch.c. */
 typedef struct lt_watch_limits {
-    double beat_s;     /* from one heartbeat to the next */
-    double silence_s;  /* a peer that said nothing for so long is lost */
-    double progress_s; /* at least so long without progress, and ten steps, before all end */
-    double signal_s;   /* how long a SIGTERM waits for its reason to show */
-    double leave_s;    /* from the line to _exit(75) */
+    double beat_s;         /* from one heartbeat to the next */
+    double silence_s;      /* a peer that said nothing for so long is lost */
+    double progress_s;     /* at least so long without progress before all end, */
+    double progress_steps; /* and so many times the longest step */
+    double signal_s;       /* how long a SIGTERM waits for its reason to show */
+    double leave_s;        /* from the line to _exit(75) */
 } lt_watch_limits;
 extern const lt_watch_limits lt_watch_defaults;
 
-/* What a rank says. Fixed size, plain bytes: ranks are of one program. */
+/* What a rank says. Fixed size, plain bytes. Who hears it believes little: the sender's number must
+ * be the one that the transport gives, the kind must be known, texts end where their room ends and
+ * are shown without control bytes; what is not so is dropped and counted. */
 typedef enum lt_beat_kind {
-    LT_BEAT_ALIVE, /* every beat_s */
-    LT_BEAT_ASK,   /* alive, and answer at once */
-    LT_BEAT_BYE,   /* the world closes: I am silent from here on */
-    LT_BEAT_LOST,  /* rank `about` is lost, for the reason in text */
-    LT_BEAT_STUCK, /* nothing moves: all end */
-    LT_BEAT_POISON /* I failed, said why, and end the job */
+    LT_BEAT_ALIVE,  /* every beat_s */
+    LT_BEAT_ASK,    /* alive, and answer at once */
+    LT_BEAT_BYE,    /* the world closes: I am silent from here on */
+    LT_BEAT_LOST,   /* rank `about` is lost, for the reason in text */
+    LT_BEAT_STUCK,  /* nothing moves: all end */
+    LT_BEAT_POISON, /* I failed, said why, and end the job */
+    LT_BEAT_OTHER   /* a message that is no beat; from here on kinds are dropped */
 } lt_beat_kind;
 
 typedef struct lt_beat {
@@ -69,8 +73,9 @@ typedef struct lt_watch_wire {
     int (*take)(double seconds_max);
     void (*give)(void);
     void (*send)(int peer, const lt_beat *beat, int must);
-    int (*receive)(lt_beat *beat); /* 1: there was one */
-    int (*busy)(void);             /* posts are on their way: poll often */
+    /* 1: there was one, from this rank; what it holds is as it came. */
+    int (*receive)(lt_beat *beat, int *from);
+    int (*busy)(void); /* posts are on their way: poll often */
 } lt_watch_wire;
 
 /* Begin to watch; peers [size] is copied. Collective on the world in the sense that all ranks
@@ -83,6 +88,8 @@ void lt_watch_stop(void);
 void lt_watch_wake(void);
 /* Tell all peers that this rank failed and ends the job. Local, Blocking for at most 0.5 s. */
 void lt_watch_poison(void);
+/* How many heartbeats were dropped. Local. */
+int lt_watch_dropped(void);
 /* For how long no rank that is watched has begun a collective, a message or a step; very long where
  * nothing is watched. Local. */
 double lt_watch_quiet_s(void);

@@ -23,4 +23,16 @@ void lt_note_awaited(int awaited);
 /* The note of a wait for one message. */
 void lt_note_message(void);
 
+/* ---- words (watch_words.c) ---- */
+enum { LT_WATCH_LINE_BYTES = 1024 };
+/* from, cut to the room. */
+void lt_watch_copy(char *to, size_t bytes, const char *from);
+/* Text that came from elsewhere, made fit to be printed: it ends within its room, and what is no
+ * plain letter becomes '?'. */
+void lt_watch_tame(char *text, size_t bytes);
+/* "at step 3 in sum_partials (tp, call 17)" */
+void lt_watch_where(const lt_beat *b, char *out, size_t bytes);
+/* The one error line, in one write. */
+void lt_watch_print(const char *line);
+
 #endif

@@ -193,32 +193,6 @@ static void agreement(void **state)
     lt_error_clear();
 }
 
-/* Two ends that name different sizes: the receiver says so, it doesn't hang or take half. */
-static void unequal_sizes(void **state)
-{
-    (void)state;
-    if (lt_group_size(world) < 2)
-        return;
-    const struct {
-        size_t sent, wanted;
-        lt_status status;
-    } cases[] = {{8, 16, LT_EINTERNAL}, {16, 8, LT_EPEER}};
-    for (size_t i = 0; i < 2; i++) {
-        char data[16] = "", got[16];
-        lt_group *group = group_of(2, 0);
-        if (group != NULL && lt_group_rank(group) == 0) {
-            OK(lt_exchange(group, &(lt_transfer){1, data, cases[i].sent, NULL, 0}, 1));
-        } else if (group != NULL) {
-            const lt_transfer take = {0, NULL, 0, got, cases[i].wanted};
-            WANT(lt_exchange(group, &take, 1) == cases[i].status);
-            WANT(strstr(lt_error_text(), "from rank 0") != NULL);
-        }
-        lt_group_free(&group);
-        OK(lt_barrier(world));
-    }
-    lt_error_clear();
-}
-
 /* ---- mesh ---- */
 
 static void check_mesh(const char *text)
@@ -317,8 +291,7 @@ int main(void)
     if (ranks_open() != 0)
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(host_collectives), cmocka_unit_test(agreement),
-        cmocka_unit_test(unequal_sizes),    cmocka_unit_test(meshes),
+        cmocka_unit_test(host_collectives), cmocka_unit_test(agreement), cmocka_unit_test(meshes),
         cmocka_unit_test(large_messages),   cmocka_unit_test(places),
     };
     const int failed = cmocka_run_group_tests_name("comm", tests, NULL, NULL);

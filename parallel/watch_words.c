@@ -1,0 +1,40 @@
+/* watch_words.c - the words of the watch: where a rank is, and text from elsewhere made plain.
+ *                                                                                 Level 2: parallel
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "parallel/watch_impl.h"
+
+void lt_watch_copy(char *to, size_t bytes, const char *from)
+{
+    (void)snprintf(to, bytes, "%s", from);
+}
+
+void lt_watch_tame(char *text, size_t bytes)
+{
+    text[bytes - 1] = '\0';
+    for (char *p = text; *p != '\0'; p++)
+        if (*p < ' ' || *p > '~')
+            *p = '?';
+}
+
+void lt_watch_where(const lt_beat *b, char *out, size_t bytes)
+{
+    char step[32] = "before the first step";
+    if (b->step > 0)
+        (void)snprintf(step, sizeof step, "at step %d", b->step);
+    (void)snprintf(out, bytes, "%s %s %s (%s%scall %u)", step, b->waits ? "in" : "after", b->name,
+                   b->axis, b->axis[0] != '\0' ? ", " : "", b->calls);
+}
+
+void lt_watch_print(const char *line)
+{
+    char text[LT_WATCH_LINE_BYTES];
+    const int n = snprintf(text, sizeof text, "longtake: error: %s\n", line);
+    const size_t bytes = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
+    if (bytes > 0)
+        text[bytes - 1] = '\n';
+    if (write(STDERR_FILENO, text, bytes) < 0)
+        return; /* nobody left to hear it */
+}

@@ -1,0 +1,149 @@
+/* test_sizes.c - two ends that name different sizes for one message.
+ * Goal: the receiver refuses in words that name peer, wanted and found, and not a byte is written,
+ * neither into its buffer nor behind it, whatever the transport's library would do with a longer
+ * message. Method: sizes around Open MPI's limits (4 KiB in shared memory, 64 KiB over TCP), a
+ * buffer of 0xA5 with 256 KiB of the same behind it; the sender, whose message nobody takes, is
+ * given a tenth of a second. Ranks: 2 of those launched. Needs: nothing. */
+#include <stdlib.h>
+
+#include "parallel/transport_impl.h"
+#include "rank_test.h"
+
+enum { LARGEST = 256 << 10, TAG = 7 };
+
+static const struct {
+    const char *reason;
+    size_t sent, wanted;
+} cases[] = {
+    {"half of a small one", 8, 16},
+    {"twice a small one", 16, 8},
+    {"one byte against all", 1, LARGEST},
+    {"all against one byte", LARGEST, 1},
+    {"beyond what shared memory copies at once", 4097, 4096},
+    {"beyond TCP's first piece", 65537, 65536},
+    {"one byte less than wanted, large", LARGEST - 1, LARGEST},
+};
+
+static unsigned char room[2 * LARGEST], data[LARGEST];
+
+static void untouched(void)
+{
+    for (size_t i = 0; i < sizeof room; i++)
+        WANT(room[i] == 0xa5);
+}
+
+static void refused(lt_status st, size_t sent, size_t wanted)
+{
+    char words[128];
+    (void)snprintf(words, sizeof words, "message from rank 0: want %zu bytes, found %zu", wanted,
+                   sent);
+    WANT(st == LT_EINTERNAL);
+    WANT(strstr(lt_error_text(), words) != NULL);
+    untouched();
+    lt_error_clear();
+}
+
+static void by_exchange(lt_group *group, size_t sent, size_t wanted)
+{
+    if (lt_group_rank(group) == 0)
+        (void)lt_exchange(group, &(lt_transfer){1, data, sent, NULL, 0}, 1);
+    else
+        refused(lt_exchange(group, &(lt_transfer){0, NULL, 0, room, wanted}, 1), sent, wanted);
+}
+
+static void by_broadcast(lt_group *group, size_t sent, size_t wanted)
+{
+    if (lt_group_rank(group) == 0)
+        (void)lt_broadcast(group, 0, data, sent);
+    else
+        refused(lt_broadcast(group, 0, room, wanted), sent, wanted);
+}
+
+/* The first of two messages is the wrong one: the second is not taken in its place. */
+static void by_two(lt_group *group, size_t sent, size_t wanted)
+{
+    const lt_transfer out[2] = {{1, data, sent, NULL, 0}, {1, data, wanted, NULL, 0}};
+    const lt_transfer in[2] = {{0, NULL, 0, room, wanted}, {0, NULL, 0, room + LARGEST, wanted}};
+    if (lt_group_rank(group) == 0)
+        (void)lt_exchange(group, out, 2);
+    else
+        refused(lt_exchange(group, in, 2), sent, wanted);
+}
+
+static void by_post(lt_group *group, size_t sent, size_t wanted)
+{
+    lt_post *post = NULL;
+    if (lt_group_rank(group) == 0) {
+        OK(lt_post_send(group, 1, TAG, data, sent, &post));
+        for (int turn = 0, done = 0; turn < 100 && post != NULL; turn++) {
+            OK(lt_post_test(&post, &done));
+            (void)usleep(1000);
+        }
+        lt_post_drop(&post);
+    } else {
+        OK(lt_post_recv(group, 0, TAG, room, wanted, &post));
+        refused(lt_post_wait(&post), sent, wanted);
+    }
+}
+
+static void each(void (*how)(lt_group *group, size_t sent, size_t wanted))
+{
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lt_group *group = group_of(2, 0); /* of no use afterwards */
+        memset(room, 0xa5, sizeof room);
+        if (group != NULL) {
+            group->wait_seconds_max = 0.1;
+            how(group, cases[i].sent, cases[i].wanted);
+            lt_error_clear();
+        }
+        OK(lt_barrier(world));
+        lt_group_free(&group);
+    }
+}
+
+static void sizes_differ(void **state)
+{
+    (void)state;
+    if (lt_group_size(world) < 2)
+        skip();
+    each(by_exchange);
+    each(by_broadcast);
+    each(by_two);
+    each(by_post);
+}
+
+/* Posts with one tag between one pair of ranks, received in the order in which they were sent,
+ * whichever is asked for first. */
+static void posts_keep_order(void **state)
+{
+    (void)state;
+    if (lt_group_size(world) < 2)
+        skip();
+    lt_group *group = group_of(2, 0);
+    lt_post *post[3] = {NULL};
+    int value[3] = {11, 22, 33};
+    if (group != NULL && lt_group_rank(group) == 0) {
+        for (int i = 0; i < 3; i++)
+            OK(lt_post_send(group, 1, TAG, &value[i], sizeof *value, &post[i]));
+    } else if (group != NULL) {
+        memset(value, 0, sizeof value);
+        for (int i = 0; i < 3; i++)
+            OK(lt_post_recv(group, 0, TAG, &value[i], sizeof *value, &post[i]));
+    }
+    for (int i = 2; i >= 0; i--)
+        OK(lt_post_wait(&post[i]));
+    WANT(group == NULL || (value[0] == 11 && value[1] == 22 && value[2] == 33));
+    lt_group_free(&group);
+    OK(lt_barrier(world));
+}
+
+int main(void)
+{
+    if (ranks_open() != 0)
+        return 1;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sizes_differ),
+                                       cmocka_unit_test(posts_keep_order)};
+    const int failed = cmocka_run_group_tests_name("sizes", tests, NULL, NULL);
+    ranks_close();
+    return failed;
+}
