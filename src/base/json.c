@@ -5,6 +5,7 @@
 #include "base/json.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,6 +237,30 @@ static lt_status array_of(const lt_json_at *at, const char *key, size_t wanted, 
                 wanted > 0 ? "" : "at most ", wanted > 0 ? wanted : max,
                 found(out->value, text, sizeof text));
     return LT_OK;
+}
+
+lt_status lt_json_u64(const lt_json_at *at, const char *key, uint64_t *out)
+{
+    lt_json_at member;
+    char text[FOUND_BYTES];
+    LT_TRY(lt_json_member(at, key, &member));
+    const char *digits = json_string_value(member.value);
+    const json_int_t whole = json_integer_value(member.value);
+    char *end = NULL;
+    errno = 0;
+    *out = digits != NULL ? strtoull(digits, &end, 10) : (uint64_t)whole;
+    if (digits != NULL ? digits[0] == '\0' || digits[strspn(digits, "0123456789")] != '\0' || errno
+                       : !json_is_integer(member.value) || whole < 0)
+        LT_FAIL(LT_EDATA, "%s: %s: want an integer from 0 to 2^64 - 1, found %s", member.source,
+                member.path, found(member.value, text, sizeof text));
+    return LT_OK;
+}
+
+json_t *lt_json_of_u64(uint64_t x)
+{
+    char digits[24];
+    (void)snprintf(digits, sizeof digits, "%llu", (unsigned long long)x);
+    return x <= INT64_MAX ? json_integer((json_int_t)x) : json_string(digits);
 }
 
 lt_status lt_json_ints(const lt_json_at *at, const char *key, int64_t lo, int64_t hi, int64_t *out,

@@ -31,6 +31,9 @@ lt_status lt_json_real(const lt_json_at *at, const char *key, double lo, double 
 lt_status lt_json_bool(const lt_json_at *at, const char *key, int *out);
 lt_status lt_json_string(const lt_json_at *at, const char *key,
                          const char **out); /* lives with the document */
+/* 0 to 2^64 - 1: what lt_json_of_u64 made, an integer or, past 2^63 - 1, its digits as a string. */
+lt_status lt_json_u64(const lt_json_at *at, const char *key, uint64_t *out);
+json_t *lt_json_of_u64(uint64_t x);
 /* Array of ints / reals: count is wanted exactly when *count > 0 on entry, else any up to max. */
 lt_status lt_json_ints(const lt_json_at *at, const char *key, int64_t lo, int64_t hi, int64_t *out,
                        size_t max, size_t *count);

@@ -1,14 +1,9 @@
 /* options.c - the option table: parsing flags and job keys into a struct.         Level 0: base
- *
- * Flags and job keys meet in one function, take_text: a scalar of the job file is checked for its
- * YAML type first (a number is no prompt) and then goes on as the text that a flag would have had.
- * So a range is checked, and a message made, in one place. */
+ * Here: names, and who wins; a value's text is options_value.c's. */
 #include "base/options.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,129 +29,6 @@ static size_t find(const lt_options *o, const char *name, size_t bytes)
     return o->count;
 }
 
-static lt_status refuse(const lt_option *row, const char *where, const char *found)
-{
-    char want[WANT_BYTES];
-    const char *quote = found[0] == '"' ? "" : "\""; /* a text from a job file has its own */
-    LT_FAIL(LT_EUSAGE, "%s: want %s, found %s%.100s%s", where,
-            lt_option_want_text(row, want, sizeof want), quote, found, quote);
-}
-
-static int in_range(const lt_option *row, double x)
-{
-    const int limited = row->min != 0 || row->max != 0;
-    return !limited || (x >= row->min && x <= row->max);
-}
-
-/* Decimal digits with an optional sign, all of text[0, bytes). */
-static int int_of_text(const char *text, size_t bytes, int64_t *out)
-{
-    char copy[24];
-    const size_t sign = bytes > 0 && (text[0] == '-' || text[0] == '+');
-    if (bytes == sign || bytes >= sizeof copy)
-        return 0;
-    memcpy(copy, text, bytes);
-    copy[bytes] = '\0';
-    if (copy[sign + strspn(copy + sign, "0123456789")] != '\0')
-        return 0;
-    errno = 0;
-    *out = strtoll(copy, NULL, 10);
-    return errno == 0;
-}
-
-static lt_status take_size(const lt_option *row, const char *where, const char *text, int64_t *to)
-{
-    int64_t size[2];
-    const char *x = strchr(text, 'x');
-    if (x == NULL || !int_of_text(text, (size_t)(x - text), &size[0]) ||
-        !int_of_text(x + 1, strlen(x + 1), &size[1]) || size[0] < 0 || size[1] < 0 ||
-        !in_range(row, (double)size[0]) || !in_range(row, (double)size[1]))
-        return refuse(row, where, text);
-    to[0] = size[0];
-    to[1] = size[1];
-    return LT_OK;
-}
-
-/* 1 if text is one of the words of "a|b|c". */
-static int is_choice(const char *choices, const char *text)
-{
-    const size_t n = strlen(text);
-    if (n == 0 || strchr(text, '|') != NULL) /* two neighbours are not one choice */
-        return 0;
-    for (const char *c = choices; c != NULL; c = strchr(c, '|')) {
-        c += *c == '|';
-        if (strncmp(c, text, n) == 0 && (c[n] == '|' || c[n] == '\0'))
-            return 1;
-    }
-    return 0;
-}
-
-/* The value now belongs to the object; what it replaces is freed. */
-static void own(lt_options *o, size_t i, void *value)
-{
-    if (o->table[i].type == LT_OPT_LIST)
-        json_decref(o->owned[i]);
-    else
-        free(o->owned[i]);
-    o->owned[i] = value;
-    memcpy(o->values + o->table[i].offset, &value, sizeof value);
-}
-
-static lt_status take_string(lt_options *o, size_t i, const char *where, const char *text)
-{
-    const lt_option *row = &o->table[i];
-    const size_t n = strlen(text);
-    if (!lt_utf8_valid(text, n))
-        LT_FAIL(LT_EUSAGE, "%s: want valid UTF-8, found other bytes", where);
-    if (row->type == LT_OPT_CHOICE && !is_choice(row->choices, text))
-        return refuse(row, where, text);
-    if (row->type == LT_OPT_STRING && row->max > 0 && (double)n > row->max)
-        LT_FAIL(LT_EUSAGE, "%s: want at most %.0f bytes, found %zu", where, row->max, n);
-    char *copy = strdup(text);
-    if (copy == NULL)
-        LT_FAIL(LT_ENOMEM, "%s: no memory for %zu bytes", where, n);
-    own(o, i, copy);
-    return LT_OK;
-}
-
-/* Check text by its row and write the value. On failure the old value stays. */
-static lt_status take_text(lt_options *o, size_t i, const char *where, const char *text)
-{
-    const lt_option *row = &o->table[i];
-    void *to = o->values + row->offset;
-    char *end = NULL;
-    switch (row->type) {
-    case LT_OPT_INT: {
-        int64_t value;
-        if (!int_of_text(text, strlen(text), &value) || !in_range(row, (double)value))
-            return refuse(row, where, text);
-        memcpy(to, &value, sizeof value);
-        return LT_OK;
-    }
-    case LT_OPT_REAL: {
-        const double value = strtod(text, &end);
-        /* strtod also knows blanks, hexadecimals, "inf" and "nan"; a user's number has none of
-         * them. */
-        if (text[0] == '\0' || text[strspn(text, "0123456789.eE+-")] != '\0' || *end != '\0' ||
-            !isfinite(value) || !in_range(row, value))
-            return refuse(row, where, text);
-        memcpy(to, &value, sizeof value);
-        return LT_OK;
-    }
-    case LT_OPT_FLAG: {
-        const int value = strcmp(text, "true") == 0;
-        if (!value && strcmp(text, "false") != 0)
-            return refuse(row, where, text);
-        memcpy(to, &value, sizeof value);
-        return LT_OK;
-    }
-    case LT_OPT_SIZE: return take_size(row, where, text, to);
-    case LT_OPT_STRING:
-    case LT_OPT_CHOICE: return take_string(o, i, where, text);
-    default: return refuse(row, where, text);
-    }
-}
-
 static lt_status note(lt_options *o, size_t i, lt_option_state state, const char *where)
 {
     char *copy = strdup(where);
@@ -168,27 +40,24 @@ static lt_status note(lt_options *o, size_t i, lt_option_state state, const char
     return LT_OK;
 }
 
-static lt_status start(lt_options *o)
+/* What row i's value is before anybody gives one. */
+static lt_status start(lt_options *o, size_t i)
 {
+    static const size_t bytes[] = {
+        [LT_OPT_STRING] = sizeof(char *), [LT_OPT_INT] = 8,
+        [LT_OPT_REAL] = 8,                [LT_OPT_FLAG] = sizeof(int),
+        [LT_OPT_SIZE] = 16,               [LT_OPT_CHOICE] = sizeof(char *),
+        [LT_OPT_PATH] = sizeof(char *),   [LT_OPT_SEED] = sizeof(lt_seed),
+        [LT_OPT_LIST] = sizeof(json_t *)};
     char where[WHERE_BYTES];
-    for (size_t i = 0; i < o->count; i++) {
-        const lt_option *row = &o->table[i];
-        static const size_t bytes[] = {
-            [LT_OPT_STRING] = sizeof(char *), [LT_OPT_INT] = 8,
-            [LT_OPT_REAL] = 8,                [LT_OPT_FLAG] = sizeof(int),
-            [LT_OPT_SIZE] = 16,               [LT_OPT_CHOICE] = sizeof(char *),
-            [LT_OPT_LIST] = sizeof(json_t *)};
-        if (!lt_option_is_here(o, row))
-            continue;
-        memset(o->values + row->offset, 0, bytes[row->type]);
-        (void)snprintf(where, sizeof where, "--%s", row->name);
-        LT_TRY(note(o, i, LT_OPT_UNSET, where));
-        if (row->default_text == NULL)
-            continue;
-        const lt_status st = take_text(o, i, where, row->default_text);
-        if (st != LT_OK)
-            LT_FAIL(LT_EINTERNAL, "the table's own default is wrong: %s", lt_error_text());
-    }
+    const lt_option *row = &o->table[i];
+    if (!lt_option_is_here(o, row))
+        return LT_OK;
+    memset(o->values + row->offset, 0, bytes[row->type]);
+    (void)snprintf(where, sizeof where, "--%s", row->name);
+    LT_TRY(note(o, i, LT_OPT_UNSET, where));
+    if (row->default_text != NULL && lt_option_take_text(o, i, where, row->default_text) != LT_OK)
+        LT_FAIL(LT_EINTERNAL, "the table's own default is wrong: %s", lt_error_text());
     return LT_OK;
 }
 
@@ -207,8 +76,8 @@ lt_status lt_options_new(const lt_option *table, size_t count, unsigned verb_bit
     lt_status st = LT_OK;
     if (o->states == NULL || o->where == NULL || o->owned == NULL)
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "no memory for %zu options", count);
-    else
-        st = start(o);
+    for (size_t i = 0; i < count && st == LT_OK; i++)
+        st = start(o, i);
     if (st != LT_OK) {
         lt_options_free(&o);
         return lt_trail(st, "lt_options_new", __FILE__, __LINE__);
@@ -262,13 +131,70 @@ static void hint_nearest(const lt_options *o, const char *dashes, const char *na
         lt_hint("--help lists what there is");
 }
 
+void lt_options_others(lt_options *opts, const lt_option_other *table, size_t count)
+{
+    opts->others = table;
+    opts->other_count = count;
+}
+
+/* Whether a is b but for '_' in place of '-'. */
+static int is_spelled(const char *a, const char *b)
+{
+    while (*a != '\0' && (*a == *b || (*a == '_' && *b == '-')))
+        a++, b++;
+    return *a == *b;
+}
+
+static const lt_option_other *find_other(const lt_options *o, const char *name)
+{
+    for (size_t i = 0; i < o->other_count; i++)
+        if (is_spelled(name, o->others[i].name))
+            return &o->others[i];
+    return NULL;
+}
+
+/* A name that is not in the table; where is its place ("--width", "job.yaml:3: width"), dashes "--"
+ * for a flag, "" for a job key, "-" for a short key. */
+static lt_status unknown(const lt_options *o, const char *dashes, const char *name,
+                         const char *where, const char *what)
+{
+    const char key[3] = {'-', name[0], '\0'};
+    const int is_short = strcmp(dashes, "-") == 0;
+    const lt_option_other *other = find_other(o, is_short ? key : name);
+    if (other != NULL && other->hint != NULL)
+        lt_hint("%s", other->hint);
+    if (other != NULL && other->later)
+        LT_FAIL(LT_EUNAVAIL, "%s: this version does not have it; it comes later", where);
+    if (is_short)
+        lt_hint("--help lists what there is");
+    else
+        hint_nearest(o, dashes, name);
+    LT_FAIL(LT_EUSAGE, "%s: %s", where, what);
+}
+
 static lt_status unknown_flag(const lt_options *o, const char *name)
 {
+    char where[80];
+    (void)snprintf(where, sizeof where, "--%.60s", name);
     for (size_t i = 0; i < o->count; i++)
-        if (strcmp(o->table[i].name, name) == 0)
-            LT_FAIL(LT_EUSAGE, "--%.60s: not an option of this verb", name);
-    hint_nearest(o, "--", name);
-    LT_FAIL(LT_EUSAGE, "--%.60s: unknown option", name);
+        if (strcmp(o->table[i].name, name) == 0) {
+            const lt_option_other *other = find_other(o, name);
+            if (other != NULL && other->hint != NULL)
+                lt_hint("%s", other->hint);
+            LT_FAIL(LT_EUSAGE, "%s: not an option of this verb", where);
+        }
+    return unknown(o, "--", name, where, "unknown option");
+}
+
+/* A row that says the same as row i in another way and was set by this source; count: none. */
+static size_t rival(const lt_options *o, size_t i, lt_option_state source)
+{
+    const char *same = o->table[i].same;
+    for (size_t k = 0; k < o->count && same != NULL; k++)
+        if (k != i && lt_option_is_here(o, &o->table[k]) && o->table[k].same != NULL &&
+            strcmp(o->table[k].same, same) == 0 && o->states[k] == source)
+            return k;
+    return o->count;
 }
 
 lt_status lt_options_set(lt_options *opts, const char *name, const char *text)
@@ -278,8 +204,20 @@ lt_status lt_options_set(lt_options *opts, const char *name, const char *text)
     if (i == opts->count)
         return unknown_flag(opts, name);
     (void)snprintf(where, sizeof where, "--%s", opts->table[i].name);
-    LT_TRY(take_text(opts, i, where, text));
+    const size_t other = rival(opts, i, LT_OPT_BY_FLAG);
+    if (other < opts->count) {
+        char *given = NULL;
+        LT_TRY(lt_option_value_text(opts, other, &given));
+        (void)lt_fail(LT_EUSAGE, __FILE__, __LINE__, "%s %s and %s %.100s: want one of them",
+                      opts->where[other], given, where, text);
+        free(given);
+        return LT_EUSAGE;
+    }
+    LT_TRY(lt_option_take_text(opts, i, where, text));
     LT_TRY(note(opts, i, LT_OPT_BY_FLAG, where));
+    const size_t loser = rival(opts, i, LT_OPT_BY_FILE);
+    if (loser < opts->count)
+        LT_TRY(start(opts, loser));
     return LT_OK;
 }
 
@@ -362,8 +300,9 @@ static lt_status take_short(lt_options *o, const char *word, words *w)
                !(lt_option_is_here(o, &o->table[i]) && o->table[i].short_key == (unsigned char)*c))
             i++;
         if (i == o->count) {
-            lt_hint("--help lists what there is");
-            LT_FAIL(LT_EUSAGE, "-%.10s: unknown option", c);
+            char where[16];
+            (void)snprintf(where, sizeof where, "-%.10s", c);
+            return unknown(o, "-", c, where, "unknown option");
         }
         if (o->table[i].type == LT_OPT_FLAG) {
             LT_TRY(take_flag(o, i, w));
@@ -403,44 +342,28 @@ lt_status lt_options_parse_args(lt_options *opts, int argc, char *const argv[],
     return LT_OK;
 }
 
-/* One key of the job file. A flag's value stays, but the file's is checked as well. */
-static lt_status take_json(lt_options *o, size_t i, const char *where, json_t *value)
+/* The value of a key that a flag beats: on a row of its own; the flag's value stays. */
+static lt_status check_only(const lt_options *o, size_t i, const char *where, json_t *value)
 {
-    const lt_option *row = &o->table[i];
-    char number[32];
-    const char *text = NULL;
-    switch (row->type) {
-    case LT_OPT_INT:
-        if (json_is_integer(value)) {
-            (void)snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
-            text = number;
-        }
-        break;
-    case LT_OPT_REAL:
-        if (json_is_number(value))
-            text = lt_real_text(json_number_value(value), number);
-        break;
-    case LT_OPT_FLAG:
-        if (json_is_boolean(value))
-            text = json_is_true(value) ? "true" : "false";
-        break;
-    case LT_OPT_LIST:
-        if (json_is_array(value)) {
-            own(o, i, json_incref(value));
-            return LT_OK;
-        }
-        break;
-    default: text = json_string_value(value);
-    }
-    if (text == NULL) {
-        char *shown = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-        if (json_is_number(value) || json_is_boolean(value))
-            lt_hint("a string that looks like a number or a truth value needs quotes");
-        const lt_status st = refuse(row, where, shown != NULL ? shown : "?");
-        free(shown);
-        return st;
-    }
-    LT_TRY(take_text(o, i, where, text));
+    void *scratch[4] = {NULL}, *owned = NULL;
+    lt_option_state state = LT_OPT_UNSET;
+    char *place = NULL;
+    lt_option alone = o->table[i];
+    alone.offset = 0;
+    lt_options o2 = {.table = &alone,
+                     .count = 1,
+                     .verb = o->verb,
+                     .values = (char *)scratch,
+                     .states = &state,
+                     .where = &place,
+                     .owned = &owned};
+    const lt_status st = lt_option_take_json(&o2, 0, where, value);
+    if (alone.type == LT_OPT_LIST)
+        json_decref(owned);
+    else
+        free(owned);
+    if (st != LT_OK)
+        return lt_trail(st, "lt_option_take_json", __FILE__, __LINE__);
     return LT_OK;
 }
 
@@ -450,33 +373,20 @@ static lt_status take_key(lt_options *o, const char *source, const char *key, lo
     char where[WHERE_BYTES];
     (void)snprintf(where, sizeof where, "%.400s:%lld: %.60s", source, line, key);
     const size_t i = find(o, key, strlen(key));
-    if (i == o->count || (o->table[i].traits & LT_OPT_NOT_IN_JOB)) {
-        if (i == o->count)
-            hint_nearest(o, "", key);
-        else
-            lt_hint("it is a flag: --%s", o->table[i].name);
+    if (i == o->count)
+        return unknown(o, "", key, where, "unknown job key");
+    if (o->table[i].traits & LT_OPT_NOT_IN_JOB) {
+        lt_hint("it is a flag: --%s", o->table[i].name);
         LT_FAIL(LT_EUSAGE, "%s: unknown job key", where);
     }
     if (json_is_null(value)) /* `key:` with nothing: as if the line were not there */
         return LT_OK;
-    if (o->states[i] == LT_OPT_BY_FLAG) { /* check it on a row of its own; the flag's value stays */
-        const lt_option row = o->table[i];
-        void *scratch[4] = {NULL}, *owned = NULL;
-        lt_option_state state = LT_OPT_UNSET;
-        char *place = NULL;
-        lt_option alone = row;
-        alone.offset = 0;
-        lt_options o2 = {&alone, 1, o->verb, (char *)scratch, &state, &place, &owned};
-        const lt_status st = take_json(&o2, 0, where, value);
-        if (row.type == LT_OPT_LIST)
-            json_decref(owned);
-        else
-            free(owned);
-        if (st != LT_OK)
-            return lt_trail(st, "take_json", __FILE__, __LINE__);
-        return LT_OK;
-    }
-    LT_TRY(take_json(o, i, where, value));
+    if (o->states[i] == LT_OPT_BY_FLAG || rival(o, i, LT_OPT_BY_FLAG) < o->count)
+        return check_only(o, i, where, value);
+    const size_t other = rival(o, i, LT_OPT_BY_FILE);
+    if (other < o->count)
+        LT_FAIL(LT_EUSAGE, "%s and %s: want one of them", o->where[other], where);
+    LT_TRY(lt_option_take_json(o, i, where, value));
     LT_TRY(note(o, i, LT_OPT_BY_FILE, where));
     return LT_OK;
 }

@@ -37,6 +37,8 @@ typedef enum lt_option_type {
     LT_OPT_FLAG,   /* int: --name, --no-name, --name=true|false */
     LT_OPT_SIZE,   /* int64_t[2]: "WxH" as width, height, each min..max */
     LT_OPT_CHOICE, /* const char *: one of choices */
+    LT_OPT_PATH,   /* const char *, as a string, but any bytes: a name need not be UTF-8 */
+    LT_OPT_SEED,   /* lt_seed: 0 to 2^64 - 1, or the word "random" */
     LT_OPT_LIST    /* json_t * (borrowed): a list of the job file; no flag */
 } lt_option_type;
 
@@ -47,6 +49,11 @@ enum {
     LT_OPT_STOPS = 8,      /* trait of a flag: nothing after it is read or checked (--help) */
     LT_OPT_HIDDEN = 16     /* trait: works, but --help leaves it out */
 };
+
+/* A seed; drawn: 1 if the system drew it, so that the user learns of the number. */
+typedef struct lt_seed {
+    uint64_t number, drawn;
+} lt_seed;
 
 typedef struct lt_option {
     const char *name;         /* without "--"; also the job key */
@@ -61,6 +68,8 @@ typedef struct lt_option {
     unsigned verbs;           /* bit mask: who has this option */
     unsigned traits;
     const char *group;        /* --help's heading; rows of a group stand together */
+    const char *same;         /* rows of the same word here say one thing in two ways: a flag wins
+                               * over the job file's other one, one source may give only one */
 } lt_option;
 
 typedef struct lt_options lt_options;
@@ -72,9 +81,18 @@ lt_status lt_options_new(const lt_option *table, size_t count, unsigned verb_bit
                          lt_options **out);
 void lt_options_free(lt_options **opts); /* frees the strings that values points to */
 
+/* Names that are not ours: what other programs call an option of ours, and what comes later. */
+typedef struct lt_option_other {
+    const char *name; /* "num-frames" ('_' counts as '-'), or "-m" for a short one */
+    const char *hint; /* what to type here; NULL: nothing to say */
+    int later;        /* 1: refused as what this version cannot do yet, LT_EUNAVAIL */
+} lt_option_other;
+/* Tell opts about them; table must outlive it. */
+void lt_options_others(lt_options *opts, const lt_option_other *table, size_t count);
+
 /* argv[0] is the verb and is skipped. What is no option goes to positional, in order ("--" ends the
  * options); *count of them, at most positional_max. The last one of a repeated flag counts. The
- * words stay argv's. Errors: LT_EUSAGE. */
+ * words stay argv's. Errors: LT_EUSAGE, LT_EUNAVAIL (an option that comes later). */
 lt_status lt_options_parse_args(lt_options *opts, int argc, char *const argv[],
                                 const char *positional[], size_t positional_max, size_t *count);
 

@@ -14,7 +14,12 @@
 
 enum { HELP_COLUMN = 28, HELP_WIDTH = 80 };
 
-static int limited(const lt_option *row) { return row->min != 0 || row->max != 0; }
+/* A string's limit is a length, which nobody asks for. */
+static int shows_limits(const lt_option *row)
+{
+    return (row->min != 0 || row->max != 0) && row->type != LT_OPT_STRING &&
+           row->type != LT_OPT_PATH;
+}
 
 const char *lt_option_want_text(const lt_option *row, char *buffer, size_t bytes)
 {
@@ -30,10 +35,11 @@ const char *lt_option_want_text(const lt_option *row, char *buffer, size_t bytes
                        : row->type == LT_OPT_SIZE ? "WIDTHxHEIGHT"
                        : row->type == LT_OPT_FLAG ? "true or false"
                        : row->type == LT_OPT_LIST ? "a list"
+                       : row->type == LT_OPT_SEED ? "an integer from 0 to 2^64 - 1, or random"
                                                   : "a string";
     if (row->type == LT_OPT_CHOICE)
         (void)snprintf(buffer, bytes, "one of %s", row->choices);
-    else if (limited(row) && row->type != LT_OPT_STRING)
+    else if (shows_limits(row))
         (void)snprintf(buffer, bytes, "%s%s from %s to %s", kind,
                        row->type == LT_OPT_SIZE ? ", each" : "", lo, hi);
     else
@@ -84,8 +90,8 @@ static void print_row(FILE *to, const lt_option *row)
                            : value != NULL ? " "
                                            : "",
                            is_list || !value ? "" : value);
-    const int shows_range = row->type == LT_OPT_CHOICE ||
-                            (limited(row) && row->type != LT_OPT_STRING);
+    const int shows_range =
+        row->type == LT_OPT_CHOICE || row->type == LT_OPT_SEED || shows_limits(row);
     lt_option_want_text(row, want, sizeof want);
     (void)snprintf(text, sizeof text, "%s%s%s%s%s%s%s%s", row->help != NULL ? row->help : "",
                    shows_range || row->default_text ? " (" : "", shows_range ? want : "",
@@ -258,6 +264,11 @@ static void write_value(FILE *to, const lt_option *row, const char *at)
         int v;
         memcpy(&v, at, sizeof v);
         (void)fputs(v ? "true" : "false", to);
+    } else if (row->type == LT_OPT_SEED) {
+        lt_seed v;
+        memcpy(&v, at, sizeof v);
+        const char *quote = v.number > INT64_MAX ? "\"" : ""; /* past what YAML's reader counts */
+        (void)fprintf(to, "%s%llu%s", quote, (unsigned long long)v.number, quote);
     } else if (row->type == LT_OPT_SIZE) {
         int64_t v[2];
         memcpy(v, at, sizeof v);
@@ -270,11 +281,29 @@ static void write_value(FILE *to, const lt_option *row, const char *at)
     }
 }
 
+lt_status lt_option_value_text(const lt_options *o, size_t i, char **out)
+{
+    size_t bytes = 0;
+    *out = NULL;
+    FILE *to = open_memstream(out, &bytes);
+    if (to == NULL)
+        LT_FAIL(LT_ENOMEM, "no memory for a value's text");
+    write_value(to, &o->table[i], o->values + o->table[i].offset);
+    if (fclose(to) != 0) {
+        free(*out);
+        *out = NULL;
+        LT_FAIL(LT_ENOMEM, "no memory for a value's text");
+    }
+    memmove(*out, *out + strspn(*out, " "), strlen(*out + strspn(*out, " ")) + 1);
+    return LT_OK;
+}
+
 /* Whether the value is all zero bits: nothing was said, or a NULL. */
 static int is_zero(const lt_option *row, const char *at)
 {
     static const char zeros[16];
     const size_t bytes = row->type == LT_OPT_SIZE   ? 16
+                         : row->type == LT_OPT_SEED ? sizeof(lt_seed)
                          : row->type == LT_OPT_FLAG ? sizeof(int)
                                                     : sizeof(void *);
     return memcmp(at, zeros, bytes) == 0;
@@ -294,8 +323,8 @@ lt_status lt_options_dump_yaml(const lt_options *opts, char **out)
         if (!lt_option_is_here(opts, row) ||
             (row->traits & (LT_OPT_NOT_IN_JOB | LT_OPT_NOT_DUMPED)))
             continue;
-        const int points = row->type == LT_OPT_STRING || row->type == LT_OPT_CHOICE ||
-                           row->type == LT_OPT_LIST;
+        const int points = row->type == LT_OPT_STRING || row->type == LT_OPT_PATH ||
+                           row->type == LT_OPT_CHOICE || row->type == LT_OPT_LIST;
         const int silent = opts->states[i] == LT_OPT_UNSET && row->default_text == NULL;
         if (is_zero(row, at) && (silent || points))
             continue;

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/stop.h"
+#include "base/text.h"
 #include "cmd/answer.h"
 #include "cmd/verbs.h"
 #include "parallel/comm.h"
@@ -41,6 +42,23 @@ static const lt_verb *find_verb(const char *name)
         if (strcmp(verbs[i]->name, name) == 0)
             return verbs[i];
     return NULL;
+}
+
+static lt_status unknown_verb(const char *name)
+{
+    static const char *const later[] = {"metrics", "submit", "status", "plan", "verify", "serve"};
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+        if (strcmp(later[i], name) == 0)
+            LT_FAIL(LT_EUNAVAIL, "%s: this version does not have it; it comes later", name);
+    const lt_verb *near = NULL;
+    for (size_t i = 0; i < VERB_COUNT && near == NULL; i++)
+        if (lt_edit_distance(verbs[i]->name, name) <= 2)
+            near = verbs[i];
+    if (near != NULL)
+        lt_hint("did you mean `longtake %s`?", near->name);
+    else
+        lt_hint("`longtake --help` lists the verbs");
+    LT_FAIL(LT_EUSAGE, "unknown verb '%.200s'", name);
 }
 
 /* One rank prints: rank 0 when all agreed on the failure, else the rank that failed, which then
@@ -136,8 +154,10 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
     size_t word_count = 0;
     lt_status st =
         lt_options_new(lt_job_options, (size_t)lt_job_option_count, verb->bit, &job, &options);
-    if (st == LT_OK)
+    if (st == LT_OK) {
+        lt_options_others(options, lt_job_others, lt_job_other_count);
         st = lt_options_parse_args(options, argc, argv, words, WORDS_MAX, &word_count);
+    }
     if (st == LT_OK && job.help) {
         st = answer_verb_help(verb, options);
         lt_options_free(&options);
@@ -187,10 +207,7 @@ int main(int argc, char **argv)
         return report(answer_help(), NULL, 0);
     }
     const lt_verb *verb = find_verb(argv[1]);
-    if (verb == NULL) {
-        lt_hint("`longtake --help` lists the verbs");
-        return report(lt_fail(LT_EUSAGE, __FILE__, __LINE__, "unknown verb '%.200s'", argv[1]),
-                      NULL, 0);
-    }
+    if (verb == NULL)
+        return report(unknown_verb(argv[1]), NULL, 0);
     return run_verb(verb, argc - 1, argv + 1);
 }

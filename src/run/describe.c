@@ -94,16 +94,18 @@ static void say(FILE *to, const json_t *answer)
                       ? "run folder"
                       : "latents of a run");
     if (json_is_object(facts)) {
+        char *seed = json_dumps(json_object_get(facts, "seed"), JSON_ENCODE_ANY);
         (void)fprintf(to, "  prompt         %s\n",
                       json_string_value(json_object_get(facts, "prompt")));
         (void)fprintf(to, "  model          %s\n",
                       json_string_value(json_object_get(facts, "model")));
-        (void)fprintf(to, "  film           %lld frames, %lldx%lld, %lld samples, seed %lld\n",
+        (void)fprintf(to, "  film           %lld frames, %lldx%lld, %lld samples, seed %s\n",
                       (long long)json_integer_value(json_object_get(facts, "frames")),
                       (long long)json_integer_value(json_object_get(facts, "width")),
                       (long long)json_integer_value(json_object_get(facts, "height")),
                       (long long)json_integer_value(json_object_get(facts, "samples")),
-                      (long long)json_integer_value(json_object_get(facts, "seed")));
+                      seed != NULL ? seed : "?");
+        free(seed);
     }
     if (json_is_object(latents))
         say_streams(to, latents);

@@ -162,11 +162,11 @@ lt_status lt_folder_manifest(const lt_plan *plan, const lt_group *world, json_t 
     if (lt_source_list(plan->model, add_file, &all) != LT_OK)
         lt_error_clear(); /* what can be told of the files is told; they were opened before */
     json_t *json = json_pack(
-        "{s:s, s:i, s:s, s:s, s:o, s:s, s:i, s:s, s:s, s:s, s:I, s:s}", "format",
+        "{s:s, s:i, s:s, s:s, s:o, s:s, s:i, s:s, s:s, s:s, s:o, s:s}", "format",
         "longtake-manifest", "version", 1, "software", "longtake " LT_VERSION, "model", plan->model,
         "model_files", all.files, "mesh", lt_mesh_text(&plan->mesh, mesh, sizeof mesh), "ranks",
         lt_group_size(world), "transport", lt_group_transport(world), "device", plan->device, "isa",
-        lt_cpu_isa_now()->name, "seed", (json_int_t)plan->seed, "system", host.sysname);
+        lt_cpu_isa_now()->name, "seed", lt_json_of_u64(plan->seed), "system", host.sysname);
     if (json == NULL)
         LT_FAIL(LT_EINTERNAL, "manifest: cannot be written as JSON");
     if (more != NULL)

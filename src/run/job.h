@@ -19,10 +19,11 @@ enum {
 
 /* Strings belong to the options object. 0, 0.0 or NULL: not given. */
 typedef struct lt_job {
-    const char *model, *prompt, *prompt_file, *output, *run, *codec, *mesh, *placement, *attention,
+    const char *model, *prompt, *output, *run, *codec, *mesh, *placement, *attention,
         *mode, *dtype, *vae_dtype, *device, *sheet, *wav;
     double seconds;
-    int64_t frames, size[2], steps, seed, threads, decode_tp;
+    lt_seed seed;
+    int64_t frames, size[2], steps, threads, decode_tp;
     int overwrite, deterministic, trace, unsealed, tags;
     /* diagnostics, every verb */
     int quiet, verbose, json, help;
@@ -35,5 +36,8 @@ typedef struct lt_job {
 
 extern const lt_option lt_job_options[];
 extern const int lt_job_option_count;
+/* job_names.c: names that are not ours, for lt_options_others. */
+extern const lt_option_other lt_job_others[];
+extern const size_t lt_job_other_count;
 
 #endif

@@ -165,6 +165,8 @@ static lt_status render_folder(const lt_job *job, const lt_options *options, lt_
     LT_TRY(st);
     LT_TRY(lt_folder_manifest(plan, s->world, NULL));
     LT_TRY(lt_folder_path(plan, "events.ndjson", events, sizeof events));
+    if (job->seed.drawn && !job->quiet)
+        lt_say("longtake: seed %llu was drawn", (unsigned long long)plan->seed);
     LT_TRY(lt_progress_open(events, job->quiet, &s->progress));
     lt_progress_event(s->progress, "start",
                       json_pack("{s:s, s:s, s:i, s:i}", "model", plan->model, "prompt",

@@ -220,7 +220,7 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes 
     LT_TRY(model->family->streams(model, &out->shape, out->stream, &out->stream_count));
     warn_size(facts, &out->shape);
     out->steps = job->steps > 0 ? (int)job->steps : facts->steps;
-    out->seed = (uint64_t)job->seed;
+    out->seed = job->seed.number;
     out->threads = (int)job->threads;
     (void)snprintf(out->device, sizeof out->device, "%s",
                    job->device != NULL && strcmp(job->device, "auto") != 0 ? job->device : "cpu");
@@ -299,14 +299,14 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
                                             (json_int_t)p->memory[i].host_bytes, "flops",
                                             p->memory[i].flops));
     *out = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, "
-                     "s:i, s:I, s:s, s:i, s:s, s:b, s:s, s:s, s:s, s:s, s:o, "
+                     "s:i, s:o, s:s, s:i, s:s, s:b, s:s, s:s, s:s, s:s, s:o, "
                      "s:[{s:i, s:I}], s:[]}",
                      "format", "longtake-plan", "version", 1, "model", p->model, "prompt",
                      p->prompt, "output", p->output, "run", p->run, "frames", (json_int_t)p->frames,
                      "grid_frames", (json_int_t)p->shape.frames, "samples", (json_int_t)p->samples,
                      "width", (json_int_t)p->shape.width, "height", (json_int_t)p->shape.height,
                      "fps", p->fps, "sample_rate", p->sample_rate, "steps", p->steps, "evaluations",
-                     p->steps - 1, "threads", p->threads, "seed", (json_int_t)p->seed, "mesh",
+                     p->steps - 1, "threads", p->threads, "seed", lt_json_of_u64(p->seed), "mesh",
                      lt_mesh_text(&p->mesh, mesh, sizeof mesh), "decode_tp", p->decode_tp,
                      "attention", lt_plan_attention_name(p->attention), "deterministic",
                      p->deterministic, "dtype", p->dtype == LT_BF16 ? "bf16" : "f32", "device",
@@ -350,7 +350,6 @@ static lt_status read_int(const lt_json_at *at, const char *key, int64_t lo, int
 static lt_status plan_read(const lt_json_at *at, lt_plan *out)
 {
     char mesh[96], attention[8], placement[8] = "nodes", dtype[8];
-    int64_t seed = 0;
     LT_TRY(read_copy(at, "model", &out->model));
     LT_TRY(read_copy(at, "prompt", &out->prompt));
     LT_TRY(read_copy(at, "output", &out->output));
@@ -364,8 +363,7 @@ static lt_status plan_read(const lt_json_at *at, lt_plan *out)
     LT_TRY(read_int(at, "sample_rate", 1, 1000000, &out->sample_rate));
     LT_TRY(read_int(at, "steps", 2, 100000, &out->steps));
     LT_TRY(read_int(at, "threads", 0, 4096, &out->threads));
-    LT_TRY(lt_json_int(at, "seed", INT64_MIN, INT64_MAX, &seed));
-    out->seed = (uint64_t)seed;
+    LT_TRY(lt_json_u64(at, "seed", &out->seed));
     LT_TRY(read_text(at, "mesh", mesh, sizeof mesh));
     LT_TRY(lt_mesh_parse(mesh, &out->mesh));
     out->decode_tp = 1; /* what plans before it meant */
