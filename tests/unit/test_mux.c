@@ -200,7 +200,14 @@ static int film_read(const char *path, film *out)
         if (s->codecpar->codec_type == AVMEDIA_TYPE_VIDEO) {
             out->picture_start = start;
             out->picture_seconds = seconds;
-            out->tagged = s->codecpar->color_range == AVCOL_RANGE_MPEG &&
+            /* MOV's own box of colours has no range; ProRes is limited always, and FFmpeg 7 says so
+             * with each frame only. */
+            const enum AVColorRange range =
+                s->codecpar->codec_id == AV_CODEC_ID_PRORES &&
+                        s->codecpar->color_range == AVCOL_RANGE_UNSPECIFIED
+                    ? AVCOL_RANGE_MPEG
+                    : s->codecpar->color_range;
+            out->tagged = range == AVCOL_RANGE_MPEG &&
                           s->codecpar->color_space == AVCOL_SPC_BT709 &&
                           s->codecpar->color_trc == AVCOL_TRC_BT709 &&
                           s->codecpar->color_primaries == AVCOL_PRI_BT709;
