@@ -50,7 +50,8 @@ static void host_gathers(lt_group *group)
 {
     const int rank = lt_group_rank(group), size = lt_group_size(group);
     unsigned char mine[11], all[RANKS_MAX * 11];
-    for (size_t bytes = 0; bytes <= sizeof mine; bytes += 11) {
+    for (int some = 0; some < 2; some++) {
+        const size_t bytes = some ? sizeof mine : 0;
         for (size_t i = 0; i < bytes; i++)
             mine[i] = byte_of(rank, i);
         OK(lt_all_gather_host(group, mine, bytes, all));
