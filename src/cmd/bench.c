@@ -6,36 +6,51 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "cmd/answer.h"
 #include "cmd/verbs.h"
 #include "run/bench.h"
 #include "run/trace.h"
+#include "run/versions.h"
 
 static const lt_bench_suite *const suites[] = {&lt_bench_comm, &lt_bench_attention, &lt_bench_mesh};
 enum { SUITE_COUNT = sizeof suites / sizeof *suites };
 
 typedef struct {
     const lt_bench_suite *suite;
+    const lt_bench *bench;
     int json, header_done;
     lt_status st; /* of the rows so far */
 } printer;
 
-static void print_header(FILE *to, const lt_bench_suite *suite)
+/* Who measured, and the units; then the columns' names. */
+static void print_header(FILE *to, const lt_bench_suite *suite, const lt_bench *bench)
 {
+    char names[sizeof bench->host_names];
+    const int ranks = lt_group_size(bench->world);
+    (void)snprintf(names, sizeof names, "%s", bench->host_names);
+    (void)fprintf(to, "# %s: bench %s, %d rank%s of %d thread%s on %d host%s (%s), transport %s",
+                  lt_version_software(), suite->name, ranks, ranks == 1 ? "" : "s", bench->threads,
+                  bench->threads == 1 ? "" : "s", bench->hosts, bench->hosts == 1 ? "" : "s",
+                  lt_text_printable(names), lt_group_transport(bench->world));
+    (void)fprintf(to, "%s%s\n# %s\n", ranks > 1 ? ", " : "",
+                  ranks > 1 ? lt_transport_library() : "", suite->units);
     for (int i = 0; i < suite->column_count; i++)
         (void)fprintf(to, "%s%*s", i > 0 ? " " : "", suite->columns[i].width,
                       suite->columns[i].title);
     (void)fprintf(to, "\n");
 }
 
-static void print_cell(FILE *to, const lt_bench_column *column, const json_t *value)
+/* none: what stands for null. */
+static void print_cell(FILE *to, const lt_bench_column *column, const json_t *value,
+                       const char *none)
 {
     if (json_is_string(value))
         (void)fprintf(to, "%*s", column->width, json_string_value(value));
     else if (json_is_integer(value))
         (void)fprintf(to, "%*lld", column->width, (long long)json_integer_value(value));
     else if (!json_is_real(value))
-        (void)fprintf(to, "%*s", column->width, "-");
+        (void)fprintf(to, "%*s", column->width, none);
     else if (column->decimals < 0)
         (void)fprintf(to, "%*.2g", column->width, json_real_value(value));
     else
@@ -45,11 +60,12 @@ static void print_cell(FILE *to, const lt_bench_column *column, const json_t *va
 static void print_columns(FILE *to, printer *p, const json_t *row)
 {
     if (!p->header_done)
-        print_header(to, p->suite);
+        print_header(to, p->suite, p->bench);
     p->header_done = 1;
+    const char *none = json_is_true(json_object_get(row, "noise")) ? "noise" : "-";
     for (int i = 0; i < p->suite->column_count; i++) {
         (void)fprintf(to, "%s", i > 0 ? " " : "");
-        print_cell(to, &p->suite->columns[i], json_object_get(row, p->suite->columns[i].key));
+        print_cell(to, &p->suite->columns[i], json_object_get(row, p->suite->columns[i].key), none);
     }
     (void)fprintf(to, "\n");
 }
@@ -97,10 +113,14 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
         st = lt_fail(LT_EUSAGE, __FILE__, __LINE__,
                      "bench: want one SUITE (comm, attention or mesh), found %s",
                      word_count == 0 ? "none" : words[word_count - 1]);
+    else if (!suite->has_choice && (job->op != NULL || job->bytes != NULL))
+        st =
+            lt_fail(LT_EUSAGE, __FILE__, __LINE__, "%s: bench %s has no such choice, only comm has",
+                    job->op != NULL ? "--op" : "--bytes", suite->name);
     LT_TRY(lt_agree(world, st));
     assert(suite != NULL);
     lt_bench bench;
-    printer p = {.suite = suite, .json = job->json};
+    printer p = {.suite = suite, .bench = &bench, .json = job->json};
     LT_TRY(lt_bench_open(job, world, &bench));
     bench.row = print_row;
     bench.ctx = &p;
@@ -133,18 +153,21 @@ const lt_verb lt_verb_bench = {
         "             count its words of 4 bytes; algbw = bytes / time, busbw = algbw x f, in\n"
         "             10^9 bytes/s: f = 1 for broadcast, exchanges and ring_pass, (P-1)/P for\n"
         "             gathers and all-to-all, 2(P-1)/P for sum_partials. wrong: words\n"
-        "             that differ from what the ranks must hold.\n"
+        "             that differ from what the ranks must hold. Last the average of busbw;\n"
+        "             --op and --bytes choose.\n"
         "  attention  one attention on each arrangement ring x uly of the ranks, ring also as\n"
         "             a grid of down x across ranks. bytes: sent by all ranks; formula: what\n"
         "             they must send (parallel/attention_dist.h). diff: largest difference to\n"
         "             one rank, relative to the largest value. exposed = ms - compute; hidden\n"
-        "             = comm - exposed; overlap = (compute + comm - ms) / comm. Its last two\n"
+        "             = comm - exposed; overlap = (compute + comm - ms) / comm, or `noise`\n"
+        "             where that is no share of 0 to 1 (a busy machine). Its last two\n"
         "             rows, where there are times, are a ring with blocks of 16 MiB, 9 rounds:\n"
         "             computed on these cores, which also copy the messages between ranks of a\n"
         "             host, and as on a device, whose operations take as long but no core.\n"
         "  mesh       one evaluation of --model's DiT at 22 frames on every mesh of a list\n"
         "             that these ranks can form: diff to one rank, bytes against the formula.",
     .examples = "  mpirun -n 2 longtake bench comm\n"
+                "  longtake bench comm --op all_gather_rows,sum_partials --bytes 64K,1M\n"
                 "  mpirun -n 2 longtake bench attention --json\n"
                 "  mpirun -n 2 longtake bench attention --trace   (who computes and sends when)\n"
                 "  mpirun -n 8 --oversubscribe longtake bench mesh\n"};

@@ -11,8 +11,8 @@
 #include "parallel/comm.h"
 #include "parallel/watch.h"
 #include "run/same.h"
-#include "run/versions.h"
 #include "run/store_hdf5.h"
+#include "run/versions.h"
 
 static const lt_verb *const verbs[] = {&lt_verb_render,  &lt_verb_decode, &lt_verb_probe,
                                        &lt_verb_inspect, &lt_verb_doctor, &lt_verb_bench};
@@ -61,9 +61,20 @@ static lt_status unknown_verb(const char *name)
     LT_FAIL(LT_EUSAGE, "unknown verb '%.200s'", name);
 }
 
+/* What a program gets that asked for JSON: the failure, after whatever rows there were. stdout may
+ * be what failed, so nothing more is said of it. */
+static void answer_error(lt_status st)
+{
+    const char *hint = lt_hint_text();
+    (void)lt_answer_json(json_pack("{s:s, s:i, s:s, s:s?, s:i}", "format", "longtake-error",
+                                   "version", 1, "error", lt_error_text(), "hint",
+                                   hint[0] != '\0' ? hint : NULL, "exit_code", lt_exit_code(st)),
+                         JSON_COMPACT);
+}
+
 /* One rank prints: rank 0 when all agreed on the failure, else the rank that failed, which then
  * ends the job, since its peers may wait for it. */
-static int report(lt_status st, lt_group *world, int verbose)
+static int report(lt_status st, lt_group *world, int verbose, int json)
 {
     lt_status first = st;
     const int agreed = world == NULL || lt_group_size(world) == 1 || lt_agreed_failure(&first);
@@ -80,6 +91,8 @@ static int report(lt_status st, lt_group *world, int verbose)
     }
     if (!agreed || rank == 0)
         lt_error_print(stderr, verbose);
+    if (json && (!agreed || rank == 0))
+        answer_error(first);
     if (!agreed) {
         (void)fflush(stderr);
         lt_world_abort(lt_exit_code(st));
@@ -144,6 +157,15 @@ static lt_status answer_version(int argc, char **argv)
     return lt_answer_send(&answer, LT_OK);
 }
 
+/* After a bad flag the ones behind it were not read. */
+static int has_word(int argc, char *const *argv, const char *word)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], word) == 0)
+            return 1;
+    return 0;
+}
+
 static int run_verb(const lt_verb *verb, int argc, char **argv)
 {
     lt_job job;
@@ -161,7 +183,7 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
     if (st == LT_OK && job.help) {
         st = answer_verb_help(verb, options);
         lt_options_free(&options);
-        return report(st, NULL, job.verbose);
+        return report(st, NULL, job.verbose, job.json);
     }
     lt_log_open(0, 1, job.quiet ? 0 : job.verbose > 1 ? 5 : job.verbose ? 3 : 1);
     lt_status opened = LT_OK;
@@ -183,7 +205,8 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
     }
     if (st == LT_OK)
         st = verb->run(&job, options, words, word_count, world);
-    const int code = report(st, world, job.verbose);
+    const int code =
+        report(st, world, job.verbose, job.json || (st != LT_OK && has_word(argc, argv, "--json")));
     lt_latents_reader_end();
     lt_options_free(&options);
     lt_world_close(&world);
@@ -198,16 +221,16 @@ int main(int argc, char **argv)
         return lt_exit_code(LT_EUSAGE);
     }
     if (strcmp(argv[1], "--version") == 0)
-        return report(answer_version(argc, argv), NULL, 0);
+        return report(answer_version(argc, argv), NULL, 0, 0);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         const lt_verb *verb = argc > 2 ? find_verb(argv[2]) : NULL;
         if (verb != NULL)
             return run_verb(verb, 2, (char *[]){argv[2], (char[]){"--help"}, NULL});
-        return report(answer_help(), NULL, 0);
+        return report(answer_help(), NULL, 0, 0);
     }
     const lt_verb *verb = find_verb(argv[1]);
     if (verb == NULL)
-        return report(unknown_verb(argv[1]), NULL, 0);
+        return report(unknown_verb(argv[1]), NULL, 0, 0);
     return run_verb(verb, argc - 1, argv + 1);
 }

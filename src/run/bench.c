@@ -4,10 +4,12 @@
 #include <assert.h>
 #include <math.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "parallel/nodes.h"
 #include "run/place.h"
 
 /* All that the job's cpuset allows, whatever a launcher bound this rank to (place.c widens the mask
@@ -19,6 +21,21 @@ static int processors(void)
     (void)sched_setaffinity(0, sizeof all, &all);
     CPU_ZERO(&all);
     return sched_getaffinity(0, sizeof all, &all) == 0 ? CPU_COUNT(&all) : 1;
+}
+
+/* How many hosts, and their names for people. */
+static lt_status name_hosts(lt_bench *b)
+{
+    lt_nodes nodes = {0};
+    LT_TRY(lt_group_nodes(b->world, &nodes));
+    b->hosts = nodes.count;
+    for (int i = 0; i < nodes.count; i++) {
+        const size_t used = strlen(b->host_names);
+        (void)snprintf(b->host_names + used, sizeof b->host_names - used, "%s%s", i > 0 ? ", " : "",
+                       nodes.name[i]);
+    }
+    lt_nodes_free(&nodes);
+    return LT_OK;
 }
 
 lt_status lt_bench_open(const lt_job *job, lt_group *world, lt_bench *out)
@@ -40,6 +57,7 @@ lt_status lt_bench_open(const lt_job *job, lt_group *world, lt_bench *out)
         out->timed &= fits[i];
     free(fits);
     LT_TRY(st);
+    LT_TRY(name_hosts(out));
     out->one_host = local_ranks == size;
     out->ends_at = job->budget_s;
     if (!out->timed)
@@ -52,7 +70,8 @@ lt_status lt_bench_row(lt_bench *bench, json_t *row, int64_t wrong)
     bench->wrong += wrong;
     if (lt_group_rank(bench->world) != 0)
         return LT_OK;
-    if (row == NULL || json_object_set_new(row, "wrong", json_integer(wrong)) != 0) {
+    if (row == NULL || json_object_set_new(row, "hosts", json_integer(bench->hosts)) != 0 ||
+        json_object_set_new(row, "wrong", json_integer(wrong)) != 0) {
         json_decref(row);
         LT_FAIL(LT_ENOMEM, "bench: no memory for a row");
     }
@@ -107,6 +126,11 @@ lt_status lt_bench_may_time(const lt_bench *bench, int *go)
     *go = bench->timed && lt_seconds() < bench->ends_at;
     LT_TRY(lt_broadcast(bench->world, 0, go, sizeof *go));
     return LT_OK;
+}
+
+int lt_bench_is_noise(double exposed, double hidden, double overlap)
+{
+    return !(exposed >= 0 && hidden >= 0 && overlap >= 0 && overlap <= 1);
 }
 
 json_t *lt_bench_real(double value) { return isfinite(value) ? json_real(value) : json_null(); }

@@ -12,7 +12,9 @@
  *
  * Attention: compute is the time inside kernels with the messages left out, communication that of
  * the messages with the kernels left out, both that of the real thing, each the slowest rank's.
- * exposed = both - compute; hidden = communication - exposed; overlap = hidden / communication. */
+ * exposed = both - compute; hidden = communication - exposed; overlap = hidden / communication. A
+ * machine that is busy with other work gives shares outside of 0 to 1: noise, which is null there,
+ * and the row says "noise": true. */
 #ifndef LT_BENCH_H
 #define LT_BENCH_H
 
@@ -29,11 +31,13 @@ typedef struct lt_bench_column {
 typedef struct lt_bench {
     lt_group *world; /* borrowed, as is job */
     const lt_job *job;
-    int threads;    /* of each rank */
-    int timed;      /* each rank has a core */
-    int one_host;   /* all ranks share a host and its clock */
-    double ends_at; /* lt_seconds() of rank 0: begin no further size or round after it */
-    int64_t wrong;  /* sum over the rows, the same on all ranks */
+    int threads;  /* of each rank */
+    int timed;    /* each rank has a core */
+    int one_host; /* all ranks share a host and its clock */
+    int hosts;
+    char host_names[256]; /* "a, b", as many as fit; on rank 0 */
+    double ends_at;       /* lt_seconds() of rank 0: begin no further size or round after it */
+    int64_t wrong;        /* sum over the rows, the same on all ranks */
     void (*row)(void *ctx, const json_t *row); /* on rank 0, for each row in order */
     void *ctx;
 } lt_bench;
@@ -41,9 +45,10 @@ typedef struct lt_bench {
 /* Collective on bench->world, Blocking; rows go to bench->row. Errors: a module's own; wrong
  * results are no error but counted. */
 typedef struct lt_bench_suite {
-    const char *name;
+    const char *name, *units; /* units: what the text form's numbers are, one or two lines */
     const lt_bench_column *columns;
     int column_count;
+    int has_choice; /* knows --op and --bytes */
     lt_status (*run)(lt_bench *bench);
 } lt_bench_suite;
 
@@ -52,8 +57,8 @@ extern const lt_bench_suite lt_bench_comm, lt_bench_attention, lt_bench_mesh;
 /* Place this rank's threads and note whether all ranks can be timed; the caller sets row and ctx
  * after it. Collective on world, Blocking. */
 lt_status lt_bench_open(const lt_job *job, lt_group *world, lt_bench *out);
-/* Count and hand on one row of rank 0 (others give NULL); takes the row. wrong is the same on all
- * ranks. Local. Errors: LT_ENOMEM when rank 0's row is NULL. */
+/* Count and hand on one row of rank 0 (others give NULL), with `hosts` added; takes the row. wrong
+ * is the same on all ranks. Local. Errors: LT_ENOMEM when rank 0's row is NULL. */
 lt_status lt_bench_row(lt_bench *bench, json_t *row, int64_t wrong);
 
 /* Seconds of each round on this rank -> the median over the rounds of the slowest rank, the same
@@ -67,6 +72,8 @@ lt_status lt_bench_rounds(lt_group *group, double once_s, double share_s, int mo
 /* 1 in *go while ranks may be timed and rank 0's time isn't used up. Collective on bench->world,
  * Blocking. */
 lt_status lt_bench_may_time(const lt_bench *bench, int *go);
+/* No part of a time is less than nothing or more than all of it: 1 if these say so, or are NaN. */
+int lt_bench_is_noise(double exposed, double hidden, double overlap);
 /* A real number, or null where it isn't finite. Local. */
 json_t *lt_bench_real(double value);
 /* Any even spread over its coordinates, the same on every rank: 24 bits are random. Local. */

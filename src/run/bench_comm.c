@@ -2,7 +2,8 @@
  * In the manner of nccl-tests (formulas: bench.h). The unit is a word of 4 bytes. Word i of what a
  * rank gives is a function of (rank, i), so every rank knows what it must hold; buffers are filled
  * with another value before the first round, and the words are counted that differ after the first
- * and after the last. A collective ends its sizes early when its part of the time is used up. */
+ * and after the last. A collective ends its sizes early when its part of the time is used up,
+ * unless they were asked for (--bytes). The last row is the average of busbw over all rows. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,13 +11,14 @@
 
 #include "base/log.h"
 #include "run/bench.h"
+#include "run/bench_choice.h"
 
 /* Sizes up to BYTES_ALWAYS cost so little that they are measured however short the time is. */
-enum { BYTES_MAX = 64 << 20, BYTES_ALWAYS = 32 << 10 };
+enum { BYTES_ALWAYS = 32 << 10 };
 enum { ROUNDS_MAX = 100, ROUNDS_MIN = 3, TAG = 7, POISON = 0x5a };
 
-static const size_t sizes[] = {8,         64,      512,      4 << 10,  32 << 10,
-                               256 << 10, 2 << 20, 16 << 20, BYTES_MAX};
+static const size_t sizes[] = {8,         64,      512,      4 << 10, 32 << 10,
+                               256 << 10, 2 << 20, 16 << 20, 64 << 20};
 
 typedef struct {
     lt_group *group;
@@ -24,12 +26,16 @@ typedef struct {
     lt_engine engine;
     size_t bytes;                  /* of this row */
     int64_t words;                 /* bytes / 4 */
-    uint32_t *send, *recv;         /* host, BYTES_MAX and a few words for remainders */
+    uint32_t *send, *recv;         /* host, the largest size and a few words for remainders */
     int64_t sent, first, received; /* words of send that are mine; of which word; words to check */
     lt_tensor x, y;
     int64_t *counts;
     lt_range *rows, *heads; /* [size] */
     int64_t width;
+    lt_bench_choice chosen; /* its sizes are those to measure */
+    int always;             /* whatever time they take */
+    double busbw_sum;       /* of the rows so far that have one */
+    int busbw_count;
 } rig;
 
 /* How a collective is set up for r->words, run once, and what word i of recv must be. */
@@ -376,12 +382,16 @@ static lt_status total(rig *r, int64_t *wrong)
     return LT_OK;
 }
 
-static lt_status give_row(lt_bench *b, const rig *r, const collective *c, int count, double median,
+static lt_status give_row(lt_bench *b, rig *r, const collective *c, int count, double median,
                           int64_t wrong)
 {
     const double algbw = c->has_bytes && r->size > 1 ? (double)r->bytes / median / 1e9 : NAN;
     const double busbw = c->has_bytes ? algbw * c->factor((double)r->size) : NAN;
     json_t *row = NULL;
+    if (isfinite(busbw)) {
+        r->busbw_sum += busbw;
+        r->busbw_count++;
+    }
     if (r->rank == 0)
         row =
             json_pack("{s:s, s:s, s:i, s:s, s:I, s:I, s:i, s:o, s:o, s:o}", "suite", "comm",
@@ -428,24 +438,61 @@ static lt_status all_sizes(lt_bench *b, rig *r, const collective *c, int left)
 {
     const double began = lt_seconds(), part = (b->ends_at - began) / left;
     double least_s = 0.0;
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    for (int i = 0; i < r->chosen.byte_count; i++) {
+        const size_t bytes = r->chosen.bytes[i];
         if (!c->has_bytes && i > 0)
             return LT_OK;
         if (c->want == ring_want && r->size == 1)
             return LT_OK; /* nobody to pass to */
         const double now = lt_seconds();
-        const double ratio = i > 0 ? (double)sizes[i] / (double)sizes[i - 1] : 1.0;
-        int more = sizes[i] <= BYTES_ALWAYS ||
+        const double ratio = i > 0 ? (double)bytes / (double)r->chosen.bytes[i - 1] : 1.0;
+        int more = bytes <= BYTES_ALWAYS || r->always ||
                    now - began + least_s * (least_s < 0.01 ? 1.0 : ratio) <= part;
         LT_TRY(lt_broadcast(r->group, 0, &more, sizeof more)); /* rank 0's clock counts */
         if (!more) {
             lt_log0(1, "bench", "%s: sizes from %zu bytes on are left out: --budget is used up",
-                    c->name, sizes[i]);
+                    c->name, bytes);
             return LT_OK;
         }
-        LT_TRY(measure(b, r, c, sizes[i], part / 30, &least_s));
+        LT_TRY(measure(b, r, c, bytes, part / 30, &least_s));
     }
     return LT_OK;
+}
+
+/* As nccl-tests' last line; the wrong words are the rows' own. */
+static lt_status average_row(lt_bench *b, const rig *r)
+{
+    const double average = r->busbw_count > 0 ? r->busbw_sum / r->busbw_count : NAN;
+    json_t *row = NULL;
+    if (r->rank == 0)
+        row = json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:i, s:n, s:n, s:o}", "suite", "comm",
+                        "collective", "average", "ranks", r->size, "transport",
+                        lt_group_transport(r->group), "bytes", 0, "count", 0, "rounds",
+                        r->busbw_count, "time_us", "algbw", "busbw", lt_bench_real(average));
+    return lt_bench_row(b, row, 0);
+}
+
+static lt_status choose(const lt_job *job, rig *r)
+{
+    const char *names[COLLECTIVE_COUNT];
+    for (int i = 0; i < COLLECTIVE_COUNT; i++)
+        names[i] = collectives[i].name;
+    LT_TRY(lt_bench_choose(job->op, names, COLLECTIVE_COUNT, job->bytes, &r->chosen));
+    r->always = r->chosen.byte_count > 0;
+    for (size_t i = 0; !r->always && i < sizeof sizes / sizeof *sizes; i++)
+        r->chosen.bytes[r->chosen.byte_count++] = sizes[i];
+    return LT_OK;
+}
+
+static lt_status all_collectives(lt_bench *b, rig *r)
+{
+    int left = 0;
+    for (int i = 0; i < COLLECTIVE_COUNT; i++)
+        left += (int)(r->chosen.ops >> i & 1u);
+    for (int i = 0; i < COLLECTIVE_COUNT; i++)
+        if (r->chosen.ops >> i & 1u)
+            LT_TRY(all_sizes(b, r, &collectives[i], left--));
+    return average_row(b, r);
 }
 
 static lt_status run(lt_bench *b)
@@ -455,7 +502,11 @@ static lt_status run(lt_bench *b)
              .rank = lt_group_rank(b->world),
              .size = lt_group_size(b->world),
              .one_host = b->one_host};
-    const size_t room = (size_t)BYTES_MAX + (size_t)r.size * 64;
+    LT_TRY(choose(b->job, &r)); /* the same flags on every rank */
+    size_t room = 0;
+    for (int i = 0; i < r.chosen.byte_count; i++)
+        room = r.chosen.bytes[i] > room ? r.chosen.bytes[i] : room;
+    room += (size_t)r.size * 64;
     const size_t ranks = (size_t)r.size;
     lt_status st = LT_OK;
     LT_TRY(lt_mesh_open(b->world, &(lt_mesh_spec){{1, 1, 1, r.size, 1}}, &mesh));
@@ -470,8 +521,8 @@ static lt_status run(lt_bench *b)
     if (st == LT_OK)
         st = lt_engine_open(&lt_backend_cpu, b->threads, &mesh, 3 * room, 3 * room, &r.engine);
     st = lt_agree(b->world, st);
-    for (int i = 0; i < COLLECTIVE_COUNT && st == LT_OK; i++)
-        st = all_sizes(b, &r, &collectives[i], COLLECTIVE_COUNT - i);
+    if (st == LT_OK)
+        st = all_collectives(b, &r);
     lt_engine_close(&r.engine);
     free(r.send);
     free(r.recv);
@@ -494,4 +545,11 @@ static const lt_bench_column columns[] = {
     {"wrong", "wrong", 6, 0},
 };
 
-const lt_bench_suite lt_bench_comm = {"comm", columns, sizeof columns / sizeof *columns, run};
+const lt_bench_suite lt_bench_comm = {
+    .name = "comm",
+    .units = "bytes: a rank's whole buffer; us: median of the slowest rank; algbw, busbw: 10^9 "
+             "bytes/s",
+    .columns = columns,
+    .column_count = sizeof columns / sizeof *columns,
+    .has_choice = 1,
+    .run = run};

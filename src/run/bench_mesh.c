@@ -415,4 +415,11 @@ static const lt_bench_column columns[] = {
     {"ms", "ms", 8, 2},       {"wrong", "wrong", 5, 0},
 };
 
-const lt_bench_suite lt_bench_mesh = {"mesh", columns, sizeof columns / sizeof *columns, run};
+const lt_bench_suite lt_bench_mesh = {
+    .name = "mesh",
+    .units =
+        "diff: to one rank, of the largest; bytes: sent by all ranks; ms: median of the slowest "
+        "rank",
+    .columns = columns,
+    .column_count = sizeof columns / sizeof *columns,
+    .run = run};

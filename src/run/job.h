@@ -31,6 +31,7 @@ typedef struct lt_job {
     const char *in, *out, *text_file;
     int64_t repeat;
     /* bench */
+    const char *op, *bytes;
     double budget_s;
 } lt_job;
 

@@ -2,6 +2,7 @@
  * Goal: an answer that could not be delivered is exit code 74 and one line, in every verb; what
  * people read on stderr ends no work. Method: the program under sh, its descriptors full, closed or
  * without a reader. Ranks: 1. Needs: models/demo, /dev/full. */
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -67,6 +68,38 @@ static void undelivered_answers_fail(void **state)
             run_free(&r);
         }
     assert_int_equal(wrong, 0);
+}
+
+/* Who asked for JSON gets JSON, also of a failure: the last line of stdout. */
+static const struct {
+    const char *name, *words;
+    int code;
+} failures[] = {
+    {"a suite that there is not", "bench nothing --json", 64},
+    {"a bad flag in front of it", "bench comm --bytes 3 --no-such --json", 64},
+    {"a value", "render --json -p x --seconds 0 -o a.mp4", 64},
+    {"no film's name", "render --json -p x", 64},
+    {"a file that is not there", "inspect --json nowhere", 66},
+    {"a run that is not there", "decode nowhere --json -o a.mp4", 66},
+    {"a stage without input", "probe text --json", 64},
+};
+
+static void failures_are_json_too(void **state)
+{
+    (void)state;
+    char script[512];
+    for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
+        (void)snprintf(script, sizeof script, "\"$0\" %s", failures[i].words);
+        run_result r = sh(script);
+        json_t *answer = json_loads(r.out, 0, NULL);
+        const char *error = json_string_value(json_object_get(answer, "error"));
+        if (r.code != failures[i].code || error == NULL || strstr(r.err, error) == NULL ||
+            json_integer_value(json_object_get(answer, "exit_code")) != failures[i].code)
+            fail_msg("%s: want %d and one object with the error, found %d, %s, %s",
+                     failures[i].name, failures[i].code, r.code, r.out, r.err);
+        json_decref(answer);
+        run_free(&r);
+    }
 }
 
 /* What the shell sees of the program is written to `code`, since $? is the reader's. */
@@ -197,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(undelivered_answers_fail),
+        cmocka_unit_test(failures_are_json_too),
         cmocka_unit_test(gone_readers_end_no_work),
         cmocka_unit_test(text_from_outside_is_made_safe),
     };
