@@ -8,7 +8,7 @@
  *   h264    libx264     yuv420p    8 bit              .mp4 .mkv .mov
  *   hevc    libx265     yuv420p10 10 bit, tag hvc1    .mp4 .mkv .mov
  *   av1     libsvtav1   yuv420p10 10 bit              .mp4 .mkv
- *   ffv1    ffv1        yuv444p16 16 bit, lossless    .mkv .mov
+ *   ffv1    ffv1        yuv444p16 16 bit, lossless    .mkv, .mov where FFmpeg has a tag for it
  *   prores  prores_ks   yuv422p10 10 bit, HQ          .mov .mkv
  * Sound is AAC at 192 kbit/s in .mp4, and in .mov with h264 and hevc; 24-bit PCM in .mov otherwise;
  * 24-bit FLAC in .mkv.
@@ -103,9 +103,9 @@ const char *lt_mux_suffix(const char *path);
 
 /* For `doctor`: what this build can write. */
 typedef struct lt_mux_codec {
-    const char *name, *encoder, *suffixes; /* suffixes: ".mp4 .mkv" */
+    const char *name, *encoder, *suffixes; /* suffixes: ".mp4 .mkv", as this FFmpeg takes them */
     int bits;
-    int available; /* 1: FFmpeg has the picture encoder, aac and flac */
+    int available; /* 1: FFmpeg has the encoders for one of them */
 } lt_mux_codec;
 
 /* Fill up to max rows, return how many there are. Never fails. */

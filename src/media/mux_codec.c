@@ -52,6 +52,53 @@ const char *lt_mux_suffix(const char *path)
     return NULL;
 }
 
+/* FFmpeg's word on whether the container takes this picture and the sound that goes with it. */
+static int holds(const mux_codec_row *row, size_t container)
+{
+    const char *its = containers[container].sound;
+    const AVOutputFormat *format = av_guess_format(containers[container].muxer, NULL, NULL);
+    const AVCodec *picture = avcodec_find_encoder_by_name(row->encoder);
+    const AVCodec *sound =
+        its || row->sound_mov ? avcodec_find_encoder_by_name(its ? its : row->sound_mov) : NULL;
+    return format && picture && sound &&
+           avformat_query_codec(format, picture->id, FF_COMPLIANCE_NORMAL) == 1 &&
+           avformat_query_codec(format, sound->id, FF_COMPLIANCE_NORMAL) == 1;
+}
+
+enum { SUFFIXES_BYTES = 32 };
+
+/* ".mp4 .mkv": of the suffixes that we write this codec into, those that this FFmpeg can. */
+static const char *suffixes(const mux_codec_row *row, char out[SUFFIXES_BYTES])
+{
+    size_t n = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof containers / sizeof *containers; i++)
+        if (strstr(row->suffixes, containers[i].suffix) && holds(row, i))
+            n += (size_t)snprintf(out + n, SUFFIXES_BYTES - n, "%s%s", n > 0 ? " " : "",
+                                  containers[i].suffix);
+    return out;
+}
+
+/* What others call our codecs. */
+static void hint_codec(const char *name)
+{
+    static const struct {
+        const char *theirs, *ours;
+    } names[] = {{"h265", "hevc"},        {"x265", "hevc"},        {"libx265", "hevc"},
+                 {"h.265", "hevc"},       {"x264", "h264"},        {"libx264", "h264"},
+                 {"h.264", "h264"},       {"avc", "h264"},         {"avc1", "h264"},
+                 {"hvc1", "hevc"},        {"libsvtav1", "av1"},    {"svtav1", "av1"},
+                 {"svt-av1", "av1"},      {"av01", "av1"},         {"libaom-av1", "av1"},
+                 {"prores_ks", "prores"}, {"prores_hq", "prores"}, {"apch", "prores"},
+                 {"lossless", "ffv1"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcasecmp(names[i].theirs, name))
+            lt_hint("--codec %s is what %s is called here", names[i].ours, name);
+    for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++)
+        if (!strcasecmp(codecs[i].name, name))
+            lt_hint("did you mean --codec %s?", codecs[i].name);
+}
+
 static const mux_codec_row *codec_find(const char *name)
 {
     for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++)
@@ -75,6 +122,8 @@ static lt_status plan_container(const lt_mux_spec *spec, mux_plan *plan)
     plan->fragments = strcmp(plan->suffix, ".mkv") != 0;
     plan->keep_fragments = spec->keep_fragments;
     plan->codec = spec->codec ? codec_find(spec->codec) : NULL;
+    if (!plan->codec && spec->codec)
+        hint_codec(spec->codec);
     if (!plan->codec)
         LT_FAIL(LT_EUSAGE, "--codec: want h264, hevc, av1, ffv1 or prores, found %s",
                 spec->codec ? spec->codec : "none");
@@ -84,21 +133,16 @@ static lt_status plan_container(const lt_mux_spec *spec, mux_plan *plan)
         lt_hint("install an FFmpeg that has %s, or choose another --codec", row->encoder);
         LT_FAIL(LT_EUNAVAIL, "--codec %s: this FFmpeg has no encoder %s", row->name, row->encoder);
     }
-    if (!strstr(row->suffixes, plan->suffix))
+    char fit[SUFFIXES_BYTES];
+    if (!strstr(suffixes(row, fit), plan->suffix)) {
+        if (!fit[0])
+            LT_FAIL(LT_EUNAVAIL, "--codec %s: this FFmpeg puts %s into none of .mp4, .mkv, .mov",
+                    row->name, row->encoder);
         LT_FAIL(LT_EUSAGE, "--codec %s with -o %s: want a name that ends in one of: %s", row->name,
-                given, row->suffixes);
+                given, fit);
+    }
     if (!plan->sound)
         plan->sound = row->sound_mov;
-    const AVCodec *sound = avcodec_find_encoder_by_name(plan->sound);
-    if (!sound)
-        LT_FAIL(LT_EUNAVAIL, "-o %s: this FFmpeg has no encoder %s", given, plan->sound);
-    const AVOutputFormat *format = av_guess_format(plan->muxer, NULL, NULL);
-    if (!format)
-        LT_FAIL(LT_EUNAVAIL, "-o %s: this FFmpeg has no muxer %s", given, plan->muxer);
-    if (avformat_query_codec(format, encoder->id, FF_COMPLIANCE_NORMAL) < 1 ||
-        avformat_query_codec(format, sound->id, FF_COMPLIANCE_NORMAL) < 1)
-        LT_FAIL(LT_EUNAVAIL, "--codec %s with -o %s: this FFmpeg cannot put %s and %s into %s",
-                row->name, given, row->encoder, plan->sound, plan->muxer);
     return LT_OK;
 }
 
@@ -133,6 +177,9 @@ static lt_status plan_picture(const lt_mux_spec *spec, mux_plan *plan)
         spec->fps_num > 1000000 || spec->fps_den > 1000000)
         LT_FAIL(LT_EUSAGE, "frame rate: want a fraction of whole numbers, found %d/%d",
                 spec->fps_num, spec->fps_den);
+    if (spec->crf > 0 && row->crf_max == 0)
+        LT_FAIL(LT_EUSAGE, "--crf %d: %s has no such setting: want h264, hevc or av1", spec->crf,
+                row->name);
     if (spec->crf < 0 || (spec->crf > 0 && spec->crf > row->crf_max))
         LT_FAIL(LT_EUSAGE, "--crf: %s wants 0 (its default) to %d, found %d", row->name,
                 row->crf_max, spec->crf);
@@ -146,9 +193,12 @@ static lt_status plan_picture(const lt_mux_spec *spec, mux_plan *plan)
                     : spec->threads > THREADS_MAX ? THREADS_MAX
                                                   : spec->threads;
     const char *preset = spec->preset ? spec->preset : row->preset ? row->preset : "";
+    if (spec->preset && !row->presets)
+        LT_FAIL(LT_EUSAGE, "--preset %s: %s has no such setting: want h264, hevc or av1", preset,
+                row->name);
     if (spec->preset && !preset_known(row, preset))
-        LT_FAIL(LT_EUSAGE, "--preset: %s wants one of: %s, found %s", row->name,
-                row->presets ? row->presets : "none", preset);
+        LT_FAIL(LT_EUSAGE, "--preset: %s wants one of: %s, found %s", row->name, row->presets,
+                preset);
     snprintf(plan->preset, sizeof plan->preset, "%s", preset);
     return LT_OK;
 }
@@ -390,16 +440,16 @@ lt_status lt_mux_check(const lt_mux_spec *spec)
 
 size_t lt_mux_codecs(lt_mux_codec *out, size_t max)
 {
-    const size_t count = sizeof codecs / sizeof *codecs;
+    enum { COUNT = sizeof codecs / sizeof *codecs };
+    static char fit[COUNT][SUFFIXES_BYTES]; /* the same bytes whoever writes them */
+    const size_t count = COUNT;
     for (size_t i = 0; i < count && i < max; i++) {
         const mux_codec_row *row = &codecs[i];
         out[i] = (lt_mux_codec){.name = row->name,
                                 .encoder = row->encoder,
-                                .suffixes = row->suffixes,
+                                .suffixes = suffixes(row, fit[i]),
                                 .bits = row->bits};
-        out[i].available = avcodec_find_encoder_by_name(row->encoder) != NULL &&
-                           avcodec_find_encoder_by_name("aac") != NULL &&
-                           avcodec_find_encoder_by_name("flac") != NULL;
+        out[i].available = fit[i][0] != '\0';
     }
     return count;
 }

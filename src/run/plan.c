@@ -203,6 +203,12 @@ static lt_status plan_paths(const lt_job *job, lt_plan *out)
     return LT_OK;
 }
 
+void lt_plan_quality(const lt_job *job, lt_plan *out)
+{
+    out->crf = (int)job->crf;
+    (void)snprintf(out->preset, sizeof out->preset, "%s", job->preset != NULL ? job->preset : "");
+}
+
 lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes *nodes,
                        lt_plan *out)
 {
@@ -225,6 +231,7 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes 
     (void)snprintf(out->device, sizeof out->device, "%s",
                    job->device != NULL && strcmp(job->device, "auto") != 0 ? job->device : "cpu");
     (void)snprintf(out->codec, sizeof out->codec, "%s", job->codec != NULL ? job->codec : "h264");
+    lt_plan_quality(job, out);
     LT_TRY(plan_dtype(job, model, out));
     LT_TRY(plan_mesh(job, facts->heads, nodes, out));
     LT_TRY(lt_plan_decode_tp(job, nodes->ranks, out));
@@ -263,6 +270,8 @@ void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux
     *out = (lt_mux_spec){.path = path,
                          .suffix = lt_mux_suffix(plan->output),
                          .codec = plan->codec,
+                         .crf = plan->crf,
+                         .preset = plan->preset[0] != '\0' ? plan->preset : NULL,
                          .width = (int)plan->shape.width,
                          .height = (int)plan->shape.height,
                          .fps_num = plan->fps,
@@ -314,6 +323,9 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
                      "first_frame", 0, "frames", (json_int_t)p->shape.frames, "joins");
     if (*out == NULL)
         LT_FAIL(LT_EINTERNAL, "plan: cannot be written as JSON (is the prompt valid UTF-8?)");
+    (void)json_object_set_new(*out, "crf", p->crf > 0 ? json_integer(p->crf) : json_null());
+    (void)json_object_set_new(*out, "preset",
+                              p->preset[0] != '\0' ? json_string(p->preset) : json_null());
     add_order(p, *out);
     return LT_OK;
 }
@@ -383,6 +395,10 @@ static lt_status plan_read(const lt_json_at *at, lt_plan *out)
     LT_TRY(read_text(at, "device", out->device, sizeof out->device));
     LT_TRY(read_text(at, "codec", out->codec, sizeof out->codec));
     LT_TRY(read_text(at, "suffix", out->suffix, sizeof out->suffix));
+    if (lt_json_has(at, "crf"))
+        LT_TRY(read_int(at, "crf", 1, 63, &out->crf));
+    if (lt_json_has(at, "preset"))
+        LT_TRY(read_text(at, "preset", out->preset, sizeof out->preset));
     return LT_OK;
 }
 

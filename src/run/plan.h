@@ -34,7 +34,8 @@ typedef struct lt_plan {
     lt_attention_way attention; /* how it reaches over ring */
     int deterministic;          /* 1: the same bits on every mesh */
     lt_dtype dtype;
-    char device[16], codec[16], suffix[8];
+    char device[16], codec[16], suffix[8], preset[16]; /* preset "": the codec's default */
+    int crf;                                           /* 0: the codec's default */
     lt_stream stream[LT_STREAMS_MAX];
     int stream_count;
     lt_phase_memory memory[LT_PHASES];
@@ -49,6 +50,8 @@ void lt_plan_free(lt_plan *plan);
 int64_t lt_plan_samples(const lt_plan *plan);
 /* The job's --decode-tp, for so many ranks. Local. Errors: LT_EUSAGE if it does not divide them. */
 lt_status lt_plan_decode_tp(const lt_job *job, int ranks, lt_plan *out);
+/* The job's --crf and --preset. Local. */
+void lt_plan_quality(const lt_job *job, lt_plan *out);
 /* The mesh of the decoding pool: groups of decode_tp ranks in a row. Local. */
 lt_mesh_spec lt_plan_decode_mesh(const lt_plan *plan, int ranks);
 /* What the muxer is asked for; of a deterministic plan, the encoder's threads do not follow

@@ -86,6 +86,7 @@ static lt_status apply_job(const char *file, const lt_job *job, lt_plan *plan)
         LT_TRY(replace(&plan->model, job->model));
     if (job->codec != NULL)
         (void)snprintf(plan->codec, sizeof plan->codec, "%s", job->codec);
+    lt_plan_quality(job, plan); /* the plan's are of its own codec */
     plan->threads = (int)job->threads;
     (void)snprintf(plan->device, sizeof plan->device, "%s",
                    job->device != NULL && strcmp(job->device, "auto") != 0 ? job->device : "cpu");
