@@ -112,8 +112,8 @@ const lt_option lt_job_options[] = {
      .offset = AT(preset),
      .group = "Output",
      .verbs = RUNS,
-     .help = "the encoder's own word for its effort: ultrafast to placebo (h264, without it medium; "
-             "hevc, fast), 0 to 13 (av1, 8)"},
+     .help = "the encoder's own word for its effort: ultrafast to placebo (h264: medium, hevc: "
+             "fast), 0 to 13 (av1: 8)"},
     {.name = "sheet",
      .type = LT_OPT_STRING,
      .value_name = "FILE.png",
