@@ -166,8 +166,9 @@ const lt_verb lt_verb_bench = {
         "             host, and as on a device, whose operations take as long but no core.\n"
         "  mesh       one evaluation of --model's DiT at 22 frames on every mesh of a list\n"
         "             that these ranks can form: diff to one rank, bytes against the formula.",
-    .examples = "  mpirun -n 2 longtake bench comm\n"
-                "  longtake bench comm --op all_gather_rows,sum_partials --bytes 64K,1M\n"
-                "  mpirun -n 2 longtake bench attention --json\n"
-                "  mpirun -n 2 longtake bench attention --trace   (who computes and sends when)\n"
-                "  mpirun -n 8 --oversubscribe longtake bench mesh\n"};
+    .examples =
+        "  mpirun -n 2 longtake bench comm --budget 2\n"
+        "  longtake bench comm --op all_gather_rows,sum_partials --bytes 64K,1M\n"
+        "  mpirun -n 2 longtake bench attention --budget 2 --trace   # who computes and sends "
+        "when\n"
+        "  mpirun --oversubscribe -n 4 longtake bench mesh --json\n"};

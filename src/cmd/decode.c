@@ -13,14 +13,17 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     return lt_outcome_say(job, "longtake-decode", world, &out);
 }
 
-const lt_verb lt_verb_decode = {.name = "decode",
-                                .bit = LT_VERB_DECODE,
-                                .collective = 1,
-                                .reads_latents = 1,
-                                .run = run,
-                                .summary = "the latents of a run become a film again",
-                                .usage = "longtake decode RUN -o FILE [options]",
-                                .intro = "Decodes RUN/latents.h5 into a film, in any codec, on any "
-                                         "number of ranks. Nothing is denoised again.",
-                                .examples =
-                                    "  longtake decode film.run -o film.mov --codec prores\n"};
+const lt_verb lt_verb_decode = {
+    .name = "decode",
+    .bit = LT_VERB_DECODE,
+    .collective = 1,
+    .reads_latents = 1,
+    .run = run,
+    .summary = "the latents of a run become a film again",
+    .usage = "longtake decode RUN -o FILE [options]",
+    .intro = "Decodes RUN/latents.h5 into a film, in any codec, on any "
+             "number of ranks. Nothing is denoised again.",
+    .examples =
+        "  longtake render -p \"A steel ball drops on a wooden floor.\" --seconds 1 -o steel.mp4\n"
+        "  longtake decode steel.run --codec prores -o steel.mov\n"
+        "  mpirun -n 2 longtake decode steel.run --codec hevc -o steel.mkv\n"};

@@ -202,4 +202,4 @@ const lt_verb lt_verb_doctor = {.name = "doctor",
                                 .usage = "longtake doctor [--json]",
                                 .intro = "Lists ranks and their nodes, processor, instruction set, "
                                          "libraries, codecs and the demo model.",
-                                .examples = "  longtake doctor\n  mpirun -n 4 longtake doctor\n"};
+                                .examples = "  longtake doctor\n  mpirun -n 2 longtake doctor\n"};

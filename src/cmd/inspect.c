@@ -52,4 +52,7 @@ const lt_verb lt_verb_inspect = {
     .usage = "longtake inspect PATH [--json] [--unsealed]",
     .intro =
         "PATH: a model folder, one part of it, a .safetensors file, a run folder or a latents.h5.",
-    .examples = "  longtake inspect models/demo\n  longtake inspect film.run --json\n"};
+    .examples =
+        "  longtake render -p \"A small ball drops on a stone floor.\" --seconds 1 -o small.mp4\n"
+        "  longtake inspect small.run\n"
+        "  longtake inspect small.run/latents.h5 --json\n"};

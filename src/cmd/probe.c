@@ -291,8 +291,8 @@ const lt_verb lt_verb_probe = {
              "on any mesh.\n"
              "STAGE: tokenize, text, dit, layout, sigmas, denoise, vae-decode, vae-encode, "
              "audio-decode, audio-encode.\n"
-             "A stage opens only the parts that it needs; --model may hold just those.",
-    .examples = "  longtake probe tokenize --model models/demo --text-file prompts.txt\n"
-                "  longtake probe sigmas --steps 50\n"
-                "  mpirun -n 2 longtake probe dit --model DIR --in in.safetensors --out "
-                "out.safetensors --mesh tp=2 --json\n"};
+             "A stage opens only the parts that it needs; --model may hold just those. Outputs are "
+             "--out's.",
+    .examples = "  echo \"A red rubber ball.\" > prompts.txt\n"
+                "  longtake probe tokenize --text-file prompts.txt\n"
+                "  longtake probe sigmas --steps 50\n"};

@@ -49,6 +49,8 @@ const lt_verb lt_verb_render = {
              "names as the long options; flags win. Under mpirun or srun all ranks work on the "
              "same film.",
     .examples =
-        "  longtake render -p \"A blue glass ball drops on a stone floor.\" -o ball.mp4\n"
-        "  mpirun -n 4 longtake render job.yaml --seconds 5 --size 1344x768 -o film.mp4\n"
-        "  longtake render job.yaml --codec hevc --sheet film.png --wav film.wav -o film.mkv\n"};
+        "  longtake render -p \"A green glass ball drops on a stone floor.\" -o glass.mp4\n"
+        "  longtake render glass.run/job.yaml --seed 2 --codec hevc --sheet two.png --wav two.wav "
+        "-o two.mkv\n"
+        "  mpirun --oversubscribe -n 4 longtake render glass.run/job.yaml --mesh uly=2,tp=2 -o "
+        "three.mp4\n"};
