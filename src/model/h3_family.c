@@ -20,7 +20,7 @@
 #include "scheduler/sigmas.h"
 
 /* Source: spec/minimax-h3.md 0, 8.1; 124 frames is diffusers' default length. */
-enum { FPS = 24, STEPS = 50, DEFAULT_FRAMES = 124, WIDTH = 1344, HEIGHT = 768, SIZE_MULTIPLE = 32 };
+enum { FPS = 24, STEPS = 50, DEFAULT_FRAMES = 124, WIDTH = 1344, HEIGHT = 768 };
 static const int64_t trained[] = {124, 141, 158, 175, 192, 209, 226, 243,
                                   260, 277, 294, 311, 328, 345, 362};
 
@@ -194,7 +194,7 @@ lt_status lt_h3_model_new(const char *path, lt_h3_model **out)
                               .sample_rate = 32000,
                               .default_width = WIDTH,
                               .default_height = HEIGHT,
-                              .size_multiple = SIZE_MULTIPLE};
+                              .size_multiple = LT_H3_SIZE_MULTIPLE};
     memcpy(facts->trained_frames, trained, sizeof trained);
     facts->trained_count = (int)(sizeof trained / sizeof *trained);
     lt_status st = LT_OK;
@@ -267,11 +267,7 @@ static lt_status streams(const lt_model *model, const lt_shape *shape, lt_stream
     if (!lt_h3_frames_on_grid(shape->frames))
         LT_FAIL(LT_EUSAGE, "--frames %lld: want 17n + 5 (next: %lld)", (long long)shape->frames,
                 (long long)lt_h3_frames_next(shape->frames));
-    if (shape->width < SIZE_MULTIPLE || shape->height < SIZE_MULTIPLE ||
-        shape->width % SIZE_MULTIPLE != 0 || shape->height % SIZE_MULTIPLE != 0 ||
-        shape->width > 16384 || shape->height > 16384)
-        LT_FAIL(LT_EUSAGE, "--size %lldx%lld: want multiples of %d, %d to 16384",
-                (long long)shape->width, (long long)shape->height, SIZE_MULTIPLE, SIZE_MULTIPLE);
+    LT_TRY(lt_h3_size_check(shape->width, shape->height));
     out[0] =
         (lt_stream){.name = "latents",
                     .ndim = 4,

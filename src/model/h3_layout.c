@@ -39,6 +39,32 @@ int64_t lt_h3_frames_next(int64_t frames)
     return chunks * FRAMES_PER_CHUNK + FRAMES_TAIL;
 }
 
+/* The multiple next below (up 0) or above (up 1), within what is allowed. */
+static int64_t multiple_near(int64_t pixels, int up)
+{
+    const int64_t most = LT_H3_SIZE_MAX;
+    const int64_t near =
+        (pixels + (up ? LT_H3_SIZE_MULTIPLE - 1 : 0)) / LT_H3_SIZE_MULTIPLE * LT_H3_SIZE_MULTIPLE;
+    return near < LT_H3_SIZE_MULTIPLE ? LT_H3_SIZE_MULTIPLE : near > most ? most : near;
+}
+
+lt_status lt_h3_size_check(int64_t width, int64_t height)
+{
+    if (width >= LT_H3_SIZE_MULTIPLE && height >= LT_H3_SIZE_MULTIPLE && width <= LT_H3_SIZE_MAX &&
+        height <= LT_H3_SIZE_MAX && width % LT_H3_SIZE_MULTIPLE == 0 &&
+        height % LT_H3_SIZE_MULTIPLE == 0)
+        return LT_OK;
+    const int64_t below[2] = {multiple_near(width, 0), multiple_near(height, 0)},
+                  above[2] = {multiple_near(width, 1), multiple_near(height, 1)};
+    if (memcmp(below, above, sizeof below) == 0)
+        lt_hint("nearest: --size %lldx%lld", (long long)below[0], (long long)below[1]);
+    else
+        lt_hint("nearest: --size %lldx%lld or --size %lldx%lld", (long long)below[0],
+                (long long)below[1], (long long)above[0], (long long)above[1]);
+    LT_FAIL(LT_EUSAGE, "--size %lldx%lld: want multiples of %d, %d to %d", (long long)width,
+            (long long)height, LT_H3_SIZE_MULTIPLE, LT_H3_SIZE_MULTIPLE, LT_H3_SIZE_MAX);
+}
+
 int64_t lt_h3_audio_ticks(int64_t frames)
 {
     assert(frames >= 0 && frames <= INT64_C(1) << 40);

@@ -25,6 +25,9 @@ int64_t lt_h3_latent_frames(int64_t frames);
  * Asserts 0 <= frames <= 2^40. */
 int64_t lt_h3_frames_next(int64_t frames);
 int lt_h3_frames_on_grid(int64_t frames); /* 17n + 5 with n >= 1 */
+enum { LT_H3_SIZE_MULTIPLE = LT_H3_PATCH * LT_H3_CELL_PIXELS, LT_H3_SIZE_MAX = 16384 };
+/* Pixels. Local. Errors: LT_EUSAGE naming --size, with the nearest sizes as the hint. */
+lt_status lt_h3_size_check(int64_t width, int64_t height);
 /* Sound latents of one channel: 40/s at 24 frames/s, round(frames * 5/3), never a tie. */
 int64_t lt_h3_audio_ticks(int64_t frames);
 

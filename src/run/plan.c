@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "kernels/cpu/cpu.h"
 #include "parallel/placement.h"
+#include "run/advice.h"
 
 const char *const lt_phase_names[LT_PHASES] = {"text", "dit", "decode"};
 
@@ -54,56 +55,8 @@ static lt_status plan_length(const lt_job *job, const lt_model *model, lt_plan *
                 (long long)frames_max, (long long)out->frames);
     out->samples = lt_plan_samples(out);
     out->shape.frames = model->family->frames_grid(out->frames);
-    int64_t longest = 0;
-    int known = facts->trained_count == 0;
-    for (int i = 0; i < facts->trained_count; i++) {
-        known |= facts->trained_frames[i] == out->shape.frames;
-        longest = facts->trained_frames[i] > longest ? facts->trained_frames[i] : longest;
-    }
-    if (!known)
-        lt_warn("%lld frames: the model was not trained on this length (longest: %lld); expect a "
-                "weaker picture",
-                (long long)out->shape.frames, (long long)longest);
+    lt_advise_length(facts, out->frames, out->shape.frames);
     return LT_OK;
-}
-
-/* The words of the prompt that the model has never seen, named once. */
-static void warn_words(const lt_job *job, const lt_model *model)
-{
-    if (model->facts.words == NULL)
-        return;
-    char unknown[256] = "";
-    for (const char *p = job->prompt; *p != '\0';) {
-        const size_t skip = strspn(p, " \t\r\n.,;:!?\"'()");
-        p += skip;
-        const size_t length = strcspn(p, " \t\r\n.,;:!?\"'()");
-        if (length == 0)
-            continue;
-        int known = 0;
-        size_t i;
-        json_t *word;
-        json_array_foreach (model->facts.words, i, word) {
-            const char *text = json_string_value(word);
-            known |= text != NULL && strlen(text) == length && strncasecmp(text, p, length) == 0;
-        }
-        const size_t used = strlen(unknown);
-        if (!known && used + length + 3 < sizeof unknown)
-            (void)snprintf(unknown + used, sizeof unknown - used, "%s%.*s", used ? ", " : "",
-                           (int)length, p);
-        p += length;
-    }
-    if (unknown[0] != '\0')
-        lt_warn("--prompt: the model does not know: %s (it knows %zu words: longtake.json)",
-                unknown, json_array_size(model->facts.words));
-}
-
-static void warn_size(const lt_model_facts *facts, const lt_shape *shape)
-{
-    if (facts->size_is_given &&
-        (shape->width != facts->default_width || shape->height != facts->default_height))
-        lt_warn("%lldx%lld: the model was trained at %lldx%lld; expect a weaker picture",
-                (long long)shape->width, (long long)shape->height, (long long)facts->default_width,
-                (long long)facts->default_height);
 }
 
 lt_dtype lt_plan_dtype_auto(int weights_are_bf16)
@@ -224,7 +177,7 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes 
     out->shape.width = job->size[0] > 0 ? job->size[0] : facts->default_width;
     out->shape.height = job->size[0] > 0 ? job->size[1] : facts->default_height;
     LT_TRY(model->family->streams(model, &out->shape, out->stream, &out->stream_count));
-    warn_size(facts, &out->shape);
+    lt_advise_size(facts, out->shape.width, out->shape.height);
     out->steps = job->steps > 0 ? (int)job->steps : facts->steps;
     out->seed = job->seed.number;
     out->threads = (int)job->threads;
@@ -243,7 +196,7 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes 
     out->prompt = copy_text(job->prompt);
     if (out->model == NULL || out->prompt == NULL)
         LT_FAIL(LT_ENOMEM, "plan: no memory for the prompt");
-    warn_words(job, model);
+    lt_advise_words(facts, out->prompt);
     return LT_OK;
 }
 

@@ -123,6 +123,32 @@ static void refuses(void **state)
     }
 }
 
+static void sizes_are_answered_with_the_nearest(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *reason;
+        int64_t width, height;
+        const char *hint; /* NULL: it is taken */
+    } cases[] = {
+        {"as it should be", 1344, 768, NULL},
+        {"smallest", 32, 32, NULL},
+        {"largest", 16384, 16384, NULL},
+        {"a screen's", 1920, 1080, "nearest: --size 1920x1056 or --size 1920x1088"},
+        {"both off", 100, 200, "nearest: --size 96x192 or --size 128x224"},
+        {"too small", 8, 40, "nearest: --size 32x32 or --size 32x64"},
+        {"too small, one answer", 8, 64, "nearest: --size 32x64"},
+        {"too large", 20000, 64, "nearest: --size 16384x64"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lt_error_clear();
+        const lt_status st = lt_h3_size_check(cases[i].width, cases[i].height);
+        if (cases[i].hint == NULL ? st != LT_OK
+                                  : st != LT_EUSAGE || strcmp(lt_hint_text(), cases[i].hint) != 0)
+            fail_msg("%s: found %d %s", cases[i].reason, st, lt_hint_text());
+    }
+}
+
 static void arrays_are_checked(void **state)
 {
     (void)state;
@@ -216,6 +242,7 @@ int main(void)
         cmocka_unit_test(agrees_with_published),
         cmocka_unit_test(grid),
         cmocka_unit_test(refuses),
+        cmocka_unit_test(sizes_are_answered_with_the_nearest),
         cmocka_unit_test(arrays_are_checked),
         cmocka_unit_test(timesteps_by_row),
         cmocka_unit_test(rows_and_back),
