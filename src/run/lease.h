@@ -1,0 +1,58 @@
+/* lease.h - a run folder and an output belong to one process until it ends.      Level 4: run
+ *
+ * A lease is a file that names its owner (host, boot, process, start time), whole from the moment
+ * that it is there, in a folder of leases under its number, the epoch:
+ *
+ *   RUN/lease/000003           a run's. It stays: the next owner's epoch is the highest + 1, and
+ * goes RUN/lease/000003.ended     up for ever, so that state and commits of the run may bear it.
+ * The second name says that its owner let go DIR/.longtake-use-HASH/    an output's, beside DIR/OUT
+ * (HASH is of OUT's name). Gone when its 000001                 owner ends
+ *
+ * To take a place: look at the highest epoch; unless its owner has ended, fail; make highest + 1 by
+ * a call that fails if it is there (link(2), base/new_file.h); look again, and let go if a higher
+ * one has come. Two that come at the same moment, also for a dead owner's place, make the same
+ * name, so one of them wins. No file locks: Lustre, NFS and containers have them or not.
+ *
+ * Let go of an output: its folder of leases is renamed first and emptied then, so that nobody finds
+ * it half empty and begins again at 1 beside somebody who still counts on from the old one.
+ *
+ * Whether an owner has ended is told by base/owner.h, never by a clock. On another host, or in
+ * another container, nobody can tell: then the place is refused, and the hint says what to remove.
+ * Rank 0 only, Blocking. Tested: tests/unit/test_lease.c, tests/faults/test_two_at_once.c. */
+#ifndef LT_LEASE_H
+#define LT_LEASE_H
+
+#include <stdint.h>
+
+#include "base/file.h"
+
+enum { LT_LEASE_NAME_BYTES = 48 };
+
+typedef struct lt_lease {
+    int held;    /* 0: zero-initialised, or let go */
+    int passing; /* 1: an output's */
+    int folder;  /* descriptor of the folder of leases */
+    int home;    /* of the folder that holds it */
+    int64_t epoch;
+    char mine[LT_LEASE_NAME_BYTES];  /* "000003" */
+    char name[LT_LEASE_NAME_BYTES];  /* of the folder of leases */
+    char ended[LT_LEASE_NAME_BYTES]; /* "000003.ended", or the folder's last name */
+} lt_lease;
+
+/* Take RUN, which must be there, or the output at path. option is for messages ("-o").
+ * Errors: LT_ECREATE naming host and process of an owner that still runs, or of one that nobody can
+ * look up from here, with the remedy. */
+lt_status lt_lease_run(const char *run, lt_lease *out);
+lt_status lt_lease_output(const char *option, const char *path, lt_lease *out);
+
+/* Could it be taken now? Makes nothing. Errors: as above. */
+lt_status lt_lease_run_free(const char *run);
+lt_status lt_lease_output_free(const char *option, const char *path);
+/* Is there a lease of ours in this folder, whoever holds it: is it a run's? */
+int lt_lease_marks(const char *run);
+
+/* Let go. Also on every way that the process ends in order, by lt_new_file_abandon; after a kill
+ * the next taker sees that the owner has ended. */
+void lt_lease_end(lt_lease *lease);
+
+#endif
