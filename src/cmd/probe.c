@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "model/loading.h"
 #include "model/source.h"
@@ -19,6 +20,8 @@
 
 /* Address space only: pages are taken as they are used. */
 static const size_t arena_bytes = (size_t)1 << 38;
+
+static const double gib = 1024.0 * 1024.0 * 1024.0;
 
 static const lt_probe_stage stages[] = {
     {"tokenize", lt_probe_tokenize, 0},
@@ -69,6 +72,9 @@ lt_status lt_probe_read(lt_probe *p, const char *name, int ndim, lt_dtype dtype,
     dims->ndim = ndim;
     int64_t n = 1;
     for (int i = 0; i < ndim; i++) {
+        if (info.dim[i] < 1) /* beside an empty dim the others may be anything */
+            LT_FAIL(LT_EDATA, "%s: tensor '%s': dim %d: want 1 or more, found %lld", p->job->in,
+                    name, i, (long long)info.dim[i]);
         dims->dim[i] = info.dim[i];
         n *= info.dim[i]; /* checked against the file's size at open */
     }
@@ -94,8 +100,13 @@ lt_status lt_probe_take(lt_probe *p, size_t bytes, void **out)
 lt_status lt_probe_make(lt_probe *p, const char *name, lt_dtype dtype, lt_dims dims, void **out)
 {
     size_t n = lt_dtype_bytes(dtype);
+    int over = 0;
     for (int i = 0; i < dims.ndim; i++)
-        n *= (size_t)dims.dim[i];
+        over |= dims.dim[i] < 0 || __builtin_mul_overflow(n, (size_t)dims.dim[i], &n);
+    const int64_t room = lt_memory_available_bytes();
+    if (over || n > INT64_MAX || (room >= 0 && (int64_t)n > room))
+        LT_FAIL(LT_ENOMEM, "probe %s: %s: want %s%.2f GiB, this host has %.2f GiB", p->stage, name,
+                over ? "more than " : "", (double)(over ? SIZE_MAX : n) / gib, (double)room / gib);
     if (p->job->out == NULL) /* said before the work, not after it; all ranks have the same flags */
         LT_FAIL(LT_EUSAGE, "--out: probe %s wants a .safetensors file to write", p->stage);
     if (p->made_count == LT_PROBE_MADE_MAX)

@@ -223,24 +223,7 @@ static lt_status open_parts(lt_h3_model *m)
     facts->weights_are_bf16 =
         lt_checkpoint_find(m->dit_files, "transformer_blocks.0.attn.to_q.weight", &info) &&
         info.dtype == LT_BF16;
-    if (m->dit_config.channels != m->video.latent_channels)
-        LT_FAIL(
-            LT_EDATA, "%s: transformer in_channels %lld and vae latent_channels %lld must agree",
-            m->base.path, (long long)m->dit_config.channels, (long long)m->video.latent_channels);
-    if (m->dit_config.audio_channels != m->audio.latent_channels)
-        LT_FAIL(
-            LT_EDATA,
-            "%s: transformer audio_in_channels %lld and audio_vae latent_channels %lld must agree",
-            m->base.path, (long long)m->dit_config.audio_channels,
-            (long long)m->audio.latent_channels);
-    if (m->dit_config.text_dim != m->text.hidden)
-        LT_FAIL(LT_EDATA,
-                "%s: transformer text_dim %lld and text_encoder hidden_size %lld must agree",
-                m->base.path, (long long)m->dit_config.text_dim, (long long)m->text.hidden);
-    if (m->video.space_ratio != LT_H3_CELL_PIXELS)
-        LT_FAIL(LT_EDATA, "%s: vae: want 16 pixels a latent cell, found %lld", m->base.path,
-                (long long)m->video.space_ratio);
-    return LT_OK;
+    return lt_h3_check_parts(m);
 }
 
 static lt_status h3_open(const char *path, lt_model **out)

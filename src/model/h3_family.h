@@ -43,5 +43,7 @@ lt_status lt_h3_open_text(lt_h3_model *model);
 lt_status lt_h3_open_dit(lt_h3_model *model);
 lt_status lt_h3_open_video(lt_h3_model *model);
 lt_status lt_h3_open_audio(lt_h3_model *model);
+/* All parts are open: do they belong together, and to the family's grid? Errors: LT_EDATA. */
+lt_status lt_h3_check_parts(const lt_h3_model *model);
 
 #endif
