@@ -145,11 +145,16 @@ static lt_status stream_check(const char *path, const lt_latents_stream *s)
     return LT_OK;
 }
 
+/* Near LT_H5_CHUNK_BYTES, and so few chunks that finding them all takes HDF5 well under a second:
+ * it walks through all of them for each. */
 static int64_t chunk_frames(lt_h5_axes c)
 {
+    enum { CHUNKS_MAX = 4096 };
     const int64_t frame_bytes = c.outer * c.inner * (int64_t)sizeof(float);
     const int64_t n = frame_bytes < LT_H5_CHUNK_BYTES ? LT_H5_CHUNK_BYTES / frame_bytes : 1;
-    return n < c.time ? n : c.time;
+    const int64_t least = (c.time - 1) / CHUNKS_MAX + 1;
+    const int64_t most = n > least ? n : least;
+    return most < c.time ? most : c.time;
 }
 
 static hid_t dataset_create(hid_t file, const lt_latents_stream *s, int64_t chunk)

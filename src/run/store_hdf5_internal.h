@@ -19,7 +19,7 @@ enum {
     LT_H5_SPANS_MAX = 1 << 16,       /* chunks */
     LT_H5_TEXTS_BYTES_MAX = 8 << 20, /* all texts; a prompt has at most 256 K letters */
     LT_H5_CHILD_MIB = 128,           /* what parsing may take */
-    LT_H5_CHILD_SECONDS = 5,         /* of the processor, and by the clock */
+    LT_H5_CHILD_SECONDS = 4,         /* of the processor, and by the clock */
     LT_H5_FACTS_BYTES_MAX = 32 << 20
 };
 #define LT_H5_ELEMENTS_MAX (INT64_C(1) << 50)

@@ -404,7 +404,7 @@ static void reader_may_die(void **state)
         const char *says;
     } cases[] = {{SIGSEGV, "(crashed by SIGSEGV)"},
                  {SIGABRT, "(crashed by SIGABRT)"},
-                 {SIGSTOP, "(took more than 5 s)"}};
+                 {SIGSTOP, "(took more than 4 s)"}};
     file_put(&good, 0);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(lt_latents_reader_begin(), LT_OK);
