@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/record.h"
 #include "base/text.h"
 
 enum { LINE_BYTES = 2048, WARNED_MAX = 512 };
@@ -97,7 +98,7 @@ static int first_time(const char *text)
     (void)pthread_mutex_lock(&warned_lock);
     for (int i = 0; i < warned_count && new; i++)
         new = warned[i] != h;
-    if (new && warned_count < WARNED_MAX)
+    if (new &&warned_count < WARNED_MAX)
         warned[warned_count++] = h;
     (void)pthread_mutex_unlock(&warned_lock);
     return new;
@@ -115,14 +116,17 @@ static void warn_text(const char *format, ...)
 
 void lt_warn(const char *format, ...)
 {
-    if (lt_log_level() < 1 || atomic_load(&log_rank) != 0)
+    if (atomic_load(&log_rank) != 0)
         return;
     char text[LINE_BYTES - 64];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (first_time(text))
+    if (!first_time(text))
+        return;
+    lt_record_warning(text);
+    if (lt_log_level() >= 1)
         warn_text("%s", text);
 }
 

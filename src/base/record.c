@@ -1,0 +1,186 @@
+/* record.c - the events of a run, one JSON object a line.                         Level 0: base
+ * Two ways to a line: by jansson, and by hand for those who may not take memory or a lock (signal
+ * handlers, and the thread that ends a job while the others stand still). */
+#include "base/record.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/log.h"
+
+/* Warnings that come before the run folder is there; one that is longer is cut. */
+enum { KEPT_MAX = 32, KEPT_BYTES = 512, LAST_BYTES = 2048 };
+
+static atomic_int record_fd = -1;
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+static char kept[KEPT_MAX][KEPT_BYTES];
+static int kept_count;
+
+/* ---- the time ---- */
+
+static char *put_digits(char *at, int64_t value, int digits)
+{
+    for (int i = digits - 1; i >= 0; i--) {
+        at[i] = (char)('0' + value % 10);
+        value /= 10;
+    }
+    return at + digits;
+}
+
+/* Days since 1970 to year, month, day, with years that begin in March; gmtime_r takes a lock.
+ * Source: Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days. */
+static char *put_date(char *at, int64_t days)
+{
+    const int64_t z = days + 719468, era = z / 146097, doe = z - era * 146097;
+    const int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    const int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
+    const int64_t day = doy - (153 * mp + 2) / 5 + 1, month = mp < 10 ? mp + 3 : mp - 9;
+    at = put_digits(at, yoe + era * 400 + (month <= 2), 4);
+    *at++ = '-';
+    at = put_digits(at, month, 2);
+    *at++ = '-';
+    return put_digits(at, day, 2);
+}
+
+const char *lt_utc_now(char out[LT_UTC_BYTES])
+{
+    struct timespec now = {0, 0};
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    const int64_t s = now.tv_sec > 0 ? now.tv_sec : 0; /* a clock before 1970 is no clock */
+    char *at = put_date(out, s / 86400);
+    *at++ = 'T';
+    at = put_digits(at, s / 3600 % 24, 2);
+    *at++ = ':';
+    at = put_digits(at, s / 60 % 60, 2);
+    *at++ = ':';
+    at = put_digits(at, s % 60, 2);
+    *at++ = '.';
+    at = put_digits(at, now.tv_nsec / 1000000, 3);
+    *at++ = 'Z';
+    *at = '\0';
+    return out;
+}
+
+/* ---- lines ---- */
+
+static void write_all(const char *text, size_t bytes)
+{
+    const int fd = atomic_load(&record_fd);
+    while (fd >= 0 && bytes > 0) {
+        const ssize_t n = write(fd, text, bytes);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return;
+        text += n;
+        bytes -= (size_t)n;
+    }
+}
+
+void lt_record_event(const char *name, json_t *fields)
+{
+    char now[LT_UTC_BYTES];
+    if (atomic_load(&record_fd) < 0) {
+        json_decref(fields);
+        return;
+    }
+    json_t *line = json_pack("{s:s, s:s, s:f, s:I}", "event", name, "time", lt_utc_now(now),
+                             "seconds", lt_seconds(), "process", (json_int_t)getpid());
+    if (line != NULL && fields != NULL)
+        (void)json_object_update(line, fields);
+    char *text = line != NULL ? lt_json_text(line, JSON_COMPACT) : NULL;
+    if (text != NULL) { /* its NUL becomes the newline: one write */
+        const size_t bytes = strlen(text);
+        text[bytes] = '\n';
+        write_all(text, bytes + 1);
+    }
+    free(text);
+    json_decref(line);
+    json_decref(fields);
+}
+
+static void tell_warning(const char *text)
+{
+    json_t *fields = json_pack("{s:s}", "text", text);
+    if (fields == NULL) /* cut within a character, or no UTF-8 at all */
+        fields = json_pack("{s:s}", "text", "(a text that is no UTF-8)");
+    lt_record_event("warning", fields);
+}
+
+void lt_record_warning(const char *text)
+{
+    if (atomic_load(&record_fd) >= 0) {
+        tell_warning(text);
+        return;
+    }
+    (void)pthread_mutex_lock(&kept_lock);
+    if (kept_count < KEPT_MAX) {
+        size_t bytes = strnlen(text, KEPT_BYTES - 1);
+        while (bytes == KEPT_BYTES - 1 && bytes > 0 && ((unsigned char)text[bytes] & 0xc0) == 0x80)
+            bytes--;
+        memcpy(kept[kept_count], text, bytes);
+        kept[kept_count++][bytes] = '\0';
+    }
+    (void)pthread_mutex_unlock(&kept_lock);
+}
+
+void lt_record_open(int fd)
+{
+    atomic_store(&record_fd, fd);
+    (void)pthread_mutex_lock(&kept_lock);
+    for (int i = 0; i < kept_count; i++)
+        tell_warning(kept[i]);
+    kept_count = 0;
+    (void)pthread_mutex_unlock(&kept_lock);
+}
+
+void lt_record_close(void) { atomic_store(&record_fd, -1); }
+
+static char *put_text(char *at, const char *end, const char *text)
+{
+    while (*text != '\0' && at < end)
+        *at++ = *text++;
+    return at;
+}
+
+/* No escapes but those that JSON demands; what is not ASCII becomes '?'. */
+static char *put_quoted(char *at, const char *end, const char *text)
+{
+    for (; *text != '\0' && at + 2 < end; text++) {
+        if (*text == '"' || *text == '\\')
+            *at++ = '\\';
+        *at++ = *text >= 0x20 && *text < 0x7f ? *text : '?';
+    }
+    return at;
+}
+
+void lt_record_last(const char *text)
+{
+    char line[LAST_BYTES], now[LT_UTC_BYTES], digits[16];
+    const char *const end = line + sizeof line - 4;
+    const int kept_errno = errno;
+    const double seconds = lt_seconds();
+    char *at = put_text(line, end, "{\"event\":\"error\",\"time\":\"");
+    at = put_text(at, end, lt_utc_now(now));
+    at = put_text(at, end, "\",\"seconds\":");
+    *put_digits(digits, (int64_t)seconds, 9) = '\0';
+    at = put_text(at, end, digits + strspn(digits, "0") - (digits[strspn(digits, "0")] == '\0'));
+    at = put_text(at, end, ".");
+    *put_digits(digits, (int64_t)(seconds * 1000) % 1000, 3) = '\0';
+    at = put_text(at, end, digits);
+    at = put_text(at, end, ",\"process\":");
+    *put_digits(digits, (int64_t)getpid(), 9) = '\0';
+    at = put_text(at, end, digits + strspn(digits, "0"));
+    at = put_text(at, end, ",\"text\":\"");
+    at = put_quoted(at, end, text);
+    memcpy(at, "\"}\n", 3);
+    write_all(line, (size_t)(at + 3 - line));
+    errno = kept_errno;
+}
