@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/record.h"
 #include "parallel/watch_impl.h"
 
 void lt_watch_copy(char *to, size_t bytes, const char *from)
@@ -35,6 +36,7 @@ void lt_watch_print(const char *line)
     const size_t bytes = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
     if (bytes > 0)
         text[bytes - 1] = '\n';
+    lt_record_last(line);
     if (write(STDERR_FILENO, text, bytes) < 0)
         return; /* nobody left to hear it */
 }

@@ -15,8 +15,8 @@ void lt_log(int level, const char *area, const char *format, ...)
 /* Only rank 0 says it. */
 void lt_log0(int level, const char *area, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* "longtake: warning: ..." by rank 0, at every level but --quiet; each distinct text once. The run's
- * record (record.h) has it at every level. */
+/* "longtake: warning: ..." by rank 0, at every level but --quiet; each distinct text once. The
+ * run's record (record.h) has it at every level. */
 void lt_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A line of any other kind, by whoever calls: the text as it is, made printable, and a newline. */

@@ -1,6 +1,6 @@
 /* record.h - the events of a run, one JSON object a line (RUN/events.ndjson).     Level 0: base
  *
- *     {"event":"warning","time":"2026-11-30T22:15:04.071Z","seconds":0.031,"process":4711,"text":...}
+ *     {"event":"warning","time":"2026-11-30T22:15:04.071Z","seconds":0.031,"process":47,"text":...}
  *
  * `time` is the wall clock's (RFC 3339, UTC), `seconds` are since the program began and never jump.
  * `process` tells several programs apart that append to one file. A process has at most one record;

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/record.h"
+
 enum { PATIENCE_S = 8, EXIT_RESUMABLE = 75 };
 
 static atomic_int came, came_armed, asked, armed, held, speaks;
@@ -18,6 +20,8 @@ static void late(int signal_number)
     static const char text[] = "longtake: error: stopped by a signal: its work had not ended 8 s "
                                "later; what the run folder holds is kept\n";
     (void)signal_number;
+    if (atomic_load(&speaks))
+        lt_record_last(text + strlen("longtake: error: "));
     if (!atomic_load(&speaks)) /* nor may it look like a rank that was lost before one has spoken */
         (void)nanosleep(&(struct timespec){1, 200000000}, NULL);
     else if (write(STDERR_FILENO, text, sizeof text - 1) < 0)

@@ -64,7 +64,7 @@ static void tells_all_of_it(void **state)
     lt_record_open(fd);
     lt_record_event("start", json_pack("{s:s}", "prompt", "a \"ball\"\n\033[31m"));
     lt_warn("while it is open");
-    lt_record_last("rank 1 on \"h\\ost\" is lost\n(\001\302\205)");
+    lt_record_last("rank 1 on \"h\\ost\" is lost\n(\001\302\205 )");
     lt_record_close();
     lt_record_event("after", NULL);
     assert_int_equal(close(fd), 0);
@@ -76,7 +76,7 @@ static void tells_all_of_it(void **state)
     assert_string_equal(text_of(2, "prompt"), "a \"ball\"\n\033[31m");
     assert_string_equal(text_of(3, "text"), "while it is open");
     assert_string_equal(text_of(4, "event"), "error");
-    assert_string_equal(text_of(4, "text"), "rank 1 on \"h\\ost\" is lost?(?" "??)");
+    assert_string_equal(text_of(4, "text"), "rank 1 on \"h\\ost\" is lost?(??? )");
     for (int i = 0; i < count; i++)
         json_decref(lines[i]);
     scratch_free(&s);
