@@ -85,7 +85,8 @@ static lt_status read_all(int fd, const char *path, size_t bytes_max, char **out
             continue;
         if (got < 0) {
             free(data);
-            LT_FAIL(LT_EIO, "%s: reading at offset %zu: %s", path, done, strerror(errno));
+            LT_FAIL(errno == EBADF ? LT_ENOINPUT : LT_EIO, "%s: reading at offset %zu: %s", path,
+                    done, strerror(errno)); /* EBADF: a stdin that came closed */
         }
         done += (size_t)got;
         if (done > bytes_max) {
@@ -107,6 +108,13 @@ static lt_status read_all(int fd, const char *path, size_t bytes_max, char **out
         }
     }
     LT_FAIL(LT_ENOMEM, "%s: no memory for %zu bytes", path, room);
+}
+
+lt_status lt_file_read_fd(int fd, const char *name, size_t bytes_max, char **out, size_t *bytes)
+{
+    *out = NULL;
+    *bytes = 0;
+    return read_all(fd, name, bytes_max, out, bytes);
 }
 
 lt_status lt_file_read(const char *path, size_t bytes_max, char **out, size_t *bytes)

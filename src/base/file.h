@@ -15,6 +15,9 @@ enum { LT_PATH_BYTES = 4096 }; /* a path's buffer, with its final NUL (Linux' PA
  * LT_EIO, LT_ENOMEM. */
 lt_status lt_file_read(const char *path, size_t bytes_max, char **out, size_t *bytes);
 
+/* The same of what is open (stdin), to its end; name is for messages. */
+lt_status lt_file_read_fd(int fd, const char *name, size_t bytes_max, char **out, size_t *bytes);
+
 /* Make the file appear whole or not at all: a temporary file beside it, fdatasync, rename, fsync of
  * the folder. An older file of that name is replaced; on failure it stays and nothing is left
  * behind. Errors: LT_ECREATE (the temporary file or the name cannot be made), LT_EIO (writing

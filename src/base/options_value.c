@@ -203,6 +203,8 @@ lt_status lt_option_take_json(lt_options *o, size_t i, const char *where, json_t
         char *shown = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         if (json_is_number(value) || json_is_boolean(value))
             lt_hint("a string that looks like a number or a truth value needs quotes");
+        else if (json_is_array(value) || json_is_object(value))
+            lt_hint("a text that begins with [ or {, or has a colon in it, needs quotes");
         else if (json_is_string(value))
             lt_hint("without the quotes it would be read as a number or a truth value");
         const lt_status st = refuse(row, where, shown != NULL ? shown : "?");

@@ -72,6 +72,29 @@ char *lt_text_printable(char *text)
     return text;
 }
 
+int lt_text_is_blank(const char *text)
+{
+    /* Unicode 15, PropList.txt, White_Space; then what has no width. */
+    static const uint32_t blank[][2] = {{0x9, 0xd},       {0x20, 0x20},     {0x85, 0x85},
+                                        {0xa0, 0xa0},     {0x1680, 0x1680}, {0x2000, 0x200a},
+                                        {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f},
+                                        {0x3000, 0x3000}, {0xad, 0xad},     {0x180e, 0x180e},
+                                        {0x200b, 0x200f}, {0x2060, 0x2064}, {0x2800, 0x2800},
+                                        {0x3164, 0x3164}, {0xfeff, 0xfeff}};
+    uint32_t code = 0;
+    for (size_t i = 0, bytes = strlen(text), n; i < bytes; i += n) {
+        n = lt_utf8_next(text + i, bytes - i, &code);
+        if (n == 0)
+            return 0;
+        size_t k = 0;
+        while (k < sizeof blank / sizeof *blank && (code < blank[k][0] || code > blank[k][1]))
+            k++;
+        if (k == sizeof blank / sizeof *blank)
+            return 0;
+    }
+    return 1;
+}
+
 static int least(int a, int b) { return a < b ? a : b; }
 
 int lt_edit_distance(const char *a, const char *b)

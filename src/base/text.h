@@ -21,6 +21,10 @@ int lt_text_is_safe(uint32_t code);
  * too, and each byte that is no UTF-8 becomes '?'; all else stays. Returns text. */
 char *lt_text_printable(char *text);
 
+/* 1 if there is nothing to see in valid UTF-8: blanks of any kind (Unicode's White_Space), and what
+ * has no width. */
+int lt_text_is_blank(const char *text);
+
 /* Least number of single-character insertions, deletions, changes and swaps of neighbours from a to
  * b (optimal string alignment). Texts longer than 63 bytes are far from everything: LT_TEXT_FAR. */
 enum { LT_TEXT_FAR = 1000 };

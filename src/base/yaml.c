@@ -15,6 +15,7 @@
 #include <yaml.h>
 
 #include "base/file.h"
+#include "base/log.h"
 
 enum { YAML_BYTES_MAX = 1 << 20, DEPTH_MAX = 16, NODES_MAX = 10000 };
 
@@ -24,12 +25,17 @@ typedef struct container {
 } container;
 
 typedef struct builder {
-    const char *source;
+    const char *source, *text;
+    size_t bytes;
     json_t *root;  /* owned */
     json_t *lines; /* owned */
     container stack[DEPTH_MAX];
     int depth, nodes, documents;
 } builder;
+
+/* What helps against most of what YAML takes for a sign of its own. */
+static const char quotes[] = "a text with \": \" or \" #\" in it, or one that begins with one of "
+                             "*&!%@`[{>|, needs quotes: prompt: \"He says: hello\"";
 
 #define FAIL_AT(b, mark, ...) \
     return fail_at((b), (mark), __LINE__, __VA_ARGS__)
@@ -174,6 +180,26 @@ static lt_status take_key(builder *b, const yaml_event_t *event, const char *tex
     return LT_OK;
 }
 
+/* `prompt: A ball #1` is "A ball" to YAML, which few people know. A text of several words, or a '#'
+ * that stands close to its word, may not have been meant so. */
+static void warn_cut(const builder *b, const yaml_event_t *event, const char *value)
+{
+    const char *at = b->text, *end = b->text + b->bytes;
+    for (size_t line = 0; line < event->end_mark.line && at < end; line++) {
+        const char *next = memchr(at, '\n', (size_t)(end - at));
+        at = next != NULL ? next + 1 : end;
+    }
+    for (size_t n = event->end_mark.column; n > 0 && at < end; n--) /* in characters */
+        do
+            at++;
+        while (at < end && ((unsigned char)*at & 0xc0) == 0x80);
+    while (at < end && (*at == ' ' || *at == '\t'))
+        at++;
+    if (at + 1 < end && *at == '#' && (at[1] > ' ' || strchr(value, ' ') != NULL))
+        lt_warn("%s:%zu: %s: read as \"%.200s\": what follows # is a comment; in quotes it is text",
+                b->source, event->end_mark.line + 1, b->stack[b->depth - 1].key, value);
+}
+
 static lt_status take_scalar(builder *b, const yaml_event_t *event)
 {
     const char *text = (const char *)event->data.scalar.value;
@@ -182,10 +208,13 @@ static lt_status take_scalar(builder *b, const yaml_event_t *event)
     if (waits_for_key(b))
         return take_key(b, event, text);
     json_t *value = NULL;
-    if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE)
+    if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
         LT_TRY(plain_value(b, event->start_mark, text, &value));
-    else
+        if (b->depth == 1 && json_is_object(b->root) && json_is_string(value))
+            warn_cut(b, event, text);
+    } else {
         value = json_string(text);
+    }
     LT_TRY(place(b, event->start_mark, value));
     return LT_OK;
 }
@@ -219,8 +248,11 @@ static lt_status refuse_extras(const builder *b, const yaml_event_t *event)
         anchor = event->data.mapping_start.anchor;
         tag = event->data.mapping_start.tag;
     } else if (event->type == YAML_ALIAS_EVENT) {
+        lt_hint("%s", quotes);
         FAIL_AT(b, event->start_mark, "aliases (*name) are refused");
     }
+    if (anchor != NULL || tag != NULL)
+        lt_hint("%s", quotes);
     if (anchor != NULL)
         FAIL_AT(b, event->start_mark, "anchors (&name) are refused");
     if (tag != NULL)
@@ -265,6 +297,9 @@ static lt_status parser_error(const builder *b, const yaml_parser_t *parser)
         LT_FAIL(LT_ENOMEM, "%s: no memory for the document", b->source);
     if (parser->error == YAML_READER_ERROR)
         LT_FAIL(LT_EDATA, "%s: byte %zu: not YAML: %s", b->source, parser->problem_offset, problem);
+    if (strstr(problem, "mapping values") != NULL || strstr(problem, "cannot start any token") ||
+        strstr(problem, "did not find expected") != NULL)
+        lt_hint("%s", quotes);
     FAIL_AT(b, parser->problem_mark, "not YAML: %s%s%s", problem, parser->context ? ", " : "",
             parser->context ? parser->context : "");
 }
@@ -299,7 +334,8 @@ lt_status lt_yaml_parse(const char *text, size_t bytes, const char *source, json
         LT_FAIL(LT_ENOMEM, "%s: no memory to read YAML", source);
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING); /* never UTF-16 by a guess */
     yaml_parser_set_input_string(&parser, (const unsigned char *)(text != NULL ? text : ""), bytes);
-    builder b = {.source = source, .lines = json_object()};
+    builder b = {
+        .source = source, .text = text != NULL ? text : "", .bytes = bytes, .lines = json_object()};
     lt_status st = b.lines == NULL ? lt_fail(LT_ENOMEM, __FILE__, __LINE__, "%s: no memory", source)
                                    : run(&b, &parser);
     yaml_parser_delete(&parser);

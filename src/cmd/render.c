@@ -1,7 +1,11 @@
 /* render.c - longtake render: a prompt becomes a film.                            Level 5: cmd */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "cmd/outcome.h"
 #include "cmd/verbs.h"
 #include "parallel/comm.h"
@@ -14,15 +18,40 @@ static lt_status read_job(lt_options *options, const char *path, lt_group *world
     char *text = NULL;
     size_t bytes = 0;
     lt_status st = LT_OK;
+    const int from_stdin = strcmp(path, "-") == 0;
     if (lt_group_rank(world) == 0)
-        st = lt_file_read(path, JOB_BYTES_MAX, &text, &bytes);
+        st = from_stdin ? lt_file_read_fd(STDIN_FILENO, "stdin", JOB_BYTES_MAX, &text, &bytes)
+                        : lt_file_read(path, JOB_BYTES_MAX, &text, &bytes);
     LT_TRY(lt_agree(world, st));
     st = lt_broadcast_text(world, 0, &text, &bytes);
     if (st == LT_OK)
-        st = lt_options_parse_yaml_text(options, text, bytes, path);
+        st = lt_options_parse_yaml_text(options, text, bytes, from_stdin ? "stdin" : path);
     free(text);
     LT_TRY(lt_agree(world, st));
     return LT_OK;
+}
+
+/* So that a run is found from any folder later. What is not there is left for the one line that
+ * says so, in the user's own words. */
+static lt_status make_model_absolute(lt_options *options, const lt_job *job)
+{
+    if (job->model == NULL || job->model[0] == '/')
+        return LT_OK;
+    char *path = realpath(job->model, NULL);
+    const lt_status st = path != NULL ? lt_options_set(options, "model", path) : LT_OK;
+    free(path);
+    return st;
+}
+
+/* The prompt as it was read, on one line: YAML cuts and folds. */
+static void show_prompt(const lt_job *job)
+{
+    char text[512];
+    (void)snprintf(text, sizeof text, "%.400s%s", job->prompt,
+                   strlen(job->prompt) > 400 ? " ..." : "");
+    for (char *c = text; *c != '\0'; c++)
+        *c = *c == '\n' || *c == '\t' ? ' ' : *c;
+    lt_say("longtake: prompt: %s", text);
 }
 
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
@@ -32,6 +61,10 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
         LT_FAIL(LT_EUSAGE, "render: want at most one job file, found also '%s'", words[1]);
     if (word_count == 1)
         LT_TRY(read_job((lt_options *)(uintptr_t)options, words[0], world));
+    LT_TRY(make_model_absolute((lt_options *)(uintptr_t)options, job));
+    if (!job->quiet && lt_group_rank(world) == 0 && job->prompt != NULL &&
+        lt_options_was_set(options, "prompt") == LT_OPT_BY_FILE)
+        show_prompt(job);
     lt_outcome out;
     LT_TRY(lt_render(job, options, world, &out));
     return lt_outcome_say(job, "longtake-render", world, &out);

@@ -21,6 +21,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "kernels/cpu/cpu.h"
 #include "parallel/placement.h"
 #include "run/advice.h"
@@ -167,7 +168,7 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes 
 {
     memset(out, 0, sizeof *out);
     const lt_model_facts *facts = &model->facts;
-    if (job->prompt == NULL || job->prompt[strspn(job->prompt, " \t\r\n")] == '\0')
+    if (job->prompt == NULL || lt_text_is_blank(job->prompt))
         LT_FAIL(LT_EUSAGE, "--prompt: want some text, found %s",
                 job->prompt == NULL ? "none" : "only blanks");
     if (job->mode != NULL && strcmp(job->mode, "auto") != 0 && strcmp(job->mode, "single") != 0)

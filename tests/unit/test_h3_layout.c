@@ -130,7 +130,7 @@ static void sizes_are_answered_with_the_nearest(void **state)
         const char *reason;
         int64_t width, height;
         const char *hint; /* NULL: it is taken */
-    } cases[] = {
+    } sizes[] = {
         {"as it should be", 1344, 768, NULL},
         {"smallest", 32, 32, NULL},
         {"largest", 16384, 16384, NULL},
@@ -140,12 +140,12 @@ static void sizes_are_answered_with_the_nearest(void **state)
         {"too small, one answer", 8, 64, "nearest: --size 32x64"},
         {"too large", 20000, 64, "nearest: --size 16384x64"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         lt_error_clear();
-        const lt_status st = lt_h3_size_check(cases[i].width, cases[i].height);
-        if (cases[i].hint == NULL ? st != LT_OK
-                                  : st != LT_EUSAGE || strcmp(lt_hint_text(), cases[i].hint) != 0)
-            fail_msg("%s: found %d %s", cases[i].reason, st, lt_hint_text());
+        const lt_status st = lt_h3_size_check(sizes[i].width, sizes[i].height);
+        if (sizes[i].hint == NULL ? st != LT_OK
+                                  : st != LT_EUSAGE || strcmp(lt_hint_text(), sizes[i].hint) != 0)
+            fail_msg("%s: found %d %s", sizes[i].reason, st, lt_hint_text());
     }
 }
 
