@@ -5,7 +5,8 @@
  * a block scalar, is a string. So `no` and `1:30` are strings, whatever YAML 1.1 made of them.
  * Limits: 1 MiB of text, depth 16, 10,000 nodes, one document. Refused: anchors, aliases, tags,
  * keys that are not strings, keys given twice, NUL and invalid UTF-8. An empty file is an empty
- * object. A plain text of the top level that a comment follows (`prompt: A ball #1`) gets a warning.
+ * object. A plain text of the top level that a comment follows (`prompt: A ball #1`) gets a
+ * warning.
  *
  * All functions are Local and Blocking. Errors: LT_ENOINPUT (not there), LT_EDATA ("FILE:LINE:COL:
  * ..."), LT_ENOMEM. */

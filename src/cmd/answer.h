@@ -19,6 +19,9 @@
  * people. Writing to such a stdout fails. Never fails. */
 void lt_answer_init(void);
 
+/* From here on this process's answers go nowhere, and are delivered: another one speaks. */
+void lt_answer_mute(void);
+
 /* Write these bytes. */
 lt_status lt_answer_bytes(const char *text, size_t bytes);
 lt_status lt_answer_line(const char *text); /* and a newline */

@@ -72,6 +72,25 @@ static void answer_error(lt_status st)
                          JSON_COMPACT);
 }
 
+/* Help, --version, a wrong verb and the verbs of one process open no world: there the launcher's
+ * number says who speaks, so that mpirun -n 8 gives one answer. */
+static int silent;
+
+static void speak_once(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
+                                        "SLURM_PROCID"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *rank = lt_env(names[i]);
+        if (rank == NULL)
+            continue;
+        silent = strcmp(rank, "0") != 0;
+        break;
+    }
+    if (silent)
+        lt_answer_mute();
+}
+
 /* One rank prints: rank 0 when all agreed on the failure, else the rank that failed, which then
  * ends the job, since its peers may wait for it. */
 static int report(lt_status st, lt_group *world, int verbose, int json)
@@ -82,7 +101,7 @@ static int report(lt_status st, lt_group *world, int verbose, int json)
         return 0;
     if (world == NULL || lt_group_size(world) == 1)
         first = st;
-    const int rank = world == NULL ? 0 : lt_group_rank(world);
+    const int rank = world == NULL ? silent : lt_group_rank(world);
     if (!agreed) { /* alone with it: the line says where that was, unless all know better by now */
         const char *me = lt_watch_me();
         char text[1024];
@@ -180,6 +199,8 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
         lt_options_others(options, lt_job_others, lt_job_other_count);
         st = lt_options_parse_args(options, argc, argv, words, WORDS_MAX, &word_count);
     }
+    if (job.help || !verb->collective)
+        speak_once();
     if (st == LT_OK && job.help) {
         st = answer_verb_help(verb, options);
         lt_options_free(&options);
@@ -216,20 +237,23 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
 int main(int argc, char **argv)
 {
     lt_answer_init();
+    const lt_verb *verb = argc > 1 ? find_verb(argv[1]) : NULL;
+    if (verb == NULL)
+        speak_once();
     if (argc < 2) {
-        print_help(stderr);
+        if (!silent)
+            print_help(stderr);
         return lt_exit_code(LT_EUSAGE);
     }
     if (strcmp(argv[1], "--version") == 0)
         return report(answer_version(argc, argv), NULL, 0, 0);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
-        const lt_verb *verb = argc > 2 ? find_verb(argv[2]) : NULL;
+        verb = argc > 2 ? find_verb(argv[2]) : NULL;
         if (verb != NULL)
             return run_verb(verb, 2, (char *[]){argv[2], (char[]){"--help"}, NULL});
         return report(answer_help(), NULL, 0, 0);
     }
-    const lt_verb *verb = find_verb(argv[1]);
     if (verb == NULL)
         return report(unknown_verb(argv[1]), NULL, 0, 0);
     return run_verb(verb, argc - 1, argv + 1);

@@ -141,6 +141,20 @@ static const row rows[] = {
      "\"$0\" render -p 'A ball.' --seconds 3 --steps 2 -o a.mp4",
      0,
      {"72 frames: rendered as 73", "22, 39, 56, 90 and 124", "--frames 56 or 90"}},
+    {"help speaks once",
+     "mpirun --oversubscribe -n 2 \"$0\" --help | grep -c '^Usage'; mpirun --oversubscribe -n 2 "
+     "\"$0\" render --help | grep -c '^Usage'",
+     0,
+     {"1\n1\n"}},
+    {"inspect and --version speak once",
+     "mpirun --oversubscribe -n 2 \"$0\" inspect " DEMO " | grep -c complete; mpirun "
+     "--oversubscribe -n 2 \"$0\" --version | grep -c longtake",
+     0,
+     {"1\n1\n"}},
+    {"a wrong verb is refused once",
+     "mpirun --oversubscribe -n 2 \"$0\" redner 2> e; grep -c 'unknown verb' e",
+     0,
+     {"1\n"}},
     {"an unknown verb that comes later", "\"$0\" submit", 69, {"submit", "comes later"}},
     {"a verb misspelled", "\"$0\" redner", 64, {"did you mean `longtake render`?"}},
 };
