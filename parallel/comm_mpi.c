@@ -528,17 +528,28 @@ static const lt_transport mpi_transport = {"mpi",     mpi_split,     mpi_free,  
                                            mpi_post,  mpi_post_test, mpi_post_drop, mpi_post_probe,
                                            mpi_local, mpi_close,     mpi_abort};
 
-lt_status lt_mpi_open(lt_group **world)
+/* The world and its heartbeats get communicators of their own, once all ranks have come. */
+static lt_status open_here(lt_group **world)
 {
     int level = 0;
+    MPI_Comm comm, beats;
+    lt_mpi_start_begin();
     LT_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level));
     if (level < MPI_THREAD_SERIALIZED)
         LT_FAIL(LT_EUNAVAIL, "MPI: wanted thread level SERIALIZED, found %d", level);
-    MPI_Comm comm, beats;
     LT_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+    LT_TRY(lt_mpi_start_call(MPI_COMM_WORLD));
     LT_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &comm));
     LT_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &beats));
     LT_MPI(MPI_Comm_set_errhandler(beats, MPI_ERRORS_RETURN));
     LT_TRY(wrap(comm, world));
     return lt_mpi_watch_open(beats, *world);
+}
+
+lt_status lt_mpi_open(lt_group **world)
+{
+    const lt_status st = open_here(world);
+    lt_mpi_start_end();
+    LT_TRY(st);
+    return LT_OK;
 }

@@ -9,8 +9,8 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "base/options.h"
 #include "parallel/comm.h"
+#include "parallel/launcher.h"
 #include "parallel/transport_impl.h"
 #include "parallel/watch_impl.h"
 
@@ -67,16 +67,6 @@ void lt_traffic_reset(void)
     atomic_store(&calls, 0);
 }
 
-static int under_launcher(void)
-{
-    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK",
-                                        "PMI_SIZE"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (lt_env(names[i]) != NULL)
-            return 1;
-    return 0;
-}
-
 const char *lt_transport_library(void)
 {
 #ifdef LT_HAVE_MPI
@@ -89,7 +79,8 @@ const char *lt_transport_library(void)
 lt_status lt_world_open(lt_group **world)
 {
     assert(world_transport == NULL);
-    if (!under_launcher()) {
+    if (!lt_launcher_find().speaks_mpi) {
+        LT_TRY(lt_launcher_check(1));
         LT_TRY(lt_solo_open(world));
     } else {
 #ifdef LT_HAVE_MPI

@@ -9,6 +9,7 @@
 #include "cmd/answer.h"
 #include "cmd/verbs.h"
 #include "parallel/comm.h"
+#include "parallel/launcher.h"
 #include "parallel/watch.h"
 #include "run/same.h"
 #include "run/store_hdf5.h"
@@ -78,15 +79,7 @@ static int silent;
 
 static void speak_once(void)
 {
-    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
-                                        "SLURM_PROCID"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *rank = lt_env(names[i]);
-        if (rank == NULL)
-            continue;
-        silent = strcmp(rank, "0") != 0;
-        break;
-    }
+    silent = !lt_launcher_speaks();
     if (silent)
         lt_answer_mute();
 }
@@ -101,7 +94,10 @@ static int report(lt_status st, lt_group *world, int verbose, int json)
         return 0;
     if (world == NULL || lt_group_size(world) == 1)
         first = st;
-    const int rank = world == NULL ? silent : lt_group_rank(world);
+    const int alike = world == NULL && st == LT_EUNAVAIL; /* all ranks failed, for want of one */
+    const int rank = world != NULL ? lt_group_rank(world)
+                     : alike       ? lt_launcher_find().rank
+                                   : silent;
     if (!agreed) { /* alone with it: the line says where that was, unless all know better by now */
         const char *me = lt_watch_me();
         char text[1024];
