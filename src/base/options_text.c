@@ -50,7 +50,7 @@ const char *lt_option_want_text(const lt_option *row, char *buffer, size_t bytes
 /* Words of text, wrapped between column and HELP_WIDTH; the cursor stands at `at`. */
 static void print_wrapped(FILE *to, const char *text, int at, int column)
 {
-    if (at >= column) {
+    if (at > 0 && at >= column) {
         (void)fputc('\n', to);
         at = 0;
     }
@@ -72,6 +72,43 @@ static void print_wrapped(FILE *to, const char *text, int at, int column)
         word += strspn(word, " \n");
     }
     (void)fputc('\n', to);
+}
+
+/* Where a line's text begins: behind its indent, or behind its term, which two blanks end. */
+static size_t text_column(const char *line, size_t bytes)
+{
+    const size_t indent = strspn(line, " ");
+    for (size_t i = indent; indent > 0 && i + 2 < bytes; i++)
+        if (line[i] == ' ' && line[i + 1] == ' ')
+            return i + strspn(line + i, " ");
+    return indent;
+}
+
+/* Text of several lines, filled again to HELP_WIDTH: what stands in one column is one paragraph. */
+static void print_filled(FILE *to, const char *text)
+{
+    char paragraph[4096];
+    while (*text != '\0') {
+        size_t bytes = strcspn(text, "\n"), n = 0;
+        if (bytes == 0) {
+            (void)fputc('\n', to);
+            text++;
+            continue;
+        }
+        const size_t column = text_column(text, bytes);
+        size_t term = column;
+        while (term > 0 && text[term - 1] == ' ')
+            term--;
+        (void)fprintf(to, "%.*s", (int)term, text);
+        do {
+            n += (size_t)snprintf(paragraph + n, sizeof paragraph - n, "%.*s ",
+                                  (int)(bytes - column), text + column);
+            assert(n < sizeof paragraph);
+            text += bytes + (text[bytes] == '\n');
+            bytes = strcspn(text, "\n");
+        } while (bytes > 0 && strspn(text, " ") == column && text_column(text, bytes) == column);
+        print_wrapped(to, paragraph, (int)term, (int)column);
+    }
 }
 
 static void print_row(FILE *to, const lt_option *row)
@@ -133,9 +170,11 @@ void lt_options_help(const lt_options *opts, FILE *to, const char *usage, const 
 {
     assert(opts != NULL && to != NULL);
     if (usage != NULL)
-        (void)fprintf(to, "Usage: %s\n", usage);
-    if (intro != NULL)
-        (void)fprintf(to, "\n%s\n", intro);
+        print_wrapped(to, usage, fprintf(to, "Usage:"), (int)sizeof "Usage:");
+    if (intro != NULL) {
+        (void)fputc('\n', to);
+        print_filled(to, intro);
+    }
     const char *group = NULL;
     for (size_t i = 0; i < opts->count; i++) {
         const lt_option *row = &opts->table[i];

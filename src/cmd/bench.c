@@ -141,7 +141,7 @@ const lt_verb lt_verb_bench = {
     .bit = LT_VERB_BENCH,
     .collective = 1,
     .run = run,
-    .summary = "what moving and computing cost on these ranks, and whether they are right",
+    .summary = "what moving and computing cost on these ranks, and are they right",
     .usage = "longtake bench SUITE [--json] [options]",
     .intro =
         "Runs on the ranks that it was started with; one row a case, with --json one object a\n"
@@ -169,6 +169,5 @@ const lt_verb lt_verb_bench = {
     .examples =
         "  mpirun -n 2 longtake bench comm --budget 2\n"
         "  longtake bench comm --op all_gather_rows,sum_partials --bytes 64K,1M\n"
-        "  mpirun -n 2 longtake bench attention --budget 2 --trace   # who computes and sends "
-        "when\n"
+        "  mpirun -n 2 longtake bench attention --budget 2 --trace   # who works when\n"
         "  mpirun --oversubscribe -n 4 longtake bench mesh --json\n"};

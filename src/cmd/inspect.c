@@ -53,6 +53,6 @@ const lt_verb lt_verb_inspect = {
     .intro =
         "PATH: a model folder, one part of it, a .safetensors file, a run folder or a latents.h5.",
     .examples =
-        "  longtake render -p \"A small ball drops on a stone floor.\" --seconds 1 -o small.mp4\n"
+        "  longtake render -p \"A small ball drops.\" --seconds 1 -o small.mp4\n"
         "  longtake inspect small.run\n"
         "  longtake inspect small.run/latents.h5 --json\n"};

@@ -22,9 +22,8 @@ enum { VERB_COUNT = sizeof verbs / sizeof *verbs, WORDS_MAX = 8 };
 static void print_help(FILE *to)
 {
     (void)fputs("Usage: longtake VERB [options]\n\n"
-                "Renders long video with synchronised sound from open diffusion transformers, "
-                "alone, under\n"
-                "mpirun or in a Slurm job.\n\nVerbs:\n",
+                "Renders long video with synchronised sound from open diffusion\n"
+                "transformers, alone, under mpirun or in a Slurm job.\n\nVerbs:\n",
                 to);
     for (size_t i = 0; i < VERB_COUNT; i++)
         (void)fprintf(to, "  %-9s %s\n", verbs[i]->name, verbs[i]->summary);
@@ -33,7 +32,9 @@ static void print_help(FILE *to)
         "  longtake render -p \"A red rubber ball bounces on a wooden floor.\" -o film.mp4\n\n"
         "`longtake VERB --help` tells more, `longtake --version -v` which build this is.\n"
         "Exit codes are those of sysexits.h: 64 usage, 65 bad data, 66 no input,\n"
-        "69 unavailable, 70 a bug of ours, 73 and 74 output, 75 resumable.\n",
+        "69 unavailable, 70 a bug of ours, 73 and 74 output; 75 stopped or a rank lost:\n"
+        "`longtake decode RUN -o FILE` makes the film if RUN/latents.h5 is there, else\n"
+        "the same command with --overwrite starts anew.\n",
         to);
 }
 

@@ -295,7 +295,7 @@ const lt_verb lt_verb_probe = {
     .bit = LT_VERB_PROBE,
     .collective = 1,
     .run = run,
-    .summary = "one stage on tensors from a file, for comparison with other implementations",
+    .summary = "one stage on tensors from a file, to compare with other programs",
     .usage =
         "longtake probe STAGE --model DIR [--in A.safetensors] [--out B.safetensors] [options]",
     .intro = "Runs one stage under the reference implementation's own argument and output names, "

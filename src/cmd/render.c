@@ -83,7 +83,7 @@ const lt_verb lt_verb_render = {
              "same film.",
     .examples =
         "  longtake render -p \"A green glass ball drops on a stone floor.\" -o glass.mp4\n"
-        "  longtake render glass.run/job.yaml --seed 2 --codec hevc --sheet two.png --wav two.wav "
-        "-o two.mkv\n"
-        "  mpirun --oversubscribe -n 4 longtake render glass.run/job.yaml --mesh uly=2,tp=2 -o "
-        "three.mp4\n"};
+        "  longtake render glass.run/job.yaml --seed 2 --codec hevc \\\n"
+        "    --sheet two.png --wav two.wav -o two.mkv\n"
+        "  mpirun --oversubscribe -n 4 longtake render glass.run/job.yaml \\\n"
+        "    --mesh uly=2,tp=2 -o three.mp4\n"};

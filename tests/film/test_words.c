@@ -141,6 +141,12 @@ static const row rows[] = {
      "\"$0\" render -p 'A ball.' --seconds 3 --steps 2 -o a.mp4",
      0,
      {"72 frames: rendered as 73", "22, 39, 56, 90 and 124", "--frames 56 or 90"}},
+    {"no help is wider than 80 columns",
+     "for v in render decode probe inspect doctor bench; do \"$0\" $v --help; done > h; \"$0\" "
+     "--help >> h; awk 'length($0) > 80 { print; n++ } END { print n + 0, (NR > 100) }' h",
+     0,
+     {"0 1\n"}},
+    {"help says what 75 leaves", "\"$0\" --help", 0, {"75 stopped", "longtake decode RUN -o FILE"}},
     {"help speaks once",
      "mpirun --oversubscribe -n 2 \"$0\" --help | grep -c '^Usage'; mpirun --oversubscribe -n 2 "
      "\"$0\" render --help | grep -c '^Usage'",
