@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "cmd/answer.h"
 #include "cmd/verbs.h"
+#include "model/family.h"
 #include "model/inspect.h"
 #include "run/describe.h"
 
@@ -13,6 +14,47 @@ static int ends_in(const char *text, const char *end)
 {
     const size_t n = strlen(text), m = strlen(end);
     return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* {steps, evaluations, frames, fps, size [w, h], known_frames [...]}: what render takes where no
+ * option says otherwise. NULL: no memory. The caller owns it. */
+static json_t *defaults_of(const lt_model_facts *facts)
+{
+    json_t *known = json_array();
+    for (int i = 0; i < facts->trained_count; i++)
+        (void)json_array_append_new(known, json_integer(facts->trained_frames[i]));
+    return json_pack("{s:i, s:i, s:I, s:i, s:[I, I], s:o}", "steps", facts->steps, "evaluations",
+                     facts->steps - 1, "frames", (json_int_t)facts->window_frames, "fps",
+                     facts->fps, "size", (json_int_t)facts->default_width,
+                     (json_int_t)facts->default_height, "known_frames", known);
+}
+
+/* Of a whole model; one that does not open has been reported by now. */
+static void add_defaults(const char *path, json_t *report, FILE *to)
+{
+    lt_model *model = NULL;
+    const char *kind = json_string_value(json_object_get(report, "kind"));
+    if (kind == NULL || strcmp(kind, "model") != 0 ||
+        !json_is_true(json_object_get(report, "complete")))
+        return;
+    if (lt_model_open(path, &model) != LT_OK) {
+        lt_error_clear();
+        return;
+    }
+    const lt_model_facts *facts = &model->facts;
+    json_t *defaults = defaults_of(facts);
+    if (to != NULL && defaults != NULL) {
+        char *known = json_dumps(json_object_get(defaults, "known_frames"), 0);
+        (void)fprintf(to,
+                      "  without options: --frames %lld (%.2f s) --size %lldx%lld --steps %d (%d "
+                      "evaluations)\n  frames that it knows: %s\n",
+                      (long long)facts->window_frames, (double)facts->window_frames / facts->fps,
+                      (long long)facts->default_width, (long long)facts->default_height,
+                      facts->steps, facts->steps - 1, known != NULL ? known : "?");
+        free(known);
+    }
+    (void)json_object_set_new(report, "defaults", defaults);
+    lt_model_close(&model);
 }
 
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
@@ -36,6 +78,8 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     const lt_status st = lt_describe_knows(words[0])
                              ? lt_describe_run(words[0], job->unsealed, to, &report)
                              : lt_inspect(words[0], to, &report);
+    if (st == LT_OK)
+        add_defaults(words[0], report, to);
     char *text = job->json && report != NULL ? lt_json_text(report, JSON_COMPACT) : NULL;
     if (text != NULL)
         (void)fprintf(answer.to, "%s\n", text);
@@ -52,7 +96,6 @@ const lt_verb lt_verb_inspect = {
     .usage = "longtake inspect PATH [--json] [--unsealed]",
     .intro =
         "PATH: a model folder, one part of it, a .safetensors file, a run folder or a latents.h5.",
-    .examples =
-        "  longtake render -p \"A small ball drops.\" --seconds 1 -o small.mp4\n"
-        "  longtake inspect small.run\n"
-        "  longtake inspect small.run/latents.h5 --json\n"};
+    .examples = "  longtake render -p \"A small ball drops.\" --seconds 1 -o small.mp4\n"
+                "  longtake inspect small.run\n"
+                "  longtake inspect small.run/latents.h5 --json\n"};

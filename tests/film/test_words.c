@@ -147,6 +147,11 @@ static const row rows[] = {
      0,
      {"0 1\n"}},
     {"help says what 75 leaves", "\"$0\" --help", 0, {"75 stopped", "longtake decode RUN -o FILE"}},
+    {"the model's own length, size and steps",
+     "\"$0\" inspect " DEMO "; \"$0\" inspect --json " DEMO,
+     0,
+     {"--frames 90 (3.75 s) --size 128x128 --steps 21 (20 evaluations)", "[22, 39, 56, 90, 124]",
+      "\"defaults\":{\"steps\":21,\"evaluations\":20,\"frames\":90,"}},
     {"help speaks once",
      "mpirun --oversubscribe -n 2 \"$0\" --help | grep -c '^Usage'; mpirun --oversubscribe -n 2 "
      "\"$0\" render --help | grep -c '^Usage'",
