@@ -137,13 +137,15 @@ static lt_status block_desc(int64_t in, int64_t columns, lt_dtype compute,
     return check(st, "describing a product");
 }
 
-/* oneDNN may be held to an older instruction set than the CPU has: ask it. */
+/* oneDNN may be held to an older instruction set than the CPU has: ask it, once. */
 static int native_bf16(void)
 {
     static int answer = -1;
+    if (!lt_cpu_has_bf16()) /* may change: lt_cpu_isa_set */
+        return 0;
     if (answer < 0) {
         dnnl_primitive_desc_t desc = NULL;
-        answer = lt_cpu_has_bf16() && block_desc(64, 64, LT_BF16, &desc) == LT_OK;
+        answer = block_desc(64, 64, LT_BF16, &desc) == LT_OK;
         if (desc != NULL)
             (void)dnnl_primitive_desc_destroy(desc);
         if (!answer)

@@ -70,6 +70,15 @@ static void decoder_agrees(void **state)
             decode_golden(decodes[i].name, diffusers, backends[b]);
 }
 
+static void decoder_agrees_with_each_isa(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ISA_COUNT; i++)
+        if (isa_take(i))
+            decode_golden("audio_decode", diffusers, &lt_backend_cpu);
+    isa_leave();
+}
+
 static void decoder_reads_original_layout(void **state)
 {
     (void)state;
@@ -232,9 +241,13 @@ static void dry_walk_counts_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decoder_agrees),         cmocka_unit_test(decoder_reads_original_layout),
-        cmocka_unit_test(ranges_equal_the_whole), cmocka_unit_test(context_is_enough),
-        cmocka_unit_test(encoder_agrees),         cmocka_unit_test(encoder_reads_original_layout),
+        cmocka_unit_test(decoder_agrees),
+        cmocka_unit_test(decoder_agrees_with_each_isa),
+        cmocka_unit_test(decoder_reads_original_layout),
+        cmocka_unit_test(ranges_equal_the_whole),
+        cmocka_unit_test(context_is_enough),
+        cmocka_unit_test(encoder_agrees),
+        cmocka_unit_test(encoder_reads_original_layout),
         cmocka_unit_test(dry_walk_counts_memory),
     };
     return cmocka_run_group_tests_name("h3_audio_vae", tests, NULL, NULL);

@@ -123,6 +123,15 @@ static void decoder_agrees(void **state)
         }
 }
 
+static void decoder_agrees_with_each_isa(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ISA_COUNT; i++)
+        if (isa_take(i))
+            decode_golden("vae_decode_grid", &diffusers, &lt_backend_cpu);
+    isa_leave();
+}
+
 static void decoder_reads_original_layout(void **state)
 {
     (void)state;
@@ -346,10 +355,15 @@ static void bad_sizes_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decoder_agrees),         cmocka_unit_test(decoder_reads_original_layout),
-        cmocka_unit_test(encoder_agrees),         cmocka_unit_test(encoder_reads_original_layout),
-        cmocka_unit_test(dry_walk_counts_memory), cmocka_unit_test(clips_are_independent),
-        cmocka_unit_test(mismatches_are_refused), cmocka_unit_test(bad_sizes_are_refused),
+        cmocka_unit_test(decoder_agrees),
+        cmocka_unit_test(decoder_agrees_with_each_isa),
+        cmocka_unit_test(decoder_reads_original_layout),
+        cmocka_unit_test(encoder_agrees),
+        cmocka_unit_test(encoder_reads_original_layout),
+        cmocka_unit_test(dry_walk_counts_memory),
+        cmocka_unit_test(clips_are_independent),
+        cmocka_unit_test(mismatches_are_refused),
+        cmocka_unit_test(bad_sizes_are_refused),
     };
     return cmocka_run_group_tests_name("h3_video_vae", tests, NULL, NULL);
 }

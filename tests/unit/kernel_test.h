@@ -4,7 +4,8 @@
  * order, and calls the op. kt_case runs it on several rigs and compares what came out:
  *
  *     ref                      the judge
- *     cpu, 2 threads, whole    agrees with ref within the case's tolerance
+ *     cpu, 2 threads, whole    agrees with ref within the case's tolerance; likewise with each
+ *                              narrower set of inner loops that the machine has
  *     cpu, 1 thread            same bits as that
  *     cpu, 3 threads, in parts same bits (row independence): run loops over kt_parts
  *     far, three seeds         same bits: memory unreadable, queues late
@@ -22,10 +23,12 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/philox.h"
 #include "kernels/kernels.h"
+#include "tests/unit/each_isa.h"
 
 enum { KT_PIECES_MAX = 16, KT_GUARD_BYTES = 64, KT_GUARD = 0xa5, KT_PARTS_MAX = 4 };
 
@@ -268,6 +271,24 @@ static inline void kt_same_bits(const kt_rig *a, const kt_rig *b, const char *wh
             fail_msg("%s: %s: %s: other bits %s", b->backend->name, what, a->piece[k].name, how);
 }
 
+/* The sets of inner loops but the widest, which is what everybody else takes. */
+static inline void kt_narrower(const kt_rig *ref, kt_tol tol, const char *what,
+                               void (*run)(kt_rig *, const void *), const void *c)
+{
+    const char *widest = lt_cpu_isa_now()->name;
+    for (int i = 0; i < ISA_COUNT; i++) {
+        char words[160];
+        kt_rig other;
+        if (strcmp(isa_names[i], widest) == 0 || !isa_take(i))
+            continue;
+        (void)snprintf(words, sizeof words, "%s, %s", isa_names[i], what);
+        kt_run_on(&other, &lt_backend_cpu, 2, 1, words, run, c);
+        kt_agree(ref, &other, tol, words);
+        kt_forget(&other);
+    }
+    isa_leave();
+}
+
 /* See the top. */
 static inline void kt_case(const char *what, void (*run)(kt_rig *, const void *), const void *c,
                            kt_tol tol)
@@ -276,6 +297,7 @@ static inline void kt_case(const char *what, void (*run)(kt_rig *, const void *)
     kt_run_on(&ref, &lt_backend_ref, 1, 1, what, run, c);
     kt_run_on(&whole, &lt_backend_cpu, 2, 1, what, run, c);
     kt_agree(&ref, &whole, tol, what);
+    kt_narrower(&ref, tol, what, run, c);
     kt_run_on(&other, &lt_backend_cpu, 1, 1, what, run, c);
     kt_same_bits(&whole, &other, what, "on 1 thread");
     kt_forget(&other);
