@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/record.h"
 #include "parallel/watch_impl.h"
 
@@ -37,6 +38,5 @@ void lt_watch_print(const char *line)
     if (bytes > 0)
         text[bytes - 1] = '\n';
     lt_record_last(line);
-    if (write(STDERR_FILENO, text, bytes) < 0)
-        return; /* nobody left to hear it */
+    lt_log_text(text, bytes);
 }

@@ -4,6 +4,8 @@
 #include "base/log.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -11,7 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "base/new_file.h"
 #include "base/record.h"
 #include "base/text.h"
 
@@ -45,6 +49,82 @@ void lt_log_open(int rank, int size, int level)
 
 int lt_log_level(void) { return atomic_load(&log_level); }
 
+static atomic_int log_file = -1;
+
+static void write_all(int fd, const char *text, size_t bytes)
+{
+    for (size_t done = 0; done < bytes;) {
+        const ssize_t n = write(fd, text + done, bytes - done);
+        if (n <= 0 && errno != EINTR)
+            return; /* nobody reads, or no room: work goes on */
+        done += n > 0 ? (size_t)n : 0;
+    }
+}
+
+/* Line by line, each one write: ranks and threads may share the file. */
+static void keep(const char *text, size_t bytes)
+{
+    const int fd = atomic_load(&log_file);
+    while (fd >= 0 && bytes > 0) {
+        char line[LINE_BYTES + LT_UTC_BYTES];
+        const char *end = memchr(text, '\n', bytes);
+        const size_t n = end != NULL ? (size_t)(end - text) : bytes;
+        const size_t stamp = strlen(lt_utc_now(line)), most = sizeof line - stamp - 2;
+        const size_t kept = n < most ? n : most;
+        line[stamp] = ' ';
+        memcpy(line + stamp + 1, text, kept);
+        line[stamp + 1 + kept] = '\n';
+        write_all(fd, line, stamp + kept + 2);
+        text += n + (end != NULL);
+        bytes -= n + (end != NULL);
+    }
+}
+
+void lt_log_text(const char *text, size_t bytes)
+{
+    write_all(STDERR_FILENO, text, bytes);
+    keep(text, bytes);
+}
+
+lt_status lt_log_file_open(const char *path, int replace)
+{
+    lt_new_file file;
+    LT_TRY(lt_new_file_open(path, &file));
+    /* Finished at once, so that it stays whatever happens; lines are written to a duplicate. */
+    const int fd = fcntl(file.fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    lt_status st = LT_OK;
+    if (fd < 0)
+        st = lt_fail(LT_ECREATE, __FILE__, __LINE__, "--log %s: %s", path, strerror(errno));
+    else
+        st = lt_new_file_done(&file, replace ? LT_REPLACE : LT_KEEP);
+    lt_new_file_drop(&file);
+    if (st != LT_OK) {
+        if (fd >= 0)
+            (void)close(fd);
+        return lt_trail(st, "lt_log_file_open", __FILE__, __LINE__);
+    }
+    lt_log_file_close();
+    atomic_store(&log_file, fd);
+    return LT_OK;
+}
+
+void lt_log_file_close(void)
+{
+    const int fd = atomic_exchange(&log_file, -1);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+void lt_log_kept(const char *format, ...)
+{
+    char line[LINE_BYTES];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    keep(lt_text_printable(line), strlen(line));
+}
+
 /* head, then the text, then a newline, cut to LINE_BYTES; one write. */
 static void say(const char *head, const char *format, va_list args)
 {
@@ -55,8 +135,7 @@ static void say(const char *head, const char *format, va_list args)
     if (more > 0)
         n += strlen(lt_text_printable(line + n));
     line[n++] = '\n';
-    (void)fwrite(line, 1, n, stderr);
-    (void)fflush(stderr);
+    lt_log_text(line, n);
 }
 
 static void say_with_place(const char *area, const char *format, va_list args)

@@ -5,6 +5,10 @@
 #ifndef LT_LOG_H
 #define LT_LOG_H
 
+#include <stddef.h>
+
+#include "base/status.h"
+
 /* Call once after the rank is known; before it, lines carry 0/1. */
 void lt_log_open(int rank, int size, int level);
 int lt_log_level(void);
@@ -21,6 +25,18 @@ void lt_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A line of any other kind, by whoever calls: the text as it is, made printable, and a newline. */
 void lt_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Whole lines as they are, on stderr: every other call here ends in this one. Their write errors
+ * end no work. Safe in a signal handler. */
+void lt_log_text(const char *text, size_t bytes);
+
+/* --log: a new file that gets what stderr gets from here on, each line behind the wall clock's time
+ * (UTC), and lines of lt_log_kept that a terminal saw drawn. It stays, however the process ends;
+ * its write errors end no work. replace: an older file of that name gives way. Errors: LT_ECREATE.
+ */
+lt_status lt_log_file_open(const char *path, int replace);
+void lt_log_file_close(void);
+void lt_log_kept(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Monotonic seconds since lt_log_open or the first call. */
 double lt_seconds(void);

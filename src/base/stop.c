@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/record.h"
 
 enum { PATIENCE_S = 8, EXIT_RESUMABLE = 75 };
@@ -24,8 +25,8 @@ static void late(int signal_number)
         lt_record_last(text + strlen("longtake: error: "));
     if (!atomic_load(&speaks)) /* nor may it look like a rank that was lost before one has spoken */
         (void)nanosleep(&(struct timespec){1, 200000000}, NULL);
-    else if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
-        _exit(EXIT_RESUMABLE);
+    else
+        lt_log_text(text, sizeof text - 1);
     _exit(EXIT_RESUMABLE);
 }
 

@@ -63,6 +63,21 @@ static lt_status unknown_verb(const char *name)
     LT_FAIL(LT_EUSAGE, "unknown verb '%.200s'", name);
 }
 
+/* The line, its hint and its trail at once, also into the log. */
+static void print_error(int verbose)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *to = open_memstream(&text, &bytes);
+    if (to != NULL)
+        lt_error_print(to, verbose);
+    if (to != NULL && fclose(to) == 0)
+        lt_log_text(text, bytes);
+    else
+        lt_error_print(stderr, verbose);
+    free(text);
+}
+
 /* What a program gets that asked for JSON: the failure, after whatever rows there were. stdout may
  * be what failed, so nothing more is said of it. */
 static void answer_error(lt_status st)
@@ -106,7 +121,7 @@ static int report(lt_status st, lt_group *world, int verbose, int json)
         (void)lt_fail(st, __FILE__, __LINE__, "%s", text);
     }
     if (!agreed || rank == 0)
-        lt_error_print(stderr, verbose);
+        print_error(verbose);
     if (json && (!agreed || rank == 0))
         answer_error(first);
     if (!agreed) {
@@ -221,6 +236,9 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
             st = opened;
         }
     }
+    if (st == LT_OK && job.log != NULL)
+        st = lt_agree(world, lt_group_rank(world) == 0 ? lt_log_file_open(job.log, job.overwrite)
+                                                       : LT_OK);
     if (st == LT_OK)
         st = verb->run(&job, options, words, word_count, world);
     const int code =
@@ -228,6 +246,7 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
     lt_latents_reader_end();
     lt_options_free(&options);
     lt_world_close(&world);
+    lt_log_file_close();
     return code;
 }
 

@@ -89,23 +89,51 @@ static int columns(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-/* One line that is drawn over the one before. It must stay below the terminal's width, or what
- * wraps stays behind: the bar gives way first, then the end of the line. */
-static void draw_bar(const lt_progress *p, const char *facts, int final)
+/* What is said of the stage. level 0: all; 1: no time of each; 2: the least. */
+static void facts_text(const lt_progress *p, double now, int final, int level, char *out,
+                       size_t bytes)
 {
-    char bar[BAR_WIDTH + 1];
+    char took[48], left[48] = "", per[48] = "", unit[48] = "";
+    duration(now - p->began, took, sizeof took);
+    if (p->done > 0) {
+        const double each = (now - p->began) / (double)p->done;
+        if (p->total > 1 && level < 1)
+            (void)snprintf(per, sizeof per, ", %.2f s/%s", each, p->unit);
+        if (!final)
+            duration(each * (double)(p->total - p->done), left, sizeof left);
+    }
+    if (level < 2)
+        (void)snprintf(unit, sizeof unit, " %s%s", p->unit, p->total == 1 ? "" : "s");
+    const int has_took = level < 2 || left[0] == '\0';
+    (void)snprintf(out, bytes, "%lld/%lld%s%s%s%s%s%s", (long long)p->done, (long long)p->total,
+                   unit, per, has_took ? ", " : "", has_took ? took : "",
+                   left[0] != '\0' ? ", ETA " : "", left);
+}
+
+/* One line that is drawn over the one before. It must stay below the terminal's width, or what
+ * wraps stays behind: the bar gives way first, then facts, and what is left is never cut in a
+ * word's middle. */
+static void draw_bar(const lt_progress *p, double now, int final)
+{
+    enum { NAME = 9 }; /* the stage's name and a blank */
+    char bar[BAR_WIDTH + 1], facts[LINE_BYTES];
     const int room = columns() - 1;
-    int width = room - (int)strlen(facts) - 12; /* the stage's name, blanks and brackets */
+    for (int level = 0; level < 3; level++) {
+        facts_text(p, now, final, level, facts, sizeof facts);
+        if ((int)strlen(facts) + NAME <= room)
+            break;
+    }
+    int width = room - (int)strlen(facts) - NAME - 3; /* brackets and a blank */
     width = width > BAR_WIDTH ? BAR_WIDTH : width;
     if (width >= BAR_LEAST) {
         const int64_t full = p->total > 0 ? width * p->done / p->total : 0;
         for (int i = 0; i < width; i++)
             bar[i] = i < full ? '#' : '.';
         (void)fprintf(stderr, "\r\033[K%-8s [%.*s] %s", p->stage, width, bar, facts);
+    } else if ((int)strlen(facts) + NAME <= room) {
+        (void)fprintf(stderr, "\r\033[K%-8s %s", p->stage, facts);
     } else {
-        char line[LINE_BYTES + 32];
-        (void)snprintf(line, sizeof line, "%-8s %s", p->stage, facts);
-        (void)fprintf(stderr, "\r\033[K%.*s", room, line);
+        (void)fprintf(stderr, "\r\033[K%.*s", room, facts);
     }
     if (final)
         (void)fputc('\n', stderr);
@@ -115,22 +143,14 @@ static void draw_bar(const lt_progress *p, const char *facts, int final)
 static void draw(lt_progress *p, int final)
 {
     const double now = lt_seconds();
-    char took[48], left[48] = "", per[48] = "", facts[LINE_BYTES];
-    duration(now - p->began, took, sizeof took);
-    if (p->done > 0) {
-        const double each = (now - p->began) / (double)p->done;
-        if (p->total > 1)
-            (void)snprintf(per, sizeof per, ", %.2f s/%s", each, p->unit);
-        if (!final)
-            duration(each * (double)(p->total - p->done), left, sizeof left);
-    }
-    (void)snprintf(facts, sizeof facts, "%lld/%lld %s%s%s, %s%s%s", (long long)p->done,
-                   (long long)p->total, p->unit, p->total == 1 ? "" : "s", per, took,
-                   left[0] != '\0' ? ", ETA " : "", left);
-    if (p->terminal)
-        draw_bar(p, facts, final);
+    char facts[LINE_BYTES];
+    facts_text(p, now, final, 0, facts, sizeof facts);
+    if (!p->terminal)
+        lt_say("longtake: %s: %s", p->stage, facts);
     else
-        (void)fprintf(stderr, "longtake: %s: %s\n", p->stage, facts);
+        draw_bar(p, now, final);
+    if (p->terminal && final)
+        lt_log_kept("longtake: %s: %s", p->stage, facts);
     p->said = now;
 }
 

@@ -1,5 +1,6 @@
 /* progress.h - what a run tells people and programs while it works.               Level 4: run
- * On a terminal one line that is drawn again and never wider than it (stage, step, s/step, ETA),
+ * On a terminal one line that is drawn again and never wider than it (stage, count, s each, time,
+ * ETA; the narrower it is, the fewer of them),
  * else a plain line at most every 10 s and at each stage's end, nothing with --quiet; to stderr.
  * The same facts go to RUN/events.ndjson, one JSON object a line. Rank 0 only, Blocking: other
  * ranks pass NULL, which every function here but lt_progress_open accepts. */

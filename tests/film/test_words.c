@@ -141,6 +141,31 @@ static const row rows[] = {
      "\"$0\" render -p 'A ball.' --seconds 3 --steps 2 -o a.mp4",
      0,
      {"72 frames: rendered as 73", "22, 39, 56, 90 and 124", "--frames 56 or 90"}},
+    {"a log file has all lines with their time",
+     "\"$0\" render -v -p 'A zorp.'" TINY
+     "--log l -o a.mp4 2> e && sed 's/^[0-9T:.Z-]* //' l | cmp - "
+     "e && grep -c '^20..-..-..T..:..:..\\....Z longtake: warning' l && \"$0\" render --log l2 -p "
+     "' ' -o "
+     "b.mp4 2> e; grep -c 'Z longtake: error: --prompt' l2",
+     0,
+     {"2\n1\n"}},
+    {"a log file that is there stays",
+     "echo old > l; \"$0\" render -p ball" TINY "--log l -o a.mp4; test $? = 73 && cat l && \"$0\" "
+     "render -q -p ball" TINY "--log l --overwrite -o a.mp4",
+     0,
+     {"old\n", "error: l: "}},
+    {"evaluations are counted",
+     "\"$0\" render -p 'A ball.'" TINY "-o a.mp4",
+     0,
+     {"denoise: 2/2 evaluations"}},
+    {"a narrow terminal keeps the ETA",
+     "printf '%s\\n' 'stty cols 40; \"$0\" render -p ball --frames 5 --size 64x64 --steps 300 -o "
+     "a.mp4' > t; "
+     "script -qec \"sh -c '. ./t' $0\" /dev/null | tr '\\r' '\\n' | sed 's/^.\\[K//' > o; "
+     "grep -c 'denoise.*ETA' o > n; test $(cat n) -gt 0; echo $?; grep '^denoise' o | awk "
+     "'length($0) > 39' | wc -l; rm -f t",
+     0,
+     {"0\n0\n"}},
     {"no help is wider than 80 columns",
      "for v in render decode probe inspect doctor bench; do \"$0\" $v --help; done > h; \"$0\" "
      "--help >> h; awk 'length($0) > 80 { print; n++ } END { print n + 0, (NR > 100) }' h",
