@@ -54,8 +54,8 @@ class Worker:
 
 def probe(args, stage, flags, base, repeat):
     """One `longtake probe`: its answer, and the CPU seconds that the whole process took."""
-    command = [args.binary, "probe", stage, "--in", base + ".in.safetensors", "--out", base + ".out.safetensors",
-               "--repeat", str(repeat), "--threads", str(args.threads), "--json", *flags]
+    command = [args.binary, "probe", stage, "--in", base + ".in.safetensors", "--overwrite",
+               "--out", base + ".out.safetensors", "--repeat", str(repeat), "--threads", str(args.threads), "--json", *flags]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,14 +1,9 @@
-/* file.c - whole small files, exact reads, atomic writes.                         Level 0: base
- * The order of an atomic write is: write, fdatasync, rename, fsync of the folder. Without the first
- * sync the name may point to an empty file after a power cut, without the second the old name may
- * still be there. Some network file systems refuse fsync on a folder with EINVAL: that is not an
- * error. */
+/* file.c - whole small files, exact reads, paths, free space.                     Level 0: base */
 #include "base/file.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,55 +124,6 @@ lt_status lt_file_read(const char *path, size_t bytes_max, char **out, size_t *b
     (void)close(fd);
     if (st != LT_OK)
         return lt_trail(st, "lt_file_read", __FILE__, __LINE__);
-    return LT_OK;
-}
-
-static lt_status folder_sync(const char *path)
-{
-    char folder[LT_PATH_BYTES];
-    LT_TRY(lt_path_folder(folder, sizeof folder, path));
-    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        LT_FAIL(LT_EIO, "%s: cannot be opened for fsync: %s", folder, strerror(errno));
-    const int failed = fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP;
-    const int e = errno;
-    (void)close(fd);
-    if (failed)
-        LT_FAIL(LT_EIO, "%s: fsync: %s", folder, strerror(e));
-    return LT_OK;
-}
-
-static lt_status fill_and_sync(int fd, const char *path, const void *data, size_t bytes)
-{
-    LT_TRY(lt_file_write_full(fd, path, data, bytes));
-    if (fdatasync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
-        LT_FAIL(LT_EIO, "%s: fdatasync: %s", path, strerror(errno));
-    return LT_OK;
-}
-
-lt_status lt_file_write_atomic(const char *path, const void *data, size_t bytes)
-{
-    static atomic_uint serial; /* threads of one process must not share a temporary name */
-    char tmp[LT_PATH_BYTES];
-    const int n = snprintf(tmp, sizeof tmp, "%s.%ld.%u.tmp", path, (long)getpid(),
-                           atomic_fetch_add(&serial, 1u));
-    if (n < 0 || (size_t)n >= sizeof tmp)
-        LT_FAIL(LT_ECREATE, "%.200s...: the path is longer than %zu bytes", path, sizeof tmp - 1);
-    (void)unlink(tmp); /* left by a process of the same number that died */
-    const int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0)
-        LT_FAIL(LT_ECREATE, "%s: cannot be made: %s", path, strerror(errno));
-    lt_status st = fill_and_sync(fd, path, data, bytes);
-    if (close(fd) != 0 && st == LT_OK) /* NFS tells of a full disk only here */
-        st = lt_fail(LT_EIO, __FILE__, __LINE__, "%s: close: %s", path, strerror(errno));
-    if (st == LT_OK && rename(tmp, path) != 0)
-        st = lt_fail(LT_ECREATE, __FILE__, __LINE__, "%s: cannot be made: %s", path,
-                     strerror(errno));
-    if (st != LT_OK) {
-        (void)unlink(tmp);
-        return lt_trail(st, "lt_file_write_atomic", __FILE__, __LINE__);
-    }
-    LT_TRY(folder_sync(path));
     return LT_OK;
 }
 

@@ -1,4 +1,5 @@
-/* file.h - whole small files, exact reads, atomic writes, and what room there is.  Level 0: base
+/* file.h - whole small files, exact reads, paths, and what room there is.  Level 0: base
+ * Files are made by base/new_file.h.
  * Every message names the path and what the system said. Local, Blocking. Thread-safe. */
 #ifndef LT_FILE_H
 #define LT_FILE_H
@@ -17,12 +18,6 @@ lt_status lt_file_read(const char *path, size_t bytes_max, char **out, size_t *b
 
 /* The same of what is open (stdin), to its end; name is for messages. */
 lt_status lt_file_read_fd(int fd, const char *name, size_t bytes_max, char **out, size_t *bytes);
-
-/* Make the file appear whole or not at all: a temporary file beside it, fdatasync, rename, fsync of
- * the folder. An older file of that name is replaced; on failure it stays and nothing is left
- * behind. Errors: LT_ECREATE (the temporary file or the name cannot be made), LT_EIO (writing
- * failed). */
-lt_status lt_file_write_atomic(const char *path, const void *data, size_t bytes);
 
 /* Read exactly bytes bytes at offset, whatever the system gives at a time. path is for messages.
  * Errors: LT_EIO naming file, offset, wanted and found (the file ends, or the system fails). */

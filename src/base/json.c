@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/new_file.h"
 #include "base/text.h"
 
 enum { JSON_BYTES_MAX = 64 << 20, JSON_DEPTH_MAX = 64, FOUND_BYTES = 64 };
@@ -374,7 +375,7 @@ lt_status lt_json_write(const char *path, const json_t *value)
                 "%s: the value cannot be written as JSON (no memory, or NaN or Inf in it)", path);
     const size_t n = strlen(text);
     text[n] = '\n'; /* in the final NUL's place: lengths are passed on, not ends */
-    const lt_status st = lt_file_write_atomic(path, text, n + 1);
+    const lt_status st = lt_new_file_write(path, text, n + 1, LT_REPLACE);
     free(text);
     if (st != LT_OK)
         return lt_trail(st, "lt_json_write", __FILE__, __LINE__);

@@ -124,37 +124,6 @@ static lt_status open_folder(const char *path, char name[LT_NAME_BYTES], int *fo
     return LT_OK;
 }
 
-lt_status lt_new_file_open(const char *path, lt_new_file *out)
-{
-    struct stat there;
-    memset(out, 0, sizeof *out);
-    LT_TRY(open_folder(path, out->name, &out->folder));
-    (void)snprintf(out->path, sizeof out->path, "%s", path);
-    out->fd = -1;
-    for (int i = 0; i < TRIES && out->fd < 0; i++) {
-        own_name(out->own);
-        out->fd =
-            openat(out->folder, out->own, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-        if (out->fd < 0 && errno != EEXIST)
-            break;
-    }
-    int error = errno;
-    if (out->fd >= 0 && fstat(out->fd, &there) == 0) {
-        out->is_open = 1;
-        out->slot = remember(out->folder, out->own);
-        out->device = (uint64_t)there.st_dev;
-        out->inode = (uint64_t)there.st_ino;
-        /* A name that this file system does not take shows now, and not when the work is done. */
-        if (fstatat(out->folder, out->name, &there, AT_SYMLINK_NOFOLLOW) == 0 || errno == ENOENT)
-            return LT_OK;
-        error = errno;
-        lt_new_file_drop(out);
-    } else {
-        (void)close(out->folder);
-    }
-    LT_FAIL(LT_ECREATE, "%s: cannot be made: %s", path, strerror(error));
-}
-
 static const char *kind_of(mode_t mode)
 {
     return S_ISDIR(mode)    ? "a folder"
@@ -189,52 +158,111 @@ static lt_status may_take(int folder, const char *name, const char *shown, lt_re
     LT_FAIL(LT_ECREATE, "%s: cannot be made: %s of that name is there", shown, kind_of(mode));
 }
 
-static int rename_if_free(int folder, const char *from, const char *to)
+lt_status lt_new_file_open(const char *path, lt_new_file *out)
+{
+    struct stat there;
+    memset(out, 0, sizeof *out);
+    LT_TRY(open_folder(path, out->name, &out->folder));
+    (void)snprintf(out->path, sizeof out->path, "%s", path);
+    out->fd = -1;
+    const lt_status st = may_take(out->folder, out->name, path, LT_REPLACE);
+    if (st != LT_OK)
+        (void)close(out->folder);
+    LT_TRY(st);
+    for (int i = 0; i < TRIES && out->fd < 0; i++) {
+        own_name(out->own);
+        out->fd =
+            openat(out->folder, out->own, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (out->fd < 0 && errno != EEXIST)
+            break;
+    }
+    int error = errno;
+    if (out->fd >= 0 && fstat(out->fd, &there) == 0) {
+        out->is_open = 1;
+        out->slot = remember(out->folder, out->own);
+        out->device = (uint64_t)there.st_dev;
+        out->inode = (uint64_t)there.st_ino;
+        /* A name that this file system does not take shows now, and not when the work is done. */
+        if (fstatat(out->folder, out->name, &there, AT_SYMLINK_NOFOLLOW) == 0 || errno == ENOENT)
+            return LT_OK;
+        error = errno;
+        lt_new_file_drop(out);
+    } else {
+        (void)close(out->folder);
+    }
+    LT_FAIL(LT_ECREATE, "%s: cannot be made: %s", path, strerror(error));
+}
+
+static int rename_if_free(int from_folder, const char *from, int to_folder, const char *to)
 {
 #if defined(SYS_renameat2)
     enum { NOREPLACE = 1 }; /* RENAME_NOREPLACE of linux/fs.h */
-    if (syscall(SYS_renameat2, folder, from, folder, to, (unsigned)NOREPLACE) == 0)
+    if (syscall(SYS_renameat2, from_folder, from, to_folder, to, (unsigned)NOREPLACE) == 0)
         return 0;
     return errno;
 #else
-    (void)folder, (void)from, (void)to;
+    (void)from_folder, (void)from, (void)to_folder, (void)to;
     return ENOSYS;
 #endif
 }
 
-static int take_free_name(const lt_new_file *file)
+/* Returns 0 or errno's number. */
+static int take_free_name(int from_folder, const char *from, int to_folder, const char *to)
 {
     struct stat info;
-    int error = rename_if_free(file->folder, file->own, file->name);
-    if (error == 0 || error == EEXIST)
+    int error = rename_if_free(from_folder, from, to_folder, to);
+    if (error == 0 || error == EEXIST || error == EXDEV)
         return error;
-    if (linkat(file->folder, file->own, file->folder, file->name, 0) == 0 ||
-        (fstat(file->fd, &info) == 0 && info.st_nlink == 2)) {
-        (void)unlinkat(file->folder, file->own, 0);
+    if (linkat(from_folder, from, to_folder, to, 0) == 0 ||
+        (fstatat(from_folder, from, &info, AT_SYMLINK_NOFOLLOW) == 0 && info.st_nlink == 2)) {
+        (void)unlinkat(from_folder, from, 0);
         return 0;
     }
     error = errno;
     if (error == EEXIST)
         return error;
-    if (fstatat(file->folder, file->name, &info, AT_SYMLINK_NOFOLLOW) == 0)
+    if (fstatat(to_folder, to, &info, AT_SYMLINK_NOFOLLOW) == 0)
         return EEXIST;
-    return renameat(file->folder, file->own, file->folder, file->name) == 0 ? 0 : errno;
+    return renameat(from_folder, from, to_folder, to) == 0 ? 0 : errno;
+}
+
+static lt_status give_name(int from_folder, const char *from, int to_folder, const char *to,
+                           const char *shown, lt_replace replace)
+{
+    LT_TRY(may_take(to_folder, to, shown, replace));
+    const int error = replace == LT_KEEP ? take_free_name(from_folder, from, to_folder, to)
+                      : renameat(from_folder, from, to_folder, to) != 0 ? errno
+                                                                        : 0;
+    if (error == EEXIST) /* since the look above: somebody else's, just now */
+        LT_TRY(may_take(to_folder, to, shown, replace));
+    if (error != 0)
+        LT_FAIL(LT_ECREATE, "%s: cannot be made: %s", shown, strerror(error));
+    return LT_OK;
 }
 
 lt_status lt_new_file_show(lt_new_file *file, lt_replace replace)
 {
     assert(file->is_open && !file->shown);
-    LT_TRY(may_take(file->folder, file->name, file->path, replace));
-    const int error = replace == LT_KEEP ? take_free_name(file)
-                      : renameat(file->folder, file->own, file->folder, file->name) != 0 ? errno
-                                                                                         : 0;
-    if (error == EEXIST) /* since the look above: somebody else's, just now */
-        LT_TRY(may_take(file->folder, file->name, file->path, replace));
-    if (error != 0)
-        LT_FAIL(LT_ECREATE, "%s: cannot be made: %s", file->path, strerror(error));
+    LT_TRY(give_name(file->folder, file->own, file->folder, file->name, file->path, replace));
     forget(file);
     file->shown = 1;
     return LT_OK;
+}
+
+lt_status lt_new_file_move(const char *from, const char *path, lt_replace replace)
+{
+    char from_name[LT_NAME_BYTES], name[LT_NAME_BYTES];
+    int from_folder = -1, folder = -1;
+    LT_TRY(open_folder(from, from_name, &from_folder));
+    lt_status st = open_folder(path, name, &folder);
+    if (st == LT_OK)
+        st = give_name(from_folder, from_name, folder, name, path, replace);
+    if (folder >= 0) {
+        (void)fsync(folder);
+        (void)close(folder);
+    }
+    (void)close(from_folder);
+    return st;
 }
 
 /* Not an error: file systems and descriptors that know no sync. */
@@ -297,6 +325,17 @@ lt_status lt_new_file_via(const lt_new_file *file, char *out, size_t bytes)
         return LT_OK;
     LT_TRY(lt_path_folder(folder, sizeof folder, file->path));
     LT_TRY(lt_path_join(out, bytes, folder, file->shown ? file->name : file->own));
+    return LT_OK;
+}
+
+lt_status lt_new_file_scratch(const char *path, int *fd)
+{
+    lt_new_file file;
+    *fd = -1;
+    LT_TRY(lt_new_file_open(path, &file));
+    *fd = file.fd;
+    file.fd = -1; /* the caller's now; the name goes */
+    lt_new_file_drop(&file);
     return LT_OK;
 }
 

@@ -47,7 +47,8 @@ typedef struct lt_new_file {
 } lt_new_file;
 
 /* Make it, empty, with mode 0666 less the umask. Errors: LT_ECREATE naming path and why (no such
- * folder, no room, read-only, a name that is empty or too long). */
+ * folder, no room, read-only, a name that is empty or too long, a folder or a device of that name).
+ */
 lt_status lt_new_file_open(const char *path, lt_new_file *out);
 
 /* Give the file its wanted name now, while it goes on growing. Errors: LT_ECREATE. */
@@ -64,8 +65,15 @@ void lt_new_file_drop(lt_new_file *file);
  * where that is not mounted, the folder's and own name. Errors: LT_EUSAGE (too long). */
 lt_status lt_new_file_via(const lt_new_file *file, char *out, size_t bytes);
 
+/* A file that never has a name of the caller's: scratch space in path's folder, gone when the
+ * descriptor is closed, however the process ends. The caller closes *fd. Errors: LT_ECREATE. */
+lt_status lt_new_file_scratch(const char *path, int *fd);
+
 /* A whole file from memory. Errors: as open and done. */
 lt_status lt_new_file_write(const char *path, const void *data, size_t bytes, lt_replace replace);
+
+/* Give a file that is whole another name, on the same file system. Errors: LT_ECREATE. */
+lt_status lt_new_file_move(const char *from, const char *path, lt_replace replace);
 
 /* Could it be made? Makes and removes a file of its own there, and looks at what has the name.
  * option names the flag in messages ("-o"). Errors: LT_ECREATE naming option, path and why; with

@@ -91,11 +91,11 @@ static void print_row(void *ctx, const json_t *row)
 }
 
 /* In the folder that bench was started in: it has no output of its own to put it beside. */
-static lt_status write_trace(const lt_bench_suite *suite, lt_group *world)
+static lt_status write_trace(const lt_bench_suite *suite, lt_group *world, lt_replace replace)
 {
     char path[64];
     (void)snprintf(path, sizeof path, "bench-%s.trace.json", suite->name);
-    LT_TRY(lt_trace_write(world, path));
+    LT_TRY(lt_trace_write(world, path, replace));
     lt_log0(1, "bench", "%s: open it in chrome://tracing or ui.perfetto.dev", path);
     return LT_OK;
 }
@@ -128,7 +128,7 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
         LT_TRY(lt_trace_begin(world));
     LT_TRY(suite->run(&bench));
     if (job->trace)
-        LT_TRY(write_trace(suite, world));
+        LT_TRY(write_trace(suite, world, job->overwrite ? LT_REPLACE : LT_KEEP));
     if (bench.wrong != 0)
         st = lt_fail(LT_EINTERNAL, __FILE__, __LINE__, "bench %s: %lld wrong", suite->name,
                      (long long)bench.wrong);

@@ -50,7 +50,10 @@ static lt_status say(const lt_job *job, const char *format, const lt_outcome *ou
         st = lt_fail(st, __FILE__, __LINE__, "%s is whole, but %s", out->output, lt_error_text());
     else if (!job->json && !job->quiet)
         say_summary(out);
-    return st;
+    if (st != LT_OK || out->beside.status == LT_OK)
+        return st;
+    lt_hint("the film is whole, and its latents are kept");
+    LT_FAIL(out->beside.status, "%s", out->beside.text);
 }
 
 lt_status lt_outcome_say(const lt_job *job, const char *format, lt_group *world, lt_outcome *out)

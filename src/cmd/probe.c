@@ -168,7 +168,8 @@ static lt_status write_outputs(lt_probe *p)
 {
     if (p->made_count == 0 || lt_group_rank(p->world) != 0)
         return LT_OK;
-    LT_TRY(lt_safetensors_write(p->job->out, p->made, p->made_count));
+    LT_TRY(lt_safetensors_write(p->job->out, p->made, p->made_count,
+                                p->job->overwrite ? LT_REPLACE : LT_KEEP));
     return LT_OK;
 }
 
@@ -236,7 +237,7 @@ static lt_status write_trace(const lt_job *job, lt_group *world)
     const int n = snprintf(path, sizeof path, "%s.trace.json", job->out);
     if (n < 0 || (size_t)n >= sizeof path)
         LT_FAIL(LT_EUSAGE, "--out %s: the name is too long", job->out);
-    return lt_trace_write(world, path);
+    return lt_trace_write(world, path, job->overwrite ? LT_REPLACE : LT_KEEP);
 }
 
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,

@@ -17,10 +17,8 @@
  * mux_whole.c. */
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -83,9 +81,8 @@ static lt_status open_file(lt_mux *mux, const char *path)
     mux->path = strdup(path);
     if (!mux->path)
         LT_FAIL(LT_ENOMEM, "no memory for a path");
-    mux->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (mux->fd < 0)
-        LT_FAIL(LT_ECREATE, "%s: cannot be created: %s", path, strerror(errno));
+    LT_TRY(lt_new_file_open(path, &mux->made));
+    mux->fd = mux->made.fd;
     if (avformat_alloc_output_context2(&mux->file, NULL, mux->plan.muxer, NULL) < 0)
         LT_FAIL(LT_EUNAVAIL, "this FFmpeg has no muxer %s", mux->plan.muxer);
     mux->packet = av_packet_alloc();
@@ -157,6 +154,7 @@ static lt_status write_header(lt_mux *mux)
     av_dict_free(&options);
     if (code < 0 || mux->io_errno)
         return lt_mux_fail(mux, code, "writing the head");
+    mux->head_bytes = mux->bytes;
     return LT_OK;
 }
 
@@ -177,6 +175,8 @@ lt_status lt_mux_open(const lt_mux_spec *spec, lt_mux **out)
         LT_FAIL(LT_ENOMEM, "no memory for a muxer");
     mux->fd = -1;
     lt_status status;
+    mux->replace = spec->replace;
+    mux->hidden = spec->hidden;
     LT_TRY_GOTO(lt_mux_plan(spec, &mux->plan), status, fail);
     LT_TRY_GOTO(copy_tags(spec, &mux->tags), status, fail);
     LT_TRY_GOTO(open_file(mux, spec->path), status, fail);
@@ -214,6 +214,8 @@ lt_status lt_mux_encode(lt_mux *mux, AVCodecContext *encoder, AVStream *stream,
         if (code < 0 || mux->io_errno)
             return lt_mux_fail(mux, code, "writing");
         LT_TRY(lt_mux_boxes_amend(mux));
+        if (!mux->hidden && !mux->made.shown && mux->bytes > mux->head_bytes)
+            LT_TRY(lt_new_file_show(&mux->made, mux->replace)); /* it plays from here on */
     }
 }
 
@@ -256,30 +258,26 @@ static lt_status finish(lt_mux *mux)
     if (code < 0 || mux->io_errno || mux->file->pb->error < 0)
         return lt_mux_fail(mux, code < 0 ? code : mux->file->pb->error, "finishing");
     LT_TRY(lt_mux_boxes_amend(mux));
-    if (fdatasync(mux->fd) && errno != EINVAL &&
-        errno != EROFS) { /* a pipe or a device: nothing to do */
-        mux->io_errno = errno;
-        return lt_mux_fail(mux, 0, "finishing");
-    }
     return LT_OK;
 }
 
 lt_status lt_mux_close(lt_mux **mux)
 {
     assert(mux && *mux);
-    lt_status status = finish(*mux);
-    if (status == LT_OK && close((*mux)->fd)) {
-        (*mux)->io_errno = errno;
-        status = lt_mux_fail(*mux, 0, "closing");
-    }
-    if (status == LT_OK)
-        (*mux)->fd = -1;
-    const mux_plan *plan = &(*mux)->plan;
-    if (status == LT_OK && plan->fragments && !plan->keep_fragments &&
-        lt_mux_whole((*mux)->path, plan->muxer, movie_timescale(plan), (*mux)->tags) != LT_OK) {
-        lt_warn("%s: stays fragmented: %s", (*mux)->path, lt_error_text());
+    lt_mux *m = *mux;
+    const mux_plan *plan = &m->plan;
+    lt_status status = finish(m);
+    const lt_replace replace = m->made.shown ? LT_REPLACE : m->replace; /* what is shown is ours */
+    if (status == LT_OK && plan->fragments && !plan->keep_fragments) {
+        if (lt_mux_whole(&m->made, plan->muxer, movie_timescale(plan), m->tags, replace) == LT_OK) {
+            lt_mux_abort(mux); /* the fragments go */
+            return LT_OK;
+        }
+        lt_warn("%s: stays fragmented: %s", m->path, lt_error_text());
         lt_error_clear();
     }
+    if (status == LT_OK)
+        status = lt_new_file_done(&m->made, replace);
     lt_mux_abort(mux);
     return status;
 }
@@ -305,8 +303,7 @@ void lt_mux_abort(lt_mux **mux)
         }
         avformat_free_context(m->file);
     }
-    if (m->fd >= 0)
-        (void)close(m->fd);
+    lt_new_file_drop(&m->made);
     av_dict_free(&m->tags);
     free(m->path);
     free(m);

@@ -1,8 +1,9 @@
 /* mux.h - frames and sound into one playable file.                               Level 3: media
  *
  * One lt_mux writes one file: pictures as they come, in film order, and the sound of the same film.
- * The file grows while it is written and can be played as it does (fragmented MP4 and MOV, MKV);
- * when it is finished, MP4 and MOV are made plain (mux_whole.c) unless keep_fragments is set.
+ * The file grows while it is written and can be played as it does (fragmented MP4 and MOV, MKV): it
+ * gets its name with the first piece that plays, or, where that is asked, when it is whole. When it
+ * is finished, MP4 and MOV are made plain (mux_whole.c) unless keep_fragments is set.
  *
  *   codec   encoder     picture in the file           suffixes
  *   h264    libx264     yuv420p    8 bit              .mp4 .mkv .mov
@@ -32,6 +33,7 @@
 #include <stdint.h>
 
 #include "base/dtype.h"
+#include "base/new_file.h"
 #include "base/status.h"
 
 typedef struct lt_mux lt_mux;
@@ -44,7 +46,7 @@ enum { LT_MUX_THREADS_FIXED = 4 };
 /* What is asked. Zero-initialise, then fill: fields marked "0: ..." may stay. All strings are the
  * caller's and are needed only during the call that takes the spec. */
 typedef struct lt_mux_spec {
-    const char *path; /* to write; its own ending does not matter, so it may be a temporary name */
+    const char *path;   /* to make (base/new_file.h); its own ending does not matter */
     const char *suffix; /* ".mp4", ".mkv" or ".mov": the container. NULL: path's own ending */
     const char *codec;  /* a name of the table above */
     int width, height;
@@ -58,6 +60,8 @@ typedef struct lt_mux_spec {
     int threads;        /* of the encoder; 0: 1. The same spec and frames give the same bytes */
     const char *title, *comment; /* UTF-8 tags of the file, at most 32 KiB each (MOV); NULL: none */
     int keep_fragments; /* 0: lt_mux_close makes a plain MP4 or MOV of the fragmented one */
+    lt_replace replace; /* 0: LT_KEEP */
+    int hidden;         /* 1: path appears when the file is whole, and not before */
 } lt_mux_spec;
 
 /* Can this be written by this build? Opens the encoders once and closes them; touches no file. A
@@ -66,7 +70,7 @@ typedef struct lt_mux_spec {
  * that no file of this kind may hold), LT_EUNAVAIL (this FFmpeg lacks the encoder). */
 lt_status lt_mux_check(const lt_mux_spec *spec);
 
-/* Create (or truncate) spec.path and write the file's head.
+/* Make the file, under a name of its own at first, and write its head.
  * Errors: those of lt_mux_check; LT_ECREATE (file and errno's text); LT_ENOMEM. */
 lt_status lt_mux_open(const lt_mux_spec *spec, lt_mux **out);
 
@@ -88,14 +92,13 @@ lt_status lt_mux_audio(lt_mux *mux, const float *const *pcm, int64_t count);
 int64_t lt_mux_bytes(const lt_mux *mux);
 
 /* Finish the file and make it durable (fdatasync). Unless keep_fragments, an MP4 or MOV is
- * rewritten beside itself ("path.whole", renamed over path) without fragments, the index in front:
- * readers then know frames, samples and durations without reading all of it. Should that fail (no
- * room for two), the fragmented file stays, and a warning says so. Frees *mux and sets it NULL
- * whatever happens. Errors: LT_EINTERNAL if the frames or samples given are not the asked number;
- * LT_EIO. */
+ * rewritten without fragments, the index in front, as a new file that takes the name: readers then
+ * know frames, samples and durations without reading all of it. Should that fail (no room for two),
+ * the fragmented file stays, and a warning says so. Frees *mux and sets it NULL whatever happens.
+ * Errors: LT_EINTERNAL if the frames or samples given are not the asked number; LT_EIO. */
 lt_status lt_mux_close(lt_mux **mux);
 
-/* Stop without finishing; what is in the file stays (the caller removes it). NULL is allowed. */
+/* Stop without finishing; the file is removed. NULL is allowed. */
 void lt_mux_abort(lt_mux **mux);
 
 /* The suffix by which a path names its container: a pointer to a literal, NULL if it names none. */

@@ -11,6 +11,7 @@
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
 
+#include "base/new_file.h"
 #include "media/mux.h"
 
 /* One row of the codec table. */
@@ -43,7 +44,11 @@ typedef struct mux_plan {
 struct lt_mux {
     mux_plan plan;
     char *path;
-    int fd;
+    lt_new_file made; /* the file */
+    int fd;           /* made's */
+    lt_replace replace;
+    int hidden;
+    int64_t head_bytes; /* after the head: a file of no more than that does not play yet */
     AVDictionary *tags; /* title and comment, if any */
     int io_errno;       /* of the first write that failed, else 0 */
     int64_t bytes;      /* length of the file so far */
@@ -103,11 +108,11 @@ lt_status lt_mux_sound_end(lt_mux *mux);
 lt_status lt_mux_boxes_amend(lt_mux *mux);
 extern const char lt_mux_head_slot[]; /* a "genre" that keeps a place free in the head */
 
-/* mux_whole.c: rewrite a finished fragmented file as a plain one, in place (by rename).
+/* mux_whole.c: make a plain file of a finished fragmented one, under the same wanted name.
  * timescale: units a second of edit lists; a multiple of the frame and sample rate, so that they
  * are exact. tags: of the file, may be NULL. On any error the fragmented file stays as it was. */
-lt_status lt_mux_whole(const char *path, const char *muxer, int timescale,
-                       const AVDictionary *tags);
+lt_status lt_mux_whole(const lt_new_file *from, const char *muxer, int timescale,
+                       const AVDictionary *tags, lt_replace replace);
 
 /* mux_log.c */
 void lt_mux_log_open(void);

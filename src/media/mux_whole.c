@@ -4,20 +4,19 @@
  * packets' times: both streams begin at 0 and last as long as the film. Memory grows by some 50
  * bytes a packet (the tables). */
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "media/mux_internal.h"
 
 typedef struct rewrite {
     AVFormatContext *from, *to;
     AVPacket *packet;
-    char *from_url, *to_url; /* "file:PATH", so that a colon in PATH is not taken for a protocol */
-    const char *to_path;     /* inside to_url */
+    lt_new_file made;
+    /* "file:PATH", so that no colon is taken for a protocol; PATH is the file's whatever its name
+     */
+    char from_url[LT_PATH_BYTES + 8], to_url[LT_PATH_BYTES + 8];
 } rewrite;
 
 static lt_status av_error(const char *path, const char *what, int code)
@@ -26,17 +25,17 @@ static lt_status av_error(const char *path, const char *what, int code)
             av_err2str(code));
 }
 
-static lt_status names_make(rewrite *r, const char *path)
+static lt_status names_make(rewrite *r, const lt_new_file *from)
 {
-    const size_t bytes = strlen(path) + sizeof "file:.whole";
-    r->from_url = malloc(bytes);
-    r->to_url = malloc(bytes);
+    char via[LT_PATH_BYTES];
+    LT_TRY(lt_new_file_via(from, via, sizeof via));
+    snprintf(r->from_url, sizeof r->from_url, "file:%s", via);
+    LT_TRY(lt_new_file_open(from->path, &r->made));
+    LT_TRY(lt_new_file_via(&r->made, via, sizeof via));
+    snprintf(r->to_url, sizeof r->to_url, "file:%s", via);
     r->packet = av_packet_alloc();
-    if (!r->from_url || !r->to_url || !r->packet)
-        LT_FAIL(LT_ENOMEM, "no memory for a path");
-    snprintf(r->from_url, bytes, "file:%s", path);
-    snprintf(r->to_url, bytes, "file:%s.whole", path);
-    r->to_path = r->to_url + strlen("file:");
+    if (!r->packet)
+        LT_FAIL(LT_ENOMEM, "%s: no memory for a packet", from->path);
     return LT_OK;
 }
 
@@ -68,15 +67,13 @@ static lt_status packets_copy(rewrite *r, const char *path)
         r->packet->pos = -1;
         code = av_interleaved_write_frame(r->to, r->packet);
         if (code < 0)
-            return av_error(r->to_path, "writing", code);
+            return av_error(path, "writing", code);
     }
 }
 
 static lt_status rewrite_run(rewrite *r, const char *path, const char *muxer, int timescale,
                              const AVDictionary *tags)
 {
-    LT_TRY(names_make(r, path));
-    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the names are r's, its closing frees them. */
     int code = avformat_open_input(&r->from, r->from_url, NULL, NULL);
     if (code < 0 || (code = avformat_find_stream_info(r->from, NULL)) < 0)
         return av_error(path, "reading back", code);
@@ -86,7 +83,7 @@ static lt_status rewrite_run(rewrite *r, const char *path, const char *muxer, in
     LT_TRY(streams_copy(r, path));
     code = avio_open(&r->to->pb, r->to_url, AVIO_FLAG_WRITE);
     if (code < 0)
-        return av_error(r->to_path, "creating", code);
+        return av_error(path, "creating", code);
     AVDictionary *options = NULL;
     av_dict_set(&options, "movflags", "faststart", 0);
     av_dict_set_int(&options, "movie_timescale", timescale, 0);
@@ -95,48 +92,36 @@ static lt_status rewrite_run(rewrite *r, const char *path, const char *muxer, in
         code = avformat_write_header(r->to, &options);
     av_dict_free(&options);
     if (code < 0)
-        return av_error(r->to_path, "writing the head", code);
+        return av_error(path, "writing the head", code);
     LT_TRY(packets_copy(r, path));
     code = av_write_trailer(r->to);
     if (code < 0)
-        return av_error(r->to_path, "finishing", code);
+        return av_error(path, "finishing", code);
     code = avio_closep(&r->to->pb);
     if (code < 0)
-        return av_error(r->to_path, "closing", code);
+        return av_error(path, "closing", code);
     return LT_OK;
 }
 
-/* The rewritten file's bytes on disk, then its name. */
-static lt_status rewrite_publish(const rewrite *r, const char *path)
+lt_status lt_mux_whole(const lt_new_file *from, const char *muxer, int timescale,
+                       const AVDictionary *tags, lt_replace replace)
 {
-    const int fd = open(r->to_path, O_RDONLY | O_CLOEXEC);
-    const int bad = fd < 0 || fdatasync(fd);
-    const int saved = errno;
-    if (fd >= 0)
-        (void)close(fd);
-    if (bad)
-        LT_FAIL(LT_EIO, "%s: %s", r->to_path, strerror(saved));
-    if (rename(r->to_path, path))
-        LT_FAIL(LT_EIO, "%s: renaming: %s", r->to_path, strerror(errno));
-    return LT_OK;
-}
-
-lt_status lt_mux_whole(const char *path, const char *muxer, int timescale, const AVDictionary *tags)
-{
-    assert(path && muxer);
-    rewrite r = {0};
-    lt_status status = rewrite_run(&r, path, muxer, timescale, tags);
+    assert(from && muxer);
+    rewrite *r = calloc(1, sizeof *r);
+    if (!r)
+        LT_FAIL(LT_ENOMEM, "%s: no memory", from->path);
+    lt_status status = names_make(r, from);
     if (status == LT_OK)
-        status = rewrite_publish(&r, path);
-    if (r.to) {
-        avio_closep(&r.to->pb);
-        avformat_free_context(r.to);
+        status = rewrite_run(r, from->path, muxer, timescale, tags);
+    if (status == LT_OK)
+        status = lt_new_file_done(&r->made, replace);
+    if (r->to) {
+        avio_closep(&r->to->pb);
+        avformat_free_context(r->to);
     }
-    if (status != LT_OK && r.to_path)
-        (void)unlink(r.to_path);
-    avformat_close_input(&r.from);
-    av_packet_free(&r.packet);
-    free(r.from_url);
-    free(r.to_url);
+    lt_new_file_drop(&r->made);
+    avformat_close_input(&r->from);
+    av_packet_free(&r->packet);
+    free(r);
     return status;
 }

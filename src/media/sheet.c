@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/new_file.h"
 
 enum {
     SHEET_WIDTH = 1440,
@@ -215,7 +216,7 @@ const uint8_t *lt_sheet_pixels(const lt_sheet *sheet, int64_t *width, int64_t *h
     return sheet->pixels;
 }
 
-lt_status lt_sheet_write(const lt_sheet *sheet, const char *path)
+lt_status lt_sheet_write(const lt_sheet *sheet, const char *path, lt_replace replace)
 {
     int64_t width = 0, height = 0;
     const uint8_t *pixels = lt_sheet_pixels(sheet, &width, &height);
@@ -231,7 +232,7 @@ lt_status lt_sheet_write(const lt_sheet *sheet, const char *path)
         free(file);
         LT_FAIL(LT_EINTERNAL, "%s: libpng: %s", path, image.message);
     }
-    const lt_status status = lt_file_write_atomic(path, file, bytes);
+    const lt_status status = lt_new_file_write(path, file, bytes, replace);
     free(file);
     LT_TRY(status);
     return LT_OK;

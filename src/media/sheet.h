@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/dtype.h"
+#include "base/new_file.h"
 #include "base/status.h"
 #include "media/timeline.h"
 
@@ -37,8 +38,9 @@ lt_status lt_sheet_frame(lt_sheet *sheet, int64_t index, const void *rgb, lt_dty
  * Errors: those of lt_timeline_read. */
 lt_status lt_sheet_sound(lt_sheet *sheet, const lt_timeline *timeline);
 
-/* Write an 8-bit RGB PNG, atomically. Errors: LT_ECREATE, LT_EIO, LT_ENOMEM. */
-lt_status lt_sheet_write(const lt_sheet *sheet, const char *path);
+/* Write an 8-bit RGB PNG, whole or not at all (base/new_file.h). Errors: LT_ECREATE, LT_EIO,
+ * LT_ENOMEM. */
+lt_status lt_sheet_write(const lt_sheet *sheet, const char *path, lt_replace replace);
 
 /* The sheet's pixels, [height, width, 3] u8, for tests. */
 const uint8_t *lt_sheet_pixels(const lt_sheet *sheet, int64_t *width, int64_t *height);

@@ -6,7 +6,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 
 #include "base/dtype.h"
 #include "base/file.h"
+#include "base/new_file.h"
 
 enum { CHANNELS_MAX = 8, WAV_BLOCK = 4096, WAV_HEAD_BYTES = 44, WAV_SAMPLE_BYTES = 3 };
 
@@ -51,11 +51,9 @@ lt_status lt_timeline_new(int rate, int channels, int64_t samples, const char *p
     lt_status status = LT_OK;
     if (path) {
         t->path = strdup(path);
-        t->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        if (t->fd < 0 || !t->path)
-            LT_FAIL_GOTO(LT_ECREATE, status, fail, "%s: cannot be created: %s", path,
-                         strerror(errno));
-        (void)unlink(path);
+        if (!t->path)
+            LT_FAIL_GOTO(LT_ENOMEM, status, fail, "%s: no memory for a path", path);
+        LT_TRY_GOTO(lt_new_file_scratch(path, &t->fd), status, fail);
     } else {
         t->memory = calloc((size_t)samples * (size_t)channels + 1, sizeof *t->memory);
         if (!t->memory)
@@ -250,31 +248,23 @@ static lt_status wav_file(int fd, const char *path, const lt_timeline *t, uint32
     LT_TRY(wav_data(fd, path, t));
     if (data_bytes & 1) /* chunks of a RIFF file have even lengths */
         LT_TRY(lt_file_write_full(fd, path, "", 1));
-    if (fdatasync(fd))
-        LT_FAIL(LT_EIO, "%s: %s", path, strerror(errno));
     return LT_OK;
 }
 
-lt_status lt_wav_write(const char *path, const lt_timeline *timeline)
+lt_status lt_wav_write(const char *path, const lt_timeline *timeline, lt_replace replace)
 {
     assert(path && timeline);
-    char temporary[LT_PATH_BYTES];
+    lt_new_file file;
     const int64_t bytes_max = INT64_C(0xfffffff0) - WAV_HEAD_BYTES;
     const int64_t frame_bytes = timeline->channels * WAV_SAMPLE_BYTES;
     if (timeline->samples > bytes_max / frame_bytes)
         LT_FAIL(LT_EUSAGE, "%s: a WAV file holds at most %lld samples, found %lld", path,
                 (long long)(bytes_max / frame_bytes), (long long)timeline->samples);
-    if ((size_t)snprintf(temporary, sizeof temporary, "%s.tmp", path) >= sizeof temporary)
-        LT_FAIL(LT_EUSAGE, "%s: too long a path", path);
-    const int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        LT_FAIL(LT_ECREATE, "%s: cannot be created: %s", path, strerror(errno));
-    lt_status status = wav_file(fd, path, timeline, (uint32_t)(timeline->samples * frame_bytes));
-    if (close(fd) && status == LT_OK)
-        status = lt_fail(LT_EIO, __FILE__, __LINE__, "%s: %s", path, strerror(errno));
-    if (status == LT_OK && rename(temporary, path))
-        status = lt_fail(LT_ECREATE, __FILE__, __LINE__, "%s: %s", path, strerror(errno));
-    if (status != LT_OK)
-        (void)unlink(temporary);
+    LT_TRY(lt_new_file_open(path, &file));
+    lt_status status =
+        wav_file(file.fd, path, timeline, (uint32_t)(timeline->samples * frame_bytes));
+    if (status == LT_OK)
+        status = lt_new_file_done(&file, replace);
+    lt_new_file_drop(&file);
     return status;
 }

@@ -13,11 +13,12 @@
 
 #include <stdint.h>
 
+#include "base/new_file.h"
 #include "base/status.h"
 
 typedef struct lt_timeline lt_timeline;
 
-/* path: a file to make for the samples (it loses its name at once); NULL: memory.
+/* path: the samples lie in a file without a name in path's folder; NULL: memory.
  * rate 1 or more, channels 1 to 8, samples 0 or more.
  * Errors: LT_ECREATE (file and errno's text), LT_ENOMEM, LT_ESHAPE (numbers out of range). */
 lt_status lt_timeline_new(int rate, int channels, int64_t samples, const char *path,
@@ -41,8 +42,8 @@ lt_status lt_timeline_read(const lt_timeline *timeline, int64_t first, float *co
 int64_t lt_timeline_gap(const lt_timeline *timeline, int64_t from);
 
 /* The whole timeline as a WAV file, PCM 24 bit (rounded to nearest, clipped beyond -1..1),
- * atomically: path.tmp, fdatasync, rename. Errors: LT_ESHAPE (not all written), LT_EUSAGE (4 GiB or
+ * whole or not at all (base/new_file.h). Errors: LT_ESHAPE (not all written), LT_EUSAGE (4 GiB or
  * more), LT_EDATA (NaN), LT_ECREATE, LT_EIO. */
-lt_status lt_wav_write(const char *path, const lt_timeline *timeline);
+lt_status lt_wav_write(const char *path, const lt_timeline *timeline, lt_replace replace);
 
 #endif

@@ -13,6 +13,7 @@
 #ifndef LT_CHECKPOINT_H
 #define LT_CHECKPOINT_H
 
+#include "base/new_file.h"
 #include "base/tensor.h"
 
 typedef struct lt_checkpoint lt_checkpoint;
@@ -81,8 +82,9 @@ uint64_t lt_checkpoint_reads(void);
 /* What lt_checkpoint_plan counted since start. */
 uint64_t lt_checkpoint_bytes_planned(void);
 
-/* Write one .safetensors file (probe's output): tensors are host memory, dense. tmp + rename.
- * Errors: LT_ECREATE, LT_EIO. */
-lt_status lt_safetensors_write(const char *path, const lt_tensor *tensors, int count);
+/* Write one .safetensors file (probe's output): tensors are host memory, dense. It appears
+ * whole (base/new_file.h). Errors: LT_ECREATE, LT_EIO. */
+lt_status lt_safetensors_write(const char *path, const lt_tensor *tensors, int count,
+                               lt_replace replace);
 
 #endif

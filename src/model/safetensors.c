@@ -11,8 +11,6 @@
 #include "model/safetensors.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +18,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/new_file.h"
 #include "model/checkpoint.h"
 
 /* The format's own limit on a header. */
@@ -313,20 +312,17 @@ static lt_status write_to(int fd, const char *path, const char *text, const lt_t
         const lt_tensor *t = &tensors[order[i]];
         LT_TRY(lt_file_write_full(fd, path, t->data, lt_tensor_bytes(t)));
     }
-    if (fdatasync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
-        LT_FAIL(LT_EIO, "%s: fdatasync: %s", path, strerror(errno));
     return LT_OK;
 }
 
-lt_status lt_safetensors_write(const char *path, const lt_tensor *tensors, int count)
+lt_status lt_safetensors_write(const char *path, const lt_tensor *tensors, int count,
+                               lt_replace replace)
 {
     assert(count >= 0);
-    char tmp[LT_PATH_BYTES];
     lt_status st = LT_OK;
     char *text = NULL;
     json_t *header = NULL;
-    int fd = -1;
-    const int written = snprintf(tmp, sizeof tmp, "%s.%ld.tmp", path, (long)getpid());
+    lt_new_file file = {0};
     int *order = malloc(((size_t)count + 1) * sizeof *order);
     if (order == NULL)
         LT_FAIL_GOTO(LT_ENOMEM, st, done, "%s: no memory for its header", path);
@@ -336,27 +332,11 @@ lt_status lt_safetensors_write(const char *path, const lt_tensor *tensors, int c
     if (text == NULL)
         LT_FAIL_GOTO(LT_EINTERNAL, st, done, "%s: tensor names: one stands twice or is not UTF-8",
                      path);
-    if (written < 0 || (size_t)written >= sizeof tmp)
-        LT_FAIL_GOTO(LT_ECREATE, st, done, "%.200s...: the path is too long", path);
-    (void)unlink(tmp);
-    fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0)
-        LT_FAIL_GOTO(LT_ECREATE, st, done, "%s: cannot be made: %s", path, strerror(errno));
-    LT_TRY_GOTO(write_to(fd, path, text, tensors, count, order), st, done);
-    const int closed = close(fd);
-    fd = -1;
-    if (closed != 0)
-        LT_FAIL_GOTO(LT_EIO, st, undo, "%s: close: %s", path, strerror(errno));
-    if (rename(tmp, path) != 0)
-        LT_FAIL_GOTO(LT_ECREATE, st, undo, "%s: cannot be made: %s", path, strerror(errno));
-    goto done;
-undo:
-    (void)unlink(tmp);
+    LT_TRY_GOTO(lt_new_file_open(path, &file), st, done);
+    LT_TRY_GOTO(write_to(file.fd, path, text, tensors, count, order), st, done);
+    LT_TRY_GOTO(lt_new_file_done(&file, replace), st, done);
 done:
-    if (fd >= 0) {
-        (void)close(fd);
-        (void)unlink(tmp);
-    }
+    lt_new_file_drop(&file);
     free(text);
     json_decref(header);
     free(order);

@@ -35,7 +35,6 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/stop.h"
@@ -202,7 +201,7 @@ static lt_status pad_sound(pool *p, const sound_plan *s)
     return LT_OK;
 }
 
-static lt_status decode_sound(pool *p, const lt_decode_outputs *outputs)
+static lt_status decode_sound(pool *p, const char *scratch)
 {
     const int64_t stream = sound_stream(p->plan);
     if (stream < 0)
@@ -218,13 +217,10 @@ static lt_status decode_sound(pool *p, const lt_decode_outputs *outputs)
         LT_FAIL(LT_ENOMEM, "sound: no memory for a chunk");
     lt_status st = LT_OK;
     if (p->rank == 0)
-        LT_TRY_GOTO(
-            lt_timeline_new(p->plan->sample_rate, 2, p->plan->samples, outputs->sound, &p->sound),
-            st, done);
+        LT_TRY_GOTO(lt_timeline_new(p->plan->sample_rate, 2, p->plan->samples, scratch, &p->sound),
+                    st, done);
     LT_TRY_GOTO(sound_chunks(p, &s, pcm), st, done);
     LT_TRY_GOTO(pad_sound(p, &s), st, done);
-    if (p->rank == 0 && outputs->wav != NULL)
-        LT_TRY_GOTO(lt_wav_write(outputs->wav, p->sound), st, done);
 done:
     free(pcm);
     return st;
@@ -387,6 +383,8 @@ static lt_status pool_outputs(pool *p, const lt_decode_outputs *outputs, int thr
 {
     lt_mux_spec spec;
     lt_plan_mux_spec(p->plan, outputs->film, threads, &spec);
+    spec.hidden = outputs->hidden;
+    spec.replace = outputs->replace;
     lt_film_tags tags = {NULL, NULL};
     lt_status st = outputs->tags ? lt_film_tags_make(p->plan, &tags) : LT_OK;
     spec.title = tags.title;
@@ -401,16 +399,37 @@ static lt_status pool_outputs(pool *p, const lt_decode_outputs *outputs, int thr
     return LT_OK;
 }
 
+static lt_status write_sheet(pool *p, const lt_decode_outputs *outputs)
+{
+    if (p->sound != NULL)
+        LT_TRY(lt_sheet_sound(p->sheet, p->sound));
+    LT_TRY(lt_sheet_write(p->sheet, outputs->sheet, outputs->replace));
+    return LT_OK;
+}
+
+/* What is made beside the film may fail without it: the first failure is kept, the rest goes on. */
+static void keep_failure(lt_decode_extra *extra, const char *option, lt_status st)
+{
+    if (st != LT_OK && extra->status == LT_OK) {
+        extra->status = st;
+        (void)snprintf(extra->text, sizeof extra->text, "%s %s", option, lt_error_text());
+    }
+    if (st != LT_OK)
+        lt_error_clear();
+}
+
 static lt_status pool_finish(pool *p, const lt_decode_outputs *outputs)
 {
     if (p->rank != 0)
         return LT_OK;
     LT_TRY(lt_mux_close(&p->mux));
-    if (p->sheet != NULL) {
-        if (p->sound != NULL)
-            LT_TRY(lt_sheet_sound(p->sheet, p->sound));
-        LT_TRY(lt_sheet_write(p->sheet, outputs->sheet));
-    }
+    if (outputs->whole != NULL)
+        LT_TRY(outputs->whole(outputs->whole_ctx));
+    if (outputs->wav != NULL && p->sound != NULL)
+        keep_failure(outputs->extra, "--wav",
+                     lt_wav_write(outputs->wav, p->sound, outputs->replace));
+    if (p->sheet != NULL)
+        keep_failure(outputs->extra, "--sheet", write_sheet(p, outputs));
     return LT_OK;
 }
 
@@ -428,7 +447,7 @@ static void keep_sent(lt_post **post, char **sent)
     *sent = NULL;
 }
 
-static void pool_free(pool *p, const lt_decode_outputs *outputs)
+static void pool_free(pool *p)
 {
     lt_post_drop(&p->incoming);
     keep_sent(&p->carry_post, &p->carry_out);
@@ -437,8 +456,6 @@ static void pool_free(pool *p, const lt_decode_outputs *outputs)
     lt_mux_abort(&p->mux);
     lt_sheet_free(&p->sheet);
     lt_timeline_free(&p->sound);
-    if (p->rank == 0 && outputs->sound != NULL)
-        (void)unlink(outputs->sound);
     free(p->latents);
     free(p->raw);
     free(p->carry_in);
@@ -477,7 +494,7 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
     if (st == LT_OK && p.rank == 0)
         st = pool_outputs(&p, outputs, engine->threads);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
-    LT_TRY_GOTO(lt_agree(world, decode_sound(&p, outputs)), st, done);
+    LT_TRY_GOTO(lt_agree(world, decode_sound(&p, outputs->sound)), st, done);
     LT_TRY_GOTO(decode_pictures(&p), st, done);
     LT_TRY_GOTO(lt_agree(world, pool_finish(&p, outputs)), st, done);
 done:
@@ -486,6 +503,6 @@ done:
         lt_engine_give_up(engine);
     p.family->decode_close(model);
     lt_progress_done(progress);
-    pool_free(&p, outputs);
+    pool_free(&p);
     return st;
 }

@@ -2,6 +2,7 @@
 #ifndef LT_DECODE_H
 #define LT_DECODE_H
 
+#include "base/new_file.h"
 #include "run/denoise.h"
 #include "run/plan.h"
 #include "run/progress.h"
@@ -14,19 +15,29 @@ typedef struct lt_latent_source {
     lt_latents *store;
 } lt_latent_source;
 
+/* What went wrong with a file beside the film; the film is whole then. */
+typedef struct lt_decode_extra {
+    lt_status status; /* LT_OK: nothing */
+    char text[1024];
+} lt_decode_extra;
+
 /* What is made. Paths of rank 0; NULL where nothing is asked. */
 typedef struct lt_decode_outputs {
-    const char
-        *film; /* a path in the run folder, written as it grows; its container is plan->suffix */
-    const char *sound; /* scratch file for the PCM timeline, removed at the end */
+    const char *film;  /* its container is plan->suffix */
+    int hidden;        /* 1: film has its name once it is whole, 0: as soon as it plays */
+    const char *sound; /* in its folder lies the PCM timeline, without a name */
     const char *sheet, *wav;
-    int tags; /* 1: the film's file tells how it was made (film_tags.h) */
+    int tags;                   /* 1: the film's file tells how it was made (film_tags.h) */
+    lt_replace replace;         /* of film, sheet and wav */
+    lt_status (*whole)(void *); /* called on rank 0 when the film is whole, before the extras */
+    void *whole_ctx;
+    lt_decode_extra *extra; /* of sheet and wav */
 } lt_decode_outputs;
 
 /* Load the decoders, decode, mux, release. The groups of engine->mesh's tp axis share out the
  * film's pieces; the ranks of a group decode a piece together, its weights split. plan gives shape,
- * lengths, codec, suffix. A failed film is left for the caller to remove. Collective on world,
- * Blocking. Errors: LT_EIO (disk full), LT_EDATA (weights), LT_ETEMP (a signal), LT_EPEER. */
+ * lengths, codec, suffix. Nothing is left of a failed film. Collective on world, Blocking. Errors:
+ * LT_EIO (disk full), LT_EDATA (weights), LT_ETEMP (a signal), LT_EPEER. */
 lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
                     const lt_latent_source *source, const lt_decode_outputs *outputs,
                     lt_progress *progress);

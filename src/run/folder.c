@@ -3,68 +3,95 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "kernels/cpu/cpu.h"
 #include "model/source.h"
 
 /* Everything that a run writes; --overwrite removes these and nothing else. */
-static const char *const own_files[] = {"job.yaml",      "plan.json",  "manifest.json",
-                                        "events.ndjson", "latents.h5", "sound.part",
-                                        "out.mp4",       "out.mkv",    "out.mov"};
+static const char *const own_files[] = {
+    "job.yaml",   "plan.json",  "manifest.json", "events.ndjson", "latents.h5",
+    "sound.part", "trace.json", "out.mp4",       "out.mkv",       "out.mov"};
 
 lt_status lt_folder_path(const lt_plan *plan, const char *name, char *out, size_t bytes)
 {
     return lt_path_join(out, bytes, plan->run, name);
 }
 
-/* Is the folder that shall hold path there, and may we write in it? A probe file says it better
- * than permission bits: read-only file systems, full quotas and /proc all show. */
-static lt_status check_parent(const char *path, const char *option)
-{
-    char folder[LT_PATH_BYTES], probe[LT_PATH_BYTES];
-    LT_TRY(lt_path_folder(folder, sizeof folder, path));
-    if (!lt_file_is_dir(folder))
-        LT_FAIL(LT_ECREATE, "%s %s: cannot be made: the folder %s is not there", option, path,
-                folder);
-    LT_TRY(lt_path_join(probe, sizeof probe, folder, ".longtake-probe-XXXXXX"));
-    const int fd = mkstemp(probe);
-    if (fd < 0)
-        LT_FAIL(LT_ECREATE, "%s %s: cannot be made: %s: %s", option, path, folder, strerror(errno));
-    (void)close(fd);
-    (void)unlink(probe);
-    return LT_OK;
-}
-
-lt_status lt_folder_check_output(const lt_plan *plan)
-{
-    LT_TRY(check_parent(plan->output, "-o"));
-    if (lt_file_is_dir(plan->output))
-        LT_FAIL(LT_ECREATE, "-o %s: cannot be made: there is a folder of that name", plan->output);
-    return LT_OK;
-}
-
-lt_status lt_folder_check(const lt_plan *plan, int overwrite)
+/* The first of a run's names that is in RUN, NULL if none. */
+static const char *holds_any(const lt_plan *plan)
 {
     char file[LT_PATH_BYTES];
-    LT_TRY(lt_folder_check_output(plan));
-    if (!lt_file_exists(plan->run)) {
-        LT_TRY(check_parent(plan->run, "--run"));
+    struct stat info;
+    for (size_t i = 0; i < sizeof own_files / sizeof *own_files; i++)
+        if (lt_folder_path(plan, own_files[i], file, sizeof file) == LT_OK &&
+            lstat(file, &info) == 0)
+            return own_files[i];
+    return NULL;
+}
+
+static int holds(const lt_plan *plan, const char *name)
+{
+    char file[LT_PATH_BYTES];
+    return lt_folder_path(plan, name, file, sizeof file) == LT_OK && lt_file_exists(file);
+}
+
+/* A lease of ours, or a plan.json that we wrote. */
+static int is_run(const lt_plan *plan)
+{
+    char file[LT_PATH_BYTES];
+    json_t *value = NULL;
+    if (lt_lease_marks(plan->run))
+        return 1;
+    const int read = lt_folder_path(plan, "plan.json", file, sizeof file) == LT_OK &&
+                     lt_file_exists(file) && lt_json_read(file, &value) == LT_OK;
+    const char *format = json_string_value(json_object_get(value, "format"));
+    const int ours = read && format != NULL && strcmp(format, "longtake-plan") == 0;
+    json_decref(value);
+    lt_error_clear();
+    return ours;
+}
+
+/* Began the same job here, and left no latents? Then to begin again loses nothing, and a job that
+ * was stopped early runs again by the same words. */
+static int same_job_again(const lt_plan *plan, const char *job_yaml)
+{
+    static const char *const results[] = {"latents.h5", "out.mp4", "out.mkv", "out.mov"};
+    char file[LT_PATH_BYTES];
+    char *text = NULL;
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++)
+        if (holds(plan, results[i]))
+            return 0;
+    const int same = lt_folder_path(plan, "job.yaml", file, sizeof file) == LT_OK &&
+                     lt_file_read(file, strlen(job_yaml), &text, &bytes) == LT_OK &&
+                     bytes == strlen(job_yaml) && memcmp(text, job_yaml, bytes) == 0;
+    free(text);
+    lt_error_clear();
+    return same;
+}
+
+/* was_run: known from before our own lease was in it; -1: look. */
+static lt_status check_content(const lt_plan *plan, const char *job_yaml, int overwrite,
+                               int was_run)
+{
+    const char *found = holds_any(plan);
+    if (found == NULL)
         return LT_OK;
-    }
-    if (!lt_file_is_dir(plan->run))
-        LT_FAIL(LT_ECREATE, "--run %s: want a folder, found a file", plan->run);
-    LT_TRY(lt_folder_path(plan, "job.yaml", file, sizeof file));
-    if (lt_file_exists(file) && !overwrite) {
-        char latents[LT_PATH_BYTES];
-        LT_TRY(lt_folder_path(plan, "latents.h5", latents, sizeof latents));
-        if (lt_file_exists(latents))
+    const int ours = was_run >= 0 ? was_run : is_run(plan);
+    if (holds(plan, "job.yaml") && !overwrite) {
+        if (ours && same_job_again(plan, job_yaml))
+            return LT_OK;
+        if (holds(plan, "latents.h5"))
             lt_hint("--overwrite starts anew; --run names another folder; `longtake decode '%s' -o "
                     "OUT` makes its film again",
                     plan->run);
@@ -73,30 +100,88 @@ lt_status lt_folder_check(const lt_plan *plan, int overwrite)
                     "another folder");
         LT_FAIL(LT_ECREATE, "--run %s: holds a run already (job.yaml)", plan->run);
     }
-    if (lt_file_exists(file)) { /* a job that somebody wrote by hand is no old run */
-        LT_TRY(lt_folder_path(plan, "plan.json", file, sizeof file));
-        if (!lt_file_exists(file)) {
-            lt_hint("--run names another folder");
-            LT_FAIL(LT_ECREATE, "--run %s: holds a job.yaml that is no run's: no plan.json",
-                    plan->run);
-        }
+    if (!ours) { /* what somebody wrote by hand is no old run */
+        lt_hint("--run names another folder");
+        LT_FAIL(LT_ECREATE, "--run %s: holds %s, which is no run's: no plan.json of ours",
+                plan->run, found);
     }
-    LT_TRY(lt_path_join(file, sizeof file, plan->run, "probe"));
-    LT_TRY(check_parent(file, "--run"));
     return LT_OK;
 }
 
-lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrite)
+/* Nobody but this user may put anything into RUN. Whose a file is that we make there tells who
+ * "this user" is on that file system, and its mode whether it keeps any (vfat and the like do not).
+ * A group may write if it is the process's own, as under umask 002. */
+static lt_status check_owner(const lt_plan *plan)
+{
+    struct stat folder, file;
+    lt_new_file probe;
+    char path[LT_PATH_BYTES];
+    LT_TRY(lt_folder_path(plan, "job.yaml", path, sizeof path));
+    if (stat(plan->run, &folder) != 0)
+        LT_FAIL(LT_ECREATE, "--run %s: %s", plan->run, strerror(errno));
+    LT_TRY(lt_new_file_open(path, &probe));
+    const int known = fstat(probe.fd, &file) == 0;
+    lt_new_file_drop(&probe);
+    if (!known)
+        LT_FAIL(LT_ECREATE, "--run %s: %s", plan->run, strerror(errno));
+    if (folder.st_uid != file.st_uid)
+        LT_FAIL(LT_ECREATE, "--run %s: want a folder of user %ld, found one of user %ld", plan->run,
+                (long)file.st_uid, (long)folder.st_uid);
+    const int by_all = (folder.st_mode & S_IWOTH) != 0;
+    const int by_group = (folder.st_mode & S_IWGRP) != 0 && folder.st_gid != getegid();
+    if ((file.st_mode & 0111) == 0 && (by_all || by_group)) {
+        lt_hint("chmod %s '%s'", by_all ? "o-w" : "g-w", plan->run);
+        LT_FAIL(LT_ECREATE, "--run %s: want a folder that no other user writes in, found mode %04o",
+                plan->run, (unsigned)(folder.st_mode & 07777));
+    }
+    return LT_OK;
+}
+
+/* RUN is not there yet: its folder must take it. */
+static lt_status check_new(const lt_plan *plan)
+{
+    char folder[LT_PATH_BYTES], name[LT_PATH_BYTES];
+    LT_TRY(lt_path_folder(folder, sizeof folder, plan->run));
+    if (!lt_file_is_dir(folder))
+        LT_FAIL(LT_ECREATE, "--run %s: cannot be made: the folder %s is not there", plan->run,
+                folder);
+    (void)snprintf(name, sizeof name, "%s", plan->run);
+    for (size_t n = strlen(name); n > 1 && name[n - 1] == '/'; n--)
+        name[n - 1] = '\0';
+    LT_TRY(lt_new_file_try("--run", name, LT_KEEP));
+    LT_TRY(lt_folder_path(plan, "events.ndjson.000000", name, sizeof name)); /* the longest */
+    return LT_OK;
+}
+
+lt_status lt_folder_check(const lt_plan *plan, const char *job_yaml, int overwrite)
+{
+    struct stat info;
+    if (plan->run[0] == '\0')
+        LT_FAIL(LT_EUSAGE, "--run: want a folder's name, found an empty one");
+    if (lstat(plan->run, &info) != 0)
+        return check_new(plan);
+    if (!lt_file_is_dir(plan->run))
+        LT_FAIL(LT_ECREATE, "--run %s: want a folder, found a file", plan->run);
+    LT_TRY(check_owner(plan));
+    LT_TRY(lt_lease_run_free(plan->run));
+    LT_TRY(check_content(plan, job_yaml, overwrite, -1));
+    return LT_OK;
+}
+
+static void remove_own_files(const lt_plan *plan)
 {
     char file[LT_PATH_BYTES];
-    LT_TRY(lt_dir_make(plan->run));
-    for (size_t i = 0; overwrite && i < sizeof own_files / sizeof *own_files; i++) {
-        LT_TRY(lt_folder_path(plan, own_files[i], file, sizeof file));
-        (void)unlink(file);
-    }
-    LT_TRY(lt_folder_path(plan, "job.yaml", file, sizeof file));
-    LT_TRY(lt_file_write_atomic(file, job_yaml, strlen(job_yaml)));
+    for (size_t i = 0; i < sizeof own_files / sizeof *own_files; i++)
+        if (lt_folder_path(plan, own_files[i], file, sizeof file) == LT_OK)
+            (void)unlink(file);
+}
+
+static lt_status write_first(const lt_plan *plan, const char *job_yaml)
+{
+    char file[LT_PATH_BYTES];
     json_t *json = NULL;
+    LT_TRY(lt_folder_path(plan, "job.yaml", file, sizeof file));
+    LT_TRY(lt_new_file_write(file, job_yaml, strlen(job_yaml), LT_KEEP));
     LT_TRY(lt_plan_to_json(plan, &json));
     lt_status st = lt_folder_path(plan, "plan.json", file, sizeof file);
     if (st == LT_OK)
@@ -104,6 +189,47 @@ lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrit
     json_decref(json);
     LT_TRY(st);
     return LT_OK;
+}
+
+/* A folder that we made goes again, with our lease, as long as nothing else is in it. */
+static void unmake(const lt_plan *plan, lt_lease *lease)
+{
+    char file[LT_PATH_BYTES];
+    remove_own_files(plan);
+    lt_lease_end(lease);
+    if (lt_path_join(file, sizeof file, plan->run, "lease/000001") == LT_OK)
+        (void)unlink(file);
+    if (lt_path_join(file, sizeof file, plan->run, "lease/000001.ended") == LT_OK)
+        (void)unlink(file);
+    if (lt_folder_path(plan, "lease", file, sizeof file) == LT_OK)
+        (void)rmdir(file);
+    (void)rmdir(plan->run);
+}
+
+lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrite, lt_lease *lease)
+{
+    memset(lease, 0, sizeof *lease);
+    const int made = mkdir(plan->run, 0775) == 0; /* what all could write in is refused later */
+    const int error = errno;
+    if (!made && (error != EEXIST || !lt_file_is_dir(plan->run)))
+        LT_FAIL(LT_ECREATE, "--run %s: the folder cannot be made: %s", plan->run, strerror(error));
+    const int was_run = !made && is_run(plan);
+    lt_status st = LT_OK;
+    if (!made)
+        st = check_owner(plan);
+    if (st == LT_OK)
+        st = lt_lease_run(plan->run, lease);
+    if (st == LT_OK)
+        st = check_content(plan, job_yaml, overwrite, was_run);
+    if (st == LT_OK) {
+        remove_own_files(plan);
+        st = write_first(plan, job_yaml);
+    }
+    if (st != LT_OK && made && lease->held)
+        unmake(plan, lease);
+    else if (st != LT_OK)
+        lt_lease_end(lease);
+    return st;
 }
 
 enum { HASHED_BYTES = 1 << 20 };
@@ -179,60 +305,67 @@ lt_status lt_folder_manifest(const lt_plan *plan, const lt_group *world, json_t 
     return LT_OK;
 }
 
-static lt_status copy_bytes(const char *from, int in, const char *to, int out)
+/* The bytes of one file into another: shared blocks where the file system has that, else the
+ * kernel's copy, else ours. */
+static lt_status copy_bytes(const char *from, int in, lt_new_file *to)
 {
     static char buffer[1 << 20];
-    for (;;) {
-        const ssize_t n = read(in, buffer, sizeof buffer);
+    ssize_t n = 0;
+#ifdef FICLONE
+    if (ioctl(to->fd, FICLONE, in) == 0)
+        return LT_OK;
+#endif
+    do
+        n = copy_file_range(in, NULL, to->fd, NULL, sizeof buffer * 64, 0);
+    while (n > 0);
+    if (n == 0 && lseek(in, 0, SEEK_CUR) > 0)
+        return LT_OK;
+    if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EIO))
+        LT_FAIL(LT_EIO, "%s: %s", to->path, strerror(errno));
+    for (;;) { /* goes on where the kernel gave up */
+        n = read(in, buffer, sizeof buffer);
         if (n == 0)
-            break;
+            return LT_OK;
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             LT_FAIL(LT_EIO, "%s: %s", from, strerror(errno));
-        LT_TRY(lt_file_write_full(out, to, buffer, (size_t)n));
+        LT_TRY(lt_file_write_full(to->fd, to->path, buffer, (size_t)n));
     }
-    if (fdatasync(out) != 0)
-        LT_FAIL(LT_EIO, "%s: %s", to, strerror(errno));
-    return LT_OK;
 }
 
-static lt_status copy_file(const char *from, const char *to)
+static lt_status copy_film(const char *film, const char *path, lt_replace replace)
 {
-    const int in = open(from, O_RDONLY | O_CLOEXEC);
+    lt_new_file to;
+    const int in = open(film, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (in < 0)
-        LT_FAIL(LT_EIO, "%s: %s", from, strerror(errno));
-    const int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (out < 0) {
-        const int error = errno;
-        (void)close(in);
-        LT_FAIL(LT_ECREATE, "%s: %s", to, strerror(error));
-    }
-    lt_status st = copy_bytes(from, in, to, out);
+        LT_FAIL(LT_EIO, "%s: %s", film, strerror(errno));
+    lt_status st = lt_new_file_open(path, &to);
+    if (st == LT_OK)
+        st = copy_bytes(film, in, &to);
+    if (st == LT_OK)
+        st = lt_new_file_done(&to, replace);
+    lt_new_file_drop(&to);
     (void)close(in);
-    if (close(out) != 0 && st == LT_OK)
-        st = lt_fail(LT_EIO, __FILE__, __LINE__, "%s: %s", to, strerror(errno));
-    if (st != LT_OK)
-        (void)unlink(to);
     return st;
 }
 
-lt_status lt_folder_publish(const lt_plan *plan, const char *film)
+lt_status lt_folder_publish(const lt_plan *plan, const char *film, lt_replace replace)
 {
-    char part[LT_PATH_BYTES];
-    const int n = snprintf(part, sizeof part, "%s.part", plan->output);
-    if (n < 0 || (size_t)n >= sizeof part)
-        LT_FAIL(LT_EUSAGE, "-o %s: the name is too long", plan->output);
-    if (strcmp(film, part) != 0) {
-        (void)unlink(part);
-        if (link(film, part) != 0)
-            LT_TRY(copy_file(film, part));
+    struct stat mine, there;
+    if (lstat(film, &mine) == 0 && lstat(plan->output, &there) == 0 &&
+        mine.st_dev == there.st_dev && mine.st_ino == there.st_ino)
+        return LT_OK; /* -o RUN/out.mp4 */
+    const lt_status st = copy_film(film, plan->output, replace);
+    if (st != LT_EIO)
+        return st;
+    char text[512];
+    (void)snprintf(text, sizeof text, "%s", lt_error_text());
+    if (lt_new_file_move(film, plan->output, replace) != LT_OK) {
+        lt_hint("the film is whole: '%s'", film);
+        LT_FAIL(LT_EIO, "%s", text);
     }
-    if (rename(part, plan->output) != 0) {
-        const int error = errno;
-        (void)unlink(part);
-        LT_FAIL(LT_ECREATE, "%s: %s", plan->output, strerror(error));
-    }
-    (void)unlink(part); /* rename does nothing where both names are one file: -o RUN/out.mp4 */
+    lt_error_clear();
+    lt_warn("%s: moved from the run folder: there is no room for two (%s)", plan->output, text);
     return LT_OK;
 }

@@ -3,17 +3,21 @@
 #ifndef LT_FOLDER_H
 #define LT_FOLDER_H
 
-#include "base/file.h"
+#include "base/new_file.h"
+#include "run/lease.h"
 #include "run/plan.h"
 
-/* Can OUT be made, and is RUN free? Touches nothing that stays. overwrite: an older run there is
- * fine. Errors: LT_ECREATE naming the path, wanted, found. */
-lt_status lt_folder_check(const lt_plan *plan, int overwrite);
-/* The part of it that concerns OUT: all that a decode needs. */
-lt_status lt_folder_check_output(const lt_plan *plan);
-/* Make RUN with job.yaml (its text) and plan.json. With overwrite the older run's files go first.
+/* Is RUN free? It is not there and can be made; or it is a folder of this user, which nobody else
+ * may write in, and holds no run, or with overwrite an older one, or one without latents that the
+ * same job (its text, job_yaml) began; and nobody is at work in it. A folder that holds files of
+ * the names that a run makes is a run only if plan.json or a lease says so; else it is left alone.
+ * Touches nothing that stays. Errors: LT_ECREATE naming the path, wanted, found; LT_EUSAGE (an
+ * empty name).
  */
-lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrite);
+lt_status lt_folder_check(const lt_plan *plan, const char *job_yaml, int overwrite);
+/* Make RUN, own it by a lease, look again, remove an older run's files, write job.yaml and
+ * plan.json. On failure nothing stays of a folder that was made. Errors: as above; LT_EIO. */
+lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrite, lt_lease *lease);
 /* RUN/name. Errors: LT_EUSAGE when it is too long. */
 lt_status lt_folder_path(const lt_plan *plan, const char *name, char *out, size_t bytes);
 
@@ -21,8 +25,10 @@ lt_status lt_folder_path(const lt_plan *plan, const char *name, char *out, size_
  * and more, fields that the caller adds (borrowed; may be NULL). Errors: LT_ECREATE, LT_EIO. */
 lt_status lt_folder_manifest(const lt_plan *plan, const lt_group *world, json_t *more);
 
-/* Make the finished file appear as plan->output: a link, or a copy where the file system is
- * another. A film that has grown as OUT.part is renamed. */
-lt_status lt_folder_publish(const lt_plan *plan, const char *film);
+/* Make the finished film, RUN/out.SUFFIX, appear as plan->output too: a copy (its blocks shared
+ * where the file system can), so that editing one of them in place leaves the other alone. Where
+ * there is no room for two, it is moved, with a warning. Errors: LT_ECREATE, LT_EIO; film stays
+ * then. */
+lt_status lt_folder_publish(const lt_plan *plan, const char *film, lt_replace replace);
 
 #endif

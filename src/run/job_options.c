@@ -150,9 +150,11 @@ const lt_option lt_job_options[] = {
      .type = LT_OPT_FLAG,
      .offset = AT(overwrite),
      .group = "Output",
-     .verbs = LT_VERB_RENDER,
+     .verbs = RUNS | LT_VERB_PROBE | LT_VERB_BENCH,
      .traits = LT_OPT_NOT_IN_JOB,
-     .help = "start anew in a run folder that holds a run"},
+     .help =
+         "replace files that are there, and start anew in a run folder that holds a run; without "
+         "it neither is touched"},
     {.name = "unsealed",
      .type = LT_OPT_FLAG,
      .offset = AT(unsealed),

@@ -71,12 +71,10 @@ static lt_status make_latents(lt_session *s, const lt_plan *plan, lt_clip *clip)
     return LT_OK;
 }
 
-static lt_status finish(lt_session *s, const lt_plan *plan, const char *film, int manifest,
-                        lt_outcome *out)
+static lt_status finish(lt_session *s, const lt_plan *plan, int manifest, lt_outcome *out)
 {
     if (lt_group_rank(s->world) != 0)
         return LT_OK;
-    LT_TRY(lt_folder_publish(plan, film));
     out->stages = lt_progress_stages(s->progress);
     if (manifest) {
         json_t *more = json_pack("{s:O}", "stage_seconds", out->stages);
@@ -94,8 +92,8 @@ static lt_status finish(lt_session *s, const lt_plan *plan, const char *film, in
     return LT_OK;
 }
 
-/* Where the film grows: a render's in RUN, a decode's beside OUT, since RUN may be full or
- * read-only. */
+/* Where the film grows, and in whose folder the sound lies meanwhile: a render's in RUN, a decode's
+ * beside OUT, since RUN may be full or read-only. */
 static lt_status film_paths(const lt_plan *plan, int is_render, char *film, char *sound)
 {
     char file[64];
@@ -105,11 +103,22 @@ static lt_status film_paths(const lt_plan *plan, int is_render, char *film, char
         LT_TRY(lt_folder_path(plan, "sound.part", sound, LT_PATH_BYTES));
         return LT_OK;
     }
-    const int n = snprintf(film, LT_PATH_BYTES, "%s.part", plan->output);
-    const int m = snprintf(sound, LT_PATH_BYTES, "%s.sound.part", plan->output);
-    if (n < 0 || m < 0 || n >= LT_PATH_BYTES || m >= LT_PATH_BYTES)
-        LT_FAIL(LT_EUSAGE, "-o %s: the name is too long", plan->output);
+    (void)snprintf(film, LT_PATH_BYTES, "%s", plan->output);
+    (void)snprintf(sound, LT_PATH_BYTES, "%s", plan->output);
     return LT_OK;
+}
+
+typedef struct {
+    const lt_plan *plan;
+    const char *film;
+    lt_replace replace;
+} publishing;
+
+/* Before sheet and wav: what goes wrong there never takes the film with it. */
+static lt_status publish(void *ctx)
+{
+    const publishing *p = ctx;
+    return lt_folder_publish(p->plan, p->film, p->replace);
 }
 
 static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job,
@@ -117,15 +126,22 @@ static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job
 {
     char film[LT_PATH_BYTES], sound[LT_PATH_BYTES];
     LT_TRY(film_paths(plan, is_render, film, sound));
-    const lt_decode_outputs outputs = {
-        .film = film, .sound = sound, .sheet = job->sheet, .wav = job->wav, .tags = job->tags};
+    publishing p = {plan, film, s->outputs.replace};
+    const lt_decode_outputs outputs = {.film = film,
+                                       .hidden = !is_render,
+                                       .sound = sound,
+                                       .sheet = job->sheet,
+                                       .wav = job->wav,
+                                       .tags = job->tags,
+                                       .replace = s->outputs.replace,
+                                       .whole = is_render ? publish : NULL,
+                                       .whole_ctx = &p,
+                                       .extra = &out->beside};
     s->engine.mesh = &s->decode_mesh;
     const lt_status st = lt_decode(s->model, &s->engine, plan, source, &outputs, s->progress);
     s->engine.mesh = &s->mesh;
-    if (st != LT_OK && lt_group_rank(s->world) == 0)
-        (void)unlink(film); /* what would play is a half film; the latents are there */
     LT_TRY(st);
-    LT_TRY(lt_agree(s->world, finish(s, plan, film, is_render, out)));
+    LT_TRY(lt_agree(s->world, finish(s, plan, is_render, out)));
     return LT_OK;
 }
 
@@ -137,17 +153,28 @@ static lt_status render_model(const lt_job *job, char *path, size_t bytes)
         lt_hint("`longtake render --help` has examples");
         LT_FAIL(LT_EUSAGE, "-o: want the film's name, e.g. -o film.mp4");
     }
+    if (job->output[0] == '\0')
+        LT_FAIL(LT_EUSAGE, "-o: want the film's name, found an empty one");
     LT_TRY(lt_job_model(job, path, bytes));
     return LT_OK;
 }
 
-static lt_status render_plan(const lt_job *job, const char *model, const lt_nodes *nodes,
-                             lt_session *s, lt_plan *plan)
+static lt_status check_run(const lt_job *job, const lt_options *options, const lt_plan *plan)
+{
+    char *yaml = NULL;
+    LT_TRY(lt_options_dump_yaml(options, &yaml));
+    const lt_status st = lt_folder_check(plan, yaml, job->overwrite);
+    free(yaml);
+    return st;
+}
+
+static lt_status render_plan(const lt_job *job, const lt_options *options, const char *model,
+                             const lt_nodes *nodes, lt_session *s, lt_plan *plan)
 {
     LT_TRY(lt_model_open(model, &s->model));
     LT_TRY(lt_plan_make(job, s->model, nodes, plan));
-    LT_TRY(lt_session_check(job, plan));
-    LT_TRY(lt_folder_check(plan, job->overwrite));
+    LT_TRY(lt_session_check(s, job, plan, plan->run));
+    LT_TRY(check_run(job, options, plan));
     LT_TRY(s->model->family->tokenize(s->model, plan->prompt, &s->ids, &s->token_count));
     if (s->token_count == 0)
         LT_FAIL(LT_EUSAGE, "--prompt: want some text, found none that the tokenizer keeps");
@@ -159,8 +186,9 @@ static lt_status render_folder(const lt_job *job, const lt_options *options, lt_
 {
     char events[LT_PATH_BYTES];
     char *yaml = NULL;
+    LT_TRY(lt_outputs_take(&s->outputs));
     LT_TRY(lt_options_dump_yaml(options, &yaml));
-    const lt_status st = lt_folder_make(plan, yaml, job->overwrite);
+    const lt_status st = lt_folder_make(plan, yaml, job->overwrite, &s->run_lease);
     free(yaml);
     LT_TRY(st);
     LT_TRY(lt_folder_manifest(plan, s->world, NULL));
@@ -191,7 +219,7 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     LT_TRY_GOTO(lt_session_source(world, model, sizeof model), st, done);
     LT_TRY_GOTO(lt_group_nodes(world, &nodes), st, done);
     if (root)
-        st = render_plan(job, model, &nodes, &s, &plan);
+        st = render_plan(job, options, model, &nodes, &s, &plan);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
     LT_TRY_GOTO(lt_session_open(&s, &plan, 7u), st, done);
@@ -207,7 +235,7 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     if (job->trace) {
         char path[LT_PATH_BYTES];
         LT_TRY_GOTO(lt_folder_path(&plan, "trace.json", path, sizeof path), st, done);
-        LT_TRY_GOTO(lt_trace_write(world, path), st, done);
+        LT_TRY_GOTO(lt_trace_write(world, path, LT_REPLACE), st, done);
     }
 done:
     lt_nodes_free(&nodes);
@@ -226,6 +254,8 @@ static lt_status decode_read(const lt_job *job, const char *run, lt_latents **st
     char file[LT_PATH_BYTES];
     if (job->output == NULL)
         LT_FAIL(LT_EUSAGE, "-o: want the film's name, e.g. -o film.mov");
+    if (job->output[0] == '\0')
+        LT_FAIL(LT_EUSAGE, "-o: want the film's name, found an empty one");
     if (job->model != NULL) /* before any file is opened */
         LT_TRY(lt_job_model(job, model, bytes));
     LT_TRY(lt_store_plan(run, job, store, plan));
@@ -247,8 +277,7 @@ static lt_status decode_plan(const lt_job *job, const lt_options *options, const
     if (lt_options_was_set(options, "placement") != LT_OPT_UNSET)
         plan->placement = lt_plan_placement(job->placement);
     LT_TRY(lt_plan_decode_tp(job, lt_group_size(s->world), plan));
-    LT_TRY(lt_session_check(job, plan));
-    LT_TRY(lt_folder_check_output(plan));
+    LT_TRY(lt_session_check(s, job, plan, NULL));
     return LT_OK;
 }
 
@@ -273,6 +302,8 @@ lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char
     LT_TRY_GOTO(lt_session_open(&s, &plan, 4u), st, done);
     LT_TRY_GOTO(lt_store_agree(world, run, job->unsealed, &store), st, done);
     if (root)
+        st = lt_outputs_take(&s.outputs);
+    if (st == LT_OK && root)
         st = lt_progress_open(NULL, job->quiet, &s.progress);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     const lt_latent_source source = {.store = store};

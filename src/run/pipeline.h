@@ -2,6 +2,7 @@
 #ifndef LT_PIPELINE_H
 #define LT_PIPELINE_H
 
+#include "run/decode.h"
 #include "run/job.h"
 #include "run/plan.h"
 
@@ -9,7 +10,8 @@
 typedef struct lt_outcome {
     char output[4096], run[4096];
     int64_t frames, samples;
-    json_t *stages; /* seconds by stage; the caller frees */
+    json_t *stages;         /* seconds by stage; the caller frees */
+    lt_decode_extra beside; /* of sheet and wav, on rank 0: the film is whole all the same */
 } lt_outcome;
 
 /* prompt -> film. job is complete on every rank (each parsed the same flags), but only rank 0's

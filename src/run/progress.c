@@ -2,12 +2,14 @@
 #include "run/progress.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/new_file.h"
 #include "base/span.h"
 
 enum { STAGES_MAX = 16, BAR_WIDTH = 28, BAR_LEAST = 4, LINE_BYTES = 256 };
@@ -15,6 +17,7 @@ static const double line_every_s = 10.0, draw_every_s = 0.1;
 
 struct lt_progress {
     FILE *events;
+    lt_new_file made; /* the file behind events: it grows under its name */
     int terminal, quiet;
     const char *stage, *unit;
     int64_t total, done;
@@ -24,18 +27,38 @@ struct lt_progress {
     int stages;
 };
 
+static lt_status open_events(lt_progress *p, const char *path)
+{
+    LT_TRY(lt_new_file_open(path, &p->made));
+    const int fd = fcntl(p->made.fd, F_DUPFD_CLOEXEC, 0);
+    p->events = fd >= 0 ? fdopen(fd, "w") : NULL;
+    lt_status st = LT_OK;
+    if (p->events == NULL)
+        st = lt_fail(LT_ECREATE, __FILE__, __LINE__, "%s: cannot be written: %s", path,
+                     strerror(errno));
+    if (p->events == NULL && fd >= 0)
+        (void)close(fd);
+    if (st == LT_OK)
+        st = lt_new_file_show(&p->made, LT_KEEP);
+    if (st == LT_OK)
+        return LT_OK;
+    if (p->events != NULL)
+        (void)fclose(p->events);
+    p->events = NULL;
+    lt_new_file_drop(&p->made);
+    return st;
+}
+
 lt_status lt_progress_open(const char *events_path, int quiet, lt_progress **out)
 {
     lt_progress *p = calloc(1, sizeof *p);
     if (p == NULL)
         LT_FAIL(LT_ENOMEM, "progress: no memory");
     if (events_path != NULL) {
-        p->events = fopen(events_path, "ae");
-        if (p->events == NULL) {
-            const int error = errno;
+        const lt_status st = open_events(p, events_path);
+        if (st != LT_OK)
             free(p);
-            LT_FAIL(LT_ECREATE, "%s: cannot be written: %s", events_path, strerror(error));
-        }
+        LT_TRY(st);
     }
     p->quiet = quiet;
     p->terminal = !quiet && isatty(STDERR_FILENO);
@@ -48,8 +71,12 @@ void lt_progress_close(lt_progress **progress)
     if (*progress == NULL)
         return;
     lt_progress_done(*progress);
-    if ((*progress)->events != NULL)
+    if ((*progress)->events != NULL) {
         (void)fclose((*progress)->events);
+        if (lt_new_file_done(&(*progress)->made, LT_KEEP) !=
+            LT_OK) /* it tells, it decides nothing */
+            lt_error_clear();
+    }
     free(*progress);
     *progress = NULL;
 }

@@ -14,7 +14,8 @@
 
 typedef struct lt_progress lt_progress;
 
-/* events_path NULL: no file. Errors: LT_ECREATE. */
+/* events_path: made new, and grows under this name; NULL: no file. Errors: LT_ECREATE (also if
+ * something of that name is there). */
 lt_status lt_progress_open(const char *events_path, int quiet, lt_progress **out);
 void lt_progress_close(lt_progress **progress);
 

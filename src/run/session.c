@@ -11,30 +11,19 @@
 #include "model/source.h"
 #include "run/place.h"
 
-static lt_status check_name(const char *path, const char *option, const char *suffix)
-{
-    char folder[LT_PATH_BYTES];
-    if (path == NULL)
-        return LT_OK;
-    const size_t n = strlen(path), m = strlen(suffix);
-    if (n <= m || strcmp(path + n - m, suffix) != 0)
-        LT_FAIL(LT_EUSAGE, "%s %s: want a name that ends in %s", option, path, suffix);
-    LT_TRY(lt_path_folder(folder, sizeof folder, path));
-    if (!lt_file_is_dir(folder))
-        LT_FAIL(LT_ECREATE, "%s %s: cannot be made: the folder %s is not there", option, path,
-                folder);
-    return LT_OK;
-}
-
-lt_status lt_session_check(const lt_job *job, const lt_plan *plan)
+lt_status lt_session_check(lt_session *s, const lt_job *job, const lt_plan *plan, const char *run)
 {
     const lt_backend *backend = NULL;
     lt_mux_spec spec;
     lt_plan_mux_spec(plan, plan->output, 1, &spec);
     LT_TRY(lt_mux_check(&spec));
-    LT_TRY(check_name(job->sheet, "--sheet", ".png"));
-    LT_TRY(check_name(job->wav, "--wav", ".wav"));
     LT_TRY(lt_backend_find(plan->device, &backend));
+    s->outputs.replace = job->overwrite ? LT_REPLACE : LT_KEEP;
+    LT_TRY(lt_outputs_add(&s->outputs, "-o", plan->output, NULL));
+    LT_TRY(lt_outputs_add(&s->outputs, "--sheet", job->sheet, ".png"));
+    LT_TRY(lt_outputs_add(&s->outputs, "--wav", job->wav, ".wav"));
+    LT_TRY(lt_outputs_check(&s->outputs, run));
+    LT_TRY(lt_outputs_room(&s->outputs, plan, run));
     return LT_OK;
 }
 
@@ -170,6 +159,8 @@ lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts)
 void lt_session_close(lt_session *s)
 {
     lt_progress_close(&s->progress);
+    lt_lease_end(&s->run_lease);
+    lt_outputs_end(&s->outputs);
     if (s->model != NULL)
         s->model->family->decode_close(s->model);
     lt_model_close(&s->model);

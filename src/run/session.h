@@ -3,6 +3,8 @@
 #define LT_SESSION_H
 
 #include "run/job.h"
+#include "run/lease.h"
+#include "run/outputs.h"
 #include "run/plan.h"
 #include "run/progress.h"
 
@@ -16,11 +18,14 @@ typedef struct lt_session {
     int64_t token_count;
     lt_progress *progress; /* rank 0 */
     int local_ranks;
+    lt_outputs outputs; /* rank 0: what the job names, owned until the end */
+    lt_lease run_lease; /* rank 0 of a render */
 } lt_session;
 
-/* Rank 0, before work: container, codec, sheet and wav names. Errors: LT_EUSAGE, LT_EUNAVAIL,
- * LT_ECREATE. */
-lt_status lt_session_check(const lt_job *job, const lt_plan *plan);
+/* Rank 0, before work: container, codec, all outputs' places and room (run/outputs.h). run: the run
+ * folder of a render, NULL for a decode. Errors: LT_EUSAGE, LT_EUNAVAIL, LT_ECREATE. */
+lt_status lt_session_check(lt_session *session, const lt_job *job, const lt_plan *plan,
+                           const char *run);
 /* Compare the ranks' copies of rank 0's model folder, and serve the ranks that lack it
  * (model/source.h), until lt_session_close or lt_source_end. path [bytes]: rank 0's, not empty; on
  * all ranks afterwards. Collective on world, Blocking. Errors: lt_source_share's. */

@@ -13,7 +13,6 @@
  * own message (it holds errno's text when the disk is full). */
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include <zstd.h>
 
 #include "base/file.h"
+#include "base/new_file.h"
 #include "run/store_hdf5_internal.h"
 
 enum { ZSTD_LEVEL = 3 /* spec/platform.md 3: higher levels gain little on noise-like data */ };
@@ -43,12 +43,31 @@ lt_h5_axes lt_h5_cut(const lt_latents_stream *s)
 static _Thread_local char h5_words[256];
 static _Thread_local int h5_no_memory;
 
+/* HDF5 ends its longest sentences in the system's words and heap addresses; the words are what
+ * counts, and a text is never cut inside a word. */
+static void words_shorten(const char *desc)
+{
+    static const char key[] = "error message = '";
+    const char *said = strstr(desc, key);
+    if (said != NULL) {
+        said += sizeof key - 1;
+        snprintf(h5_words, sizeof h5_words, "%.*s: %.*s", (int)strcspn(desc, ":"), desc,
+                 (int)strcspn(said, "'"), said);
+        return;
+    }
+    size_t n = strlen(desc);
+    if (n >= sizeof h5_words)
+        for (n = sizeof h5_words - 1; n > 0 && desc[n] != ' ';)
+            n--;
+    snprintf(h5_words, sizeof h5_words, "%.*s", (int)n, desc);
+}
+
 static herr_t words_take(unsigned n, const H5E_error2_t *entry, void *data)
 {
     (void)data;
     h5_no_memory |= entry->maj_num == H5E_RESOURCE && entry->min_num == H5E_NOSPACE;
     if (n == 0 && entry->desc)
-        snprintf(h5_words, sizeof h5_words, "%s", entry->desc);
+        words_shorten(entry->desc);
     return 0;
 }
 
@@ -270,11 +289,11 @@ static hid_t file_create(const char *name)
     return file;
 }
 
-static lt_status file_write(const char *path, const char *temporary,
-                            const lt_latents_stream *streams, size_t count,
-                            const json_t *attributes)
+/* via: HDF5's own way to the file that path will name. */
+static lt_status file_write(const char *path, const char *via, const lt_latents_stream *streams,
+                            size_t count, const json_t *attributes)
 {
-    const hid_t file = file_create(temporary);
+    const hid_t file = file_create(via);
     if (file < 0)
         return lt_h5_fail(LT_ECREATE, path, "creating");
     lt_status status = LT_OK;
@@ -317,7 +336,6 @@ done:
     return status;
 }
 
-/* The seal, then durable bytes. */
 static lt_status seal(int fd, const char *path)
 {
     char text[LT_H5_SEAL_BYTES + 1];
@@ -328,29 +346,6 @@ static lt_status seal(int fd, const char *path)
     LT_TRY(lt_h5_hash(fd, path, bytes, &hash));
     snprintf(text, sizeof text, LT_H5_SEAL "%016" PRIx64, hash);
     LT_TRY(lt_file_write_full(fd, path, text, LT_H5_SEAL_BYTES));
-    if (fdatasync(fd))
-        LT_FAIL(LT_EIO, "%s: %s", path, strerror(errno));
-    return LT_OK;
-}
-
-/* The name, then the folder's entry. */
-static lt_status publish(const char *temporary, const char *path)
-{
-    char folder[LT_PATH_BYTES];
-    int fd = open(temporary, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        LT_FAIL(LT_EIO, "%s: %s", temporary, strerror(errno));
-    const lt_status status = seal(fd, temporary);
-    (void)close(fd);
-    LT_TRY(status);
-    if (rename(temporary, path))
-        LT_FAIL(LT_ECREATE, "%s: renaming from %s: %s", path, temporary, strerror(errno));
-    LT_TRY(lt_path_folder(folder, sizeof folder, path));
-    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd); /* some file systems cannot; the file itself is safe */
-        (void)close(fd);
-    }
     return LT_OK;
 }
 
@@ -361,17 +356,17 @@ lt_status lt_latents_write(const char *path, const lt_latents_stream *streams, s
     lt_h5_begin();
     for (size_t i = 0; i < count; i++)
         LT_TRY(stream_check(path, &streams[i]));
-    const size_t bytes = strlen(path) + sizeof ".tmp";
-    char *temporary = malloc(bytes);
-    if (!temporary)
-        LT_FAIL(LT_ENOMEM, "%s: no memory for a path", path);
-    snprintf(temporary, bytes, "%s.tmp", path);
-    lt_status status = file_write(path, temporary, streams, count, attributes);
+    lt_new_file made;
+    char via[LT_PATH_BYTES];
+    LT_TRY(lt_new_file_open(path, &made));
+    lt_status status = lt_new_file_via(&made, via, sizeof via);
     if (status == LT_OK)
-        status = publish(temporary, path);
-    if (status != LT_OK)
-        (void)unlink(temporary);
-    free(temporary);
+        status = file_write(path, via, streams, count, attributes);
+    if (status == LT_OK)
+        status = seal(made.fd, path);
+    if (status == LT_OK)
+        status = lt_new_file_done(&made, LT_REPLACE);
+    lt_new_file_drop(&made);
     return status;
 }
 

@@ -48,10 +48,10 @@ typedef struct lt_latents_stream {
 
 typedef struct lt_latents lt_latents;
 
-/* Make the file appear whole or not at all: path.tmp, fdatasync, rename, fsync of the folder.
- * attributes: an object; strings, ints, reals and booleans (as 0 and 1) become attributes of the
- * file, arrays and objects their JSON text, null none. NULL: none. Errors: LT_ECREATE, LT_EIO (disk
- * full), LT_ENOMEM; LT_ESHAPE (dims below 1, too many elements). */
+/* Make the file appear whole or not at all (base/new_file.h); an older one of that name is
+ * replaced. attributes: an object; strings, ints, reals and booleans (as 0 and 1) become attributes
+ * of the file, arrays and objects their JSON text, null none. NULL: none. Errors: LT_ECREATE,
+ * LT_EIO (disk full), LT_ENOMEM; LT_ESHAPE (dims below 1, too many elements). */
 lt_status lt_latents_write(const char *path, const lt_latents_stream *streams, size_t count,
                            const json_t *attributes);
 

@@ -114,20 +114,25 @@ done:
     return st;
 }
 
-static lt_status write_file(const char *path, const char *events, size_t bytes)
+static lt_status write_file(const char *path, const char *events, size_t bytes, lt_replace replace)
 {
-    FILE *f = fopen(path, "we");
-    if (f == NULL)
-        LT_FAIL(LT_ECREATE, "%s: cannot be written", path);
+    static const char head[] = "{\"format\":\"longtake-trace\",\"version\":1,\"traceEvents\":[\n",
+                      tail[] = "\n]}\n";
     const size_t end = bytes >= 2 ? bytes - 2 : 0; /* without the last ",\n" */
-    (void)fputs("{\"format\":\"longtake-trace\",\"version\":1,\"traceEvents\":[\n", f);
-    const int whole = fwrite(events, 1, end, f) == end && fputs("\n]}\n", f) >= 0;
-    if (fclose(f) != 0 || !whole)
-        LT_FAIL(LT_EIO, "%s: writing failed", path);
-    return LT_OK;
+    lt_new_file file;
+    LT_TRY(lt_new_file_open(path, &file));
+    lt_status st = lt_file_write_full(file.fd, path, head, sizeof head - 1);
+    if (st == LT_OK)
+        st = lt_file_write_full(file.fd, path, events, end);
+    if (st == LT_OK)
+        st = lt_file_write_full(file.fd, path, tail, sizeof tail - 1);
+    if (st == LT_OK)
+        st = lt_new_file_done(&file, replace);
+    lt_new_file_drop(&file);
+    return st;
 }
 
-lt_status lt_trace_write(lt_group *world, const char *path)
+lt_status lt_trace_write(lt_group *world, const char *path, lt_replace replace)
 {
     char *text = NULL, *whole = NULL;
     size_t bytes = 0, whole_bytes = 0;
@@ -138,7 +143,7 @@ lt_status lt_trace_write(lt_group *world, const char *path)
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(gather(world, text, bytes, &whole, &whole_bytes), st, done);
     if (lt_group_rank(world) == 0)
-        st = write_file(path, whole, whole_bytes);
+        st = write_file(path, whole, whole_bytes, replace);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
 done:
     free(text);

@@ -5,6 +5,7 @@
 #ifndef LT_TRACE_H
 #define LT_TRACE_H
 
+#include "base/new_file.h"
 #include "parallel/comm.h"
 
 /* Begin to record (base/span.h) at the same moment on all ranks. Collective on world, Blocking.
@@ -12,6 +13,6 @@
 lt_status lt_trace_begin(lt_group *world);
 /* Write what all ranks recorded to path, which rank 0 makes, and stop. Collective on world,
  * Blocking; does nothing if nothing is recorded. Errors: LT_ENOMEM, LT_ECREATE, LT_EIO. */
-lt_status lt_trace_write(lt_group *world, const char *path);
+lt_status lt_trace_write(lt_group *world, const char *path, lt_replace replace);
 
 #endif

@@ -1,5 +1,6 @@
 /* test_limits.c - the machine's ends: a full disk, too little memory, latents that were cut.
- * Goal: a full disk is exit 74 and leaves no film, and latents that fitted can be decoded
+ * Goal: a full disk is exit 74 and leaves no film, one that is known to be too small is told before
+ * work (73), and latents that fitted can be decoded
  * elsewhere; a model that cannot fit is refused with numbers, at once, before a byte of it is read;
  * a cut latents.h5 is told. Method: a tmpfs of a few pages (skipped where mounting is not
  * permitted); a sparse shard of 58 GB with a right header. Ranks: 1. Needs: tests/parity/nano. */
@@ -50,23 +51,32 @@ static void want_line(const char *name, const run_result *r, int code, const cha
 /* Lossless pictures of 96x96, 39 frames: about 1.5 MB; their latents: 9 kB. */
 static const struct {
     const char *name, *size;
+    int code;
+    const char *says[2];
     int latents_fit;
 } disks[] = {
-    {"not even the plan fits", "size=8k", 0},
-    {"the latents fit, the film does not", "size=256k", 1},
+    {"sound and latents cannot fit: told before work",
+     "size=8k",
+     73,
+     {"disk: no room: the job writes 0.", " MB there, and 0.01 MB are free"},
+     0},
+    {"the latents fit, the film does not", "size=256k", 74, {"out.run/", "No space left"}, 1},
 };
 
 static void want_no_film(const char *name, const char *out)
 {
     char path[SPOIL_PATH];
-    static const char *const films[] = {"disk/out.mkv.part", "disk/out.run/out.mkv",
-                                        "disk/out.run/out.mkv.whole"};
+    static const char *const folders[] = {"disk", "disk/out.run"};
     if (run_exists(out))
         fail_msg("%s: left an output", name);
-    for (size_t i = 0; i < sizeof films / sizeof *films; i++) {
-        in_folder(path, films[i]);
-        if (run_exists(path))
-            fail_msg("%s: left %s", name, films[i]);
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        in_folder(path, folders[i]);
+        DIR *all = opendir(path);
+        for (struct dirent *e = all != NULL ? readdir(all) : NULL; e != NULL; e = readdir(all))
+            if (strstr(e->d_name, ".mkv") != NULL || strncmp(e->d_name, ".longtake", 9) == 0)
+                fail_msg("%s: left %s/%s", name, path, e->d_name);
+        if (all != NULL)
+            (void)closedir(all);
     }
 }
 
@@ -88,7 +98,12 @@ static void disk_full_keeps_the_latents(void **state)
             run_longtake(&s, 1,
                          RUN_WORDS("render", "--model", NANO, "-p", "A ball.", "--size", "96x96",
                                    "--frames", "39", "--steps", "2", "--codec", "ffv1", "-o", out));
-        want_line(disks[i].name, &r, 74, (const char *const[3]){"out.run/", "No space left"});
+        want_line(disks[i].name, &r, disks[i].code,
+                  (const char *const[3]){disks[i].says[0], disks[i].says[1]});
+        if (disks[i].latents_fit && strstr(r.err, "the job may write ") == NULL)
+            fail_msg("%s: want a warning before work, found %s", disks[i].name, r.err);
+        if (!disks[i].latents_fit && run_exists(run))
+            fail_msg("%s: left a run folder", disks[i].name);
         run_free(&r);
         want_no_film(disks[i].name, out);
         if (disks[i].latents_fit) {

@@ -142,9 +142,9 @@ static void groups_decode_the_same_film(void **state)
         if (renders)
             run_well(&s, groups[i].ranks, RENDER("--overwrite", "--decode-tp", each, "-o", out));
         else
-            run_well(
-                &s, groups[i].ranks,
-                RUN_WORDS("decode", run, "--codec", "ffv1", "-q", "--decode-tp", each, "-o", out));
+            run_well(&s, groups[i].ranks,
+                     RUN_WORDS("decode", run, "--codec", "ffv1", "-q", "--overwrite", "--decode-tp",
+                               each, "-o", out));
         if (renders) /* the plan counts the share that is loaded */
             assert_true(planned_bytes(run_groups) < planned_bytes(run));
         want_film(groups[i].name, out, &whole, &want);
@@ -193,7 +193,8 @@ static void groups_stand_where_the_mesh_says(void **state)
         const char *way = places[i].placement;
         run_result r = run_on_nodes(&s, "r % 2",
                                     RUN_WORDS("decode", run, "--codec", "ffv1", "--decode-tp", "2",
-                                              "-o", out, way != NULL ? "--placement" : NULL, way));
+                                              "--overwrite", "-o", out,
+                                              way != NULL ? "--placement" : NULL, way));
         want_words(places[i].name, r.err, places[i].says);
         want_film(places[i].name, out, &whole, &want);
         run_free(&r);
@@ -234,8 +235,8 @@ static void groups_on_far_give_the_same_bits(void **state)
                        "--steps", "2", "--codec", "ffv1", "-q", "-o", out));
     for (int i = 0; i < 2; i++) {
         run_well(&s, 4,
-                 RUN_WORDS("decode", run, "--device", devices[i], "--decode-tp", "2", "--codec",
-                           "ffv1", "-q", "-o", out));
+                 RUN_WORDS("decode", run, "--device", devices[i], "--overwrite", "--decode-tp", "2",
+                           "--codec", "ffv1", "-q", "-o", out));
         film f = film_of(out, &made[i]);
         assert_int_equal(f.frames, 73);
         film_free(&f);

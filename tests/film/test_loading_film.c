@@ -69,7 +69,7 @@ static void write_input(void)
     };
     (void)spoil_join(input, s.folder, "input.safetensors");
     const int count = (int)(sizeof tensors / sizeof *tensors);
-    if (lt_safetensors_write(input, tensors, count) != LT_OK)
+    if (lt_safetensors_write(input, tensors, count, LT_REPLACE) != LT_OK)
         fail_msg("%s", lt_error_text());
     free(video);
     free(audio);
@@ -163,8 +163,8 @@ static void probe(const char *first, int first_ranks, const char *second, int se
                   const char *mesh, const char *out, run_result *r)
 {
     run_well_in(first, first_ranks, second, second_ranks,
-                RUN_WORDS("probe", "dit", "--model", "small", "--in", input, "--out", out,
-                          "--dtype", "f32", "--threads", "1", "--mesh", mesh, "--json", "-q"),
+                RUN_WORDS("probe", "dit", "--model", "small", "--in", input, "--overwrite", "--out",
+                          out, "--dtype", "f32", "--threads", "1", "--mesh", mesh, "--json", "-q"),
                 r);
 }
 
@@ -349,8 +349,9 @@ static void a_film_needs_one_copy(void **state)
         json_decref(files[1]);
     }
     for (int i = FIRST; i < 2; i++) {
-        run_well_in(i == 0 ? home : bare, 1, i == 0 ? bare : home, 1,
-                    RUN_WORDS("decode", run, "--codec", "ffv1", "-q", "-o", film_path), &r);
+        run_well_in(
+            i == 0 ? home : bare, 1, i == 0 ? bare : home, 1,
+            RUN_WORDS("decode", run, "--codec", "ffv1", "-q", "--overwrite", "-o", film_path), &r);
         run_free(&r);
         same_film(&usual, hash, film_path);
     }

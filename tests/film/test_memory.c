@@ -44,7 +44,8 @@ static void render(const char *frames, const char *out)
 
 static long decode_peak_kib(const char *run, const char *out, int64_t frames)
 {
-    run_result r = run_longtake(&s, 1, RUN_WORDS("decode", run, "-q", "--threads", "2", "-o", out));
+    run_result r = run_longtake(
+        &s, 1, RUN_WORDS("decode", run, "-q", "--overwrite", "--threads", "2", "-o", out));
     if (r.code != 0)
         fail_msg("decode: %s", r.err);
     const long peak = r.peak_kib;

@@ -138,7 +138,8 @@ static void the_pool_changes_no_pixel(void **state)
     for (int ranks = 1; ranks <= POOL_RANKS; ranks++) {
         film f = {.look = hash_frame, .user = &hash[ranks - 1]};
         hash[ranks - 1] = 14695981039346656037u;
-        run_well(&s, ranks, RUN_WORDS("decode", run, "--codec", "ffv1", "-q", "-o", out));
+        run_well(&s, ranks,
+                 RUN_WORDS("decode", run, "--codec", "ffv1", "-q", "--overwrite", "-o", out));
         film_read(out, &f);
         assert_int_equal(f.frames, 141);
         assert_int_equal(f.samples, 47000);

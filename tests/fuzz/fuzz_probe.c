@@ -95,7 +95,7 @@ static fuzz_seed seed_of(char stage, const named *list)
         tensors[count] =
             lt_tensor_wrap(memory[count], list[count].name, list[count].dtype, list[count].dims);
     }
-    require(lt_safetensors_write(fuzz_path("in.safetensors"), tensors, count) == LT_OK);
+    require(lt_safetensors_write(fuzz_path("in.safetensors"), tensors, count, LT_REPLACE) == LT_OK);
     while (count > 0)
         free(memory[--count]);
     return fuzz_seed_file(&stage, 1, fuzz_path("in.safetensors"), 0);

@@ -94,7 +94,7 @@ static void make_folder(void)
     require(mkdtemp(folder) != NULL && atexit(remove_folder) == 0);
     for (int i = 0; i < 2; i++) {
         (void)snprintf(path, sizeof path, "%s/s%d.safetensors", folder, i + 1);
-        require(lt_safetensors_write(path, &tensors[i], 1) == LT_OK);
+        require(lt_safetensors_write(path, &tensors[i], 1, LT_REPLACE) == LT_OK);
     }
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/new_file.h"
 #include "model/qwen3vl.h"
 #include "tests/unit/each_isa.h"
 
@@ -318,7 +319,7 @@ static void reads_configs(void **state)
     (void)close(fd);
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
         lt_qwen3vl_config c;
-        OK(lt_file_write_atomic(path, configs[i].text, strlen(configs[i].text)));
+        OK(lt_new_file_write(path, configs[i].text, strlen(configs[i].text), LT_REPLACE));
         const lt_status st = lt_qwen3vl_config_read(path, &c);
         if (configs[i].place == NULL) {
             OK(st);

@@ -55,7 +55,7 @@ static void write_matrix(const char *name, int64_t rows, int64_t width, lt_dtype
                 lt_convert(&x, LT_F32, data + (size_t)(i * width + k) * element, dtype, 1);
             }
         const lt_tensor t = lt_tensor_wrap(data, "w", dtype, LT_DIMS(rows, width));
-        OK(lt_safetensors_write(scratch_path(&s, name), &t, 1));
+        OK(lt_safetensors_write(scratch_path(&s, name), &t, 1, LT_REPLACE));
         free(data);
     }
     OK(lt_barrier(world));

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 
 #include "base/file.h"
+#include "base/new_file.h"
 #include "model/checkpoint.h"
 #include "model/source_internal.h"
 #include "tests/unit/scratch.h"
@@ -65,7 +66,7 @@ static void write_model(void)
     const lt_tensor t = lt_tensor_wrap(data, "w", LT_F32, LT_DIMS(ROWS, WIDTH));
     WANT(mkdir("m", 0777) == 0 && mkdir("m/part", 0777) == 0 && mkdir("m/part/deep", 0777) == 0);
     WANT(mkdir("m/part-b", 0777) == 0); /* between "part" and "part/" in the order of bytes */
-    OK(lt_safetensors_write(SHARD, &t, 1));
+    OK(lt_safetensors_write(SHARD, &t, 1, LT_REPLACE));
     write_text("m/part/config.json", "{\"width\": 700}");
     write_text("m/part/deep/more.json", "{}");
     write_text("m/part-b/config.json", "[1, 2]");
@@ -262,7 +263,7 @@ static void replace_shard(void)
     struct stat then;
     OK(lt_file_read(SHARD, (size_t)1 << 30, &data, &bytes));
     WANT(stat(SHARD, &then) == 0);
-    OK(lt_file_write_atomic(SHARD, data, bytes));
+    OK(lt_new_file_write(SHARD, data, bytes, LT_REPLACE));
     free(data);
     const struct timespec times[2] = {then.st_atim, then.st_mtim};
     WANT(utimensat(AT_FDCWD, SHARD, times, 0) == 0);

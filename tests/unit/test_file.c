@@ -1,25 +1,13 @@
-/* test_file.c - exact reads, atomic writes, paths, and what memory the system grants.
- * Goal: a file is there whole or not at all, and errors name file and numbers. Method: a folder of
+/* test_file.c - exact reads, paths, and what memory the system grants.
+ * Goal: errors name file and numbers. Method: a folder of
  * its own; /dev/full for a full disk; invented /proc and control groups. Ranks: 1. Needs: /tmp,
  * Linux. */
 #include "scratch.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 
 #include "base/file.h"
-
-static int entries(const char *folder)
-{
-    int n = 0;
-    DIR *d = opendir(folder);
-    assert_non_null(d);
-    for (const struct dirent *e = readdir(d); e != NULL; e = readdir(d))
-        n += e->d_name[0] != '.';
-    (void)closedir(d);
-    return n;
-}
 
 static void whole_files(void **state)
 {
@@ -50,42 +38,6 @@ static void whole_files(void **state)
     free(text);
     assert_int_equal(lt_file_read("/proc/self/smaps", 100, &text, &bytes), LT_EDATA);
     assert_int_equal(lt_file_read("/dev/zero", 100000, &text, &bytes), LT_EDATA); /* has no end */
-    scratch_free(&s);
-}
-
-static void atomic_writes(void **state)
-{
-    (void)state;
-    scratch s;
-    char *text = NULL;
-    size_t bytes = 0;
-    scratch_new(&s);
-    const char *path = scratch_path(&s, "out");
-    assert_int_equal(lt_file_write_atomic(path, "old", 3), LT_OK);
-    assert_int_equal(lt_file_write_atomic(path, "newer", 5), LT_OK);
-    assert_int_equal(lt_file_read(path, 100, &text, &bytes), LT_OK);
-    assert_string_equal(text, "newer");
-    free(text);
-    assert_int_equal(entries(s.folder), 1); /* no temporary file stays */
-    assert_int_equal(lt_file_write_atomic(scratch_path(&s, "no/out"), "x", 1), LT_ECREATE);
-    assert_non_null(strstr(lt_error_text(), "no/out: cannot be made: No such file"));
-    scratch_folder(&s, "dir");
-    scratch_text(&s, "dir/inside", "x");
-    assert_int_equal(lt_file_write_atomic(scratch_path(&s, "dir"), "x", 1), LT_ECREATE);
-    assert_true(lt_file_is_dir(scratch_path(&s, "dir")));
-    assert_int_equal(entries(s.folder), 2);
-    char *endless = malloc(5000);
-    assert_non_null(endless);
-    memset(endless, 'x', 4999);
-    endless[4999] = '\0';
-    assert_int_equal(lt_file_write_atomic(endless, "x", 1), LT_ECREATE);
-    free(endless);
-    /* In a folder of one name: the folder to sync is ".". */
-    char before[512];
-    assert_non_null(getcwd(before, sizeof before));
-    assert_int_equal(chdir(s.folder), 0);
-    assert_int_equal(lt_file_write_atomic("plain", "x", 1), LT_OK);
-    assert_int_equal(chdir(before), 0);
     scratch_free(&s);
 }
 
@@ -124,9 +76,11 @@ static void exact_reads(void **state)
 static void paths(void **state)
 {
     (void)state;
-    static const struct { const char *path, *folder; } cases[] = {
-        {"a/b", "a"}, {"b", "."}, {"/b", "/"}, {"/a/b/c", "/a/b"}, {"a//b", "a"}, {"a/b/", "a"},
-        {"/", "/"}, {"", "."}, {"a/", "."}, {"//b", "/"},
+    static const struct {
+        const char *path, *folder;
+    } cases[] = {
+        {"a/b", "a"},  {"b", "."}, {"/b", "/"}, {"/a/b/c", "/a/b"}, {"a//b", "a"},
+        {"a/b/", "a"}, {"/", "/"}, {"", "."},   {"a/", "."},        {"//b", "/"},
     };
     char out[16];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -174,9 +128,15 @@ static void memory_that_is_left(void **state)
 {
     (void)state;
     scratch s;
-    static const char *const folders[] = {
-        "proc", "proc/self", "sys", "sys/fs", "sys/fs/cgroup", "sys/fs/cgroup/job",
-        "sys/fs/cgroup/job/step", "sys/fs/cgroup/memory", "sys/fs/cgroup/memory/slurm"};
+    static const char *const folders[] = {"proc",
+                                          "proc/self",
+                                          "sys",
+                                          "sys/fs",
+                                          "sys/fs/cgroup",
+                                          "sys/fs/cgroup/job",
+                                          "sys/fs/cgroup/job/step",
+                                          "sys/fs/cgroup/memory",
+                                          "sys/fs/cgroup/memory/slurm"};
     scratch_new(&s);
     assert_int_equal(lt_memory_available_under(s.folder), -1); /* nothing says anything */
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
@@ -215,10 +175,9 @@ static void memory_that_is_left(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_files),       cmocka_unit_test(atomic_writes),
-        cmocka_unit_test(full_disks_are_told), cmocka_unit_test(exact_reads),
-        cmocka_unit_test(paths),             cmocka_unit_test(folders_and_sizes),
-        cmocka_unit_test(memory_that_is_left),
+        cmocka_unit_test(whole_files),       cmocka_unit_test(full_disks_are_told),
+        cmocka_unit_test(exact_reads),       cmocka_unit_test(paths),
+        cmocka_unit_test(folders_and_sizes), cmocka_unit_test(memory_that_is_left),
     };
     return cmocka_run_group_tests_name("file", tests, NULL, NULL);
 }

@@ -138,7 +138,7 @@ static void written_is_read(void **state)
     };
     scratch_new(&s);
     const char *path = scratch_path(&s, "out.safetensors");
-    assert_int_equal(lt_safetensors_write(path, tensors, 5), LT_OK);
+    assert_int_equal(lt_safetensors_write(path, tensors, 5, LT_REPLACE), LT_OK);
     lt_checkpoint *c = NULL;
     if (lt_checkpoint_open(path, LT_PART_ANY, &c) != LT_OK)
         fail_msg("%s", lt_error_text());
@@ -170,11 +170,14 @@ static void write_fails_cleanly(void **state)
     const lt_tensor same[] = {lt_tensor_wrap(x, "x", LT_F32, LT_DIMS(1)),
                               lt_tensor_wrap(x, "x", LT_F32, LT_DIMS(1))};
     scratch_new(&s);
-    assert_int_equal(lt_safetensors_write(scratch_path(&s, "no/such/folder"), same, 1), LT_ECREATE);
-    assert_int_equal(lt_safetensors_write(scratch_path(&s, "twice"), same, 2), LT_EINTERNAL);
+    assert_int_equal(lt_safetensors_write(scratch_path(&s, "no/such/folder"), same, 1, LT_REPLACE),
+                     LT_ECREATE);
+    assert_int_equal(lt_safetensors_write(scratch_path(&s, "twice"), same, 2, LT_REPLACE),
+                     LT_EINTERNAL);
     assert_false(lt_file_exists(scratch_path(&s, "twice")));
     scratch_folder(&s, "taken");
-    assert_int_equal(lt_safetensors_write(scratch_path(&s, "taken"), same, 1), LT_ECREATE);
+    assert_int_equal(lt_safetensors_write(scratch_path(&s, "taken"), same, 1, LT_REPLACE),
+                     LT_ECREATE);
     /* "taken" is all that is there: no temporary file was left. */
     assert_int_equal(rmdir(scratch_path(&s, "taken")), 0);
     assert_int_equal(rmdir(s.folder), 0);

@@ -119,14 +119,14 @@ static void draws_the_sound(void **state)
                      120); /* loud: the wave reaches up there */
     assert_int_equal(pixel(s, width * 3 / 4, strips + 68 + 5, 0),
                      40); /* the right channel is quiet */
-    assert_int_equal(lt_sheet_write(s, path), LT_OK);
+    assert_int_equal(lt_sheet_write(s, path, LT_REPLACE), LT_OK);
     png_image image = {.version = PNG_IMAGE_VERSION};
     assert_int_equal(png_image_begin_read_from_file(&image, path), 1);
     assert_int_equal(image.width, width);
     assert_int_equal(image.height, height);
     png_image_free(&image);
     unlink(path);
-    assert_int_equal(lt_sheet_write(s, "/nowhere/sheet.png"), LT_ECREATE);
+    assert_int_equal(lt_sheet_write(s, "/nowhere/sheet.png", LT_KEEP), LT_ECREATE);
     lt_sheet_free(&s);
     lt_timeline_free(&t);
 }

@@ -128,10 +128,10 @@ static void writes_wav(void **state)
         lt_timeline *t = NULL;
         const float *pcm[1] = {given};
         assert_int_equal(lt_timeline_new(44100, 1, samples, NULL, &t), LT_OK);
-        assert_int_equal(lt_wav_write(path, t), LT_ESHAPE); /* nothing there yet */
+        assert_int_equal(lt_wav_write(path, t, LT_KEEP), LT_ESHAPE); /* nothing there yet */
         assert_int_not_equal(access(path, F_OK), 0);
         assert_int_equal(lt_timeline_write(t, 0, pcm, samples), LT_OK);
-        assert_int_equal(lt_wav_write(path, t), LT_OK);
+        assert_int_equal(lt_wav_write(path, t, LT_KEEP), LT_OK);
         uint8_t file[128];
         FILE *f = fopen(path, "rb");
         assert_non_null(f);
@@ -165,12 +165,12 @@ static void wav_refusals(void **state)
     const float bad[2] = {0, NAN}, *pcm[2] = {bad, bad};
     assert_int_equal(lt_timeline_new(32000, 2, 2, NULL, &t), LT_OK);
     assert_int_equal(lt_timeline_write(t, 0, pcm, 2), LT_OK);
-    assert_int_equal(lt_wav_write(path, t), LT_EDATA);
-    assert_int_equal(lt_wav_write("/nowhere/x.wav", t), LT_ECREATE);
+    assert_int_equal(lt_wav_write(path, t, LT_KEEP), LT_EDATA);
+    assert_int_equal(lt_wav_write("/nowhere/x.wav", t, LT_KEEP), LT_ECREATE);
     lt_timeline_free(&t);
     assert_int_equal(lt_timeline_new(32000, 2, INT64_C(800000000), path, &t),
                      LT_OK); /* 4.8 GB of 24 bit */
-    assert_int_equal(lt_wav_write(path, t), LT_EUSAGE);
+    assert_int_equal(lt_wav_write(path, t, LT_KEEP), LT_EUSAGE);
     lt_timeline_free(&t);
 }
 

@@ -56,7 +56,7 @@ class Probe:
     def tensors(self, stage, folder, inputs, dtype=None, flags=()):
         self.count += 1
         base = os.path.join(self.work, f"{self.count:02d}-{stage}")
-        flags = ["--model", folder, "--out", base + ".out.safetensors", *flags]
+        flags = ["--model", folder, "--overwrite", "--out", base + ".out.safetensors", *flags]
         if inputs:
             save_file({k: v.contiguous().clone() for k, v in inputs.items()}, base + ".in.safetensors")
             flags += ["--in", base + ".in.safetensors"]
