@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,6 +15,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
 
 /* Warnings that come before the run folder is there; one that is longer is cut. */
 enum { KEPT_MAX = 32, KEPT_BYTES = 512, LAST_BYTES = 2048 };
@@ -84,18 +86,14 @@ static void write_all(const char *text, size_t bytes)
     }
 }
 
-void lt_record_event(const char *name, json_t *fields)
+static void write_event(const char *name, json_t *fields)
 {
     char now[LT_UTC_BYTES];
-    if (atomic_load(&record_fd) < 0) {
-        json_decref(fields);
-        return;
-    }
     json_t *line = json_pack("{s:s, s:s, s:f, s:I}", "event", name, "time", lt_utc_now(now),
                              "seconds", lt_seconds(), "process", (json_int_t)getpid());
     if (line != NULL && fields != NULL)
         (void)json_object_update(line, fields);
-    char *text = line != NULL ? lt_json_text(line, JSON_COMPACT) : NULL;
+    char *text = line != NULL ? lt_json_text(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     if (text != NULL) { /* its NUL becomes the newline: one write */
         const size_t bytes = strlen(text);
         text[bytes] = '\n';
@@ -108,10 +106,28 @@ void lt_record_event(const char *name, json_t *fields)
 
 static void tell_warning(const char *text)
 {
-    json_t *fields = json_pack("{s:s}", "text", text);
-    if (fields == NULL) /* cut within a character, or no UTF-8 at all */
-        fields = json_pack("{s:s}", "text", "(a text that is no UTF-8)");
-    lt_record_event("warning", fields);
+    char shown[LAST_BYTES]; /* a path in it may be no UTF-8 */
+    (void)snprintf(shown, sizeof shown, "%s", text);
+    write_event("warning", json_pack("{s:s}", "text", lt_text_printable(shown)));
+}
+
+static void tell_kept(void)
+{
+    (void)pthread_mutex_lock(&kept_lock);
+    for (int i = 0; i < kept_count; i++)
+        tell_warning(kept[i]);
+    kept_count = 0;
+    (void)pthread_mutex_unlock(&kept_lock);
+}
+
+void lt_record_event(const char *name, json_t *fields)
+{
+    if (atomic_load(&record_fd) < 0) {
+        json_decref(fields);
+        return;
+    }
+    write_event(name, fields);
+    tell_kept();
 }
 
 void lt_record_warning(const char *text)
@@ -122,24 +138,12 @@ void lt_record_warning(const char *text)
     }
     (void)pthread_mutex_lock(&kept_lock);
     if (kept_count < KEPT_MAX) {
-        size_t bytes = strnlen(text, KEPT_BYTES - 1);
-        while (bytes == KEPT_BYTES - 1 && bytes > 0 && ((unsigned char)text[bytes] & 0xc0) == 0x80)
-            bytes--;
-        memcpy(kept[kept_count], text, bytes);
-        kept[kept_count++][bytes] = '\0';
+        (void)snprintf(kept[kept_count++], KEPT_BYTES, "%s", text);
     }
     (void)pthread_mutex_unlock(&kept_lock);
 }
 
-void lt_record_open(int fd)
-{
-    atomic_store(&record_fd, fd);
-    (void)pthread_mutex_lock(&kept_lock);
-    for (int i = 0; i < kept_count; i++)
-        tell_warning(kept[i]);
-    kept_count = 0;
-    (void)pthread_mutex_unlock(&kept_lock);
-}
+void lt_record_open(int fd) { atomic_store(&record_fd, fd); }
 
 void lt_record_close(void) { atomic_store(&record_fd, -1); }
 

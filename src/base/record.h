@@ -12,8 +12,8 @@
 
 #include <jansson.h>
 
-/* Lines go to fd from here on, which stays the caller's until lt_record_close; first the warnings
- * that came before. */
+/* Lines go to fd from here on, which stays the caller's and open until lt_record_close. The
+ * warnings that came before follow the first event. */
 void lt_record_open(int fd);
 void lt_record_close(void);
 

@@ -8,14 +8,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "base/json.h"
 #include "base/log.h"
-#include "kernels/cpu/cpu.h"
-#include "model/source.h"
 
 /* Everything that a run writes; --overwrite removes these and nothing else. */
 static const char *const own_files[] = {
@@ -108,10 +104,10 @@ static lt_status check_content(const lt_plan *plan, const char *job_yaml, int ov
     return LT_OK;
 }
 
-/* Nobody but this user may put anything into RUN. Whose a file is that we make there tells who
- * "this user" is on that file system, and its mode whether it keeps any (vfat and the like do not).
- * A group may write if it is the process's own, as under umask 002. */
-static lt_status check_owner(const lt_plan *plan)
+/* Whose a file is that we make there tells who "this user" is on that file system, and its mode
+ * whether it keeps any (vfat and the like do not). A group may write if it is the process's own, as
+ * under umask 002. */
+lt_status lt_folder_check_owner(const lt_plan *plan)
 {
     struct stat folder, file;
     lt_new_file probe;
@@ -162,7 +158,7 @@ lt_status lt_folder_check(const lt_plan *plan, const char *job_yaml, int overwri
         return check_new(plan);
     if (!lt_file_is_dir(plan->run))
         LT_FAIL(LT_ECREATE, "--run %s: want a folder, found a file", plan->run);
-    LT_TRY(check_owner(plan));
+    LT_TRY(lt_folder_check_owner(plan));
     LT_TRY(lt_lease_run_free(plan->run));
     LT_TRY(check_content(plan, job_yaml, overwrite, -1));
     return LT_OK;
@@ -216,7 +212,7 @@ lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrit
     const int was_run = !made && is_run(plan);
     lt_status st = LT_OK;
     if (!made)
-        st = check_owner(plan);
+        st = lt_folder_check_owner(plan);
     if (st == LT_OK)
         st = lt_lease_run(plan->run, lease);
     if (st == LT_OK)
@@ -230,79 +226,6 @@ lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrit
     else if (st != LT_OK)
         lt_lease_end(lease);
     return st;
-}
-
-enum { HASHED_BYTES = 1 << 20 };
-
-/* Files of the model, one level of folders deep. */
-typedef struct listing {
-    json_t *files;
-    const char *root, *below; /* below: "" or a folder's name */
-} listing;
-
-/* One file of the model: its size, its time of change and the XXH64 of its first MiB, which holds
- * configs whole and a shard's header. Tens of gigabytes of values are not read for it. */
-static json_t *file_facts(const char *path)
-{
-    static char buffer[HASHED_BYTES];
-    lt_source_file file;
-    char hash[24] = "";
-    if (lt_source_open(path, &file) != LT_OK) { /* a pipe, say */
-        lt_error_clear();
-        return NULL;
-    }
-    const int64_t bytes = file.bytes, wanted = bytes < HASHED_BYTES ? bytes : HASHED_BYTES;
-    if (lt_source_pread(&file, path, buffer, (size_t)wanted, 0) == LT_OK)
-        (void)snprintf(hash, sizeof hash, "%016llx",
-                       (unsigned long long)XXH64(buffer, (size_t)wanted, 0));
-    lt_source_close(&file);
-    return json_pack("{s:I, s:I, s:s, s:I}", "bytes", (json_int_t)bytes, "changed",
-                     (json_int_t)lt_source_changed(path), "xxh64", hash, "hashed_bytes",
-                     (json_int_t)wanted);
-}
-
-static lt_status add_file(void *ctx, const char *name)
-{
-    listing *l = ctx;
-    char shown[LT_PATH_BYTES], path[LT_PATH_BYTES];
-    if (snprintf(shown, sizeof shown, "%s%s%s", l->below, l->below[0] != '\0' ? "/" : "", name) >=
-        (int)sizeof shown)
-        return LT_OK;
-    LT_TRY(lt_path_join(path, sizeof path, l->root, shown));
-    if (lt_source_is_dir(path)) {
-        listing inside = {l->files, l->root, name};
-        return l->below[0] == '\0' ? lt_source_list(path, add_file, &inside) : LT_OK;
-    }
-    json_t *facts = file_facts(path);
-    if (facts != NULL)
-        (void)json_object_set_new(l->files, shown, facts);
-    return LT_OK;
-}
-
-lt_status lt_folder_manifest(const lt_plan *plan, const lt_group *world, json_t *more)
-{
-    char file[LT_PATH_BYTES], mesh[96];
-    struct utsname host;
-    (void)uname(&host);
-    listing all = {json_object(), plan->model, ""};
-    if (lt_source_list(plan->model, add_file, &all) != LT_OK)
-        lt_error_clear(); /* what can be told of the files is told; they were opened before */
-    json_t *json = json_pack(
-        "{s:s, s:i, s:s, s:s, s:o, s:s, s:i, s:s, s:s, s:s, s:o, s:s}", "format",
-        "longtake-manifest", "version", 1, "software", "longtake " LT_VERSION, "model", plan->model,
-        "model_files", all.files, "mesh", lt_mesh_text(&plan->mesh, mesh, sizeof mesh), "ranks",
-        lt_group_size(world), "transport", lt_group_transport(world), "device", plan->device, "isa",
-        lt_cpu_isa_now()->name, "seed", lt_json_of_u64(plan->seed), "system", host.sysname);
-    if (json == NULL)
-        LT_FAIL(LT_EINTERNAL, "manifest: cannot be written as JSON");
-    if (more != NULL)
-        (void)json_object_update(json, more);
-    lt_status st = lt_folder_path(plan, "manifest.json", file, sizeof file);
-    if (st == LT_OK)
-        st = lt_json_write(file, json);
-    json_decref(json);
-    LT_TRY(st);
-    return LT_OK;
 }
 
 /* The bytes of one file into another: shared blocks where the file system has that, else the

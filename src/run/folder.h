@@ -21,9 +21,8 @@ lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrit
 /* RUN/name. Errors: LT_EUSAGE when it is too long. */
 lt_status lt_folder_path(const lt_plan *plan, const char *name, char *out, size_t bytes);
 
-/* manifest.json: software, machine, model files with sizes, times of change and hashes, mesh, seed,
- * and more, fields that the caller adds (borrowed; may be NULL). Errors: LT_ECREATE, LT_EIO. */
-lt_status lt_folder_manifest(const lt_plan *plan, const lt_group *world, json_t *more);
+/* Nobody but this user may put anything into RUN. Errors: LT_ECREATE with the remedy. */
+lt_status lt_folder_check_owner(const lt_plan *plan);
 
 /* Make the finished film, RUN/out.SUFFIX, appear as plan->output too: a copy (its blocks shared
  * where the file system can), so that editing one of them in place leaves the other alone. Where

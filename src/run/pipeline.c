@@ -26,9 +26,11 @@
 #include "run/denoise.h"
 #include "run/folder.h"
 #include "run/place.h"
+#include "run/records.h"
 #include "run/session.h"
 #include "run/store_latents.h"
 #include "run/trace.h"
+#include "run/versions.h"
 
 /* Text rows on every rank: tp ranks encode, rank 0 broadcasts. */
 static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
@@ -75,20 +77,38 @@ static lt_status finish(lt_session *s, const lt_plan *plan, int manifest, lt_out
 {
     if (lt_group_rank(s->world) != 0)
         return LT_OK;
+    lt_status st = LT_OK;
+    json_t *film = lt_records_film(plan->output);
     out->stages = lt_progress_stages(s->progress);
-    if (manifest) {
-        json_t *more = json_pack("{s:O}", "stage_seconds", out->stages);
-        const lt_status st = lt_folder_manifest(plan, s->world, more);
-        json_decref(more);
-        LT_TRY(st);
-    }
-    lt_progress_event(
-        s->progress, "end",
-        json_pack("{s:s, s:I}", "output", plan->output, "frames", (json_int_t)plan->frames));
+    if (manifest)
+        st = lt_records_manifest(plan, s->world, &s->nodes, film, out->stages);
+    lt_progress_event(s->progress, "end",
+                      json_pack("{s:s, s:I, s:O?}", "output", plan->output, "frames",
+                                (json_int_t)plan->frames, "film", film));
+    json_decref(film);
+    LT_TRY(st);
     (void)snprintf(out->output, sizeof out->output, "%s", plan->output);
     (void)snprintf(out->run, sizeof out->run, "%s", plan->run);
     out->frames = plan->frames;
     out->samples = plan->samples;
+    return LT_OK;
+}
+
+/* Progress for people, events for RUN; then the first event. */
+static lt_status open_progress(const lt_job *job, lt_session *s, const lt_plan *plan, int is_render)
+{
+    int events = -1;
+    LT_TRY(lt_records_events(plan, is_render, &events));
+    const lt_status st = lt_progress_open(events, job->quiet, &s->progress);
+    if (st != LT_OK && events >= 0)
+        (void)close(events);
+    LT_TRY(st);
+    lt_progress_event(s->progress, "start",
+                      json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i}", "verb",
+                                is_render ? "render" : "decode", "software", lt_version_software(),
+                                "model", plan->model, "prompt", plan->prompt, "output",
+                                plan->output, "ranks", lt_group_size(s->world), "evaluations",
+                                is_render ? plan->steps - 1 : 0));
     return LT_OK;
 }
 
@@ -169,10 +189,10 @@ static lt_status check_run(const lt_job *job, const lt_options *options, const l
 }
 
 static lt_status render_plan(const lt_job *job, const lt_options *options, const char *model,
-                             const lt_nodes *nodes, lt_session *s, lt_plan *plan)
+                             lt_session *s, lt_plan *plan)
 {
     LT_TRY(lt_model_open(model, &s->model));
-    LT_TRY(lt_plan_make(job, s->model, nodes, plan));
+    LT_TRY(lt_plan_make(job, s->model, &s->nodes, plan));
     LT_TRY(lt_session_check(s, job, plan, plan->run));
     LT_TRY(check_run(job, options, plan));
     LT_TRY(s->model->family->tokenize(s->model, plan->prompt, &s->ids, &s->token_count));
@@ -184,23 +204,16 @@ static lt_status render_plan(const lt_job *job, const lt_options *options, const
 static lt_status render_folder(const lt_job *job, const lt_options *options, lt_session *s,
                                const lt_plan *plan)
 {
-    char events[LT_PATH_BYTES];
     char *yaml = NULL;
     LT_TRY(lt_outputs_take(&s->outputs));
     LT_TRY(lt_options_dump_yaml(options, &yaml));
     const lt_status st = lt_folder_make(plan, yaml, job->overwrite, &s->run_lease);
     free(yaml);
     LT_TRY(st);
-    LT_TRY(lt_folder_manifest(plan, s->world, NULL));
-    LT_TRY(lt_folder_path(plan, "events.ndjson", events, sizeof events));
+    LT_TRY(lt_records_manifest(plan, s->world, &s->nodes, NULL, NULL));
     if (job->seed.drawn && !job->quiet)
         lt_say("longtake: seed %llu was drawn", (unsigned long long)plan->seed);
-    LT_TRY(lt_progress_open(events, job->quiet, &s->progress));
-    lt_progress_event(s->progress, "start",
-                      json_pack("{s:s, s:s, s:i, s:i}", "model", plan->model, "prompt",
-                                plan->prompt, "ranks", lt_group_size(s->world), "evaluations",
-                                plan->steps - 1));
-    return LT_OK;
+    return open_progress(job, s, plan, 1);
 }
 
 lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *world, lt_outcome *out)
@@ -212,14 +225,13 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     memset(out, 0, sizeof *out);
     const int root = lt_group_rank(world) == 0;
     char model[LT_PATH_BYTES] = "";
-    lt_nodes nodes = {0};
     if (root)
         st = render_model(job, model, sizeof model);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_source(world, model, sizeof model), st, done);
-    LT_TRY_GOTO(lt_group_nodes(world, &nodes), st, done);
+    LT_TRY_GOTO(lt_group_nodes(world, &s.nodes), st, done);
     if (root)
-        st = render_plan(job, options, model, &nodes, &s, &plan);
+        st = render_plan(job, options, model, &s, &plan);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
     LT_TRY_GOTO(lt_session_open(&s, &plan, 7u), st, done);
@@ -238,7 +250,7 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
         LT_TRY_GOTO(lt_trace_write(world, path, LT_REPLACE), st, done);
     }
 done:
-    lt_nodes_free(&nodes);
+    lt_progress_failed(s.progress, st);
     lt_clip_free(&clip);
     lt_session_close(&s);
     lt_plan_free(&plan);
@@ -304,11 +316,12 @@ lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char
     if (root)
         st = lt_outputs_take(&s.outputs);
     if (st == LT_OK && root)
-        st = lt_progress_open(NULL, job->quiet, &s.progress);
+        st = open_progress(job, &s, &plan, 0);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     const lt_latent_source source = {.store = store};
     LT_TRY_GOTO(make_film(&s, &plan, job, &source, 0, out), st, done);
 done:
+    lt_progress_failed(s.progress, st);
     lt_latents_close(&store);
     lt_session_close(&s);
     lt_plan_free(&plan);

@@ -1,23 +1,21 @@
 /* progress.c - a bar for people, lines for logs, NDJSON for programs.             Level 4: run */
 #include "run/progress.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/new_file.h"
+#include "base/record.h"
 #include "base/span.h"
+#include "base/text.h"
 
 enum { STAGES_MAX = 16, BAR_WIDTH = 28, BAR_LEAST = 4, LINE_BYTES = 256 };
 static const double line_every_s = 10.0, draw_every_s = 0.1;
 
 struct lt_progress {
-    FILE *events;
-    lt_new_file made; /* the file behind events: it grows under its name */
+    int events; /* descriptor, -1: none */
     int terminal, quiet;
     const char *stage, *unit;
     int64_t total, done;
@@ -27,39 +25,14 @@ struct lt_progress {
     int stages;
 };
 
-static lt_status open_events(lt_progress *p, const char *path)
-{
-    LT_TRY(lt_new_file_open(path, &p->made));
-    const int fd = fcntl(p->made.fd, F_DUPFD_CLOEXEC, 0);
-    p->events = fd >= 0 ? fdopen(fd, "w") : NULL;
-    lt_status st = LT_OK;
-    if (p->events == NULL)
-        st = lt_fail(LT_ECREATE, __FILE__, __LINE__, "%s: cannot be written: %s", path,
-                     strerror(errno));
-    if (p->events == NULL && fd >= 0)
-        (void)close(fd);
-    if (st == LT_OK)
-        st = lt_new_file_show(&p->made, LT_KEEP);
-    if (st == LT_OK)
-        return LT_OK;
-    if (p->events != NULL)
-        (void)fclose(p->events);
-    p->events = NULL;
-    lt_new_file_drop(&p->made);
-    return st;
-}
-
-lt_status lt_progress_open(const char *events_path, int quiet, lt_progress **out)
+lt_status lt_progress_open(int events_fd, int quiet, lt_progress **out)
 {
     lt_progress *p = calloc(1, sizeof *p);
     if (p == NULL)
         LT_FAIL(LT_ENOMEM, "progress: no memory");
-    if (events_path != NULL) {
-        const lt_status st = open_events(p, events_path);
-        if (st != LT_OK)
-            free(p);
-        LT_TRY(st);
-    }
+    p->events = events_fd;
+    if (events_fd >= 0)
+        lt_record_open(events_fd);
     p->quiet = quiet;
     p->terminal = !quiet && isatty(STDERR_FILENO);
     *out = p;
@@ -71,11 +44,9 @@ void lt_progress_close(lt_progress **progress)
     if (*progress == NULL)
         return;
     lt_progress_done(*progress);
-    if ((*progress)->events != NULL) {
-        (void)fclose((*progress)->events);
-        if (lt_new_file_done(&(*progress)->made, LT_KEEP) !=
-            LT_OK) /* it tells, it decides nothing */
-            lt_error_clear();
+    if ((*progress)->events >= 0) {
+        lt_record_close();
+        (void)close((*progress)->events);
     }
     free(*progress);
     *progress = NULL;
@@ -83,19 +54,24 @@ void lt_progress_close(lt_progress **progress)
 
 void lt_progress_event(lt_progress *p, const char *name, json_t *fields)
 {
-    if (p != NULL && p->events != NULL) {
-        json_t *line = json_pack("{s:s, s:f}", "event", name, "seconds", lt_seconds());
-        if (line != NULL && fields != NULL)
-            (void)json_object_update(line, fields);
-        char *text = line != NULL ? json_dumps(line, JSON_COMPACT) : NULL;
-        if (text != NULL) {
-            (void)fprintf(p->events, "%s\n", text);
-            (void)fflush(p->events);
-        }
-        free(text);
-        json_decref(line);
-    }
-    json_decref(fields);
+    if (p != NULL)
+        lt_record_event(name, fields);
+    else
+        json_decref(fields);
+}
+
+void lt_progress_failed(lt_progress *p, lt_status st)
+{
+    if (p == NULL || st == LT_OK)
+        return;
+    char text[1024], hint[1024]; /* a path in them may be no UTF-8 */
+    (void)snprintf(text, sizeof text, "%s", lt_error_text());
+    (void)snprintf(hint, sizeof hint, "%s", lt_hint_text());
+    lt_progress_done(p);
+    lt_record_event(st == LT_ETEMP ? "stop" : "error",
+                    json_pack("{s:s, s:s?, s:i}", "text", lt_text_printable(text), "hint",
+                              lt_text_printable(hint)[0] != '\0' ? hint : NULL, "exit_code",
+                              lt_exit_code(st)));
 }
 
 /* "2.4 s", "3 min 05 s", "2 h 07 min" */

@@ -14,9 +14,9 @@
 
 typedef struct lt_progress lt_progress;
 
-/* events_path: made new, and grows under this name; NULL: no file. Errors: LT_ECREATE (also if
- * something of that name is there). */
-lt_status lt_progress_open(const char *events_path, int quiet, lt_progress **out);
+/* events_fd: where event lines are appended, closed by lt_progress_close; -1: nowhere. Errors:
+ * LT_ENOMEM (the caller closes then). */
+lt_status lt_progress_open(int events_fd, int quiet, lt_progress **out);
 void lt_progress_close(lt_progress **progress);
 
 /* A stage with this many units ("step", "clip"); ends the one before. total 0: unknown. */
@@ -25,9 +25,11 @@ void lt_progress_stage(lt_progress *progress, const char *stage, const char *uni
 void lt_progress_step(lt_progress *progress, int64_t done);
 /* Ends the stage and writes its seconds. */
 void lt_progress_done(lt_progress *progress);
-/* One event line {"event": name, "seconds": since the program's start, ...fields}; takes fields
- * (may be NULL). */
+/* One event line, as lt_record_event: takes fields (may be NULL). */
 void lt_progress_event(lt_progress *progress, const char *name, json_t *fields);
+/* The run ends with st: ends the stage; unless LT_OK an event "stop" (LT_ETEMP) or "error" with the
+ * text, hint and exit code that people are told. */
+void lt_progress_failed(lt_progress *progress, lt_status st);
 /* Stages so far with their seconds, as a JSON object. The caller owns it. */
 json_t *lt_progress_stages(const lt_progress *progress);
 

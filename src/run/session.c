@@ -159,6 +159,7 @@ lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts)
 void lt_session_close(lt_session *s)
 {
     lt_progress_close(&s->progress);
+    lt_nodes_free(&s->nodes);
     lt_lease_end(&s->run_lease);
     lt_outputs_end(&s->outputs);
     if (s->model != NULL)

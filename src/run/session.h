@@ -16,6 +16,7 @@ typedef struct lt_session {
     lt_engine engine;
     int32_t *ids; /* the prompt's tokens */
     int64_t token_count;
+    lt_nodes nodes;        /* of the world's ranks; a render's */
     lt_progress *progress; /* rank 0 */
     int local_ranks;
     lt_outputs outputs; /* rank 0: what the job names, owned until the end */

@@ -1,14 +1,19 @@
 /* test_record.c - what a film and its run folder tell of how they were made.
- * Goal: the same job gives the same bytes of the film on any number of threads; an encoder that
- * cannot take a size is asked before work and answered in words. Method: runs the program, compares
- * files. Ranks: 1. Needs: tests/parity/nano, an FFmpeg with the encoders. */
+ * Goal: the same job gives the same bytes of the film on any number of threads; tags, events and
+ * manifest tell how it was made and how it ended; an encoder that cannot take a size is asked
+ * before work and answered in words. Method: runs the program, reads its files. Ranks: 1, once 2.
+ * Needs: tests/parity/nano, models/demo, an FFmpeg with the encoders. */
 #include <jansson.h>
+#include <xxhash.h>
 
 #include "media/mux.h"
 #include "run/film_tags.h"
+#include "tests/faults/spoil.h"
 #include "tests/film/film.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
+#define SHARD  "transformer/diffusion_pytorch_model-00001-of-00003.safetensors"
+#define TENSOR "proj_in.weight"
 #define PROMPT "A red ball bounces on a wooden floor."
 
 static scratch s;
@@ -203,6 +208,175 @@ static void long_prompts_are_cut_in_tags(void **state)
     free(prompt);
 }
 
+/* ---- events ---- */
+
+/* Events of a run as an array; each line must have its time and seconds. */
+static json_t *events_of(const char *run)
+{
+    char path[200];
+    (void)snprintf(path, sizeof path, "%s/events.ndjson", run);
+    char *text = run_text(path);
+    if (text == NULL)
+        fail_msg("%s: not there", path);
+    json_t *all = json_array();
+    for (char *at = text, *end; *at != '\0'; at = end + 1) {
+        end = strchr(at, '\n');
+        assert_non_null(end);
+        json_t *line = json_loadb(at, (size_t)(end - at), 0, NULL);
+        const char *when = json_string_value(json_object_get(line, "time"));
+        if (when == NULL || strlen(when) != 24 || when[10] != 'T' || when[23] != 'Z' ||
+            !json_is_number(json_object_get(line, "seconds")))
+            fail_msg("%s: want time and seconds in each line, found %.*s", path, (int)(end - at),
+                     at);
+        assert_int_equal(json_array_append_new(all, line), 0);
+    }
+    free(text);
+    return all;
+}
+
+static const char *event_text(const json_t *events, size_t i, const char *key)
+{
+    const char *text = json_string_value(json_object_get(json_array_get(events, i), key));
+    return text != NULL ? text : "";
+}
+
+/* The last event is of this name, has the line that people were told, and its code. */
+static void want_last(const char *run, const char *event, const run_result *r)
+{
+    json_t *events = events_of(run);
+    const size_t last = json_array_size(events) - 1;
+    const char *text = event_text(events, last, "text");
+    const json_t *code = json_object_get(json_array_get(events, last), "exit_code");
+    assert_string_equal(event_text(events, 0, "event"), "start");
+    if (strcmp(event_text(events, last, "event"), event) != 0 || text[0] == '\0' ||
+        strstr(r->err, text) == NULL || json_integer_value(code) != r->code)
+        fail_msg("%s: want a last event %s with code %d and the line of: %s\nfound %s, \"%s\", %d",
+                 run, event, r->code, r->err, event_text(events, last, "event"), text,
+                 (int)json_integer_value(code));
+    json_decref(events);
+}
+
+static void failures_are_events(void **state)
+{
+    (void)state;
+    char model[160], weights[300], run[160];
+    (void)snprintf(model, sizeof model, "%s/model", s.folder);
+    (void)snprintf(run, sizeof run, "%s/failed.run", s.folder);
+    (void)snprintf(weights, sizeof weights, "%s/" SHARD, model);
+    spoil_copy(NANO, model);
+    shard_poke(weights, TENSOR, 5, NAN); /* seen when the part is loaded, so after RUN was made */
+    run_result r = run_longtake(&s, 1,
+                                RUN_WORDS("render", "--model", model, "-p", PROMPT, "--frames", "5",
+                                          "--size", "64x64", "--steps", "2", "-q", "-o",
+                                          scratch_path(&s, "failed.mp4")));
+    assert_int_equal(r.code, 65);
+    want_last(run, "error", &r);
+    run_free(&r);
+}
+
+static void stops_are_events(void **state)
+{
+    (void)state;
+    static const char script[] =
+        "cd \"$1\"; \"$0\" render --model \"$2\" -p x --frames 39 --size 64x64 --steps 3000 -q "
+        "-o stop.mp4 & while ! grep -qs '\"stage\":\"denoise\",\"done\"' stop.run/events.ndjson; "
+        "do "
+        "sleep 0.05; done; kill -TERM $!; wait $!";
+    const char *const argv[] = {"sh", "-c", script, LT_PROGRAM, s.folder, NANO, NULL};
+    char run[160];
+    (void)snprintf(run, sizeof run, "%s/stop.run", s.folder);
+    run_tell_sanitizers(1);
+    run_result r = run_argv(&s, argv, RUN_LIMIT_S);
+    assert_int_equal(r.code, 75);
+    want_last(run, "stop", &r);
+    run_free(&r);
+}
+
+static void warnings_are_events_and_decode_has_its_own(void **state)
+{
+    (void)state;
+    char run[160];
+    (void)snprintf(run, sizeof run, "%s/told.run", s.folder);
+    run_well(&s, 1,
+             RUN_WORDS("render", "-p", "A zebra.", "--frames", "5", "--size", "64x64", "--steps",
+                       "2", "-q", "-o", scratch_path(&s, "told.mp4")));
+    json_t *events = events_of(run);
+    const size_t count = json_array_size(events);
+    size_t warned = 0; /* of the size, and of the word; --quiet hides them from people alone */
+    for (size_t i = 0; i < count; i++)
+        warned += strcmp(event_text(events, i, "event"), "warning") == 0;
+    assert_true(warned >= 2);
+    assert_string_equal(event_text(events, count - 1, "event"), "end");
+    json_decref(events);
+    run_well(&s, 1, RUN_WORDS("decode", run, "-q", "-o", scratch_path(&s, "told.mov")));
+    events = events_of(run);
+    assert_true(json_array_size(events) > count);
+    assert_string_equal(event_text(events, count, "event"), "start");
+    assert_string_equal(event_text(events, count, "verb"), "decode");
+    assert_string_equal(event_text(events, json_array_size(events) - 1, "event"), "end");
+    json_decref(events);
+}
+
+/* A decode writes nothing into what may be a stranger's. */
+static void decode_appends_to_its_own_alone(void **state)
+{
+    (void)state; /* the run is the last test's */
+    char run[160], events[200], other[200], script[900];
+    (void)snprintf(run, sizeof run, "%s/told.run", s.folder);
+    (void)snprintf(events, sizeof events, "%s/events.ndjson", run);
+    (void)snprintf(other, sizeof other, "%s/other", s.folder);
+    static const char *const plants[] = {"ln -s \"$2\" \"$1\"", "ln \"$2\" \"$1\"", "mkfifo \"$1\"",
+                                         "mkdir \"$1\"", "touch \"$1\"; chmod o+w \"${1%/*}\""};
+    for (size_t i = 0; i < sizeof plants / sizeof *plants; i++) {
+        (void)snprintf(script, sizeof script,
+                       "echo kept > \"$2\"; rm -rf \"$1\"; %s; \"$0\" decode \"${1%%/*}\" -q "
+                       "--overwrite -o \"$2.mp4\" || exit 1; [ \"$(cat \"$2\")\" = kept ] && "
+                       "[ ! -s \"$1\" -o ! -f \"$1\" -o \"$1\" -ef \"$2\" ]",
+                       plants[i]);
+        const char *const argv[] = {"sh", "-c", script, LT_PROGRAM, events, other, NULL};
+        run_result r = run_argv(&s, argv, RUN_LIMIT_S);
+        if (r.code != 0)
+            fail_msg("%s: want a decode that leaves it alone: %s", plants[i], r.err);
+        run_free(&r);
+    }
+}
+
+/* ---- the manifest ---- */
+
+static void manifest_names_what_was_used(void **state)
+{
+    (void)state;
+    char path[200];
+    run_well(&s, 2,
+             RUN_WORDS("render", "--model", NANO, "-p", PROMPT, "--frames", "5", "--size", "64x64",
+                       "--steps", "2", "--threads", "1", "-q", "-o", scratch_path(&s, "used.mp4")));
+    (void)snprintf(path, sizeof path, "%s/used.run/manifest.json", s.folder);
+    json_t *m = json_load_file(path, 0, NULL);
+    static const char *const texts[] = {"date",  "finished",  "compiler",
+                                        "dtype", "transport", "isa"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (!json_is_string(json_object_get(m, texts[i])))
+            fail_msg("manifest: want a text for %s", texts[i]);
+    static const char *const libraries[] = {"FFmpeg", "HDF5", "zstd", "MPI", "oneDNN"};
+    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++)
+        if (!json_is_string(json_object_get(json_object_get(m, "libraries"), libraries[i])))
+            fail_msg("manifest: want the version of %s", libraries[i]);
+    assert_int_equal(json_array_size(json_object_get(m, "hosts")), 2);
+    assert_int_equal(json_integer_value(json_object_get(m, "threads")), 1);
+    assert_non_null(json_object_get(m, "commit"));
+    const json_t *output = json_object_get(m, "output");
+    char *bytes_of = run_text(scratch_path(&s, "used.mp4"));
+    struct stat info;
+    char hash[24];
+    assert_int_equal(stat(scratch_path(&s, "used.mp4"), &info), 0);
+    (void)snprintf(hash, sizeof hash, "%016llx",
+                   (unsigned long long)XXH64(bytes_of, (size_t)info.st_size, 0));
+    assert_int_equal(json_integer_value(json_object_get(output, "bytes")), info.st_size);
+    assert_string_equal(json_string_value(json_object_get(output, "xxh64")), hash);
+    free(bytes_of);
+    json_decref(m);
+}
+
 /* ---- sizes that an encoder refuses ---- */
 
 static const struct {
@@ -240,6 +414,11 @@ int main(void)
         cmocka_unit_test(bytes_do_not_follow_threads),
         cmocka_unit_test(films_tell_how_they_were_made),
         cmocka_unit_test(long_prompts_are_cut_in_tags),
+        cmocka_unit_test(failures_are_events),
+        cmocka_unit_test(stops_are_events),
+        cmocka_unit_test(warnings_are_events_and_decode_has_its_own),
+        cmocka_unit_test(decode_appends_to_its_own_alone),
+        cmocka_unit_test(manifest_names_what_was_used),
         cmocka_unit_test(sizes_are_asked_of_the_encoder),
     };
     return cmocka_run_group_tests_name("record", tests, setup, teardown);

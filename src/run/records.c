@@ -1,0 +1,172 @@
+/* records.c - what a run folder keeps of how its film was made.                   Level 4: run */
+#include "run/records.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/json.h"
+#include "base/new_file.h"
+#include "base/record.h"
+#include "kernels/cpu/cpu.h"
+#include "model/source.h"
+#include "run/folder.h"
+#include "run/versions.h"
+
+/* ---- events ---- */
+
+static lt_status open_events(const lt_plan *plan, int is_render, int *fd)
+{
+    char path[LT_PATH_BYTES];
+    LT_TRY(lt_folder_path(plan, "events.ndjson", path, sizeof path));
+    if (!is_render)
+        LT_TRY(lt_folder_check_owner(plan));
+    if (is_render || !lt_file_exists(path))
+        LT_TRY(lt_new_file_write(path, "", 0, LT_KEEP));
+    return lt_own_file_append(path, fd);
+}
+
+lt_status lt_records_events(const lt_plan *plan, int is_render, int *fd)
+{
+    *fd = -1;
+    if (!is_render && !lt_file_is_dir(plan->run))
+        return LT_OK;
+    const lt_status st = open_events(plan, is_render, fd);
+    if (st == LT_OK || is_render)
+        return st;
+    lt_error_clear(); /* RUN may be read-only, or somebody else's */
+    return LT_OK;
+}
+
+/* ---- the model's files ---- */
+
+enum { HASHED_BYTES = 1 << 20 };
+
+/* Files of the model, one level of folders deep. */
+typedef struct listing {
+    json_t *files;
+    const char *root, *below; /* below: "" or a folder's name */
+} listing;
+
+/* One file of the model: its size, its time of change and the XXH64 of its first MiB, which holds
+ * configs whole and a shard's header. Tens of gigabytes of values are not read for it. */
+static json_t *file_facts(const char *path)
+{
+    static char buffer[HASHED_BYTES];
+    lt_source_file file;
+    char hash[24] = "";
+    if (lt_source_open(path, &file) != LT_OK) { /* a pipe, say */
+        lt_error_clear();
+        return NULL;
+    }
+    const int64_t bytes = file.bytes, wanted = bytes < HASHED_BYTES ? bytes : HASHED_BYTES;
+    if (lt_source_pread(&file, path, buffer, (size_t)wanted, 0) == LT_OK)
+        (void)snprintf(hash, sizeof hash, "%016llx",
+                       (unsigned long long)XXH64(buffer, (size_t)wanted, 0));
+    lt_source_close(&file);
+    return json_pack("{s:I, s:I, s:s, s:I}", "bytes", (json_int_t)bytes, "changed",
+                     (json_int_t)lt_source_changed(path), "xxh64", hash, "hashed_bytes",
+                     (json_int_t)wanted);
+}
+
+static lt_status add_file(void *ctx, const char *name)
+{
+    listing *l = ctx;
+    char shown[LT_PATH_BYTES], path[LT_PATH_BYTES];
+    if (snprintf(shown, sizeof shown, "%s%s%s", l->below, l->below[0] != '\0' ? "/" : "", name) >=
+        (int)sizeof shown)
+        return LT_OK;
+    LT_TRY(lt_path_join(path, sizeof path, l->root, shown));
+    if (lt_source_is_dir(path)) {
+        listing inside = {l->files, l->root, name};
+        return l->below[0] == '\0' ? lt_source_list(path, add_file, &inside) : LT_OK;
+    }
+    json_t *facts = file_facts(path);
+    if (facts != NULL)
+        (void)json_object_set_new(l->files, shown, facts);
+    return LT_OK;
+}
+
+/* ---- the film ---- */
+
+json_t *lt_records_film(const char *path)
+{
+    static char buffer[HASHED_BYTES];
+    char hash[24];
+    int64_t bytes = 0;
+    ssize_t n = -1;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    XXH64_state_t *state = XXH64_createState();
+    if (fd >= 0 && state != NULL && XXH64_reset(state, 0) == XXH_OK)
+        while ((n = read(fd, buffer, sizeof buffer)) > 0) {
+            (void)XXH64_update(state, buffer, (size_t)n);
+            bytes += n;
+        }
+    (void)snprintf(hash, sizeof hash, "%016llx",
+                   (unsigned long long)(state != NULL ? XXH64_digest(state) : 0));
+    (void)XXH64_freeState(state);
+    if (fd >= 0)
+        (void)close(fd);
+    return n == 0 ? json_pack("{s:s, s:I, s:s}", "file", path, "bytes", (json_int_t)bytes, "xxh64",
+                              hash)
+                  : NULL;
+}
+
+/* ---- the manifest ---- */
+
+static json_t *hosts_by_rank(const lt_nodes *nodes)
+{
+    json_t *hosts = json_array();
+    for (int rank = 0; rank < nodes->ranks; rank++)
+        (void)json_array_append_new(hosts, json_string(nodes->name[nodes->of_rank[rank]]));
+    return hosts;
+}
+
+static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes)
+{
+    char mesh[96];
+    struct utsname host = {.sysname = ""};
+    (void)uname(&host);
+    listing all = {json_object(), plan->model, ""};
+    if (lt_source_list(plan->model, add_file, &all) != LT_OK)
+        lt_error_clear(); /* what can be told of the files is told; they were opened before */
+    return json_pack(
+        "{s:s, s:i, s:s, s:s, s:o, s:s, s:i, s:o, s:i, s:s, s:s, s:s, s:s, s:b, s:o, s:s, s:s}",
+        "format", "longtake-manifest", "version", 1, "software", "longtake " LT_VERSION, "model",
+        plan->model, "model_files", all.files, "mesh", lt_mesh_text(&plan->mesh, mesh, sizeof mesh),
+        "ranks", lt_group_size(world), "hosts", hosts_by_rank(nodes), "threads", plan->threads,
+        "transport", lt_group_transport(world), "device", plan->device, "isa",
+        lt_cpu_isa_now()->name, "dtype", plan->dtype == LT_BF16 ? "bf16" : "f32", "deterministic",
+        plan->deterministic, "seed", lt_json_of_u64(plan->seed), "system", host.sysname, "machine",
+        host.machine);
+}
+
+lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,
+                              json_t *film, json_t *stage_seconds)
+{
+    static char began[LT_UTC_BYTES]; /* a process makes one film */
+    char file[LT_PATH_BYTES], now[LT_UTC_BYTES];
+    if (began[0] == '\0')
+        (void)lt_utc_now(began);
+    const int done = stage_seconds != NULL;
+    json_t *json = facts(plan, world, nodes), *versions = lt_versions();
+    json_t *times =
+        json_pack("{s:s, s:s?, s:O?, s:O?}", "date", began, "finished",
+                  done ? lt_utc_now(now) : NULL, "output", film, "stage_seconds", stage_seconds);
+    lt_status st = LT_OK;
+    if (json == NULL || versions == NULL || times == NULL || json_object_update(json, versions) ||
+        json_object_update(json, times))
+        st = lt_fail(LT_EINTERNAL, __FILE__, __LINE__, "manifest: cannot be written as JSON");
+    if (st == LT_OK)
+        st = lt_folder_path(plan, "manifest.json", file, sizeof file);
+    if (st == LT_OK)
+        st = lt_json_write(file, json);
+    json_decref(json);
+    json_decref(versions);
+    json_decref(times);
+    return st;
+}
