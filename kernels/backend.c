@@ -98,6 +98,7 @@ lt_status lt_backend_check(const lt_backend *b)
     missing(&list, b->conv_bytes != NULL, "conv_bytes");
     missing(&list, b->conv_prepare != NULL, "conv_prepare");
     missing(&list, b->conv_release != NULL, "conv_release");
+    missing(&list, b->op_scratch != NULL, "op_scratch");
     missing(&list, b->submit != NULL, "submit");
     for (int i = 0; b->kernels != NULL && i < LT_OP_COUNT; i++)
         missing(&list, b->kernels[i] != NULL, lt_op_name((lt_op_kind)i));

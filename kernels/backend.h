@@ -16,7 +16,7 @@
 
 #include "base/tensor.h"
 
-enum { LT_BACKEND_API = 2 }; /* bump when a member is added, moved or changes meaning */
+enum { LT_BACKEND_API = 3 }; /* bump when a member is added, moved or changes meaning */
 
 typedef struct lt_backend lt_backend;
 typedef struct lt_queue lt_queue;
@@ -123,6 +123,12 @@ typedef struct lt_op {
     int causal;
 } lt_op;
 
+/* Host memory that a backend takes for an op beside its tensors: one piece that its threads share,
+ * and one for each thread. It grows and is kept until the backend is closed. */
+typedef struct lt_scratch {
+    size_t shared_bytes, thread_bytes;
+} lt_scratch;
+
 /* "linear", "conv", ... Local. */
 const char *lt_op_name(lt_op_kind kind);
 
@@ -170,6 +176,8 @@ struct lt_backend {
     lt_status (*conv_prepare)(const lt_conv_spec *spec, void *memory, lt_conv **out);
     void (*conv_release)(lt_conv **conv);
 
+    /* Asks by the op's shapes alone: its tensors may be dry's, its layers another backend's. */
+    lt_scratch (*op_scratch)(const lt_op *op);
     lt_status (*submit)(lt_queue *q, const lt_op *op);
     const lt_kernel *kernels; /* [LT_OP_COUNT] of ref and cpu; NULL where submit needs no table */
 };
@@ -199,6 +207,15 @@ typedef struct lt_dry_counts {
 } lt_dry_counts;
 void lt_dry_reset(void);
 lt_dry_counts lt_dry_read(void);
+/* Host memory of a walk, beside the arenas. The code that is walked says what it would take (bytes
+ * > 0) and give back (< 0); the backend's own scratch is asked of the target. */
+typedef struct lt_dry_memory {
+    int64_t now_bytes, peak_bytes; /* as said */
+    lt_scratch scratch;            /* the largest of all ops */
+} lt_dry_memory;
+void lt_dry_host(int64_t bytes);
+void lt_dry_memory_reset(void);
+lt_dry_memory lt_dry_memory_read(void);
 /* Whose *_bytes dry answers with (default cpu). */
 void lt_dry_target(const lt_backend *target);
 

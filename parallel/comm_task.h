@@ -13,6 +13,7 @@
 lt_status lt_comm_room_new(lt_comm_room **out);
 void lt_comm_room_free(lt_comm_room **room); /* after the queues have run to their ends */
 size_t lt_comm_room_device_bytes(const lt_comm_room *room);
+size_t lt_comm_room_host_bytes(const lt_comm_room *room);
 
 /* A matrix as the CPU sees it: in place or staged. On dry an address that nobody follows. */
 typedef struct lt_host_view {

@@ -50,6 +50,11 @@ size_t lt_engine_comm_bytes(const lt_engine *engine)
     return engine->room != NULL ? lt_comm_room_device_bytes(engine->room) : 0;
 }
 
+size_t lt_engine_comm_host_bytes(const lt_engine *engine)
+{
+    return engine->room != NULL ? lt_comm_room_host_bytes(engine->room) : 0;
+}
+
 void lt_engine_give_up(lt_engine *engine)
 {
     if (engine->backend == NULL)

@@ -36,5 +36,7 @@ void lt_engine_give_up(lt_engine *engine);
 /* Device memory that collectives have taken so far, beside the arenas; on dry, that they would
  * take. Local. */
 size_t lt_engine_comm_bytes(const lt_engine *engine);
+/* Host memory that they stage and pack in, likewise. Local. */
+size_t lt_engine_comm_host_bytes(const lt_engine *engine);
 
 #endif

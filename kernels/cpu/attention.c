@@ -161,13 +161,11 @@ static void run_group(const attention_call *a, int64_t heads)
     }
 }
 
-lt_status lt_cpu_attention(const lt_op *op)
+static attention_call call_of(const lt_op *op)
 {
     assert(op->heads > 0 && op->kv_heads > 0 && op->heads % op->kv_heads == 0);
     attention_call a = {
         .op = op, .queries = lt_row_count(&op->in[0]), .keys = lt_row_count(&op->in[1])};
-    if (a.queries == 0)
-        return LT_OK;
     a.width = lt_row_width(&op->in[0]) / op->heads;
     a.shared = op->heads / op->kv_heads;
     a.wide = lt_cpu_isa_now()->tile_columns;
@@ -175,15 +173,40 @@ lt_status lt_cpu_attention(const lt_op *op)
     a.tiles = (a.keys + LT_CPU_KEYS - 1) / LT_CPU_KEYS;
     a.head_floats = round_to(a.keys, a.wide) * a.width;
     a.values_floats = a.keys * a.wide_out;
-    const int64_t head_bytes = (a.head_floats + a.values_floats) * (int64_t)sizeof(float) + 1;
-    int64_t group = GROUP_BYTES / head_bytes;
-    group = group < 1 ? 1 : group < op->kv_heads ? group : op->kv_heads;
-    void *packed = NULL;
-    LT_TRY(lt_cpu_shared_reserve((size_t)(group * head_bytes), &packed));
-    a.packed = packed;
+    return a;
+}
+
+static int64_t head_bytes(const attention_call *a)
+{
+    return (a->head_floats + a->values_floats) * (int64_t)sizeof(float) + 1;
+}
+
+/* kv heads that are packed at a time */
+static int64_t group_of(const attention_call *a)
+{
+    const int64_t group = GROUP_BYTES / head_bytes(a);
+    return group < 1 ? 1 : group < a->op->kv_heads ? group : a->op->kv_heads;
+}
+
+lt_scratch lt_cpu_attention_scratch(const lt_op *op)
+{
+    const attention_call a = call_of(op);
     const int64_t floats =
         LT_CPU_ROWS * (round_to(a.width, 16) + LT_CPU_KEYS + a.wide_out + 2) + LT_CPU_TILE_MAX;
-    LT_TRY(lt_cpu_scratch_reserve((size_t)floats * sizeof(float)));
+    return (lt_scratch){(size_t)(group_of(&a) * head_bytes(&a)), (size_t)floats * sizeof(float)};
+}
+
+lt_status lt_cpu_attention(const lt_op *op)
+{
+    attention_call a = call_of(op);
+    if (a.queries == 0)
+        return LT_OK;
+    const int64_t group = group_of(&a);
+    const lt_scratch scratch = lt_cpu_attention_scratch(op);
+    void *packed = NULL;
+    LT_TRY(lt_cpu_shared_reserve(scratch.shared_bytes, &packed));
+    a.packed = packed;
+    LT_TRY(lt_cpu_scratch_reserve(scratch.thread_bytes));
     for (; a.first_head < op->kv_heads; a.first_head += group) {
         const int64_t left = op->kv_heads - a.first_head;
         run_group(&a, left < group ? left : group);

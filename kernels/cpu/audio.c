@@ -71,25 +71,44 @@ static void task(const snake_call *call, int64_t clip, int64_t block, int64_t ti
         isa->copy_rows(count, width, t.y, width, y, C);
 }
 
-lt_status lt_cpu_snake_aa(const lt_op *op)
+static snake_call call_of(const lt_op *op)
 {
     const lt_tensor *x = &op->in[0];
-    assert(x->ndim == 3);
+    assert(x->ndim == 3 && x->dim[2] > 0);
     snake_call call = {.op = op, .length = x->dim[1], .channels = x->dim[2]};
-    if (lt_elements(x) == 0)
-        return LT_OK;
     call.width = call.channels < CHANNELS_MAX ? call.channels : CHANNELS_MAX;
     call.step = TILE_FLOATS / call.width;
     call.blocks = (call.channels + call.width - 1) / call.width;
     call.tiles = (call.length + call.step - 1) / call.step;
-    const int64_t pattern = call.blocks * (call.width + LT_CPU_TILE_MAX);
-    void *shared = NULL;
-    LT_TRY(lt_cpu_shared_reserve((size_t)(2 * pattern) * sizeof(float), &shared));
-    fill_patterns(&call, shared, (float *)shared + pattern);
-    call.a = shared;
-    call.b = call.a + pattern;
+    return call;
+}
+
+static int64_t pattern_floats(const snake_call *call)
+{
+    return call->blocks * (call->width + LT_CPU_TILE_MAX);
+}
+
+lt_scratch lt_cpu_snake_aa_scratch(const lt_op *op)
+{
+    const snake_call call = call_of(op);
     const int64_t floats = (call.step + 2 * MARGIN + 2) * call.width + 2 * LT_CPU_TILE_MAX;
-    LT_TRY(lt_cpu_scratch_reserve((size_t)(4 * floats) * sizeof(float)));
+    return (lt_scratch){(size_t)(2 * pattern_floats(&call)) * sizeof(float),
+                        (size_t)(4 * floats) * sizeof(float)};
+}
+
+lt_status lt_cpu_snake_aa(const lt_op *op)
+{
+    const lt_tensor *x = &op->in[0];
+    if (lt_elements(x) == 0)
+        return LT_OK;
+    snake_call call = call_of(op);
+    const lt_scratch scratch = lt_cpu_snake_aa_scratch(op);
+    void *shared = NULL;
+    LT_TRY(lt_cpu_shared_reserve(scratch.shared_bytes, &shared));
+    fill_patterns(&call, shared, (float *)shared + pattern_floats(&call));
+    call.a = shared;
+    call.b = call.a + pattern_floats(&call);
+    LT_TRY(lt_cpu_scratch_reserve(scratch.thread_bytes));
     const int64_t tasks = x->dim[0] * call.blocks * call.tiles;
     const int64_t times = call.length < call.step ? call.length : call.step;
 #pragma omp parallel for schedule(static)                                                          \

@@ -165,6 +165,24 @@ static void cpu_give_up(lt_queue *q)
         lt_host_queue_give_up(((cpu_queue *)q)->host);
 }
 
+lt_scratch lt_cpu_op_scratch(const lt_op *op)
+{
+    switch (op->kind) {
+    case LT_OP_LINEAR:
+        return lt_cpu_linear_scratch(op);
+    case LT_OP_CONV:
+        return (lt_scratch){0, LT_CPU_GEMM_SCRATCH * sizeof(float)};
+    case LT_OP_ATTENTION:
+        return lt_cpu_attention_scratch(op);
+    case LT_OP_SNAKE_AA:
+        return lt_cpu_snake_aa_scratch(op);
+    case LT_OP_GROUP_NORM:
+        return lt_cpu_group_norm_scratch(op);
+    default:
+        return (lt_scratch){0, 0};
+    }
+}
+
 static lt_status run_op(void *op) { return kernels[((const lt_op *)op)->kind](op); }
 
 static lt_status cpu_submit(lt_queue *queue, const lt_op *op)
@@ -203,6 +221,7 @@ const lt_backend lt_backend_cpu = {
     .conv_bytes = lt_cpu_conv_bytes,
     .conv_prepare = lt_cpu_conv_prepare,
     .conv_release = lt_cpu_conv_release,
+    .op_scratch = lt_cpu_op_scratch,
     .submit = cpu_submit,
     .kernels = kernels,
 };

@@ -124,7 +124,11 @@ void lt_cpu_gemm_block(const lt_cpu_weights *w, lt_range columns, lt_range depth
 /* Columns of a task: as many as fit, fewer where there would be less than two tasks a thread. */
 int64_t lt_cpu_column_step(int64_t columns, int64_t row_blocks);
 
-/* Kernels with drivers of their own. */
+/* Kernels with drivers of their own, and what they reserve. */
+lt_scratch lt_cpu_linear_scratch(const lt_op *op);
+lt_scratch lt_cpu_attention_scratch(const lt_op *op);
+lt_scratch lt_cpu_snake_aa_scratch(const lt_op *op);
+lt_scratch lt_cpu_group_norm_scratch(const lt_op *op);
 lt_status lt_cpu_linear(const lt_op *op);
 lt_status lt_cpu_conv(const lt_op *op);
 lt_status lt_cpu_attention(const lt_op *op);
@@ -134,6 +138,7 @@ lt_status lt_cpu_pad_reflect(const lt_op *op);
 lt_status lt_cpu_rows(const lt_op *op); /* all row kernels */
 
 /* Backend members. */
+lt_scratch lt_cpu_op_scratch(const lt_op *op);
 size_t lt_cpu_linear_bytes(const lt_linear_spec *spec);
 lt_status lt_cpu_linear_prepare(const lt_linear_spec *spec, void *memory, lt_linear **out);
 void lt_cpu_linear_release(lt_linear **linear);

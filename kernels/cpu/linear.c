@@ -99,6 +99,15 @@ static void task(const lt_op *op, const lt_cpu_weights *w, lt_range rows, lt_ran
                 (char *)y->data + (size_t)to * lt_dtype_bytes(y->dtype), y->dtype, y->row_stride);
 }
 
+lt_scratch lt_cpu_linear_scratch(const lt_op *op)
+{
+    const lt_linear *l = op->linear;
+    const lt_linear_spec spec = {.in = l->in, .out = l->out, .compute = l->compute};
+    const size_t bytes = lt_cpu_dnnl_takes(&spec) ? lt_cpu_dnnl_scratch(l->in, l->compute)
+                                                  : LT_CPU_GEMM_SCRATCH * sizeof(float);
+    return (lt_scratch){0, bytes};
+}
+
 lt_status lt_cpu_linear(const lt_op *op)
 {
     const cpu_linear *l = (const cpu_linear *)op->linear;

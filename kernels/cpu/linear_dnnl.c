@@ -336,14 +336,19 @@ static dnnl_status_t task(const lt_cpu_dnnl *l, const lt_op *op, const float *bi
     return dnnl_success;
 }
 
+size_t lt_cpu_dnnl_scratch(int64_t in, lt_dtype compute)
+{
+    return ROWS * COLUMNS * sizeof(float) + round_up(ROWS * (size_t)in * lt_dtype_bytes(compute)) +
+           64;
+}
+
 lt_status lt_cpu_dnnl_apply(const lt_cpu_dnnl *l, const lt_op *op, const float *bias)
 {
     const int64_t rows = lt_row_count(&op->out[0]), row_blocks = (rows + ROWS - 1) / ROWS;
     const int64_t tasks = row_blocks * l->blocks;
-    const size_t width = (size_t)l->in * lt_dtype_bytes(op->in[0].dtype);
     LT_TRY(start());
-    LT_TRY(lt_cpu_scratch_reserve(ROWS * COLUMNS * sizeof(float) + round_up(ROWS * width) +
-                                  round_up(l->scratchpad_bytes) + 64));
+    LT_TRY(lt_cpu_scratch_reserve(lt_cpu_dnnl_scratch(l->in, op->in[0].dtype) +
+                                  round_up(l->scratchpad_bytes)));
     int worst = dnnl_success;
 #pragma omp parallel for schedule(dynamic, 1) reduction(max                                        \
                                                         : worst)                                   \

@@ -21,6 +21,8 @@ size_t lt_cpu_dnnl_bytes(const lt_linear_spec *spec);
  */
 lt_status lt_cpu_dnnl_prepare(const lt_linear_spec *spec, void *memory, lt_cpu_dnnl **out);
 void lt_cpu_dnnl_release(lt_cpu_dnnl **dnnl);
+/* Scratch of a thread for a layer of so many inputs, but for the library's own (it says 0 here). */
+size_t lt_cpu_dnnl_scratch(int64_t in, lt_dtype compute);
 /* "oneDNN 2.6.3": valid for ever. */
 const char *lt_cpu_dnnl_version(void);
 lt_status lt_cpu_dnnl_apply(const lt_cpu_dnnl *dnnl, const lt_op *op, const float *bias);

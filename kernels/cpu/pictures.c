@@ -67,6 +67,15 @@ static void group_norm_item(const group_call *g, const float *x, float *y)
     }
 }
 
+static int64_t chunks_of(int64_t rows) { return (rows + CHUNK - 1) / CHUNK; }
+
+lt_scratch lt_cpu_group_norm_scratch(const lt_op *op)
+{
+    const lt_tensor *x = &op->in[0];
+    const int64_t floats = (chunks_of(x->dim[1]) + 3) * x->dim[2];
+    return (lt_scratch){(size_t)floats * sizeof(float), 0};
+}
+
 lt_status lt_cpu_group_norm(const lt_op *op)
 {
     const lt_tensor *x = &op->in[0], *y = &op->out[0];
@@ -74,9 +83,9 @@ lt_status lt_cpu_group_norm(const lt_op *op)
     group_call g = {.op = op, .rows = x->dim[1], .channels = x->dim[2]};
     if (lt_elements(x) == 0)
         return LT_OK;
-    g.chunks = (g.rows + CHUNK - 1) / CHUNK;
+    g.chunks = chunks_of(g.rows);
     void *shared = NULL;
-    LT_TRY(lt_cpu_shared_reserve((size_t)((g.chunks + 3) * g.channels) * sizeof(float), &shared));
+    LT_TRY(lt_cpu_shared_reserve(lt_cpu_group_norm_scratch(op).shared_bytes, &shared));
     g.sums = shared;
     g.mean = g.sums + g.chunks * g.channels;
     g.factor = g.mean + g.channels;

@@ -36,10 +36,25 @@ typedef struct {
 
 static const lt_backend *target = &lt_backend_cpu;
 static lt_dry_counts counts;
+static lt_dry_memory host;
 
 void lt_dry_reset(void) { counts = (lt_dry_counts){0}; }
 
 lt_dry_counts lt_dry_read(void) { return counts; }
+
+void lt_dry_host(int64_t bytes)
+{
+    host.now_bytes += bytes;
+    host.peak_bytes = host.now_bytes > host.peak_bytes ? host.now_bytes : host.peak_bytes;
+}
+
+void lt_dry_memory_reset(void) { host = (lt_dry_memory){0}; }
+
+lt_dry_memory lt_dry_memory_read(void) { return host; }
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static lt_scratch dry_op_scratch(const lt_op *op) { return target->op_scratch(op); }
 
 void lt_dry_target(const lt_backend *backend)
 {
@@ -178,6 +193,9 @@ static lt_status dry_conv_prepare(const lt_conv_spec *spec, void *memory, lt_con
     l->base.spec.weights = NULL;
     l->base.spec.bias = NULL;
     l->bytes = dry_conv_bytes(spec);
+    /* As read, and laid out before it is packed; both come and go. */
+    lt_dry_host(2 * (int64_t)l->bytes);
+    lt_dry_host(-2 * (int64_t)l->bytes);
     *out = &l->base;
     return LT_OK;
 }
@@ -277,6 +295,9 @@ static lt_status dry_submit(lt_queue *q, const lt_op *op)
     counts.calls[op->kind]++;
     counts.flops[op->kind] += flops_of(op);
     counts.bytes[op->kind] += bytes_of(op);
+    const lt_scratch taken = dry_op_scratch(op);
+    host.scratch.shared_bytes = larger(host.scratch.shared_bytes, taken.shared_bytes);
+    host.scratch.thread_bytes = larger(host.scratch.thread_bytes, taken.thread_bytes);
     return LT_OK;
 }
 
@@ -302,5 +323,6 @@ const lt_backend lt_backend_dry = {
     .conv_bytes = dry_conv_bytes,
     .conv_prepare = dry_conv_prepare,
     .conv_release = dry_conv_release,
+    .op_scratch = dry_op_scratch,
     .submit = dry_submit,
 };

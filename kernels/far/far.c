@@ -495,6 +495,8 @@ static lt_status far_submit(lt_queue *q, const lt_op *op)
 
 /* ---- prepared layers: cpu's, packed through the alias ---- */
 
+static lt_scratch far_op_scratch(const lt_op *op) { return lt_backend_cpu.op_scratch(op); }
+
 static size_t far_linear_bytes(const lt_linear_spec *spec)
 {
     return lt_backend_cpu.linear_bytes(spec);
@@ -584,6 +586,7 @@ const lt_backend lt_backend_far = {
     .sync = far_sync,
     .host = far_host,
     .give_up = far_give_up,
+    .op_scratch = far_op_scratch,
     .linear_bytes = far_linear_bytes,
     .linear_prepare = far_linear_prepare,
     .linear_release = far_linear_release,

@@ -116,6 +116,13 @@ const lt_kernel lt_ref_kernels[LT_OP_COUNT] = {
     [LT_OP_SNAKE_AA] = lt_ref_snake_aa,
 };
 
+/* A few rows that come and go with the call. */
+static lt_scratch ref_op_scratch(const lt_op *op)
+{
+    (void)op;
+    return (lt_scratch){0, 0};
+}
+
 const lt_backend lt_backend_ref = {
     .api = LT_BACKEND_API,
     .name = "ref",
@@ -138,6 +145,7 @@ const lt_backend lt_backend_ref = {
     .conv_bytes = lt_ref_conv_bytes,
     .conv_prepare = lt_ref_conv_prepare,
     .conv_release = lt_ref_conv_release,
+    .op_scratch = ref_op_scratch,
     .submit = ref_submit,
     .kernels = lt_ref_kernels,
 };

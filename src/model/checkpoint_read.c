@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE_BYTES = 4 << 20, GAP_SHARE = 8 };
+enum { PIECE_BYTES = LT_CHECKPOINT_PIECE_BYTES, GAP_SHARE = 8 };
 
 static _Atomic uint64_t bytes_read, reads, bytes_planned;
 
@@ -221,6 +221,12 @@ static lt_status read_run(reader *r, int64_t row, int64_t rows)
         LT_TRY(
             read_span(r, (uint64_t)((row + i) * r->row_elements + r->slice.columns.first), taken));
     return LT_OK;
+}
+
+void lt_checkpoint_rest(lt_checkpoint *checkpoint)
+{
+    free(checkpoint->piece);
+    checkpoint->piece = NULL;
 }
 
 lt_status lt_checkpoint_read(lt_checkpoint *checkpoint, const char *name, lt_dims dims,

@@ -166,6 +166,7 @@ lt_status lt_h3_audio_decoder_open(lt_checkpoint *checkpoint, lt_engine *engine,
     d->dry = lt_weights_is_dry(d->weights);
     LT_TRY_GOTO(open_parts(d), st, failed);
     LT_TRY_GOTO(lt_checkpoint_all_used(checkpoint, others), st, failed);
+    lt_weights_rest(d->weights);
     *out = d;
     return LT_OK;
 failed:

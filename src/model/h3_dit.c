@@ -154,6 +154,8 @@ void lt_h3_dit_close(lt_h3_dit **dit)
         return;
     lt_h3_dit *d = *dit;
     lt_h3_request_free(d);
+    if (d->dry)
+        lt_dry_host(-(int64_t)lt_h3_dit_tables_bytes(d, d->timestep_count));
     lt_weights_close(&d->weights);
     for (int64_t i = 0; d->blocks && i < d->config.layers; i++)
         free(d->blocks[i].leaves);
@@ -275,8 +277,10 @@ lt_status lt_h3_dit_load(lt_h3_dit *dit)
         return LT_OK;
     lt_loading loading = lt_loading_new(dit->tp);
     lt_status st = dit->weights ? LT_EINTERNAL : load_all(dit, &loading);
-    if (dit->weights)
+    if (dit->weights) {
         lt_weights_load_with(dit->weights, NULL);
+        lt_weights_rest(dit->weights);
+    }
     if (!dit->dry) {
         st = lt_loading_end(&loading, st);
         LT_TRY(lt_agree(dit->engine->mesh->world, lt_loading_own(st)));

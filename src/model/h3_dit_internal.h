@@ -58,6 +58,7 @@ typedef struct lt_h3_request {
     int32_t *index_stage;         /* host [2 * S/P] */
     int32_t *timestep_map;        /* host [timesteps]: place in this forward's table, or -1 */
     int map_count;
+    int64_t dry_bytes; /* dry: what the host arrays above would take */
 } lt_h3_request;
 
 struct lt_h3_dit {

@@ -30,6 +30,7 @@ void lt_h3_request_free(lt_h3_dit *dit)
     lt_attention_share_free(&q->attention);
     free(q->index_stage);
     free(q->timestep_map);
+    lt_dry_host(-q->dry_bytes);
     *q = (lt_h3_request){0};
 }
 
@@ -97,6 +98,22 @@ static lt_status list_new(const lt_h3_dit *dit, const char *name, const int32_t 
 {
     LT_TRY(lt_tensor_new(dit->engine->step, name, LT_I32, out, LT_DIMS(count)));
     return lt_h3_up(dit, out, values);
+}
+
+/* Host arrays of a kind, on dry: its order, and what stages_new takes. */
+static int64_t rows_bytes(const lt_h3_rows *r, int staged)
+{
+    const int64_t floats = staged ? (r->mine + r->count) * r->width : 0;
+    return r->count * (int64_t)sizeof *r->order + floats * (int64_t)sizeof *r->stage;
+}
+
+static void count_host(lt_h3_dit *dit)
+{
+    lt_h3_request *q = &dit->request;
+    q->dry_bytes = rows_bytes(&q->video, 1) + rows_bytes(&q->audio, 1) + rows_bytes(&q->text, 0) +
+                   2 * q->share.count * (int64_t)sizeof *q->index_stage +
+                   dit->timestep_count * (int64_t)sizeof *q->timestep_map;
+    lt_dry_host(q->dry_bytes);
 }
 
 /* Where my slots lie among my rows. */
@@ -172,7 +189,11 @@ static lt_status rotary_new(lt_h3_dit *dit)
     const int64_t rows = q->share.count, width = 3 * dit->config.rope_freqs;
     float *values = NULL;
     const size_t half = (size_t)rows * (size_t)width;
-    if (!dit->dry) {
+    if (dit->dry) {
+        const int64_t bytes = 2 * (int64_t)(half * sizeof *values);
+        lt_dry_host(bytes); /* they come and go */
+        lt_dry_host(-bytes);
+    } else {
         values = malloc((2 * half + 1) * sizeof *values);
         if (!values)
             LT_FAIL(LT_ENOMEM, "DiT request: no memory for %lld rows", (long long)rows);
@@ -283,6 +304,8 @@ static lt_status request_fill(lt_h3_dit *dit, const void *text_rows, lt_dtype te
         q->index_stage = calloc(2 * (size_t)q->share.count + 1, sizeof *q->index_stage);
     if (!q->index_stage && !dit->dry)
         LT_FAIL(LT_ENOMEM, "DiT request: no memory for %lld rows", (long long)q->share.count);
+    if (dit->dry)
+        count_host(dit);
     LT_TRY(rotary_new(dit));
     return text_new(dit, text_rows, text_dtype);
 }

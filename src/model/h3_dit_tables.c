@@ -57,6 +57,9 @@ static lt_status tables_alloc(lt_h3_dit *dit, const float *timesteps, int count)
     assert(timesteps || dit->dry);
     free(dit->timesteps);
     free(dit->tables);
+    if (dit->dry)
+        lt_dry_host((int64_t)lt_h3_dit_tables_bytes(dit, count) -
+                    (int64_t)lt_h3_dit_tables_bytes(dit, dit->timestep_count));
     dit->tables = NULL;
     dit->timestep_count = 0;
     dit->timesteps = calloc((size_t)count, sizeof *dit->timesteps);
@@ -119,7 +122,11 @@ static lt_status time_embedding(lt_h3_dit *dit, lt_tensor *y)
     LT_TRY(
         lt_tensor_new(engine->step, "dit.time.silu", dit->compute, y, LT_DIMS(count, c->time_dim)));
     float *host = NULL;
-    if (!dit->dry) {
+    const int64_t waves = count * c->freq_dim * (int64_t)sizeof *host;
+    if (dit->dry) {
+        lt_dry_host(waves);
+        lt_dry_host(-waves);
+    } else {
         host = malloc((size_t)count * (size_t)c->freq_dim * sizeof *host);
         if (!host)
             LT_FAIL(LT_ENOMEM, "modulation tables: no memory for %d timesteps", count);

@@ -24,143 +24,6 @@ enum { FPS = 24, STEPS = 50, DEFAULT_FRAMES = 124, WIDTH = 1344, HEIGHT = 768 };
 static const int64_t trained[] = {124, 141, 158, 175, 192, 209, 226, 243,
                                   260, 277, 294, 311, 328, 345, 362};
 
-/* Other families keep a transformer/config.json too; a class that is not ours says so. */
-static int is_other_class(const char *file)
-{
-    json_t *json = NULL;
-    if (lt_source_json(file, &json) != LT_OK) { /* the part's own reader tells what is wrong */
-        lt_error_clear();
-        return 0;
-    }
-    const char *name = json_string_value(json_object_get(json, "_class_name"));
-    const int other = name != NULL && strncmp(name, "MiniMaxH3", 9) != 0;
-    json_decref(json);
-    return other;
-}
-
-static int recognise(const char *path)
-{
-    char file[LT_PATH_BYTES];
-    static const char *const parts[] = {"transformer/config.json", "vae/config.json",
-                                        "video_vae/config.json", "audio_vae/config.json",
-                                        "text_encoder/config.json"};
-    if (lt_path_join(file, sizeof file, path, parts[0]) == LT_OK && lt_source_exists(file))
-        return !is_other_class(file);
-    for (size_t i = 1; i < sizeof parts / sizeof *parts; i++)
-        if (lt_path_join(file, sizeof file, path, parts[i]) == LT_OK && lt_source_exists(file))
-            return 1;
-    return 0;
-}
-
-static lt_status part_path(const lt_h3_model *m, const char *part, const char *file, char *out,
-                           size_t bytes)
-{
-    char folder[LT_PATH_BYTES];
-    LT_TRY(lt_path_join(folder, sizeof folder, m->base.path, part));
-    if (file == NULL) {
-        (void)snprintf(out, bytes, "%s", folder);
-        return LT_OK;
-    }
-    LT_TRY(lt_path_join(out, bytes, folder, file));
-    return LT_OK;
-}
-
-/* shift of a stream: diffusers keeps one file a stream, the original layout one field of
- * model_index.json. */
-static lt_status read_shift(lt_h3_model *m, const char *folder, const char *key, double *out)
-{
-    char file[LT_PATH_BYTES];
-    json_t *json = NULL;
-    lt_status st = LT_OK;
-    LT_TRY(part_path(m, folder, "scheduler_config.json", file, sizeof file));
-    if (!m->original) {
-        LT_TRY(lt_source_json(file, &json));
-        const lt_json_at at = lt_json_root(json, file);
-        LT_TRY_GOTO(lt_json_real(&at, "shift", 1e-3, 1e6, out), st, done);
-    } else {
-        LT_TRY(lt_path_join(file, sizeof file, m->base.path, "model_index.json"));
-        LT_TRY(lt_source_json(file, &json));
-        const lt_json_at at = lt_json_root(json, file);
-        lt_json_at own, shifts;
-        LT_TRY_GOTO(lt_json_member(&at, "_minimax_h3", &own), st, done);
-        LT_TRY_GOTO(lt_json_member(&own, "sigma_shift_scales", &shifts), st, done);
-        LT_TRY_GOTO(lt_json_real(&shifts, key, 1e-3, 1e6, out), st, done);
-    }
-done:
-    json_decref(json);
-    return st;
-}
-
-lt_status lt_h3_open_shifts(lt_h3_model *m)
-{
-    if (m->video_shift > 0)
-        return LT_OK;
-    LT_TRY(read_shift(m, "scheduler", "video", &m->video_shift));
-    return read_shift(m, "audio_scheduler", "audio", &m->audio_shift);
-}
-
-lt_status lt_h3_open_bpe(lt_h3_model *m)
-{
-    char path[LT_PATH_BYTES];
-    if (m->bpe != NULL)
-        return LT_OK;
-    LT_TRY(part_path(m, "tokenizer", NULL, path, sizeof path));
-    if (!lt_source_is_dir(path)) /* `--model` may be the tokenizer's folder itself */
-        (void)snprintf(path, sizeof path, "%s", m->base.path);
-    LT_TRY(lt_bpe_open(path, &m->bpe));
-    return LT_OK;
-}
-
-lt_status lt_h3_open_text(lt_h3_model *m)
-{
-    char path[LT_PATH_BYTES];
-    if (m->text_files != NULL)
-        return LT_OK;
-    LT_TRY(part_path(m, "text_encoder", "config.json", path, sizeof path));
-    LT_TRY(lt_qwen3vl_config_read(path, &m->text));
-    LT_TRY(part_path(m, "text_encoder", NULL, path, sizeof path));
-    LT_TRY(lt_checkpoint_open(path, LT_PART_TEXT, &m->text_files));
-    return LT_OK;
-}
-
-lt_status lt_h3_open_dit(lt_h3_model *m)
-{
-    char path[LT_PATH_BYTES];
-    if (m->dit_files != NULL)
-        return LT_OK;
-    LT_TRY(part_path(m, "transformer", "config.json", path, sizeof path));
-    LT_TRY(lt_h3_dit_config_read(path, &m->dit_config));
-    LT_TRY(part_path(m, "transformer", NULL, path, sizeof path));
-    LT_TRY(lt_checkpoint_open(path, LT_PART_H3_DIT, &m->dit_files));
-    lt_checkpoint_set_head_dim(m->dit_files, m->dit_config.head_dim);
-    return LT_OK;
-}
-
-lt_status lt_h3_open_video(lt_h3_model *m)
-{
-    char path[LT_PATH_BYTES];
-    if (m->video_files != NULL)
-        return LT_OK;
-    LT_TRY(part_path(m, m->original ? "video_vae" : "vae", "config.json", path, sizeof path));
-    LT_TRY(lt_h3_video_config_read(path, &m->video));
-    LT_TRY(part_path(m, m->original ? "video_vae/source" : "vae", NULL, path, sizeof path));
-    LT_TRY(lt_checkpoint_open(path, LT_PART_H3_VIDEO_VAE, &m->video_files));
-    lt_checkpoint_set_head_dim(m->video_files, m->video.head_dim);
-    return LT_OK;
-}
-
-lt_status lt_h3_open_audio(lt_h3_model *m)
-{
-    char path[LT_PATH_BYTES];
-    if (m->audio_files != NULL)
-        return LT_OK;
-    LT_TRY(part_path(m, "audio_vae", "config.json", path, sizeof path));
-    LT_TRY(lt_h3_audio_config_read(path, &m->audio));
-    LT_TRY(part_path(m, "audio_vae", NULL, path, sizeof path));
-    LT_TRY(lt_checkpoint_open(path, LT_PART_H3_AUDIO_VAE, &m->audio_files));
-    return LT_OK;
-}
-
 static void h3_close(lt_model **model)
 {
     lt_h3_model *m = (lt_h3_model *)*model;
@@ -327,6 +190,23 @@ static lt_status dit_open(lt_model *model, lt_engine *engine, lt_dtype dtype,
     return LT_OK;
 }
 
+/* Of the packed rows, in and out. */
+static size_t video_floats(const lt_h3_model *m)
+{
+    return (size_t)(m->layout->video_rows * lt_h3_dit_video_width(&m->dit_config));
+}
+
+static size_t audio_floats(const lt_h3_model *m)
+{
+    return (size_t)(m->layout->audio_rows * m->dit_config.audio_channels);
+}
+
+static size_t rows_bytes(const lt_h3_model *m)
+{
+    return 2 * (video_floats(m) + audio_floats(m)) * sizeof *m->rows +
+           (size_t)m->layout->rows * sizeof *m->row_times;
+}
+
 static lt_status dit_begin(lt_model *model, const lt_shape *shape, const float *text_rows,
                            int64_t text_count)
 {
@@ -334,12 +214,13 @@ static lt_status dit_begin(lt_model *model, const lt_shape *shape, const float *
     if (m->engine->backend == &lt_backend_dry) {
         LT_TRY(
             lt_h3_layout_dry(shape->frames, shape->width, shape->height, text_count, &m->layout));
+        m->dry_bytes = (int64_t)(lt_h3_layout_bytes(m->layout) + rows_bytes(m));
+        lt_dry_host(m->dry_bytes);
         return lt_h3_dit_begin(m->dit, m->layout, NULL, LT_F32);
     }
     LT_TRY(lt_h3_layout_new(shape->frames, shape->width, shape->height, text_count, &m->layout));
     const lt_h3_layout *l = m->layout;
-    const size_t video = (size_t)(l->video_rows * lt_h3_dit_video_width(&m->dit_config));
-    const size_t audio = (size_t)(l->audio_rows * m->dit_config.audio_channels);
+    const size_t video = video_floats(m), audio = audio_floats(m);
     m->rows = malloc(2 * (video + audio) * sizeof(float));
     m->row_times = malloc((size_t)l->rows * sizeof(int32_t));
     if (m->rows == NULL || m->row_times == NULL)
@@ -385,6 +266,8 @@ static void dit_end(lt_model *model)
     if (m->dit != NULL)
         lt_h3_dit_end(m->dit);
     lt_h3_layout_free(&m->layout);
+    lt_dry_host(-m->dry_bytes);
+    m->dry_bytes = 0;
     free(m->rows);
     free(m->row_times);
     m->rows = NULL;
@@ -412,6 +295,8 @@ static lt_status decode_open(lt_model *model, lt_engine *engine)
     LT_TRY_GOTO(lt_h3_video_decoder_open(m->video_files, engine, &m->video, &m->video_decoder), st,
                 failed);
     LT_TRY(lt_h3_audio_decoder_open(m->audio_files, engine, &m->audio, &m->audio_decoder));
+    lt_checkpoint_rest(m->video_files);
+    lt_checkpoint_rest(m->audio_files);
     return LT_OK;
 failed:
     return lt_loading_own(st);
@@ -467,7 +352,13 @@ static lt_status item_raw(lt_model *model, const lt_shape *shape, int64_t item,
     const int64_t t = lt_h3_video_clip_latents(&m->video);
     const int64_t h = shape->height / LT_H3_CELL_PIXELS, w = shape->width / LT_H3_CELL_PIXELS;
     float *z = NULL;
-    if (latents != NULL) {
+    const int64_t bytes = m->video.latent_channels * t * h * w * (int64_t)sizeof *z;
+    if (latents == NULL) { /* a walk on dry */
+        lt_dry_host(bytes);
+        const lt_status st = lt_h3_video_decode_clip(m->video_decoder, NULL, t, h, w, raw);
+        lt_dry_host(-bytes);
+        return st;
+    } else {
         z = malloc((size_t)(m->video.latent_channels * t * h * w) * sizeof *z);
         if (z == NULL)
             LT_FAIL(LT_ENOMEM, "decode: no memory for a clip's latents");
@@ -536,7 +427,7 @@ static lt_status sound_decode(lt_model *model, const float *latents, int64_t n, 
 }
 
 const lt_family lt_family_h3 = {.name = "minimax-h3",
-                                .recognise = recognise,
+                                .recognise = lt_h3_recognise,
                                 .open = h3_open,
                                 .close = h3_close,
                                 .frames_grid = frames_grid,

@@ -26,6 +26,7 @@ typedef struct lt_h3_model {
     lt_engine *engine;
     lt_mark phase_mark;
     lt_h3_dit *dit;
+    int64_t dry_bytes; /* dry: host memory that dit_begin would take */
     lt_h3_layout *layout;
     float *rows, *video_rows, *audio_rows, *video_out, *audio_out; /* one allocation, rows */
     int32_t *row_times;
@@ -35,6 +36,8 @@ typedef struct lt_h3_model {
 
 /* A model with nothing opened but longtake.json. lt_model_close closes it. */
 lt_status lt_h3_model_new(const char *path, lt_h3_model **out);
+/* Does the folder look like this family's? Local. */
+int lt_h3_recognise(const char *path);
 /* Read and check one part's config and tensor headers; nothing if it was done. Errors: LT_ENOINPUT,
  * LT_EDATA. */
 lt_status lt_h3_open_shifts(lt_h3_model *model);

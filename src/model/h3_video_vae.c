@@ -30,6 +30,7 @@ typedef struct clip_work {
     float *tokens;          /* [t*tile_h*tile_w, C] */
     /* not where this rank only helps others */
     int keeps;
+    int64_t dry_bytes; /* dry: what these buffers would take */
     lt_h3_stitch stitch;
     float *rows; /* [t*tile_h*tile_w, 3*pt*p*p] */
     float *tile; /* [pt*t, 3, p*tile_h, p*tile_w] */
@@ -50,6 +51,7 @@ static void clip_close(clip_work *work)
     free(work->rows);
     free(work->tile);
     lt_h3_stitch_close(&work->stitch);
+    lt_dry_host(-work->dry_bytes);
     *work = (clip_work){0};
 }
 
@@ -69,6 +71,7 @@ lt_status lt_h3_video_decoder_open(lt_checkpoint *checkpoint, lt_engine *engine,
     decoder->dry = lt_weights_is_dry(decoder->weights);
     LT_TRY_GOTO(lt_h3_vit_open(decoder->weights, &decoder->config, &decoder->vit), st, failed);
     LT_TRY_GOTO(lt_checkpoint_all_used(checkpoint, others), st, failed);
+    lt_weights_rest(decoder->weights);
     *out = decoder;
     return LT_OK;
 failed:
@@ -140,6 +143,17 @@ size_t lt_h3_video_decode_host_bytes(const lt_h3_video_config *config, int64_t h
     const int64_t planes = lt_h3_video_clip_frames(config) * config->pixel_channels;
     return (token_floats(config, &work) + 2 * (size_t)work.tile_values) * sizeof(float) +
            lt_h3_stitch_bytes(&work.y, &work.x, planes);
+}
+
+/* On dry: what clip_open would take. */
+static void clip_count(const lt_h3_video_config *c, int64_t t, int64_t h, int64_t w, int keeps,
+                       clip_work *work)
+{
+    const size_t whole = lt_h3_video_decode_host_bytes(c, h, w);
+    clip_close(work);
+    clip_sizes(c, t, h, w, work);
+    work->dry_bytes = (int64_t)(keeps ? whole : token_floats(c, work) * sizeof(float));
+    lt_dry_host(work->dry_bytes);
 }
 
 static lt_status clip_buffers(const lt_h3_video_config *c, int threads, clip_work *work)
@@ -220,7 +234,7 @@ lt_status lt_h3_video_decode_clip(lt_h3_video_decoder *decoder, const float *z, 
                 (long long)t, (long long)h, (long long)w);
     clip_work *work = &decoder->work;
     if (decoder->dry)
-        clip_sizes(c, t, h, w, work);
+        clip_count(c, t, h, w, frames != NULL, work);
     else
         LT_TRY(clip_open(c, threads, t, h, w, frames != NULL, work));
     float *rows = frames != NULL ? work->rows : NULL;

@@ -67,16 +67,26 @@ typedef struct transit {
     char *to;
 } transit;
 
+/* Rows of a block, of `rows` in all. */
+static int64_t block_rows(int64_t rows, size_t row_bytes)
+{
+    const int64_t fit = row_bytes > 0 ? (int64_t)(BLOCK_BYTES / row_bytes) : rows;
+    return fit < 1 ? 1 : fit < rows ? fit : rows;
+}
+
+int64_t lt_columns_bytes(lt_dims dims, lt_dtype want)
+{
+    const lt_slice whole = lt_slice_whole(dims);
+    const size_t row_bytes = (size_t)whole.columns.count * lt_dtype_bytes(want);
+    return 2 * block_rows(whole.rows.count, row_bytes) * (int64_t)row_bytes;
+}
+
 static lt_status take(const lt_loading *l, transit *t)
 {
     const size_t row_bytes = (size_t)t->width * t->element;
     t->size = lt_group_size(l->group);
     t->rank = lt_group_rank(l->group);
-    t->at_a_time = (int64_t)(BLOCK_BYTES / row_bytes);
-    if (t->at_a_time < 1)
-        t->at_a_time = 1;
-    if (t->at_a_time > t->rows)
-        t->at_a_time = t->rows;
+    t->at_a_time = block_rows(t->rows, row_bytes);
     t->columns = calloc((size_t)t->size, sizeof *t->columns);
     t->list = calloc((size_t)t->size, sizeof *t->list);
     t->block = malloc((size_t)t->at_a_time * row_bytes);

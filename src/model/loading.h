@@ -40,6 +40,8 @@ lt_status lt_loading_own(lt_status st);
  * Blocking. Errors: as lt_checkpoint_read, and LT_EPEER; on one rank, then on all. */
 lt_status lt_columns_read(lt_loading *loading, lt_checkpoint *checkpoint, const char *name,
                           lt_dims dims, lt_range columns, lt_dtype want, void *to);
+/* Host memory that it takes at most while it runs. Local. */
+int64_t lt_columns_bytes(lt_dims dims, lt_dtype want);
 /* The rows that this rank reads for it. Local. */
 lt_range lt_columns_rows(const lt_loading *loading, lt_dims dims);
 

@@ -64,7 +64,8 @@ static void name_of(char out[NAME_BYTES], int64_t layer, const char *tail)
     (void)n;
 }
 
-/* Are all values of a matrix zero? Reads from the front until one is not. */
+/* Are all values of a matrix zero? Reads from the front until one is not; in a walk no more than
+ * the first LOOK_BYTES, which tell as much for a plan. */
 static lt_status is_zero(lt_qwen3vl *t, const char *name, int64_t out, int64_t in, int *zero)
 {
     int64_t rows = LOOK_BYTES / (in * (int64_t)sizeof(float));
@@ -74,8 +75,9 @@ static lt_status is_zero(lt_qwen3vl *t, const char *name, int64_t out, int64_t i
     *zero = 1;
     if (values == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for %lld rows", name, (long long)rows);
-    for (int64_t first = 0; first < out && *zero && st == LT_OK; first += rows) {
-        const int64_t count = out - first < rows ? out - first : rows;
+    const int64_t end = t->dry && rows < out ? rows : out;
+    for (int64_t first = 0; first < end && *zero && st == LT_OK; first += rows) {
+        const int64_t count = end - first < rows ? end - first : rows;
         const lt_slice slice = {{first, count}, {0, in}};
         st = lt_checkpoint_read(t->checkpoint, name, LT_DIMS(out, in), slice, LT_F32, values);
         for (int64_t i = 0; i < count * in && *zero && st == LT_OK; i++)
@@ -90,8 +92,6 @@ static lt_status look_for_identity(lt_qwen3vl *t, int64_t layer, int *identity)
     const lt_qwen3vl_config *c = &t->config;
     char name[NAME_BYTES];
     *identity = 0;
-    if (t->dry)
-        return LT_OK;
     name_of(name, layer, "self_attn.o_proj.weight");
     LT_TRY(is_zero(t, name, c->hidden, c->heads * c->head_dim, identity));
     if (!*identity)
@@ -224,8 +224,10 @@ static lt_status load(lt_qwen3vl *t)
 {
     lt_loading loading = lt_loading_new(t->tp);
     const lt_status st = load_all(t, &loading);
-    if (t->weights != NULL)
+    if (t->weights != NULL) {
         lt_weights_load_with(t->weights, NULL);
+        lt_weights_rest(t->weights);
+    }
     return t->dry ? st : lt_loading_end(&loading, st);
 }
 
@@ -507,13 +509,19 @@ lt_status lt_qwen3vl_encode(lt_qwen3vl *text, const int32_t *ids, int64_t count,
         LT_FAIL(LT_EDATA, "input_ids: want at most %d, found %lld", IDS_MAX, (long long)count);
     const lt_mark mark = lt_arena_mark(text->engine->step);
     /* A rank whose file fails must not leave the others waiting in a sum. */
-    if (!text->dry)
+    const int64_t host_bytes = count * (text->config.hidden + text->config.head_dim) *
+                               (int64_t)lt_dtype_bytes(text->compute);
+    if (text->dry)
+        lt_dry_host(host_bytes);
+    else
         LT_TRY_GOTO(lt_agree(text->tp, prepare_host(text, ids, &p)), st, done);
     LT_TRY_GOTO(run(text, &p), st, done);
     if (!text->dry)
         lt_convert(p.embedded, text->compute, rows, LT_F32,
                    (size_t)count * (size_t)text->config.hidden);
 done:
+    if (text->dry)
+        lt_dry_host(-host_bytes);
     if (st != LT_OK)
         lt_engine_give_up(text->engine); /* queued work may still read host memory */
     lt_arena_release(text->engine->step, mark);

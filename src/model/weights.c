@@ -31,6 +31,7 @@ struct lt_weights {
     lt_mark mark;        /* of the arena phase at open */
     char *staging;
     size_t staging_bytes, staging_bytes_max;
+    int converts; /* dry: the checkpoint's buffer is counted */
     kept *kept;
     size_t kept_count, kept_room;
 };
@@ -50,6 +51,18 @@ lt_status lt_weights_open(lt_checkpoint *checkpoint, lt_engine *engine, lt_dtype
     w->mark = lt_arena_mark(engine->phase);
     *out = w;
     return LT_OK;
+}
+
+void lt_weights_rest(lt_weights *w)
+{
+    if (w->dry)
+        lt_dry_host(-(int64_t)w->staging_bytes - (w->converts ? LT_CHECKPOINT_PIECE_BYTES : 0));
+    w->converts = 0;
+    free(w->staging);
+    w->staging = NULL;
+    w->staging_bytes = 0;
+    if (w->checkpoint != NULL)
+        lt_checkpoint_rest(w->checkpoint);
 }
 
 void lt_weights_close(lt_weights **weights)
@@ -73,8 +86,8 @@ void lt_weights_close(lt_weights **weights)
     }
     if (lt_arena_used(w->engine->phase) > w->mark.used)
         lt_arena_release(w->engine->phase, w->mark);
+    lt_weights_rest(w);
     free(w->kept);
-    free(w->staging);
     free(w);
     *weights = NULL;
 }
@@ -125,8 +138,13 @@ static lt_status stage(lt_weights *w, const char *what, size_t bytes)
 {
     if (bytes > w->staging_bytes_max)
         w->staging_bytes_max = bytes;
-    if (w->dry || bytes <= w->staging_bytes)
+    if (bytes <= w->staging_bytes)
         return LT_OK;
+    if (w->dry) {
+        lt_dry_host((int64_t)bytes - (int64_t)w->staging_bytes);
+        w->staging_bytes = bytes;
+        return LT_OK;
+    }
     free(w->staging);
     w->staging_bytes = 0;
     const size_t rounded = (bytes + 4095) / 4096 * 4096;
@@ -177,6 +195,12 @@ static lt_status check_layer(lt_weights *w, const char *name, const lt_layer_spe
 static lt_status fetch(lt_weights *w, const char *full, lt_dims dims, lt_slice slice, lt_dtype want,
                        void *to)
 {
+    lt_tensor_info info;
+    if (w->dry && !w->converts && lt_checkpoint_find(w->checkpoint, full, &info) &&
+        info.dtype != want) {
+        lt_dry_host(LT_CHECKPOINT_PIECE_BYTES);
+        w->converts = 1;
+    }
     if (w->dry)
         return lt_checkpoint_plan(w->checkpoint, full, dims, slice, want);
     return lt_checkpoint_read(w->checkpoint, full, dims, slice, want, to);
@@ -291,6 +315,9 @@ static lt_status read_columns(lt_weights *w, const char *name, const lt_layer_sp
             return lt_columns_read(w->loading, w->checkpoint, full, dims, spec->columns,
                                    spec->compute, w->staging);
         const lt_slice mine = {lt_columns_rows(w->loading, dims), all};
+        const int64_t blocks = lt_columns_bytes(dims, spec->compute);
+        lt_dry_host(blocks); /* they come and go */
+        lt_dry_host(-blocks);
         return lt_checkpoint_plan(w->checkpoint, full, dims, mine, spec->compute);
     }
     return fetch(w, full, dims, (lt_slice){rows, spec->columns}, spec->compute, w->staging);
