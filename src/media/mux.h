@@ -114,6 +114,10 @@ typedef struct lt_mux_codec {
 /* Fill up to max rows, return how many there are. Never fails. */
 size_t lt_mux_codecs(lt_mux_codec *out, size_t max);
 
+/* Memory that a muxer of this spec takes at most, from open to close: encoder, frames, container.
+ * 0 if the spec is refused. Local. Tested: tests/film/test_estimate.c. */
+size_t lt_mux_memory_bytes(const lt_mux_spec *spec);
+
 /* "libavcodec 59.37.100, libavformat 59.27.100 (GPL version 2 or later)": valid for ever. */
 const char *lt_mux_library(void);
 

@@ -35,6 +35,31 @@ struct lt_sheet {
 
 static int64_t strips_height(int channels) { return channels * (STRIP + GAP); }
 
+static void sizes(lt_sheet *s, int64_t width, int64_t height, int columns, int rows)
+{
+    s->frame_width = width;
+    s->frame_height = height;
+    s->columns = columns;
+    s->rows = rows;
+    const int64_t room = (SHEET_WIDTH - GAP) / columns - GAP;
+    s->cell_width = room < 8 ? 8 : room;
+    if (s->cell_width > width) /* small frames are shown as they are */
+        s->cell_width = width;
+    s->cell_height = (height * s->cell_width + width / 2) / width;
+    s->cell_height = s->cell_height < 1 ? 1 : s->cell_height > height ? height : s->cell_height;
+    s->width = GAP + columns * (s->cell_width + GAP);
+    s->strips_y = GAP + rows * (s->cell_height + GAP);
+    s->height = s->strips_y + strips_height(2);
+}
+
+size_t lt_sheet_memory_bytes(int64_t width, int64_t height, int columns, int rows)
+{
+    lt_sheet s = {0};
+    const size_t zlib = 1 << 20; /* deflate's window and tables, libpng's rows */
+    sizes(&s, width, height, columns, rows);
+    return 2 * (size_t)(s.width * s.height * 3) + zlib; /* the pixels, and as much for the file */
+}
+
 lt_status lt_sheet_new(int64_t frames, int64_t width, int64_t height, int columns, int rows,
                        lt_sheet **out)
 {
@@ -47,20 +72,8 @@ lt_status lt_sheet_new(int64_t frames, int64_t width, int64_t height, int column
     if (!s)
         LT_FAIL(LT_ENOMEM, "contact sheet: no memory");
     s->frames = frames;
-    s->frame_width = width;
-    s->frame_height = height;
-    s->columns = columns;
-    s->rows = rows;
+    sizes(s, width, height, columns, rows);
     s->shown = frames < (int64_t)columns * rows ? frames : (int64_t)columns * rows;
-    const int64_t room = (SHEET_WIDTH - GAP) / columns - GAP;
-    s->cell_width = room < 8 ? 8 : room;
-    if (s->cell_width > width) /* small frames are shown as they are */
-        s->cell_width = width;
-    s->cell_height = (height * s->cell_width + width / 2) / width;
-    s->cell_height = s->cell_height < 1 ? 1 : s->cell_height > height ? height : s->cell_height;
-    s->width = GAP + columns * (s->cell_width + GAP);
-    s->strips_y = GAP + rows * (s->cell_height + GAP);
-    s->height = s->strips_y + strips_height(2);
     s->pixels = malloc((size_t)(s->width * s->height * 3));
     s->row = malloc((size_t)s->cell_width * 3 * sizeof *s->row);
     if (!s->pixels || !s->row) {

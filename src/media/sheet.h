@@ -28,6 +28,8 @@ typedef struct lt_sheet lt_sheet;
  * number below 1, more than 64 columns or rows). */
 lt_status lt_sheet_new(int64_t frames, int64_t width, int64_t height, int columns, int rows,
                        lt_sheet **out);
+/* Memory that it takes, its file included. Local. */
+size_t lt_sheet_memory_bytes(int64_t width, int64_t height, int columns, int rows);
 void lt_sheet_free(lt_sheet **sheet); /* NULL inside is allowed */
 
 /* Show frame `index`: rgb planar [3, height, width], LT_U8 or LT_U16, full range. Any order; frames

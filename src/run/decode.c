@@ -394,8 +394,8 @@ static lt_status pool_outputs(pool *p, const lt_decode_outputs *outputs, int thr
     lt_film_tags_free(&tags);
     LT_TRY(st);
     if (outputs->sheet != NULL)
-        LT_TRY(lt_sheet_new(p->plan->frames, p->plan->shape.width, p->plan->shape.height, 6, 2,
-                            &p->sheet));
+        LT_TRY(lt_sheet_new(p->plan->frames, p->plan->shape.width, p->plan->shape.height,
+                            LT_SHEET_COLUMNS, LT_SHEET_ROWS, &p->sheet));
     return LT_OK;
 }
 

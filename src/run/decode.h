@@ -22,6 +22,8 @@ typedef struct lt_decode_extra {
 } lt_decode_extra;
 
 /* What is made. Paths of rank 0; NULL where nothing is asked. */
+enum { LT_SHEET_COLUMNS = 6, LT_SHEET_ROWS = 2 }; /* of the contact sheet */
+
 typedef struct lt_decode_outputs {
     const char *film;  /* its container is plan->suffix */
     int hidden;        /* 1: film has its name once it is whole, 0: as soon as it plays */

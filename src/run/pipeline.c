@@ -81,10 +81,10 @@ static lt_status finish(lt_session *s, const lt_plan *plan, int manifest, lt_out
     json_t *film = lt_records_film(plan->output);
     out->stages = lt_progress_stages(s->progress);
     if (manifest)
-        st = lt_records_manifest(plan, s->world, &s->nodes, film, out->stages);
+        st = lt_records_manifest(plan, s->world, &s->nodes, film, out->stages, s->memory);
     lt_progress_event(s->progress, "end",
-                      json_pack("{s:s, s:I, s:O?}", "output", plan->output, "frames",
-                                (json_int_t)plan->frames, "film", film));
+                      json_pack("{s:s, s:I, s:O?, s:O?}", "output", plan->output, "frames",
+                                (json_int_t)plan->frames, "film", film, "memory", s->memory));
     json_decref(film);
     LT_TRY(st);
     (void)snprintf(out->output, sizeof out->output, "%s", plan->output);
@@ -161,6 +161,7 @@ static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job
     const lt_status st = lt_decode(s->model, &s->engine, plan, source, &outputs, s->progress);
     s->engine.mesh = &s->mesh;
     LT_TRY(st);
+    LT_TRY(lt_session_measure(s, plan));
     LT_TRY(lt_agree(s->world, finish(s, plan, is_render, out)));
     return LT_OK;
 }
@@ -210,7 +211,7 @@ static lt_status render_folder(const lt_job *job, const lt_options *options, lt_
     const lt_status st = lt_folder_make(plan, yaml, job->overwrite, &s->run_lease);
     free(yaml);
     LT_TRY(st);
-    LT_TRY(lt_records_manifest(plan, s->world, &s->nodes, NULL, NULL));
+    LT_TRY(lt_records_manifest(plan, s->world, &s->nodes, NULL, NULL, NULL));
     if (job->seed.drawn && !job->quiet)
         lt_say("longtake: seed %llu was drawn", (unsigned long long)plan->seed);
     return open_progress(job, s, plan, 1);

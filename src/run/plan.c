@@ -5,9 +5,8 @@
  * Mesh. `auto` puts the ranks of a host on uly as far as there are heads, the rest on ring: both
  * shard tokens, need no weights to be split, and any remainder works. A clip of one window without
  * guidance gives win and cfg nothing to do: their further ranks hold the latents and wait through
- * the forwards, with a warning. Which rank stands where is known once the mesh is open. Memory. The
- * phases are walked on `dry` with the same code that will run; peaks are the need. The phases
- * follow each other, so the largest counts. */
+ * the forwards, with a warning. Which rank stands where is known once the mesh is open. What it
+ * takes of memory and time: estimate.c. */
 #include "run/plan.h"
 
 #include <assert.h>
@@ -198,6 +197,7 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes 
     if (out->model == NULL || out->prompt == NULL)
         LT_FAIL(LT_ENOMEM, "plan: no memory for the prompt");
     lt_advise_words(facts, out->prompt);
+    out->sheet = job->sheet != NULL;
     return LT_OK;
 }
 
@@ -255,12 +255,16 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
     json_t *memory = json_object();
     for (int i = 0; i < LT_PHASES; i++)
         (void)json_object_set_new(memory, lt_phase_names[i],
-                                  json_pack("{s:I, s:I, s:I, s:I, s:f}", "phase_bytes",
+                                  json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "phase_bytes",
                                             (json_int_t)p->memory[i].phase_bytes, "step_bytes",
                                             (json_int_t)p->memory[i].step_bytes, "comm_bytes",
                                             (json_int_t)p->memory[i].comm_bytes, "host_bytes",
-                                            (json_int_t)p->memory[i].host_bytes, "flops",
+                                            (json_int_t)p->memory[i].host_bytes, "kernel_bytes",
+                                            (json_int_t)p->memory[i].kernel_bytes, "resident_bytes",
+                                            (json_int_t)p->memory[i].resident_bytes, "flops",
                                             p->memory[i].flops));
+    if (p->peak_bytes > 0)
+        (void)json_object_set_new(memory, "peak_bytes", json_integer((json_int_t)p->peak_bytes));
     *out = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, "
                      "s:i, s:o, s:s, s:i, s:s, s:b, s:s, s:s, s:s, s:s, s:o, "
                      "s:[{s:i, s:I}], s:[]}",
@@ -365,185 +369,5 @@ lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out)
     const lt_status st = plan_read(&at, out);
     json_decref(json);
     LT_TRY(st);
-    return LT_OK;
-}
-
-/* ---- memory ---- */
-
-static const size_t endless = (size_t)1 << 46; /* dry counts and maps nothing */
-
-static lt_status walk_begin(lt_engine *engine, const lt_mesh *mesh)
-{
-    lt_dry_reset();
-    LT_TRY(lt_engine_open(&lt_backend_dry, 1, mesh, endless, endless, engine));
-    return LT_OK;
-}
-
-static void walk_end(lt_engine *engine, lt_phase_memory *out)
-{
-    const lt_dry_counts counts = lt_dry_read();
-    out->phase_bytes = lt_arena_peak(engine->phase);
-    out->step_bytes = lt_arena_peak(engine->step);
-    out->comm_bytes = lt_engine_comm_bytes(engine);
-    out->flops = 0;
-    for (int i = 0; i < LT_OP_COUNT; i++)
-        out->flops += counts.flops[i];
-    lt_engine_close(engine);
-}
-
-static size_t clip_bytes(const lt_plan *plan)
-{
-    size_t bytes = 0;
-    for (int s = 0; s < plan->stream_count; s++) {
-        size_t n = sizeof(float);
-        for (int i = 0; i < plan->stream[s].ndim; i++)
-            n *= (size_t)plan->stream[s].dim[i];
-        bytes += n;
-    }
-    return bytes;
-}
-
-static lt_status walk_text(lt_plan *plan, lt_model *model, const lt_mesh *mesh, int64_t token_count)
-{
-    lt_engine engine;
-    LT_TRY(walk_begin(&engine, mesh));
-    int32_t *ids = calloc((size_t)token_count + 1, sizeof *ids);
-    float *rows =
-        calloc((size_t)(token_count * model->family->text_width(model)) + 1, sizeof *rows);
-    lt_status st = LT_OK;
-    if (ids == NULL || rows == NULL)
-        LT_FAIL_GOTO(LT_ENOMEM, st, done, "plan: no memory for %lld text rows",
-                     (long long)token_count);
-    LT_TRY_GOTO(model->family->encode(model, &engine, plan->dtype, ids, token_count, rows), st,
-                done);
-done:
-    plan->memory[0].host_bytes =
-        (size_t)(token_count * model->family->text_width(model)) * sizeof(float);
-    walk_end(&engine, &plan->memory[0]);
-    free(ids);
-    free(rows);
-    return st;
-}
-
-static lt_status walk_dit(lt_plan *plan, lt_model *model, const lt_mesh *mesh, int64_t token_count)
-{
-    lt_engine engine;
-    LT_TRY(walk_begin(&engine, mesh));
-    const int64_t width = model->family->text_width(model);
-    const int unique = (plan->steps - 1) * plan->stream_count;
-    float *times = calloc((size_t)unique, sizeof *times),
-          *rows = calloc((size_t)(token_count * width) + 1, sizeof *rows);
-    lt_status st = LT_OK;
-    if (times == NULL || rows == NULL)
-        LT_FAIL_GOTO(LT_ENOMEM, st, done, "plan: no memory for %d timesteps", unique);
-    for (int i = 0; i < unique; i++)
-        times[i] = (float)i / (float)unique;
-    LT_TRY_GOTO(model->family->dit_open(model, &engine, plan->dtype, times, unique), st, close);
-    LT_TRY_GOTO(model->family->dit_begin(model, &plan->shape, rows, token_count), st, close);
-    lt_dry_reset(); /* the flops of one evaluation */
-    lt_forward forward = {.timestep = {times[0], times[0], times[0], times[0]}};
-    LT_TRY_GOTO(model->family->dit_forward(model, &forward), st, close);
-close:
-    model->family->dit_end(model);
-    model->family->dit_close(model);
-done:
-    plan->memory[1].host_bytes =
-        4 * clip_bytes(plan); /* latents, velocities, and both as packed rows */
-    walk_end(&engine, &plan->memory[1]);
-    free(times);
-    free(rows);
-    return st;
-}
-
-static lt_status walk_decode(lt_plan *plan, lt_model *model, const lt_mesh *mesh)
-{
-    lt_engine engine;
-    const lt_family *family = model->family;
-    LT_TRY(walk_begin(&engine, mesh));
-    lt_status st = LT_OK;
-    LT_TRY_GOTO(family->decode_open(model, &engine), st, done);
-    lt_dry_reset();
-    LT_TRY_GOTO(family->item_raw(model, &plan->shape, 0, NULL, NULL), st, done);
-    LT_TRY_GOTO(family->sound_decode(model, NULL, 64, (lt_range){0, 64}, NULL), st, done);
-done:
-    family->decode_close(model);
-    /* raw frames, what the tiles are stitched from, the carries, and two items of finished frames
-     * on the way; the further ranks of a group have none of them */
-    plan->memory[2].host_bytes = 0;
-    if (lt_group_rank(mesh->axis[LT_AXIS_TP]) == 0)
-        plan->memory[2].host_bytes = 2 * family->decode_raw_bytes(model, &plan->shape) +
-                                     2 * family->decode_carry_bytes(model, &plan->shape);
-    walk_end(&engine, &plan->memory[2]);
-    return st;
-}
-
-lt_status lt_plan_walk(lt_plan *plan, lt_model *model, const lt_phase_meshes *meshes,
-                       int64_t token_count, unsigned parts)
-{
-    if ((parts & 1u) && meshes->text != NULL)
-        LT_TRY(walk_text(plan, model, meshes->text, token_count));
-    if (parts & 2u)
-        LT_TRY(walk_dit(plan, model, meshes->dit, token_count));
-    if (parts & 4u)
-        LT_TRY(walk_decode(plan, model, meshes->decode));
-    return LT_OK;
-}
-
-void lt_plan_arenas(const lt_plan *plan, size_t *phase_bytes, size_t *step_bytes)
-{
-    *phase_bytes = *step_bytes = 0;
-    for (int i = 0; i < LT_PHASES; i++) {
-        const lt_phase_memory *m = &plan->memory[i];
-        *phase_bytes = m->phase_bytes > *phase_bytes ? m->phase_bytes : *phase_bytes;
-        *step_bytes = m->step_bytes > *step_bytes ? m->step_bytes : *step_bytes;
-    }
-    const size_t slack = (size_t)1 << 20;
-    *phase_bytes += *phase_bytes / 16 + slack;
-    *step_bytes += *step_bytes / 16 + slack;
-}
-
-static const double gib = 1024.0 * 1024.0 * 1024.0;
-
-lt_status lt_plan_fits_latents(const lt_plan *plan, int local_ranks)
-{
-    const int64_t available = lt_memory_available_bytes();
-    const double need = 4.0 * (double)clip_bytes(plan); /* as walk_dit counts them */
-    if (available < 0 || need <= (double)available / local_ranks)
-        return LT_OK;
-    lt_hint("ask for a shorter or smaller film");
-    LT_FAIL(LT_ENOMEM,
-            "%lld frames of %lldx%lld: the latents alone need %.2f GiB a rank, this host has %.2f "
-            "GiB for each of %d rank%s",
-            (long long)plan->shape.frames, (long long)plan->shape.width,
-            (long long)plan->shape.height, need / gib, (double)available / local_ranks / gib,
-            local_ranks, local_ranks == 1 ? "" : "s");
-}
-
-lt_status lt_plan_fits(const lt_plan *plan, int local_ranks)
-{
-    const int64_t available = lt_memory_available_bytes();
-    if (available < 0)
-        return LT_OK; /* nothing says: the arenas will */
-    const double mine = (double)available / local_ranks;
-    for (int i = 0; i < LT_PHASES; i++) {
-        const lt_phase_memory *m = &plan->memory[i];
-        const double work = (double)m->step_bytes + (double)m->comm_bytes;
-        const double need = (double)m->phase_bytes + work + (double)m->host_bytes;
-        if (need <= mine)
-            continue;
-        static const char *const hints[LT_PHASES] = {
-            "start more ranks on more hosts, or a machine with more memory",
-            "start more ranks on more hosts (--mesh tp=N shares the weights), or a shorter or "
-            "smaller film",
-            "start more ranks on more hosts (--decode-tp N shares the decoder's weights), or a "
-            "smaller film"};
-        lt_hint("%s", hints[i]);
-        LT_FAIL(LT_ENOMEM,
-                "%s: the %s phase needs %.2f GiB a rank (weights %.2f, work %.2f, host %.2f), this "
-                "host has %.2f GiB for each of %d rank%s",
-                plan->model, lt_phase_names[i], need / gib, (double)m->phase_bytes / gib,
-                work / gib, (double)m->host_bytes / gib, mine / gib, local_ranks,
-                local_ranks == 1 ? "" : "s");
-    }
     return LT_OK;
 }

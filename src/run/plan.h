@@ -1,8 +1,8 @@
 /* plan.h - who computes what for one job on one set of ranks, decided before work. Level 4: run
  *
  * Rank 0 makes a plan from the job and the opened model; its JSON text is broadcast and is what
- * RUN/plan.json holds, so that every rank works from the same bytes. The need of memory comes from
- * walking each phase on the backend `dry` as this rank (lt_plan_walk). */
+ * RUN/plan.json holds, so that every rank works from the same bytes. What it takes of
+ * memory and time: estimate.h. */
 #ifndef LT_PLAN_H
 #define LT_PLAN_H
 
@@ -14,11 +14,13 @@ enum { LT_PHASES = 3 }; /* text, dit, decode */
 extern const char *const lt_phase_names[LT_PHASES];
 
 typedef struct lt_phase_memory {
-    size_t phase_bytes; /* weights and tables, device */
-    size_t step_bytes;  /* scratch, device */
-    size_t comm_bytes;  /* what collectives add up in, device */
-    size_t host_bytes;  /* buffers beside them */
-    double flops;       /* of one evaluation (dit), one item (decode), the prompt (text) */
+    size_t phase_bytes;    /* weights and tables, device */
+    size_t step_bytes;     /* scratch, device */
+    size_t comm_bytes;     /* what collectives add up in, device */
+    size_t host_bytes;     /* buffers beside them */
+    size_t kernel_bytes;   /* what kernels take for themselves, all threads */
+    size_t resident_bytes; /* the process in this phase, at most */
+    double flops;          /* of one evaluation (dit), one item (decode), the prompt (text) */
 } lt_phase_memory;
 
 typedef struct lt_plan {
@@ -39,6 +41,8 @@ typedef struct lt_plan {
     lt_stream stream[LT_STREAMS_MAX];
     int stream_count;
     lt_phase_memory memory[LT_PHASES];
+    size_t base_bytes, peak_bytes; /* resident: when it was planned; at most (of all ranks) */
+    int sheet;                     /* rank 0: 1 if a contact sheet is asked for */
 } lt_plan;
 
 /* Rank 0 only. nodes: of the job's ranks. Warns about lengths, sizes and words that the model
@@ -73,22 +77,5 @@ lt_dtype lt_plan_dtype_auto(int weights_are_bf16);
 lt_status lt_plan_to_json(const lt_plan *plan, json_t **out);
 lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out);
 lt_status lt_plan_streams(lt_plan *plan, const lt_model *model);
-
-/* Each phase's mesh. text NULL: this rank encodes no text. What is not walked may be NULL. */
-typedef struct lt_phase_meshes {
-    const lt_mesh *text, *dit, *decode;
-} lt_phase_meshes;
-/* Walk the phases on `dry` as this rank; fills plan->memory. Local: no communication. token_count:
- * text rows of the prompt. parts: bit i set walks phase i. */
-lt_status lt_plan_walk(lt_plan *plan, lt_model *model, const lt_phase_meshes *meshes,
-                       int64_t token_count, unsigned parts);
-/* The largest of the walked phases, with room for alignment. */
-void lt_plan_arenas(const lt_plan *plan, size_t *phase_bytes, size_t *step_bytes);
-/* Refuse at once a clip whose latents cannot fit: the walk would take long and allocate much to
- * find that out. Local. Errors: LT_ENOMEM with numbers. */
-lt_status lt_plan_fits_latents(const lt_plan *plan, int local_ranks);
-/* Refuse what cannot fit into this rank's part of the host's memory. Local. Errors: LT_ENOMEM with
- * numbers. */
-lt_status lt_plan_fits(const lt_plan *plan, int local_ranks);
 
 #endif

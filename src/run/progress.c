@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/record.h"
+#include "base/resident.h"
 #include "base/span.h"
 #include "base/text.h"
 
@@ -174,9 +175,22 @@ static void end_stage(lt_progress *p)
     p->stage = NULL;
 }
 
+/* What each rank holds when a stage begins. */
+static void say_memory(const char *stage)
+{
+    const double mib = 1024.0 * 1024.0;
+    if (lt_log_level() < 2)
+        return;
+    const lt_resident r = lt_resident_now();
+    lt_log(2, "memory", "%s: %.1f MiB (own %.1f, files %.1f, shared %.1f), at most %.1f", stage,
+           (double)r.now / mib, (double)r.anon / mib, (double)r.file / mib, (double)r.shared / mib,
+           (double)r.peak / mib);
+}
+
 void lt_progress_stage(lt_progress *p, const char *stage, const char *unit, int64_t total)
 {
     lt_span_stage(stage);
+    say_memory(stage);
     if (p == NULL)
         return;
     end_stage(p);
@@ -209,6 +223,7 @@ void lt_progress_step(lt_progress *p, int64_t done)
 void lt_progress_done(lt_progress *p)
 {
     lt_span_stage(NULL);
+    say_memory("end");
     end_stage(p);
 }
 

@@ -146,7 +146,7 @@ static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes 
 }
 
 lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,
-                              json_t *film, json_t *stage_seconds)
+                              json_t *film, json_t *stage_seconds, json_t *memory)
 {
     static char began[LT_UTC_BYTES]; /* a process makes one film */
     char file[LT_PATH_BYTES], now[LT_UTC_BYTES];
@@ -154,9 +154,9 @@ lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const 
         (void)lt_utc_now(began);
     const int done = stage_seconds != NULL;
     json_t *json = facts(plan, world, nodes), *versions = lt_versions();
-    json_t *times =
-        json_pack("{s:s, s:s?, s:O?, s:O?}", "date", began, "finished",
-                  done ? lt_utc_now(now) : NULL, "output", film, "stage_seconds", stage_seconds);
+    json_t *times = json_pack("{s:s, s:s?, s:O?, s:O?, s:O?}", "date", began, "finished",
+                              done ? lt_utc_now(now) : NULL, "output", film, "stage_seconds",
+                              stage_seconds, "memory", memory);
     lt_status st = LT_OK;
     if (json == NULL || versions == NULL || times == NULL || json_object_update(json, versions) ||
         json_object_update(json, times))

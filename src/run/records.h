@@ -6,7 +6,8 @@
  *   manifest.json   "date" and "finished" (UTC), "software", "commit", "compiler", "libraries",
  *                   "hosts" by rank, "threads" of a rank, "transport", "mesh", "device", "isa",
  *                   "dtype", "deterministic", "seed", "model" and its files; at the end
- *                   "output" {"file", "bytes", "xxh64"} of the film and "stage_seconds"
+ *                   "output" {"file", "bytes", "xxh64"} of the film, "stage_seconds", and
+ *                   "memory" {"estimated_peak_bytes": of the plan, "peak_bytes": each rank's}
  *
  * Rank 0 only, Blocking. Tested: tests/film/test_record.c. */
 #ifndef LT_RECORDS_H
@@ -26,8 +27,8 @@ lt_status lt_records_events(const lt_plan *plan, int is_render, int *fd);
 json_t *lt_records_film(const char *path);
 
 /* manifest.json, written again whole. nodes: who is where. film: of lt_records_film, borrowed; NULL
- * before it is there, as is stage_seconds. Errors: LT_ECREATE, LT_EIO. */
+ * before it is there, as are stage_seconds and memory (session.h). Errors: LT_ECREATE, LT_EIO. */
 lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,
-                              json_t *film, json_t *stage_seconds);
+                              json_t *film, json_t *stage_seconds, json_t *memory);
 
 #endif

@@ -8,7 +8,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/resident.h"
 #include "model/source.h"
+#include "run/estimate.h"
 #include "run/place.h"
 
 lt_status lt_session_check(lt_session *s, const lt_job *job, const lt_plan *plan, const char *run)
@@ -126,6 +128,36 @@ static lt_status open_decode_mesh(lt_session *s, const lt_plan *plan)
     return LT_OK;
 }
 
+/* Every rank's number: [ranks], the caller frees. Collective on world. */
+static lt_status gather_sizes(lt_group *world, size_t mine, size_t **all)
+{
+    const int size = lt_group_size(world);
+    lt_status st = LT_OK;
+    *all = malloc((size_t)size * sizeof **all);
+    if (*all == NULL)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "memory: no room for %d ranks", size);
+    st = lt_agree(world, st);
+    if (st == LT_OK)
+        st = lt_all_gather_host(world, &mine, sizeof mine, *all);
+    if (st != LT_OK) {
+        free(*all);
+        *all = NULL;
+    }
+    LT_TRY(st);
+    return LT_OK;
+}
+
+/* plan->peak_bytes of the rank that needs the most. */
+static lt_status largest_peak(lt_group *world, lt_plan *plan)
+{
+    size_t *all = NULL;
+    LT_TRY(gather_sizes(world, plan->peak_bytes, &all));
+    for (int i = 0; i < lt_group_size(world); i++)
+        plan->peak_bytes = all[i] > plan->peak_bytes ? all[i] : plan->peak_bytes;
+    free(all);
+    return LT_OK;
+}
+
 lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts)
 {
     int threads = 0;
@@ -143,21 +175,40 @@ lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts)
                                     .decode = &s->decode_mesh};
     lt_status st = lt_backend_find(plan->device, &backend);
     if (st == LT_OK && (parts & 2u))
-        st = lt_plan_fits_latents(plan, s->local_ranks);
+        st = lt_estimate_fits_latents(plan, s->local_ranks);
     if (st == LT_OK)
-        st = lt_plan_walk(plan, s->model, &meshes, s->token_count, parts);
+        st = lt_estimate_walk(plan, s->model, &meshes, s->token_count, parts);
     if (st == LT_OK)
-        st = lt_plan_fits(plan, s->local_ranks);
+        lt_estimate_peak(plan, s->model, &meshes, parts);
+    if (st == LT_OK)
+        st = lt_estimate_fits(plan, s->local_ranks);
     if (st == LT_OK) {
-        lt_plan_arenas(plan, &phase, &step);
+        lt_estimate_arenas(plan, &phase, &step);
         st = lt_engine_open(backend, threads, &s->mesh, phase, step, &s->engine);
     }
     LT_TRY(lt_agree(s->world, st));
+    LT_TRY(largest_peak(s->world, plan));
+    return LT_OK;
+}
+
+lt_status lt_session_measure(lt_session *s, const lt_plan *plan)
+{
+    size_t *all = NULL;
+    LT_TRY(gather_sizes(s->world, (size_t)lt_resident_now().peak, &all));
+    json_t *peaks = lt_group_rank(s->world) == 0 ? json_array() : NULL;
+    for (int i = 0; peaks != NULL && i < lt_group_size(s->world); i++)
+        (void)json_array_append_new(peaks, json_integer((json_int_t)all[i]));
+    if (peaks != NULL)
+        s->memory = json_pack("{s:I, s:o}", "estimated_peak_bytes", (json_int_t)plan->peak_bytes,
+                              "peak_bytes", peaks);
+    free(all);
     return LT_OK;
 }
 
 void lt_session_close(lt_session *s)
 {
+    json_decref(s->memory);
+    s->memory = NULL;
     lt_progress_close(&s->progress);
     lt_nodes_free(&s->nodes);
     lt_lease_end(&s->run_lease);

@@ -21,6 +21,7 @@ typedef struct lt_session {
     int local_ranks;
     lt_outputs outputs; /* rank 0: what the job names, owned until the end */
     lt_lease run_lease; /* rank 0 of a render */
+    json_t *memory;     /* rank 0, once measured: {"estimated_peak_bytes", "peak_bytes": [ranks]} */
 } lt_session;
 
 /* Rank 0, before work: container, codec, all outputs' places and room (run/outputs.h). run: the run
@@ -37,6 +38,9 @@ lt_status lt_session_share(lt_session *session, lt_plan *plan);
 /* Place threads, open the mesh, walk the phases (bits of parts) on dry, refuse what cannot fit,
  * open the engine. Collective on world, Blocking. */
 lt_status lt_session_open(lt_session *session, lt_plan *plan, unsigned parts);
+/* The peak of every rank so far beside the plan's: fills session->memory on rank 0, for the
+ * manifest and the last event. Collective on world, Blocking. */
+lt_status lt_session_measure(lt_session *session, const lt_plan *plan);
 /* Release all of it, also after a failed open. Local. */
 void lt_session_close(lt_session *session);
 

@@ -1,0 +1,315 @@
+/* estimate.c - how much memory and time a plan takes, before work.                 Level 4: run
+ *
+ * The phases follow each other, and what one has touched stays resident in the next: arenas are
+ * mapped once, kernels keep their scratch. So, for a rank,
+ *
+ *     resident(phase) = base + late + the largest so far of (phase, step, comm arenas, scratch)
+ *                     + the clip + host buffers of the phase
+ *
+ * base   what the process holds when it plans: program, libraries, MPI, tokenizer, checkpoint
+ *        headers. Read from /proc, so it is true on any machine and in any build.
+ * late   pages of program and libraries that only work touches. Measured (constants below).
+ * arenas, scratch, host buffers of the model: counted in the walk (kernels/dry).
+ * the rest (decode's pool, encoder, latents) by the sizes in the code that allocates it. */
+#include "run/estimate.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/file.h"
+#include "base/resident.h"
+#include "media/sheet.h"
+#include "run/decode.h"
+
+/* Pages touched after the plan is made, on top of what is counted: code and data of libraries,
+ * small blocks of malloc, stacks; all ranks, and rank 0 once it has written latents.h5. Measured at
+ * each stage's begin (-v) with the demo model on x86-64, Debian 12. */
+static const size_t late_all = (size_t)5 << 19, late_store = (size_t)4 << 20;
+
+/* Host memory comes in huge pages where the system gives them: arena.c asks. */
+static size_t whole_pages(size_t bytes)
+{
+    const size_t huge = 2 << 20;
+    return bytes < huge ? bytes : (bytes + huge - 1) / huge * huge;
+}
+
+/* The latents of all streams, f32. */
+static size_t clip_bytes(const lt_plan *plan)
+{
+    size_t bytes = 0;
+    for (int s = 0; s < plan->stream_count; s++) {
+        size_t n = sizeof(float);
+        for (int i = 0; i < plan->stream[s].ndim; i++)
+            n *= (size_t)plan->stream[s].dim[i];
+        bytes += n;
+    }
+    return bytes;
+}
+
+/* ---- what decode.c takes ---- */
+
+/* Items that this rank decodes and owns. */
+static int64_t items_of(const lt_plan *plan, const lt_model *model, const lt_mesh *mesh)
+{
+    const int each = lt_group_size(mesh->axis[LT_AXIS_TP]);
+    const int64_t groups = lt_group_size(mesh->world) / each, group = mesh->position / each;
+    const int64_t items = model->family->decode_items(model, &plan->shape);
+    return mesh->position % each != 0 || items <= group ? 0 : (items - group - 1) / groups + 1;
+}
+
+/* decode.c, pool_buffers: raw frames, a carry each way where there are neighbours, and finished
+ * frames, two sets where there are two items. What is never written is never resident. */
+static size_t pool_bytes(const lt_plan *plan, const lt_model *model, const lt_mesh *mesh)
+{
+    const lt_family *family = model->family;
+    const int64_t mine = items_of(plan, model, mesh);
+    const int64_t items = family->decode_items(model, &plan->shape);
+    const lt_decode_item last = family->decode_item(model, &plan->shape, items - 1);
+    const size_t pixel = strcmp(plan->codec, "h264") == 0 ? 1 : 2;
+    const size_t frames =
+        (size_t)(3 * plan->shape.width * plan->shape.height * last.frames) * pixel;
+    const size_t carry = family->decode_carry_bytes(model, &plan->shape);
+    if (mine == 0)
+        return lt_group_rank(mesh->world) == 0 ? frames : 0;
+    return family->decode_raw_bytes(model, &plan->shape) + (items > 1 ? 2 : 1) * carry +
+           (mine > 1 ? 2 : 1) * frames;
+}
+
+/* Rank 0: encoder, muxer, contact sheet. */
+static size_t output_bytes(const lt_plan *plan)
+{
+    lt_mux_spec spec;
+    lt_plan_mux_spec(plan, plan->output, plan->threads, &spec);
+    size_t bytes = lt_mux_memory_bytes(&spec);
+    if (plan->sheet)
+        bytes += lt_sheet_memory_bytes(plan->shape.width, plan->shape.height, LT_SHEET_COLUMNS,
+                                       LT_SHEET_ROWS);
+    return bytes;
+}
+
+/* ---- the walk ---- */
+
+static const size_t endless = (size_t)1 << 46; /* dry counts and maps nothing */
+
+static lt_status walk_begin(lt_engine *engine, const lt_mesh *mesh)
+{
+    lt_dry_reset();
+    lt_dry_memory_reset();
+    LT_TRY(lt_engine_open(&lt_backend_dry, 1, mesh, endless, endless, engine));
+    return LT_OK;
+}
+
+static void walk_end(lt_engine *engine, int threads, lt_phase_memory *out)
+{
+    const lt_dry_counts counts = lt_dry_read();
+    const lt_dry_memory host = lt_dry_memory_read();
+    out->phase_bytes = lt_arena_peak(engine->phase);
+    out->step_bytes = lt_arena_peak(engine->step);
+    out->comm_bytes = lt_engine_comm_bytes(engine);
+    out->kernel_bytes = host.scratch.shared_bytes + (size_t)threads * host.scratch.thread_bytes;
+    out->host_bytes = (size_t)host.peak_bytes + lt_engine_comm_host_bytes(engine);
+    out->flops = 0;
+    for (int i = 0; i < LT_OP_COUNT; i++)
+        out->flops += counts.flops[i];
+    lt_engine_close(engine);
+}
+
+/* The prompt's rows on the host, f32: made by the text phase, read by the DiT's. */
+static size_t text_bytes(const lt_model *model, int64_t token_count)
+{
+    return (size_t)(token_count * model->family->text_width(model)) * sizeof(float);
+}
+
+static lt_status walk_text(lt_plan *plan, lt_model *model, const lt_mesh *mesh, int64_t token_count)
+{
+    lt_engine engine;
+    LT_TRY(walk_begin(&engine, mesh));
+    const lt_status st =
+        model->family->encode(model, &engine, plan->dtype, NULL, token_count, NULL);
+    walk_end(&engine, plan->threads, &plan->memory[0]);
+    plan->memory[0].host_bytes += text_bytes(model, token_count);
+    return st;
+}
+
+static lt_status walk_dit(lt_plan *plan, lt_model *model, const lt_mesh *mesh, int64_t token_count)
+{
+    lt_engine engine;
+    LT_TRY(walk_begin(&engine, mesh));
+    const int unique = (plan->steps - 1) * plan->stream_count;
+    float *times = calloc((size_t)unique, sizeof *times);
+    lt_status st = LT_OK;
+    if (times == NULL)
+        LT_FAIL_GOTO(LT_ENOMEM, st, done, "plan: no memory for %d timesteps", unique);
+    for (int i = 0; i < unique; i++)
+        times[i] = (float)i / (float)unique;
+    LT_TRY_GOTO(model->family->dit_open(model, &engine, plan->dtype, times, unique), st, close);
+    LT_TRY_GOTO(model->family->dit_begin(model, &plan->shape, NULL, token_count), st, close);
+    lt_dry_reset(); /* the flops of one evaluation */
+    lt_forward forward = {.timestep = {times[0], times[0], times[0], times[0]}};
+    LT_TRY_GOTO(model->family->dit_forward(model, &forward), st, close);
+close:
+    model->family->dit_end(model);
+    model->family->dit_close(model);
+done:
+    walk_end(&engine, plan->threads, &plan->memory[1]);
+    plan->memory[1].host_bytes += text_bytes(model, token_count) + 2 * clip_bytes(plan);
+    free(times);
+    return st;
+}
+
+static lt_status walk_decode(lt_plan *plan, lt_model *model, const lt_mesh *mesh)
+{
+    static char raw; /* stands for raw frames, which nobody writes */
+    lt_engine engine;
+    const lt_family *family = model->family;
+    const int helps = lt_group_rank(mesh->axis[LT_AXIS_TP]) != 0;
+    LT_TRY(walk_begin(&engine, mesh));
+    lt_status st = LT_OK;
+    LT_TRY_GOTO(family->decode_open(model, &engine), st, done);
+    lt_dry_reset();
+    LT_TRY_GOTO(family->item_raw(model, &plan->shape, 0, NULL, helps ? NULL : &raw), st, done);
+    LT_TRY_GOTO(family->sound_decode(model, NULL, 64, (lt_range){0, 64}, NULL), st, done);
+done:
+    family->decode_close(model);
+    walk_end(&engine, plan->threads, &plan->memory[2]);
+    plan->memory[2].host_bytes += pool_bytes(plan, model, mesh) + clip_bytes(plan);
+    if (lt_group_rank(mesh->world) == 0)
+        plan->memory[2].host_bytes += output_bytes(plan);
+    return st;
+}
+
+lt_status lt_estimate_walk(lt_plan *plan, lt_model *model, const lt_phase_meshes *meshes,
+                           int64_t token_count, unsigned parts)
+{
+    if ((parts & 1u) && meshes->text != NULL)
+        LT_TRY(walk_text(plan, model, meshes->text, token_count));
+    if (parts & 2u)
+        LT_TRY(walk_dit(plan, model, meshes->dit, token_count));
+    if (parts & 4u)
+        LT_TRY(walk_decode(plan, model, meshes->decode));
+    return LT_OK;
+}
+
+void lt_estimate_arenas(const lt_plan *plan, size_t *phase_bytes, size_t *step_bytes)
+{
+    *phase_bytes = *step_bytes = 0;
+    for (int i = 0; i < LT_PHASES; i++) {
+        const lt_phase_memory *m = &plan->memory[i];
+        *phase_bytes = m->phase_bytes > *phase_bytes ? m->phase_bytes : *phase_bytes;
+        *step_bytes = m->step_bytes > *step_bytes ? m->step_bytes : *step_bytes;
+    }
+    const size_t slack = (size_t)1 << 20;
+    *phase_bytes += *phase_bytes / 16 + slack;
+    *step_bytes += *step_bytes / 16 + slack;
+}
+
+/* ---- the peak ---- */
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+void lt_estimate_peak(lt_plan *plan, const lt_model *model, const lt_phase_meshes *meshes,
+                      unsigned parts)
+{
+    (void)model;
+    size_t phase = 0, step = 0, comm = 0, kernels = 0, late = late_all;
+    const size_t base = (size_t)lt_resident_now().now;
+    plan->peak_bytes = base;
+    for (int i = 0; i < LT_PHASES; i++) {
+        lt_phase_memory *m = &plan->memory[i];
+        if (!(parts & 1u << i) || (i == 0 && meshes->text == NULL))
+            continue;
+        phase = larger(phase, whole_pages(m->phase_bytes));
+        step = larger(step, whole_pages(m->step_bytes));
+        comm = larger(comm, whole_pages(m->comm_bytes));
+        kernels = larger(kernels, whole_pages(m->kernel_bytes));
+        if (i == 2 && lt_group_rank(meshes->decode->world) == 0)
+            late += late_store;
+        m->resident_bytes = base + late + phase + step + comm + kernels + m->host_bytes;
+        plan->peak_bytes = larger(plan->peak_bytes, m->resident_bytes);
+    }
+    plan->base_bytes = base;
+}
+
+static const double gib = 1024.0 * 1024.0 * 1024.0;
+
+lt_status lt_estimate_fits_latents(const lt_plan *plan, int local_ranks)
+{
+    const int64_t available = lt_memory_available_bytes();
+    const double need = 4.0 * (double)clip_bytes(plan); /* latents, velocities, both as rows */
+    if (available < 0 || need <= (double)available / local_ranks)
+        return LT_OK;
+    lt_hint("ask for a shorter or smaller film");
+    LT_FAIL(LT_ENOMEM,
+            "%lld frames of %lldx%lld: the latents alone need %.2f GiB a rank, this host has %.2f "
+            "GiB for each of %d rank%s",
+            (long long)plan->shape.frames, (long long)plan->shape.width,
+            (long long)plan->shape.height, need / gib, (double)available / local_ranks / gib,
+            local_ranks, local_ranks == 1 ? "" : "s");
+}
+
+/* What the limits of this process leave it, or -1: addresses (ulimit -v), data (ulimit -d). */
+static int64_t limit_left(const char **option)
+{
+    const lt_resident now = lt_resident_now();
+    static const struct {
+        int which;
+        const char *option;
+    } limits[] = {{RLIMIT_AS, "ulimit -v"}, {RLIMIT_DATA, "ulimit -d"}};
+    int64_t least = -1;
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        struct rlimit limit;
+        if (getrlimit(limits[i].which, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+            limit.rlim_cur > INT64_MAX)
+            continue;
+        const int64_t used = limits[i].which == RLIMIT_AS ? now.addresses : now.data;
+        const int64_t left = (int64_t)limit.rlim_cur > used ? (int64_t)limit.rlim_cur - used : 0;
+        if (least < 0 || left < least) {
+            least = left;
+            *option = limits[i].option;
+        }
+    }
+    return least;
+}
+
+static lt_status refuse(const lt_plan *plan, int phase, double need, const char *room)
+{
+    static const char *const hints[LT_PHASES] = {
+        "start more ranks on more hosts, or a machine with more memory",
+        "start more ranks on more hosts (--mesh tp=N shares the weights), or a shorter or "
+        "smaller film",
+        "start more ranks on more hosts (--decode-tp N shares the decoder's weights), or a "
+        "smaller film"};
+    const lt_phase_memory *m = &plan->memory[phase];
+    const double work = (double)m->step_bytes + (double)m->comm_bytes + (double)m->kernel_bytes;
+    lt_hint("%s", hints[phase]);
+    LT_FAIL(LT_ENOMEM,
+            "%s: the %s phase needs %.2f GiB a rank (weights %.2f, work %.2f, host %.2f), %s",
+            plan->model, lt_phase_names[phase], need / gib, (double)m->phase_bytes / gib,
+            work / gib, (double)m->host_bytes / gib, room);
+}
+
+lt_status lt_estimate_fits(const lt_plan *plan, int local_ranks)
+{
+    char room[128];
+    const char *option = "";
+    const int64_t available = lt_memory_available_bytes(), limit = limit_left(&option);
+    const double mine = available < 0 ? -1 : (double)available / local_ranks;
+    for (int i = 0; i < LT_PHASES; i++) {
+        const double need = plan->memory[i].resident_bytes > plan->base_bytes
+                                ? (double)(plan->memory[i].resident_bytes - plan->base_bytes)
+                                : 0;
+        if (mine >= 0 && need > mine) {
+            (void)snprintf(room, sizeof room, "this host has %.2f GiB for each of %d rank%s",
+                           mine / gib, local_ranks, local_ranks == 1 ? "" : "s");
+            return refuse(plan, i, need, room);
+        }
+        if (limit >= 0 && need > (double)limit) {
+            (void)snprintf(room, sizeof room, "%s leaves this process %.2f GiB", option,
+                           (double)limit / gib);
+            return refuse(plan, i, need, room);
+        }
+    }
+    return LT_OK;
+}

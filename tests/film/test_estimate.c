@@ -1,0 +1,131 @@
+/* test_estimate.c - what a plan says of memory, against what the system counted.
+ * Goal: peak_bytes of plan.json within 15 % of the largest resident set of a rank, for jobs whose
+ * memory goes to different things; what cannot fit is refused before work, with numbers, at once
+ * and leaving nothing. Method: renders small jobs alone and on two ranks and reads both numbers
+ * from the manifest. Ranks: 1, 2. Needs: models/demo, tests/parity/nano*. Not under a sanitizer:
+ * its shadow is no memory of ours. */
+#include <sys/resource.h>
+
+#include <jansson.h>
+
+#include "tests/film/film.h"
+
+#define DEMO LT_SOURCE_DIR "/models/demo"
+#define NANO LT_SOURCE_DIR "/tests/parity/nano"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+static scratch s;
+
+static int setup(void **state)
+{
+    (void)state;
+    scratch_new(&s);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    scratch_free(&s);
+    return 0;
+}
+
+static const double tolerance = 0.15; /* of the measured peak; what plan.json promises */
+
+/* The manifest's estimate and its largest measured peak. */
+static void read_peaks(const char *run, double *estimated, double *measured)
+{
+    char path[256];
+    size_t i = 0;
+    json_t *peak = NULL;
+    (void)snprintf(path, sizeof path, "%s/manifest.json", run);
+    json_t *manifest = json_load_file(path, 0, NULL);
+    json_t *memory = json_object_get(manifest, "memory");
+    assert_non_null(memory);
+    *estimated = (double)json_integer_value(json_object_get(memory, "estimated_peak_bytes"));
+    *measured = 0;
+    json_array_foreach (json_object_get(memory, "peak_bytes"), i, peak)
+        *measured = (double)json_integer_value(peak) > *measured ? (double)json_integer_value(peak)
+                                                                 : *measured;
+    json_decref(manifest);
+    (void)snprintf(path, sizeof path, "%s/plan.json", run);
+    json_t *plan = json_load_file(path, 0, NULL);
+    json_t *planned = json_object_get(json_object_get(plan, "memory"), "peak_bytes");
+    assert_int_equal((int64_t)*estimated, json_integer_value(planned));
+    json_decref(plan);
+}
+
+static const struct {
+    const char *name, *model, *frames, *size, *steps, *codec, *suffix;
+    int ranks;
+} jobs[] = {
+    {"base: program and libraries", DEMO, "5", "64x64", "2", "h264", "mp4", 1},
+    {"modulation tables", DEMO, "5", "64x64", "600", "h264", "mp4", 1},
+    {"a long film's rows", DEMO, "362", "32x64", "3", "h264", "mp4", 2},
+    {"large frames to decode", DEMO, "5", "256x384", "2", "hevc", "mp4", 1},
+    {"an encoder with much of its own", DEMO, "22", "192x192", "2", "ffv1", "mkv", 1},
+    {"another model, in bf16", NANO "-bf16", "39", "96x64", "3", "prores", "mov", 2},
+};
+
+static void peak_is_as_estimated(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip();
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+        char out[160], run[160];
+        double estimated = 0, measured = 0;
+        (void)snprintf(out, sizeof out, "%s/job%zu.%s", s.folder, i, jobs[i].suffix);
+        (void)snprintf(run, sizeof run, "%s/job%zu.run", s.folder, i);
+        run_well(&s, jobs[i].ranks,
+                 RUN_WORDS("render", "--model", jobs[i].model, "-p", "A ball.", "--frames",
+                           jobs[i].frames, "--size", jobs[i].size, "--steps", jobs[i].steps,
+                           "--codec", jobs[i].codec, "--threads", "2", "-q", "-o", out));
+        read_peaks(run, &estimated, &measured);
+        const double ratio = estimated / measured;
+        print_message("%-32s %d rank%s: estimated %6.1f MiB, measured %6.1f, ratio %.3f\n",
+                      jobs[i].name, jobs[i].ranks, jobs[i].ranks == 1 ? " " : "s",
+                      estimated / 1048576, measured / 1048576, ratio);
+        if (!(ratio >= 1 - tolerance && ratio <= 1 + tolerance))
+            fail_msg("%s: estimated %.0f, measured %.0f bytes: ratio %.3f, want 1 +- %.2f",
+                     jobs[i].name, estimated, measured, ratio, tolerance);
+    }
+}
+
+static void what_cannot_fit_is_refused_with_numbers(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip();
+    struct rlimit limit;
+    char out[160], run[160];
+    (void)snprintf(out, sizeof out, "%s/hour.mp4", s.folder);
+    (void)snprintf(run, sizeof run, "%s/hour.run", s.folder);
+    assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
+    const rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = (rlim_t)8 << 30; /* so that no machine is large enough */
+    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+    run_result r = run_longtake(&s, 1,
+                                RUN_WORDS("render", "--model", DEMO, "-p", "A ball.", "--frames",
+                                          "21600", "--size", "1344x768", "-o", out));
+    limit.rlim_cur = before;
+    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+    assert_int_equal(r.code, 69);
+    if (strstr(r.err, "GiB") == NULL || (strstr(r.err, "ulimit -v leaves this process") == NULL &&
+                                         strstr(r.err, "this host has") == NULL))
+        fail_msg("want need and room in GiB, found: %s", r.err);
+    assert_false(run_exists(out) || run_exists(run));
+    run_free(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(peak_is_as_estimated),
+                                       cmocka_unit_test(what_cannot_fit_is_refused_with_numbers)};
+    return cmocka_run_group_tests_name("estimate", tests, setup, teardown);
+}
