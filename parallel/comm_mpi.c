@@ -32,6 +32,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/new_file.h"
 #include "base/span.h"
 #include "kernels/kernels.h"
 #include "parallel/comm_mpi_impl.h"
@@ -519,6 +520,7 @@ static void mpi_close(void)
 
 static void mpi_abort(int exit_code)
 {
+    lt_new_file_abandon();
     lt_watch_poison();
     lt_mpi_enter();
     (void)MPI_Abort(MPI_COMM_WORLD, exit_code);

@@ -44,6 +44,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/new_file.h"
 #include "base/stop.h"
 #include "parallel/watch_impl.h"
 
@@ -179,6 +180,7 @@ static void tell(const lt_beat *b, int must)
 static void leave(int speaks)
 {
     /* A silent rank leaves later: it must not make the launcher end the one that speaks. */
+    lt_new_file_abandon();
     sleep_s(speaks ? w.limits.leave_s : w.limits.leave_s + 1.2);
     _exit(EXIT_RESUMABLE);
 }

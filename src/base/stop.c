@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/new_file.h"
 #include "base/record.h"
 
 enum { PATIENCE_S = 8, EXIT_RESUMABLE = 75 };
@@ -27,6 +28,7 @@ static void late(int signal_number)
         (void)nanosleep(&(struct timespec){1, 200000000}, NULL);
     else
         lt_log_text(text, sizeof text - 1);
+    lt_new_file_abandon();
     _exit(EXIT_RESUMABLE);
 }
 
@@ -47,6 +49,7 @@ static void on_signal(int signal_number)
         lt_stop_ask();
         return;
     }
+    lt_new_file_abandon();
     (void)signal(signal_number, SIG_DFL);
     (void)raise(signal_number);
 }

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "media/playable.h"
 #include "run/store_hdf5.h"
 
 static int ends_in_h5(const char *path)
@@ -65,10 +66,18 @@ static lt_status folder_json(const char *path, int unsealed, json_t *answer)
         (void)json_object_set_new(answer, "latents", value);
     }
     static const char *const films[] = {"out.mp4", "out.mkv", "out.mov"};
-    for (size_t i = 0; i < sizeof films / sizeof *films; i++)
-        if (has(path, films[i]))
+    lt_status st = LT_OK;
+    for (size_t i = 0; i < sizeof films / sizeof *films; i++) {
+        if (!has(path, films[i]))
+            continue;
+        LT_TRY(lt_path_join(file, sizeof file, path, films[i]));
+        const lt_status plays = lt_film_plays(file); /* others' may be anything, and empty */
+        if (plays == LT_OK)
             (void)json_array_append_new(json_object_get(answer, "films"), json_string(films[i]));
-    return LT_OK;
+        else if (st == LT_OK)
+            st = plays;
+    }
+    return st;
 }
 
 static void say_streams(FILE *to, const json_t *latents)
