@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "model/loading.h"
+#include "model/same_reads.h"
 #include "model/source.h"
 #include "parallel/comm.h"
 #include "run/pipeline.h"
@@ -209,6 +210,22 @@ static lt_status say_json(lt_probe *p)
     return LT_OK;
 }
 
+/* A failure that all ranks have agreed on: none comes to another agreement. */
+static int st_is_known(lt_status st)
+{
+    lt_status original;
+    return st != LT_OK && lt_agreed_failure(&original);
+}
+
+/* All ranks have run the stage: did they read the same? */
+static lt_status same_reads(lt_probe *p, lt_status st)
+{
+    const lt_status all = lt_agree(p->world, lt_loading_own(st));
+    if (all != LT_OK || st != LT_OK)
+        return all != LT_OK ? all : st;
+    return lt_same_reads_check(p->world);
+}
+
 static lt_status run_stage(lt_probe *p, const lt_probe_stage *stage)
 {
     const int alone = !stage->needs_engine;
@@ -223,6 +240,8 @@ static lt_status run_stage(lt_probe *p, const lt_probe_stage *stage)
         st = lt_probe_engine(p);
     if (st == LT_OK)
         st = stage->run(p);
+    if (!alone && !st_is_known(st)) /* before anything is written */
+        st = same_reads(p, st);
     if (st == LT_OK)
         st = write_outputs(p);
     return st;

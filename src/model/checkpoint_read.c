@@ -18,6 +18,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "model/same_reads.h"
 
 enum { PIECE_BYTES = LT_CHECKPOINT_PIECE_BYTES, GAP_SHARE = 8 };
 
@@ -110,6 +114,7 @@ typedef struct reader {
     char *to;     /* where the next element goes */
     int64_t done; /* elements delivered, in the slice's order */
     char *piece;
+    XXH3_state_t *hash; /* of the stored bytes; NULL: nobody asks */
 } reader;
 
 /* Index of the first NaN or Inf, or -1. Two-byte floats, nearly all of what is read, go by blocks
@@ -149,6 +154,8 @@ static lt_status deliver(reader *r, const void *from, int64_t count)
                 (long long)(r->slice.rows.first + at / r->slice.columns.count),
                 (long long)(r->slice.columns.first + at % r->slice.columns.count));
     }
+    if (r->hash != NULL)
+        (void)XXH3_64bits_update(r->hash, from, (size_t)count * r->from_bytes);
     if (from != (const void *)r->to)
         lt_convert(from, stored, r->to, r->want, (size_t)count);
     r->to += (size_t)count * r->to_bytes;
@@ -229,6 +236,30 @@ void lt_checkpoint_rest(lt_checkpoint *checkpoint)
     checkpoint->piece = NULL;
 }
 
+static lt_status read_rows(reader *r, int64_t head_dim, int64_t out_rows)
+{
+    const int64_t end = r->slice.rows.first + r->slice.rows.count;
+    for (int64_t row = r->slice.rows.first; row < end;) {
+        int64_t stored_row = 0;
+        const int64_t n =
+            lt_original_run(r->entry->rows, out_rows, head_dim, row, end - row, &stored_row);
+        LT_TRY(read_run(r, stored_row, n));
+        row += n;
+    }
+    return LT_OK;
+}
+
+/* The same slice has the same key on every rank. */
+static lt_status note(const lt_checkpoint *c, const reader *r)
+{
+    const int64_t place[4] = {r->slice.rows.first, r->slice.rows.count, r->slice.columns.first,
+                              r->slice.columns.count};
+    uint64_t key = XXH3_64bits(c->path, strlen(c->path));
+    key = XXH3_64bits_withSeed(r->name, strlen(r->name), key);
+    key = XXH3_64bits_withSeed(place, sizeof place, key);
+    return lt_same_reads_note(key, XXH3_64bits_digest(r->hash), r->entry->file->path, r->name);
+}
+
 lt_status lt_checkpoint_read(lt_checkpoint *checkpoint, const char *name, lt_dims dims,
                              lt_slice slice, lt_dtype want, void *to)
 {
@@ -255,13 +286,18 @@ lt_status lt_checkpoint_read(lt_checkpoint *checkpoint, const char *name, lt_dim
     r.to_bytes = lt_dtype_bytes(want);
     r.to = to;
     r.piece = checkpoint->piece;
-    const int64_t end = slice.rows.first + slice.rows.count;
-    for (int64_t row = slice.rows.first; row < end;) {
-        int64_t stored_row = 0;
-        const int64_t n = lt_original_run(e->rows, dims.dim[0], checkpoint->head_dim, row,
-                                          end - row, &stored_row);
-        LT_TRY(read_run(&r, stored_row, n));
-        row += n;
+    lt_status st = LT_OK;
+    if (lt_same_reads_is_on()) {
+        r.hash = XXH3_createState();
+        if (r.hash == NULL)
+            LT_FAIL(LT_ENOMEM, "%s: no memory for a hash", checkpoint->path);
+        (void)XXH3_64bits_reset(r.hash);
     }
-    return LT_OK;
+    LT_TRY_GOTO(read_rows(&r, checkpoint->head_dim, dims.dim[0]), st, done);
+    LT_TRY_GOTO(lt_source_unchanged(&e->file->data, e->file->path), st, done);
+    if (r.hash != NULL)
+        LT_TRY_GOTO(note(checkpoint, &r), st, done);
+done:
+    (void)XXH3_freeState(r.hash);
+    return st;
 }

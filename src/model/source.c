@@ -25,6 +25,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "model/same_reads.h"
 #include "model/source_internal.h"
 #include "parallel/comm.h"
 #include "parallel/watch.h"
@@ -169,6 +170,7 @@ lt_status lt_source_share(lt_group *world, const char *root)
     assert(shared.group == NULL && root[0] != '\0');
     if (lt_group_size(world) == 1)
         return LT_OK;
+    lt_same_reads_set(1);
     lt_status st = lt_source_table_scan(root, &shared.table);
     LT_TRY_GOTO(lt_agree(world, st), st, nothing);
     const int has = shared.table.count > 0;
@@ -195,7 +197,11 @@ nothing:
     return st;
 }
 
-void lt_source_end(void) { forget(); }
+void lt_source_end(void)
+{
+    lt_same_reads_set(0);
+    forget();
+}
 
 /* ---- files ---- */
 
@@ -214,6 +220,12 @@ static int first_in(const char *below)
                        shared.table.entry[i].path[n] == '/'))
             return i;
     return -1;
+}
+
+static lt_source_stamp stamp_of(const struct stat *info)
+{
+    return (lt_source_stamp){info->st_mtim.tv_sec, info->st_mtim.tv_nsec, info->st_ctim.tv_sec,
+                             info->st_ctim.tv_nsec};
 }
 
 lt_status lt_source_open(const char *path, lt_source_file *out)
@@ -236,6 +248,20 @@ lt_status lt_source_open(const char *path, lt_source_file *out)
         LT_FAIL(LT_ENOINPUT, "%s: want a regular file", path);
     }
     out->bytes = (int64_t)info.st_size;
+    out->stamp = stamp_of(&info);
+    return LT_OK;
+}
+
+lt_status lt_source_unchanged(const lt_source_file *file, const char *path)
+{
+    struct stat info;
+    if (file->fd < 0) /* its reader looks before each answer (source_serve.c) */
+        return LT_OK;
+    if (fstat(file->fd, &info) != 0)
+        LT_FAIL(LT_EIO, "%s: %s", path, strerror(errno));
+    const lt_source_stamp now = stamp_of(&info);
+    if (info.st_size != file->bytes || memcmp(&now, &file->stamp, sizeof now) != 0)
+        LT_FAIL(LT_EDATA, "%s: it was written again while it was read", path);
     return LT_OK;
 }
 

@@ -30,10 +30,14 @@ void lt_source_end(void);
 
 /* All others are Local and Blocking; on a rank that is served they wait for its reader. Main thread
  * only. */
+typedef struct lt_source_stamp {
+    int64_t modified_s, modified_ns, changed_s, changed_ns;
+} lt_source_stamp;
 typedef struct lt_source_file {
     int fd;    /* -1: at the reader */
     int index; /* of its table */
     int64_t bytes;
+    lt_source_stamp stamp; /* of its last change, when it was opened */
 } lt_source_file;
 
 /* Errors: LT_ENOINPUT (not there, or no regular file). */
@@ -43,6 +47,9 @@ void lt_source_close(lt_source_file *file);
  * longer the one that was compared), naming the reader and its file. */
 lt_status lt_source_pread(const lt_source_file *file, const char *path, void *to, size_t bytes,
                           int64_t offset);
+/* Behind the last read of what belongs together: is the file as it was when it was opened? Errors:
+ * LT_EDATA (it was written again meanwhile). */
+lt_status lt_source_unchanged(const lt_source_file *file, const char *path);
 
 int lt_source_exists(const char *path);
 int lt_source_is_dir(const char *path);

@@ -41,6 +41,7 @@
 #include "media/mux.h"
 #include "media/sheet.h"
 #include "media/timeline.h"
+#include "model/same_reads.h"
 #include "run/film_tags.h"
 
 enum { TAG_CARRY = 1, TAG_FRAMES = 2, TAG_SOUND = 3, SOUND_CHUNK_TICKS = 80 };
@@ -494,6 +495,7 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
     if (st == LT_OK && p.rank == 0)
         st = pool_outputs(&p, outputs, engine->threads);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
+    LT_TRY_GOTO(lt_same_reads_check(world), st, done);
     LT_TRY_GOTO(lt_agree(world, decode_sound(&p, outputs->sound)), st, done);
     LT_TRY_GOTO(decode_pictures(&p), st, done);
     LT_TRY_GOTO(lt_agree(world, pool_finish(&p, outputs)), st, done);

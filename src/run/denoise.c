@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/philox.h"
 #include "base/stop.h"
+#include "model/same_reads.h"
 #include "parallel/watch.h"
 #include "scheduler/sigmas.h"
 
@@ -190,6 +191,7 @@ lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
     begun = 1;
     st = model->family->dit_begin(model, &plan->shape, text_rows, text_count);
     LT_TRY_GOTO(lt_agree(engine->mesh->world, st), st, done);
+    LT_TRY_GOTO(lt_same_reads_check(engine->mesh->world), st, done);
     lt_progress_step(progress, 1);
     const int evaluations = plan->steps - 1;
     lt_progress_stage(progress, "denoise", "evaluation", evaluations);

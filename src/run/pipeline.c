@@ -22,6 +22,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "model/loading.h"
+#include "model/same_reads.h"
 #include "run/decode.h"
 #include "run/denoise.h"
 #include "run/folder.h"
@@ -49,6 +50,7 @@ static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
     }
     LT_TRY(lt_agree(s->world, lt_loading_own(st)));
     LT_TRY(st);
+    LT_TRY(lt_same_reads_check(s->world));
     LT_TRY(lt_broadcast(s->world, 0, *rows, bytes));
     lt_progress_step(s->progress, 1);
     return LT_OK;

@@ -419,6 +419,62 @@ static void copies_that_differ(void **state)
     assert_false(run_exists(run));
 }
 
+/* Names, sizes and heads are equal; a bit far behind is not. Both ranks read all of it. */
+static void copies_that_differ_behind(void **state)
+{
+    (void)state;
+    char other[SPOIL_PATH], from[SPOIL_PATH], to[SPOIL_PATH], out[SPOIL_PATH];
+    (void)spoil_join(out, s.folder, "behind.safetensors");
+    assert_int_equal(mkdir(spoil_join(other, s.folder, "behind"), 0777), 0);
+    spoil_copy(spoil_join(from, home, "small"), spoil_join(to, other, "small"));
+    bytes file =
+        spoil_read(spoil_join(to, other, "small/transformer/diffusion_pytorch_model.safetensors"));
+    assert_true(file.count > (size_t)3 << 20);
+    file.data[file.count - 4096] ^= 1; /* a low bit of a mantissa */
+    spoil_write(to, file.data, file.count);
+    free(file.data);
+    run_result r = run_in(home, 1, other, 1,
+                          RUN_WORDS("probe", "dit", "--model", "small", "--in", input, "--out", out,
+                                    "--dtype", "f32", "--mesh", "ring=2", "-q"));
+    want_refusal(&r, 65,
+                 (const char *const[3]){"small/transformer/diffusion_pytorch_model.safetensors",
+                                        "want the same values on all ranks, found others on rank 1",
+                                        "tensor "});
+    assert_false(run_exists(out));
+}
+
+/* Latents on two hosts: of another seed, of a larger film, and none. */
+static void runs_that_differ(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *frames, *seed, *size;
+    } theirs[] = {{"5", "1", "32x32"}, {"5", "0", "64x64"}, {"39", "0", "32x32"}};
+    char other[SPOIL_PATH], at[SPOIL_PATH], out[SPOIL_PATH];
+    run_result r;
+    (void)spoil_join(out, s.folder, "runs.mkv");
+    assert_int_equal(mkdir(spoil_join(other, s.folder, "runs"), 0777), 0);
+    spoil_copy(NANO, spoil_join(at, other, "nano"));
+    for (int i = -1; i < 3; i++) {
+        run_well_in(i < 0 ? home : other, 1, bare, 0,
+                    RUN_WORDS("render", "--model", "nano", "-p", PROMPT, "--steps", "2", "--frames",
+                              i < 0 ? "5" : theirs[i].frames, "--size",
+                              i < 0 ? "32x32" : theirs[i].size, "--seed",
+                              i < 0 ? "0" : theirs[i].seed, "-q", "--overwrite", "-o", "r.mkv"),
+                    &r);
+        run_free(&r);
+        if (i < 0)
+            continue;
+        r = run_in(home, 1, other, 1,
+                   RUN_WORDS("decode", "r.run", "--model", "nano", "-q", "-o", out));
+        want_refusal(&r, 65,
+                     (const char *const[3]){"r.run/latents.h5: want the same on all ranks, found "
+                                            "another on rank 1",
+                                            "xxh64: want "});
+        assert_false(run_exists(out));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,6 +484,8 @@ int main(void)
         cmocka_unit_test(rank_0_alone_is_served),
         cmocka_unit_test(a_model_that_nobody_has),
         cmocka_unit_test(copies_that_differ),
+        cmocka_unit_test(copies_that_differ_behind),
+        cmocka_unit_test(runs_that_differ),
     };
     return cmocka_run_group_tests_name("loading_film", tests, setup, teardown);
 }

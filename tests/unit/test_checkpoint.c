@@ -4,6 +4,7 @@
  * made here; slices against plain indexing. Ranks: 1. Needs: nothing. */
 #include "scratch.h"
 
+#include <fcntl.h>
 #include <math.h>
 
 #include "model/checkpoint.h"
@@ -330,6 +331,39 @@ static void a_file_that_shrinks(void **state)
     scratch_free(&s);
 }
 
+/* Other values in the same place, the same size, and even the old time of change put back. */
+static void a_file_that_is_written_again(void **state)
+{
+    (void)state;
+    static const float old[2] = {1, 2}, other[2] = {3, 4};
+    scratch s;
+    lt_checkpoint *c = NULL;
+    float x[2];
+    struct stat info;
+    scratch_new(&s);
+    scratch_safetensors(&s, "m.safetensors", -1, "{" F32("a", 2, 0, 8) "}", old, 8);
+    const char *path = scratch_path(&s, "m.safetensors");
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(lt_checkpoint_open(path, LT_PART_ANY, &c), LT_OK);
+    const lt_dims dims = LT_DIMS(2);
+    assert_int_equal(lt_checkpoint_read(c, "a", dims, lt_slice_whole(dims), LT_F32, x), LT_OK);
+    struct stat now;
+    do { /* a clock of the file system's steps by milliseconds */
+        FILE *f = fopen(path, "r+b");
+        assert_non_null(f);
+        assert_int_equal(fseek(f, -8, SEEK_END), 0);
+        assert_int_equal(fwrite(other, 1, 8, f), 8);
+        assert_int_equal(fclose(f), 0);
+        const struct timespec before[2] = {info.st_atim, info.st_mtim};
+        assert_int_equal(utimensat(AT_FDCWD, path, before, 0), 0);
+        assert_int_equal(stat(path, &now), 0);
+    } while (now.st_ctim.tv_nsec == info.st_ctim.tv_nsec);
+    assert_int_equal(lt_checkpoint_read(c, "a", dims, lt_slice_whole(dims), LT_F32, x), LT_EDATA);
+    assert_non_null(strstr(lt_error_text(), "m.safetensors: it was written again"));
+    lt_checkpoint_close(&c);
+    scratch_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +374,7 @@ int main(void)
         cmocka_unit_test(wrong_requests),
         cmocka_unit_test(values_that_are_no_numbers),
         cmocka_unit_test(a_file_that_shrinks),
+        cmocka_unit_test(a_file_that_is_written_again),
     };
     return cmocka_run_group_tests_name("checkpoint", tests, NULL, NULL);
 }
