@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/new_file.h"
 #include "base/text.h"
 #include "cmd/answer.h"
 #include "cmd/verbs.h"
@@ -91,10 +92,25 @@ static void print_row(void *ctx, const json_t *row)
 }
 
 /* In the folder that bench was started in: it has no output of its own to put it beside. */
+static void trace_name(const lt_bench_suite *suite, char *out, size_t bytes)
+{
+    (void)snprintf(out, bytes, "bench-%s.trace.json", suite->name);
+}
+
+/* Before work: may it be made? */
+static lt_status try_trace(const lt_bench_suite *suite, lt_group *world, lt_replace replace)
+{
+    char path[64];
+    trace_name(suite, path, sizeof path);
+    LT_TRY(lt_agree(world,
+                    lt_group_rank(world) == 0 ? lt_new_file_try("--trace", path, replace) : LT_OK));
+    return LT_OK;
+}
+
 static lt_status write_trace(const lt_bench_suite *suite, lt_group *world, lt_replace replace)
 {
     char path[64];
-    (void)snprintf(path, sizeof path, "bench-%s.trace.json", suite->name);
+    trace_name(suite, path, sizeof path);
     LT_TRY(lt_trace_write(world, path, replace));
     lt_log0(1, "bench", "%s: open it in chrome://tracing or ui.perfetto.dev", path);
     return LT_OK;
@@ -119,6 +135,9 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
                     job->op != NULL ? "--op" : "--bytes", suite->name);
     LT_TRY(lt_agree(world, st));
     assert(suite != NULL);
+    const lt_replace replace = job->overwrite ? LT_REPLACE : LT_KEEP;
+    if (job->trace)
+        LT_TRY(try_trace(suite, world, replace));
     lt_bench bench;
     printer p = {.suite = suite, .bench = &bench, .json = job->json};
     LT_TRY(lt_bench_open(job, world, &bench));
@@ -128,7 +147,7 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
         LT_TRY(lt_trace_begin(world));
     LT_TRY(suite->run(&bench));
     if (job->trace)
-        LT_TRY(write_trace(suite, world, job->overwrite ? LT_REPLACE : LT_KEEP));
+        LT_TRY(write_trace(suite, world, replace));
     if (bench.wrong != 0)
         st = lt_fail(LT_EINTERNAL, __FILE__, __LINE__, "bench %s: %lld wrong", suite->name,
                      (long long)bench.wrong);
@@ -166,8 +185,7 @@ const lt_verb lt_verb_bench = {
         "             host, and as on a device, whose operations take as long but no core.\n"
         "  mesh       one evaluation of --model's DiT at 22 frames on every mesh of a list\n"
         "             that these ranks can form: diff to one rank, bytes against the formula.",
-    .examples =
-        "  mpirun -n 2 longtake bench comm --budget 2\n"
-        "  longtake bench comm --op all_gather_rows,sum_partials --bytes 64K,1M\n"
-        "  mpirun -n 2 longtake bench attention --budget 2 --trace   # who works when\n"
-        "  mpirun --oversubscribe -n 4 longtake bench mesh --json\n"};
+    .examples = "  mpirun -n 2 longtake bench comm --budget 2\n"
+                "  longtake bench comm --op all_gather_rows,sum_partials --bytes 64K,1M\n"
+                "  mpirun -n 2 longtake bench attention --budget 2 --trace   # who works when\n"
+                "  mpirun --oversubscribe -n 4 longtake bench mesh --json\n"};

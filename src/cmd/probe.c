@@ -13,6 +13,7 @@
 #include "model/same_reads.h"
 #include "model/source.h"
 #include "parallel/comm.h"
+#include "run/outputs.h"
 #include "run/pipeline.h"
 #include "run/place.h"
 #include "run/plan.h"
@@ -247,16 +248,31 @@ static lt_status run_stage(lt_probe *p, const lt_probe_stage *stage)
     return st;
 }
 
-/* Beside --out; a stage that only prints leaves nothing to put it beside. */
-static lt_status write_trace(const lt_job *job, lt_group *world)
+/* What is written, tried and owned before work. The trace is put beside --out; a stage that only
+ * prints leaves nothing to put it beside. */
+static lt_status own_outputs(const lt_job *job, lt_group *world, lt_outputs *outputs, char *trace,
+                             size_t bytes)
 {
-    char path[LT_PATH_BYTES];
-    if (job->out == NULL)
-        LT_FAIL(LT_EUSAGE, "--trace: want --out, beside which the trace is put");
-    const int n = snprintf(path, sizeof path, "%s.trace.json", job->out);
-    if (n < 0 || (size_t)n >= sizeof path)
-        LT_FAIL(LT_EUSAGE, "--out %s: the name is too long", job->out);
-    return lt_trace_write(world, path, job->overwrite ? LT_REPLACE : LT_KEEP);
+    const int n = snprintf(trace, bytes, "%s.trace.json", job->out != NULL ? job->out : "");
+    lt_status st = LT_OK;
+    if (job->trace && job->out == NULL)
+        st = lt_fail(LT_EUSAGE, __FILE__, __LINE__,
+                     "--trace: want --out, beside which the trace is put");
+    else if (n < 0 || (size_t)n >= bytes)
+        st = lt_fail(LT_EUSAGE, __FILE__, __LINE__, "--out %.200s...: the name is too long",
+                     job->out);
+    outputs->replace = job->overwrite ? LT_REPLACE : LT_KEEP;
+    if (st == LT_OK && lt_group_rank(world) == 0) {
+        st = lt_outputs_add(outputs, "--out", job->out, NULL);
+        if (st == LT_OK && job->trace)
+            st = lt_outputs_add(outputs, "--trace", trace, NULL);
+        if (st == LT_OK)
+            st = lt_outputs_check(outputs, NULL);
+        if (st == LT_OK)
+            st = lt_outputs_take(outputs);
+    }
+    LT_TRY(lt_agree(world, st));
+    return LT_OK;
 }
 
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
@@ -276,11 +292,15 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
             "audio-decode or audio-encode",
             words[0]);
     lt_probe p = {.job = job, .world = world, .stage = stage->name};
+    lt_outputs outputs = {.count = 0};
+    char trace[LT_PATH_BYTES];
     LT_TRY(lt_answer_open(&p.answer));
     p.seconds = calloc((size_t)job->repeat, sizeof *p.seconds);
     if (p.seconds == NULL)
         LT_FAIL(LT_ENOMEM, "probe: no memory for %lld times", (long long)job->repeat);
-    lt_status st = job->trace ? lt_trace_begin(world) : LT_OK;
+    lt_status st = own_outputs(job, world, &outputs, trace, sizeof trace);
+    if (st == LT_OK && job->trace)
+        st = lt_trace_begin(world);
     if (st == LT_OK)
         st = share_model(&p);
     const int shared = st == LT_OK;
@@ -295,7 +315,7 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
         }
     }
     if (st == LT_OK && job->trace)
-        st = write_trace(job, world);
+        st = lt_trace_write(world, trace, outputs.replace);
     if (st == LT_OK && job->json)
         st = say_json(&p);
     lt_model *base = p.model != NULL ? &p.model->base : NULL;
@@ -307,6 +327,7 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     for (int i = 0; i < p.owned_count; i++)
         free(p.owned[i]);
     free(p.seconds);
+    lt_outputs_end(&outputs);
     return st;
 }
 

@@ -80,6 +80,16 @@ static void nothing_is_replaced_unasked(void **state)
             assert_false(run_exists("new.run") || run_exists("kept.run"));
         }
     }
+    scratch_text(&s, "kept.safetensors", "mine");
+    r = run_longtake(&s, 1,
+                     RUN_WORDS("probe", "layout", "--model", NANO, "--frames", "5", "--in",
+                               "nothing.safetensors", "--out", "kept.safetensors"));
+    want_code("probe", &r, 73, "--out kept.safetensors"); /* before its input is looked at */
+    want_text("kept.safetensors", "mine");
+    scratch_text(&s, "bench-comm.trace.json", "mine");
+    r = run_longtake(&s, 1, RUN_WORDS("bench", "comm", "--trace", "--budget", "0.1"));
+    want_code("bench", &r, 73, "--trace bench-comm.trace.json");
+    want_text("bench-comm.trace.json", "mine");
     r = run_longtake(&s, 1,
                      RUN_WORDS("decode", "first.run", "-q", "--overwrite", "-o", "kept.mp4",
                                "--sheet", "kept.png", "--wav", "kept.wav"));
