@@ -103,18 +103,30 @@ lt_json_at lt_json_root(const json_t *value, const char *source)
 static const char *found(const json_t *value, char *buffer, size_t bytes)
 {
     switch (value != NULL ? json_typeof(value) : JSON_NULL) {
-    case JSON_OBJECT: (void)snprintf(buffer, bytes, "an object"); break;
+    case JSON_OBJECT:
+        (void)snprintf(buffer, bytes, "an object");
+        break;
     case JSON_ARRAY:
         (void)snprintf(buffer, bytes, "an array of %zu", json_array_size(value));
         break;
-    case JSON_STRING: (void)snprintf(buffer, bytes, "\"%.40s\"", json_string_value(value)); break;
+    case JSON_STRING:
+        (void)snprintf(buffer, bytes, "\"%.40s\"", json_string_value(value));
+        break;
     case JSON_INTEGER:
         (void)snprintf(buffer, bytes, "%lld", (long long)json_integer_value(value));
         break;
-    case JSON_REAL: (void)snprintf(buffer, bytes, "%.17g", json_real_value(value)); break;
-    case JSON_TRUE: (void)snprintf(buffer, bytes, "true"); break;
-    case JSON_FALSE: (void)snprintf(buffer, bytes, "false"); break;
-    default: (void)snprintf(buffer, bytes, "null"); break;
+    case JSON_REAL:
+        (void)snprintf(buffer, bytes, "%.17g", json_real_value(value));
+        break;
+    case JSON_TRUE:
+        (void)snprintf(buffer, bytes, "true");
+        break;
+    case JSON_FALSE:
+        (void)snprintf(buffer, bytes, "false");
+        break;
+    default:
+        (void)snprintf(buffer, bytes, "null");
+        break;
     }
     return buffer;
 }
@@ -264,6 +276,58 @@ json_t *lt_json_of_u64(uint64_t x)
     return x <= INT64_MAX ? json_integer((json_int_t)x) : json_string(digits);
 }
 
+static const char path_scheme[] = "file:";
+
+json_t *lt_json_of_path(const char *path)
+{
+    const size_t scheme = sizeof path_scheme - 1, bytes = strlen(path);
+    if (lt_utf8_valid(path, bytes) && strncmp(path, path_scheme, scheme) != 0)
+        return json_string(path);
+    char *text = malloc(scheme + 3 * bytes + 1);
+    if (text == NULL)
+        return NULL;
+    size_t n = scheme;
+    memcpy(text, path_scheme, scheme);
+    for (size_t i = 0; i < bytes; i++) {
+        const unsigned char c = (unsigned char)path[i];
+        const int plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+                          (c >= 'a' && c <= 'z') || (c != '\0' && strchr("-._~/", c) != NULL);
+        n += (size_t)snprintf(text + n, 4, plain ? "%c" : "%%%02X", c);
+    }
+    json_t *value = json_string(text);
+    free(text);
+    return value;
+}
+
+lt_status lt_json_path(const lt_json_at *at, const char *key, char **out)
+{
+    const char *text = NULL;
+    LT_TRY(lt_json_string(at, key, &text));
+    *out = strdup(text);
+    if (*out == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: %s: no memory", at->source, key);
+    if (strncmp(text, path_scheme, sizeof path_scheme - 1) != 0)
+        return LT_OK;
+    char *to = *out;
+    for (const char *c = text + sizeof path_scheme - 1; *c != '\0'; c++) {
+        static const char digits[] = "0123456789ABCDEF";
+        const char *high = *c == '%' && c[1] != '\0' ? strchr(digits, c[1]) : NULL;
+        const char *low = high != NULL && c[2] != '\0' ? strchr(digits, c[2]) : NULL;
+        const long byte = low != NULL ? 16 * (high - digits) + (low - digits) : 0;
+        if (*c == '%' && byte == 0) {
+            free(*out);
+            *out = NULL;
+            LT_FAIL(LT_EDATA,
+                    "%s: %s: want two digits of 0-9 and A-F after %%, not 00, found %.40s",
+                    at->source, key, c);
+        }
+        *to++ = *c == '%' ? (char)byte : *c;
+        c += *c == '%' ? 2 : 0;
+    }
+    *to = '\0';
+    return LT_OK;
+}
+
 lt_status lt_json_ints(const lt_json_at *at, const char *key, int64_t lo, int64_t hi, int64_t *out,
                        size_t max, size_t *count)
 {
@@ -351,14 +415,13 @@ json_t *lt_json_printable(const json_t *value)
     if (!json_is_object(value) && !json_is_array(value))
         return json_deep_copy(value);
     json_t *copy = json_is_object(value) ? json_object() : json_array();
-    json_object_foreach((json_t *)(uintptr_t)value, key, member)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)value, key, member) {
         char *name = strdup(key);
         failed |= name == NULL || json_object_set_new(copy, lt_text_printable(name),
                                                       lt_json_printable(member)) != 0;
         free(name);
     }
-    json_array_foreach(value, i, member)
+    json_array_foreach (value, i, member)
         failed |= json_array_append_new(copy, lt_json_printable(member)) != 0;
     if (failed) {
         json_decref(copy);

@@ -34,6 +34,11 @@ lt_status lt_json_string(const lt_json_at *at, const char *key,
 /* 0 to 2^64 - 1: what lt_json_of_u64 made, an integer or, past 2^63 - 1, its digits as a string. */
 lt_status lt_json_u64(const lt_json_at *at, const char *key, uint64_t *out);
 json_t *lt_json_of_u64(uint64_t x);
+/* A path as a string, and back: as it is if it is UTF-8, else "file:" and the bytes with those that
+ * are no plain letters as %XX, as RFC 3986 writes them. The caller owns what it gets: json_decref,
+ * free. NULL: no memory. Errors: LT_EDATA (what begins so must go on so), LT_ENOMEM. */
+json_t *lt_json_of_path(const char *path);
+lt_status lt_json_path(const lt_json_at *at, const char *key, char **out);
 /* Array of ints / reals: count is wanted exactly when *count > 0 on entry, else any up to max. */
 lt_status lt_json_ints(const lt_json_at *at, const char *key, int64_t lo, int64_t hi, int64_t *out,
                        size_t max, size_t *count);

@@ -159,6 +159,7 @@ const lt_verb lt_verb_bench = {
     .name = "bench",
     .bit = LT_VERB_BENCH,
     .collective = 1,
+    .words = "comm attention mesh",
     .run = run,
     .summary = "what moving and computing cost on these ranks, and are they right",
     .usage = "longtake bench SUITE [--json] [options]",

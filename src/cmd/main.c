@@ -7,6 +7,7 @@
 #include "base/stop.h"
 #include "base/text.h"
 #include "cmd/answer.h"
+#include "cmd/shells.h"
 #include "cmd/verbs.h"
 #include "parallel/comm.h"
 #include "parallel/launcher.h"
@@ -30,7 +31,8 @@ static void print_help(FILE *to)
     (void)fputs(
         "\nA first film, with the model that comes along:\n"
         "  longtake render -p \"A red rubber ball bounces on a wooden floor.\" -o film.mp4\n\n"
-        "`longtake VERB --help` tells more, `longtake --version -v` which build this is.\n"
+        "`longtake VERB --help` tells more, `longtake --version -v` which build this is,\n"
+        "`longtake help --man` is for man, `help --completion bash|zsh|fish` for shells.\n"
         "Exit codes are those of sysexits.h: 64 usage, 65 bad data, 66 no input,\n"
         "69 unavailable, 70 a bug of ours, 73 and 74 output; 75 stopped or a rank lost:\n"
         "`longtake decode RUN -o FILE` makes the film if RUN/latents.h5 is there, else\n"
@@ -131,12 +133,22 @@ static int report(lt_status st, lt_group *world, int verbose, int json)
     return lt_exit_code(first);
 }
 
-static lt_status answer_help(void)
+/* help, help --man, help --completion SHELL; words after it. */
+static lt_status answer_help(int argc, char **argv)
 {
+    lt_status st = LT_OK;
     lt_answer answer;
     LT_TRY(lt_answer_open(&answer));
-    print_help(answer.to);
-    return lt_answer_send(&answer, LT_OK);
+    if (argc == 0)
+        print_help(answer.to);
+    else if (argc == 1 && strcmp(argv[0], "--man") == 0)
+        lt_shell_man(answer.to, verbs, VERB_COUNT);
+    else if (argc != 2 || strcmp(argv[0], "--completion") != 0 ||
+             !lt_shell_completion(answer.to, argv[1], verbs, VERB_COUNT))
+        st = lt_fail(LT_EUSAGE, __FILE__, __LINE__,
+                     "help: want a verb, --man or --completion bash|zsh|fish, found '%.100s'",
+                     argv[argc - 1]);
+    return lt_answer_send(&answer, st);
 }
 
 static lt_status answer_verb_help(const lt_verb *verb, const lt_options *options)
@@ -268,7 +280,7 @@ int main(int argc, char **argv)
         verb = argc > 2 ? find_verb(argv[2]) : NULL;
         if (verb != NULL)
             return run_verb(verb, 2, (char *[]){argv[2], (char[]){"--help"}, NULL});
-        return report(answer_help(), NULL, 0, 0);
+        return report(answer_help(argc - 2, argv + 2), NULL, 0, 0);
     }
     if (verb == NULL)
         return report(unknown_verb(argv[1]), NULL, 0, 0);

@@ -5,16 +5,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "cmd/answer.h"
 
 static lt_status say_json(const char *format, const lt_outcome *out)
 {
-    return lt_answer_json(json_pack("{s:s, s:i, s:s, s:s, s:I, s:I, s:O}", "format", format,
-                                    "version", 1, "output", out->output, "run", out->run, "frames",
-                                    (json_int_t)out->frames, "samples", (json_int_t)out->samples,
-                                    "stage_seconds", out->stages),
+    return lt_answer_json(json_pack("{s:s, s:i, s:o, s:o, s:I, s:I, s:O}", "format", format,
+                                    "version", 1, "output", lt_json_of_path(out->output), "run",
+                                    lt_json_of_path(out->run), "frames", (json_int_t)out->frames,
+                                    "samples", (json_int_t)out->samples, "stage_seconds",
+                                    out->stages),
                           JSON_COMPACT);
 }
 

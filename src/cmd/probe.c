@@ -335,6 +335,8 @@ const lt_verb lt_verb_probe = {
     .name = "probe",
     .bit = LT_VERB_PROBE,
     .collective = 1,
+    .words = "tokenize text dit layout sigmas denoise vae-decode vae-encode audio-decode "
+             "audio-encode",
     .run = run,
     .summary = "one stage on tensors from a file, to compare with other programs",
     .usage =

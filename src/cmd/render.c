@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "cmd/outcome.h"
 #include "cmd/verbs.h"
 #include "parallel/comm.h"
@@ -38,7 +39,9 @@ static lt_status make_model_absolute(lt_options *options, const lt_job *job)
     if (job->model == NULL || job->model[0] == '/')
         return LT_OK;
     char *path = realpath(job->model, NULL);
-    const lt_status st = path != NULL ? lt_options_set(options, "model", path) : LT_OK;
+    const lt_status st = path != NULL && lt_utf8_valid(path, strlen(path))
+                             ? lt_options_set(options, "model", path)
+                             : LT_OK;
     free(path);
     return st;
 }
@@ -81,9 +84,8 @@ const lt_verb lt_verb_render = {
              "YAML with the same\n"
              "names as the long options; flags win. Under mpirun or srun all ranks work on the "
              "same film.",
-    .examples =
-        "  longtake render -p \"A green glass ball drops on a stone floor.\" -o glass.mp4\n"
-        "  longtake render glass.run/job.yaml --seed 2 --codec hevc \\\n"
-        "    --sheet two.png --wav two.wav -o two.mkv\n"
-        "  mpirun --oversubscribe -n 4 longtake render glass.run/job.yaml \\\n"
-        "    --mesh uly=2,tp=2 -o three.mp4\n"};
+    .examples = "  longtake render -p \"A green glass ball drops on a stone floor.\" -o glass.mp4\n"
+                "  longtake render glass.run/job.yaml --seed 2 --codec hevc \\\n"
+                "    --sheet two.png --wav two.wav -o two.mkv\n"
+                "  mpirun --oversubscribe -n 4 longtake render glass.run/job.yaml \\\n"
+                "    --mesh uly=2,tp=2 -o three.mp4\n"};

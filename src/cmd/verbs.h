@@ -13,7 +13,8 @@ typedef struct lt_verb {
     int collective;    /* runs on all ranks of the launcher; else alone */
     int reads_latents; /* opens a latents.h5: its reader begins before MPI (run/store_hdf5.h) */
     const char *summary, *usage, *intro, *examples;
-    /* words: what is no option */
+    const char *words; /* those that its first word is one of, for completion; NULL: files */
+    /* run's words: what is no option */
     lt_status (*run)(const lt_job *job, const lt_options *options, const char *const *words,
                      size_t word_count, lt_group *world);
 } lt_verb;

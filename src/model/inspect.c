@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "model/inspect_internal.h"
 
 typedef enum part_kind { PART_WEIGHTS, PART_TOKENIZER, PART_OTHER } part_kind;
@@ -133,7 +134,8 @@ static void look_at_tokenizer(const char *folder, json_t *out)
         if (!has(folder, files[i])) {
             char line[LT_PATH_BYTES + 64];
             (void)snprintf(line, sizeof line, "%s: %s is missing", folder, files[i]);
-            (void)json_array_append_new(json_object_get(out, "problems"), json_string(line));
+            (void)json_array_append_new(json_object_get(out, "problems"),
+                                        json_string(lt_text_printable(line)));
             (void)json_array_append_new(missing, json_string(files[i]));
         }
     set_text(out, "class", "tokenizer");
@@ -148,7 +150,7 @@ static lt_status look_at_part(const char *folder, const known_part *known, json_
     if (part == NULL)
         LT_FAIL(LT_ENOMEM, "inspect: no memory");
     set_text(part, "name", known->name);
-    set_text(part, "path", folder);
+    (void)json_object_set_new(part, "path", lt_json_of_path(folder));
     (void)json_object_set_new(part, "problems", json_array());
     read_configs(folder, part, fault);
     if (known->kind == PART_TOKENIZER)
@@ -318,7 +320,7 @@ static lt_status look(const char *path, json_t *report, lt_inspect_fault *fault)
 {
     (void)json_object_set_new(report, "format", json_string("longtake-inspect"));
     (void)json_object_set_new(report, "version", json_integer(1));
-    set_text(report, "path", path);
+    (void)json_object_set_new(report, "path", lt_json_of_path(path));
     if (!lt_file_exists(path))
         LT_FAIL(LT_ENOINPUT, "%s: no such file or folder", path);
     if (lt_file_is_dir(path)) {

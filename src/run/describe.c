@@ -131,9 +131,9 @@ lt_status lt_describe_run(const char *path, int unsealed, FILE *to, json_t **out
     const int folder = lt_file_is_dir(path);
     if (!folder && !lt_file_exists(path))
         LT_FAIL(LT_ENOINPUT, "%s: no such file", path);
-    json_t *answer =
-        json_pack("{s:s, s:i, s:s, s:s, s:n, s:n, s:[]}", "format", "longtake-inspect", "version",
-                  1, "path", path, "kind", folder ? "run" : "latents", "plan", "latents", "films");
+    json_t *answer = json_pack("{s:s, s:i, s:o, s:s, s:n, s:n, s:[]}", "format", "longtake-inspect",
+                               "version", 1, "path", lt_json_of_path(path), "kind",
+                               folder ? "run" : "latents", "plan", "latents", "films");
     if (answer == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for an answer (or the path is not UTF-8)", path);
     lt_status st = LT_OK;

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "model/loading.h"
 #include "model/same_reads.h"
@@ -85,8 +86,9 @@ static lt_status finish(lt_session *s, const lt_plan *plan, int manifest, lt_out
     if (manifest)
         st = lt_records_manifest(plan, s->world, &s->nodes, film, out->stages, s->memory);
     lt_progress_event(s->progress, "end",
-                      json_pack("{s:s, s:I, s:O?, s:O?}", "output", plan->output, "frames",
-                                (json_int_t)plan->frames, "film", film, "memory", s->memory));
+                      json_pack("{s:o, s:I, s:O?, s:O?}", "output", lt_json_of_path(plan->output),
+                                "frames", (json_int_t)plan->frames, "film", film, "memory",
+                                s->memory));
     json_decref(film);
     LT_TRY(st);
     (void)snprintf(out->output, sizeof out->output, "%s", plan->output);
@@ -105,12 +107,12 @@ static lt_status open_progress(const lt_job *job, lt_session *s, const lt_plan *
     if (st != LT_OK && events >= 0)
         (void)close(events);
     LT_TRY(st);
-    lt_progress_event(s->progress, "start",
-                      json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i}", "verb",
-                                is_render ? "render" : "decode", "software", lt_version_software(),
-                                "model", plan->model, "prompt", plan->prompt, "output",
-                                plan->output, "ranks", lt_group_size(s->world), "evaluations",
-                                is_render ? plan->steps - 1 : 0));
+    lt_progress_event(
+        s->progress, "start",
+        json_pack("{s:s, s:s, s:o, s:s, s:o, s:i, s:i}", "verb", is_render ? "render" : "decode",
+                  "software", lt_version_software(), "model", lt_json_of_path(plan->model),
+                  "prompt", plan->prompt, "output", lt_json_of_path(plan->output), "ranks",
+                  lt_group_size(s->world), "evaluations", is_render ? plan->steps - 1 : 0));
     return LT_OK;
 }
 

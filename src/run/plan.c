@@ -265,14 +265,15 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
                                             p->memory[i].flops));
     if (p->peak_bytes > 0)
         (void)json_object_set_new(memory, "peak_bytes", json_integer((json_int_t)p->peak_bytes));
-    *out = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, "
+    *out = json_pack("{s:s, s:i, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, "
                      "s:i, s:o, s:s, s:i, s:s, s:b, s:s, s:s, s:s, s:s, s:o, "
                      "s:[{s:i, s:I}], s:[]}",
-                     "format", "longtake-plan", "version", 1, "model", p->model, "prompt",
-                     p->prompt, "output", p->output, "run", p->run, "frames", (json_int_t)p->frames,
-                     "grid_frames", (json_int_t)p->shape.frames, "samples", (json_int_t)p->samples,
-                     "width", (json_int_t)p->shape.width, "height", (json_int_t)p->shape.height,
-                     "fps", p->fps, "sample_rate", p->sample_rate, "steps", p->steps, "evaluations",
+                     "format", "longtake-plan", "version", 1, "model", lt_json_of_path(p->model),
+                     "prompt", p->prompt, "output", lt_json_of_path(p->output), "run",
+                     lt_json_of_path(p->run), "frames", (json_int_t)p->frames, "grid_frames",
+                     (json_int_t)p->shape.frames, "samples", (json_int_t)p->samples, "width",
+                     (json_int_t)p->shape.width, "height", (json_int_t)p->shape.height, "fps",
+                     p->fps, "sample_rate", p->sample_rate, "steps", p->steps, "evaluations",
                      p->steps - 1, "threads", p->threads, "seed", lt_json_of_u64(p->seed), "mesh",
                      lt_mesh_text(&p->mesh, mesh, sizeof mesh), "decode_tp", p->decode_tp,
                      "attention", lt_plan_attention_name(p->attention), "deterministic",
@@ -320,10 +321,10 @@ static lt_status read_int(const lt_json_at *at, const char *key, int64_t lo, int
 static lt_status plan_read(const lt_json_at *at, lt_plan *out)
 {
     char mesh[96], attention[8], placement[8] = "nodes", dtype[8];
-    LT_TRY(read_copy(at, "model", &out->model));
+    LT_TRY(lt_json_path(at, "model", &out->model));
     LT_TRY(read_copy(at, "prompt", &out->prompt));
-    LT_TRY(read_copy(at, "output", &out->output));
-    LT_TRY(read_copy(at, "run", &out->run));
+    LT_TRY(lt_json_path(at, "output", &out->output));
+    LT_TRY(lt_json_path(at, "run", &out->run));
     LT_TRY(lt_json_int(at, "frames", 1, frames_max, &out->frames));
     LT_TRY(lt_json_int(at, "grid_frames", 1, 2 * frames_max, &out->shape.frames));
     LT_TRY(lt_json_int(at, "samples", 0, INT64_MAX, &out->samples));

@@ -111,8 +111,8 @@ json_t *lt_records_film(const char *path)
     (void)XXH64_freeState(state);
     if (fd >= 0)
         (void)close(fd);
-    return n == 0 ? json_pack("{s:s, s:I, s:s}", "file", path, "bytes", (json_int_t)bytes, "xxh64",
-                              hash)
+    return n == 0 ? json_pack("{s:o, s:I, s:s}", "file", lt_json_of_path(path), "bytes",
+                              (json_int_t)bytes, "xxh64", hash)
                   : NULL;
 }
 
@@ -135,14 +135,14 @@ static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes 
     if (lt_source_list(plan->model, add_file, &all) != LT_OK)
         lt_error_clear(); /* what can be told of the files is told; they were opened before */
     return json_pack(
-        "{s:s, s:i, s:s, s:s, s:o, s:s, s:i, s:o, s:i, s:s, s:s, s:s, s:s, s:b, s:o, s:s, s:s}",
+        "{s:s, s:i, s:s, s:o, s:o, s:s, s:i, s:o, s:i, s:s, s:s, s:s, s:s, s:b, s:o, s:s, s:s}",
         "format", "longtake-manifest", "version", 1, "software", "longtake " LT_VERSION, "model",
-        plan->model, "model_files", all.files, "mesh", lt_mesh_text(&plan->mesh, mesh, sizeof mesh),
-        "ranks", lt_group_size(world), "hosts", hosts_by_rank(nodes), "threads", plan->threads,
-        "transport", lt_group_transport(world), "device", plan->device, "isa",
-        lt_cpu_isa_now()->name, "dtype", plan->dtype == LT_BF16 ? "bf16" : "f32", "deterministic",
-        plan->deterministic, "seed", lt_json_of_u64(plan->seed), "system", host.sysname, "machine",
-        host.machine);
+        lt_json_of_path(plan->model), "model_files", all.files, "mesh",
+        lt_mesh_text(&plan->mesh, mesh, sizeof mesh), "ranks", lt_group_size(world), "hosts",
+        hosts_by_rank(nodes), "threads", plan->threads, "transport", lt_group_transport(world),
+        "device", plan->device, "isa", lt_cpu_isa_now()->name, "dtype",
+        plan->dtype == LT_BF16 ? "bf16" : "f32", "deterministic", plan->deterministic, "seed",
+        lt_json_of_u64(plan->seed), "system", host.sysname, "machine", host.machine);
 }
 
 lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,

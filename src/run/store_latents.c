@@ -31,12 +31,12 @@ lt_status lt_store_latents(const lt_plan *plan, const lt_clip *clip)
     }
     json_t *whole = NULL;
     LT_TRY(lt_plan_to_json(plan, &whole));
-    json_t *attributes =
-        json_pack("{s:s, s:s, s:I, s:i, s:I, s:I, s:I, s:i, s:o, s:O}", "model", plan->model,
-                  "prompt", plan->prompt, "frames", (json_int_t)plan->frames, "fps", plan->fps,
-                  "width", (json_int_t)plan->shape.width, "height", (json_int_t)plan->shape.height,
-                  "samples", (json_int_t)plan->samples, "sample_rate", plan->sample_rate, "seed",
-                  lt_json_of_u64(plan->seed), "plan", whole);
+    json_t *attributes = json_pack(
+        "{s:o, s:s, s:I, s:i, s:I, s:I, s:I, s:i, s:o, s:O}", "model", lt_json_of_path(plan->model),
+        "prompt", plan->prompt, "frames", (json_int_t)plan->frames, "fps", plan->fps, "width",
+        (json_int_t)plan->shape.width, "height", (json_int_t)plan->shape.height, "samples",
+        (json_int_t)plan->samples, "sample_rate", plan->sample_rate, "seed",
+        lt_json_of_u64(plan->seed), "plan", whole);
     json_decref(whole);
     if (attributes == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for its attributes", file);

@@ -123,6 +123,30 @@ static const row rows[] = {
      66,
      {"error: m: want a model folder"}},
 
+    {"names that are not UTF-8",
+     "f=$(printf 'a\\377b'); \"$0\" render -p 'A ball.'" TINY
+     "--sheet \"$f.png\" --wav \"$f.wav\" --log "
+     "\"$f.log\" --json -o \"$f.mp4\" && \"$0\" inspect \"$f.run\" && \"$0\" inspect --json "
+     "\"$f.run\" > i "
+     "&& \"$0\" decode \"$f.run\" -q -o \"$f.mkv\" > n && cmp n - <<E\n$f.mkv\nE\n ls \"$f.mp4\" "
+     "\"$f.png\" \"$f.wav\" \"$f.log\" \"$f.run/latents.h5\" > /dev/null && grep -h "
+     "'\"run\"\\|output' "
+     "\"$f.run/plan.json\"",
+     0,
+     {"\"output\":\"file:a%FFb.mp4\"", "\"run\": \"file:a%FFb.run\"", "file:a%FFb.run: run"}},
+    {"names that are not UTF-8, on two ranks",
+     "f=$(printf 'a\\377b'); mpirun --oversubscribe --bind-to none -n 2 \"$0\" render -q -p 'A "
+     "ball.'" TINY "-o \"$f.mp4\" && mpirun --oversubscribe --bind-to none -n 2 \"$0\" decode "
+                   "\"$f.run\" -q -o \"$f.mkv\" "
+     "&& ls \"$f.mkv\" > /dev/null && echo well",
+     0,
+     {"well"}},
+    {"a name that begins as a URI does",
+     "\"$0\" render -q -p ball" TINY "--run file:x -o file:y.mp4 && "
+     "\"$0\" decode file:x -q -o z.mkv && grep output file:x/plan.json && ls file:y.mp4",
+     0,
+     {"\"file:file%3Ay.mp4\"", "file:y.mp4\n"}},
+
     /* the encoder's knobs */
     {"quality and effort in the plan",
      "\"$0\" render -q -p 'A ball.' --crf 40 --preset veryfast" TINY "-o a.mp4 && grep -h "

@@ -118,6 +118,41 @@ static void reports_hold_printable_strings(void **state)
     json_decref(safe);
 }
 
+static void paths_come_back_from_json(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *reason, *path, *text;
+    } paths[] = {
+        {"plain", "/a/b.mp4", "/a/b.mp4"},
+        {"other letters", "Bällchen.mp4", "Bällchen.mp4"},
+        {"a byte that is no UTF-8", "/a\xff/b c%", "file:/a%FF/b%20c%25"},
+        {"controls behind it", "\xff\033\n", "file:%FF%1B%0A"},
+        {"what looks encoded", "file:a%FF", "file:file%3Aa%25FF"},
+        {"percent alone", "a%FF", "a%FF"},
+        {"nothing", "", ""},
+    };
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        json_t *object = json_pack("{s:o}", "path", lt_json_of_path(paths[i].path));
+        const lt_json_at at = lt_json_root(object, "plan");
+        char *back = NULL;
+        assert_string_equal(json_string_value(json_object_get(object, "path")), paths[i].text);
+        assert_int_equal(lt_json_path(&at, "path", &back), LT_OK);
+        assert_string_equal(back, paths[i].path);
+        free(back);
+        json_decref(object);
+    }
+    static const char *const wrong[] = {"file:%", "file:%F", "file:%00", "file:%fg", "file:%G0"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        json_t *object = json_pack("{s:s}", "path", wrong[i]);
+        const lt_json_at at = lt_json_root(object, "plan");
+        char *back = NULL;
+        assert_int_equal(lt_json_path(&at, "path", &back), LT_EDATA);
+        assert_null(back);
+        json_decref(object);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +160,7 @@ int main(void)
         cmocka_unit_test(every_character_is_safe_or_changed),
         cmocka_unit_test(json_is_escaped_and_means_the_same),
         cmocka_unit_test(reports_hold_printable_strings),
+        cmocka_unit_test(paths_come_back_from_json),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);
 }
