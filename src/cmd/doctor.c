@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -46,12 +47,14 @@ static void tell(finding *f, const char *what, int ok, const char *remedy, const
         (void)fprintf(f->to, "%-9s      %s\n", "", remedy);
 }
 
-/* "model name" of the first processor, or "unknown". */
+/* "model name" of the first processor; where there is none (aarch64), what kind it is. */
 static void processor(char *out, size_t bytes)
 {
     char *text = NULL;
     size_t length = 0;
-    (void)snprintf(out, bytes, "unknown processor");
+    struct utsname system;
+    (void)snprintf(out, bytes, "a processor of kind %s",
+                   uname(&system) == 0 ? system.machine : "unknown");
     if (lt_file_read("/proc/cpuinfo", 16 << 20, &text, &length) != LT_OK) {
         lt_error_clear();
         return;
@@ -127,8 +130,14 @@ static void tell_machine(finding *f, int threads)
     processor(name, sizeof name);
     tell(f, "CPU", 1, NULL, "%s, %ld processors, %d thread%s a rank", name,
          sysconf(_SC_NPROCESSORS_ONLN), threads, threads == 1 ? "" : "s");
-    tell(f, "ISA", strcmp(lt_cpu_isa_now()->name, "plain") != 0,
-         "a processor with AVX2 is several times as fast", "%s", lt_cpu_isa_now()->name);
+    const int plain = strcmp(lt_cpu_isa_now()->name, "plain") == 0;
+#if defined(__x86_64__)
+    tell(f, "ISA", !plain, "a processor with AVX2 is several times as fast", "%s",
+         lt_cpu_isa_now()->name);
+#else
+    tell(f, "ISA", 1, NULL, "%s%s", lt_cpu_isa_now()->name,
+         plain ? ", vectors by the compiler" : "");
+#endif
     tell(f, "bf16", lt_cpu_has_bf16(), "--dtype auto takes f32 here; bf16 works, by widening", "%s",
          lt_cpu_has_bf16() ? "native" : "not native");
     const int64_t memory = lt_memory_available_bytes();
