@@ -168,7 +168,7 @@ static char *put_quoted(char *at, const char *end, const char *text)
 void lt_record_last(const char *text)
 {
     char line[LAST_BYTES], now[LT_UTC_BYTES], digits[16];
-    const char *const end = line + sizeof line - 4;
+    const char *const end = line + sizeof line - 32; /* the tail always fits */
     const int kept_errno = errno;
     const double seconds = lt_seconds();
     char *at = put_text(line, end, "{\"event\":\"error\",\"time\":\"");
@@ -184,7 +184,8 @@ void lt_record_last(const char *text)
     at = put_text(at, end, digits + strspn(digits, "0"));
     at = put_text(at, end, ",\"text\":\"");
     at = put_quoted(at, end, text);
-    memcpy(at, "\"}\n", 3);
-    write_all(line, (size_t)(at + 3 - line));
+    static const char tail[] = "\",\"exit_code\":75}\n";
+    memcpy(at, tail, sizeof tail - 1);
+    write_all(line, (size_t)(at - line) + sizeof tail - 1);
     errno = kept_errno;
 }

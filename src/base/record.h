@@ -24,7 +24,8 @@ void lt_record_event(const char *name, json_t *fields);
 /* lt_warn's: an event now, or when a record opens. */
 void lt_record_warning(const char *text);
 
-/* An event "error" with this text by who leaves at once (_exit): safe in a signal handler. */
+/* An event "error" with this text by who leaves at once with exit code 75 (_exit): safe in a signal
+ * handler. */
 void lt_record_last(const char *text);
 
 enum { LT_UTC_BYTES = 32 };
