@@ -77,10 +77,13 @@ static lt_status make_comment(const lt_plan *plan, char **out)
     const size_t bytes = strlen(plan->prompt), kept = cut_at(plan->prompt, LT_TAG_PROMPT_BYTES);
     (void)snprintf(size, sizeof size, "%lldx%lld", (long long)plan->shape.width,
                    (long long)plan->shape.height);
+    char *folder = strndup(model, model_bytes);
+    json_t *named = folder != NULL ? lt_json_of_path(folder) : NULL;
+    free(folder);
     json_t *facts =
-        json_pack("{s:s%, s:I, s:s%, s:i, s:s, s:I, s:s}", "prompt", plan->prompt, kept, "seed",
-                  (json_int_t)plan->seed, "model", model, model_bytes, "steps", plan->steps, "size",
-                  size, "frames", (json_int_t)plan->frames, "software", lt_version_software());
+        json_pack("{s:s%, s:I, s:o, s:i, s:s, s:I, s:s}", "prompt", plan->prompt, kept, "seed",
+                  (json_int_t)plan->seed, "model", named, "steps", plan->steps, "size", size,
+                  "frames", (json_int_t)plan->frames, "software", lt_version_software());
     if (facts != NULL && kept < bytes)
         (void)json_object_set_new(facts, "prompt_bytes", json_integer((json_int_t)bytes));
     *out = facts != NULL ? lt_json_text(facts, JSON_COMPACT) : NULL;
