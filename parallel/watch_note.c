@@ -102,10 +102,12 @@ void lt_note_step(int step, double predicted_s)
     double longest = before > 0 ? now - step_began : 0;
     if (predicted_s > longest)
         longest = predicted_s;
+    /* Rounded up: a step of less than a millisecond is known too, and its deadline counts. */
+    const int64_t longest_ms = longest > 0 ? (int64_t)(1000 * longest) + 1 : 0;
     if (step <= 0)
         atomic_store(&lt_note.longest_ms, 0);
-    else if ((int64_t)(1000 * longest) > atomic_load(&lt_note.longest_ms))
-        atomic_store(&lt_note.longest_ms, (int64_t)(1000 * longest) + 1);
+    else if (longest_ms > atomic_load(&lt_note.longest_ms))
+        atomic_store(&lt_note.longest_ms, longest_ms);
     if (before > 0)
         lt_span_end(LT_SPAN_STAGE, "step", NULL, span_of_step, 0);
     lt_span_step(step);
