@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/new_file.h"
 #include "parallel/comm.h"
 #include "parallel/launcher.h"
 #include "parallel/transport_impl.h"
@@ -109,6 +110,7 @@ void lt_world_close(lt_group **world)
 
 void lt_world_abort(int exit_code)
 {
+    lt_new_file_abandon();
     if (world_transport != NULL)
         world_transport->abort(exit_code);
 }

@@ -39,7 +39,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,7 +47,7 @@
 #include "base/stop.h"
 #include "parallel/watch_impl.h"
 
-enum { EXIT_RESUMABLE = 75, ALL_PEERS_MAX = 64, LINE_BYTES = LT_WATCH_LINE_BYTES };
+enum { EXIT_RESUMABLE = 75, LINE_BYTES = LT_WATCH_LINE_BYTES };
 
 const lt_watch_limits lt_watch_defaults = {.beat_s = 0.25,
                                            .silence_s = 5,
@@ -78,8 +77,8 @@ static struct {
     _Atomic int64_t moved_ms; /* when the calls or steps of any rank last changed */
     atomic_int running, closing, closed, poisoned, poison_sent, ending, dropped;
     /* the thread's own */
-    double beat_at, read_at, ran_at, changed_at, asked_at, stopped_until;
-    int said_bye, stuck, by_poison, beat_step;
+    double beat_at, read_at, ran_at, changed_at, asked_at, stopped_until, late_at;
+    int said_bye, stuck, by_poison, beat_step, stop, stopped; /* stop: a signal's number */
     char reason[96];
 } w;
 
@@ -111,6 +110,9 @@ static lt_beat beat_now(lt_beat_kind kind)
     b.rank = w.rank;
     b.about = -1;
     b.step = atomic_load(&lt_note.step);
+    b.item = atomic_load(&lt_note.item);
+    const char *stage = atomic_load(&lt_note.stage);
+    lt_watch_copy(b.stage, sizeof b.stage, stage != NULL ? stage : "");
     b.calls = atomic_load(&lt_note.calls);
     const char *name, *axis;
     int waits;
@@ -179,15 +181,30 @@ static void tell(const lt_beat *b, int must)
 
 static void leave(int speaks)
 {
-    /* A silent rank leaves later: it must not make the launcher end the one that speaks. */
     lt_new_file_abandon();
+    /* A silent rank leaves later: it must not make the launcher end the one that speaks. */
     sleep_s(speaks ? w.limits.leave_s : w.limits.leave_s + 1.2);
     _exit(EXIT_RESUMABLE);
+}
+
+/* The user's signal, where nobody stops in order: in one line, and no rank is called lost. */
+static void end_stopped(int signal_number)
+{
+    char line[256];
+    atomic_store(&w.ending, 1);
+    const int speaks = lowest_survivor() == w.rank;
+    if (speaks)
+        lt_watch_print(lt_stop_words(signal_number, line, sizeof line));
+    const lt_beat b = beat_now(speaks ? LT_BEAT_POISON : LT_BEAT_ALIVE);
+    tell(&b, 1);
+    leave(speaks);
 }
 
 static void end_lost(int lost, const char *reason)
 {
     w.peer[lost].lost = 1;
+    if (lt_stop_asked() || w.stopped) /* it left for the signal before this rank could */
+        end_stopped(lt_stop_signal());
     lt_watch_copy(w.reason, sizeof w.reason, reason);
     atomic_store(&w.ending, 1);
     lt_beat b = beat_now(LT_BEAT_LOST);
@@ -220,6 +237,7 @@ static void hear(lt_beat *b, int from, double now)
         atomic_fetch_add(&w.dropped, 1);
         return;
     }
+    lt_watch_tame(b->stage, sizeof b->stage);
     lt_watch_tame(b->name, sizeof b->name);
     lt_watch_tame(b->axis, sizeof b->axis);
     lt_watch_tame(b->text, sizeof b->text);
@@ -240,6 +258,8 @@ static void hear(lt_beat *b, int from, double now)
         w.by_poison = 1;
     if (b->kind == LT_BEAT_STUCK)
         w.stuck = 1;
+    if (b->kind == LT_BEAT_STOP)
+        w.stop = b->about;
     if (b->kind == LT_BEAT_LOST && b->about == w.rank)
         w.by_poison = 1; /* stopped for so long that the others gave this rank up */
     else if (b->kind == LT_BEAT_LOST && b->about >= 0 && b->about < w.size) {
@@ -315,8 +335,29 @@ static void look_at_silence(double now)
     end_lost(first, reason);
 }
 
+/* The signal is the user's own: all ranks stop, in order where somebody looks at it. */
+static void stop_all(int signal_number)
+{
+    lt_beat b = beat_now(LT_BEAT_STOP);
+    b.about = signal_number;
+    if (!w.stopped)
+        tell(&b, 1);
+    w.stopped = 1;
+    if (lt_stop_is_armed())
+        lt_stop_ask(signal_number);
+    else
+        end_stopped(signal_number);
+}
+
 static void look_at_signal(double now)
 {
+    if (w.stop != 0 && !w.stopped)
+        stop_all(w.stop);
+    /* A rank above the one that speaks gives it time to do so. */
+    if (lt_stop_is_late() && (w.rank == lowest_survivor() || now - w.late_at > 2))
+        end_stopped(lt_stop_signal());
+    if (!lt_stop_is_late())
+        w.late_at = now;
     if (lt_stop_signal() == 0 || lt_stop_asked())
         return;
     if (w.asked_at < 0) {
@@ -341,15 +382,7 @@ static void look_at_signal(double now)
             w.peer[i].lost |= is_watched(&w.peer[i]) && w.peer[i].answered < 0;
         end_lost(silent, reason);
     }
-    lt_stop_ask();
-    if (!lt_stop_was_armed()) {
-        char line[128];
-        (void)snprintf(line, sizeof line, "stopped by %s, while all ranks were well",
-                       lt_stop_name(lt_stop_signal()));
-        if (w.rank == lowest_survivor())
-            lt_watch_print(line);
-        leave(w.rank == lowest_survivor());
-    }
+    stop_all(lt_stop_signal());
 }
 
 /* Only while somebody waits: that all compute for long is no standstill. */
@@ -446,22 +479,6 @@ static void *watch_main(void *unused)
     return NULL;
 }
 
-static int distance_watched(int from, int to, int size)
-{
-    const int ahead = (to - from + size) % size, back = size - ahead;
-    return size <= ALL_PEERS_MAX || (ahead & (ahead - 1)) == 0 || (back & (back - 1)) == 0;
-}
-
-static int open_process(const lt_watch_peer *peer, const lt_watch_peer *me)
-{
-#ifdef SYS_pidfd_open
-    if (peer->place == me->place && peer->pid != me->pid)
-        return (int)syscall(SYS_pidfd_open, peer->pid, 0);
-#endif
-    (void)peer, (void)me;
-    return -1;
-}
-
 static void free_peers(void)
 {
     for (int i = 0; i < w.size; i++)
@@ -489,8 +506,8 @@ lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt
         w.peer[i].who = peers[i];
         lt_watch_tame(w.peer[i].who.host, sizeof w.peer[i].who.host);
         w.peer[i].heard = now;
-        w.peer[i].watched = i != rank && distance_watched(rank, i, size);
-        w.peer[i].process = i != rank ? open_process(&peers[i], &peers[rank]) : -1;
+        w.peer[i].watched = i != rank && lt_watch_is_near(rank, i, size);
+        w.peer[i].process = i != rank ? lt_watch_process(&peers[i], &peers[rank]) : -1;
         lt_watch_copy(w.peer[i].last.name, sizeof w.peer[i].last.name, "start");
     }
     w.ran_at = w.changed_at = now;

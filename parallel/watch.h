@@ -21,10 +21,16 @@ void lt_note_end(void);
  * a wait holds. */
 void lt_note_step(int step, double predicted_s);
 
-/* Test hook. LONGTAKE_FAULT=RANK:STEP:KIND makes that rank, as it begins that step, kill itself
- * (kill), stop itself (stop), wait for ever (hang; the least time without progress is then 3 s), or
- * fail (error: LT_EDEVICE from here). `model` and `program` at step 0 make the rank's hash of that
- * name differ (lt_fault_is). Local. */
+/* The stage of the run ("text", "load", "denoise", "store", "sound", "decode"; NULL: none), also
+ * for a signal's line (base/stop.h), and the piece of it at work, from 1 (0: none). */
+void lt_note_stage(const char *stage);
+void lt_note_item(int item);
+
+/* Test hook. LONGTAKE_FAULT=RANK:STEP:KIND makes that rank, as it begins that step (0: the text,
+ * -1: the end of loading, -2: the first clip to decode), kill itself (kill), stop itself (stop),
+ * wait for ever (hang; the least time without progress is then 3 s), or fail (error: LT_EDEVICE
+ * from here). `model` and `program` at step 0 make the rank's hash of that name differ
+ * (lt_fault_is). Local. */
 lt_status lt_fault_step(const lt_group *world, int step);
 int lt_fault_is(const lt_group *world, const char *kind);
 int lt_fault_hangs(void); /* any rank */
@@ -49,14 +55,15 @@ typedef enum lt_beat_kind {
     LT_BEAT_BYE,    /* the world closes: I am silent from here on */
     LT_BEAT_LOST,   /* rank `about` is lost, for the reason in text */
     LT_BEAT_STUCK,  /* nothing moves: all end */
+    LT_BEAT_STOP,   /* the user's signal `about` came to this rank: all stop */
     LT_BEAT_POISON, /* I failed, said why, and end the job */
     LT_BEAT_OTHER   /* a message that is no beat; from here on kinds are dropped */
 } lt_beat_kind;
 
 typedef struct lt_beat {
-    int32_t kind, rank, about, step, waits;
+    int32_t kind, rank, about, step, item, waits;
     uint32_t calls; /* collectives begun: grows as long as the rank gets on */
-    char name[40], axis[16], text[96];
+    char stage[12], name[40], axis[16], text[96];
 } lt_beat;
 
 /* One rank as it is known at the start. place: equal on ranks that see each other's processes. */

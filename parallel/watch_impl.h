@@ -8,7 +8,8 @@
 #include "parallel/watch.h"
 
 typedef struct lt_watch_note {
-    atomic_int step;
+    atomic_int step, item;
+    _Atomic(const char *) stage;
     atomic_uint calls;          /* collectives begun, of both threads */
     _Atomic int64_t longest_ms; /* the longest step so far; 0: not known */
 } lt_watch_note;
@@ -23,8 +24,14 @@ void lt_note_awaited(int awaited);
 /* The note of a wait for one message. */
 void lt_note_message(void);
 
+/* ---- peers (watch_peers.c) ---- */
+/* All up to 64 ranks; beyond, those at distances 1, 2, 4, ... */
+int lt_watch_is_near(int from, int to, int size);
+/* A pidfd of a rank that runs on this host, -1. */
+int lt_watch_process(const lt_watch_peer *peer, const lt_watch_peer *me);
+
 /* ---- words (watch_words.c) ---- */
-enum { LT_WATCH_LINE_BYTES = 1024 };
+enum { LT_WATCH_LINE_BYTES = 2048 };
 /* from, cut to the room. */
 void lt_watch_copy(char *to, size_t bytes, const char *from);
 /* Text that came from elsewhere, made fit to be printed: it ends within its room, and what is no
@@ -32,7 +39,7 @@ void lt_watch_copy(char *to, size_t bytes, const char *from);
 void lt_watch_tame(char *text, size_t bytes);
 /* "at step 3 in sum_partials (tp, call 17)" */
 void lt_watch_where(const lt_beat *b, char *out, size_t bytes);
-/* The one error line, in one write. */
+/* The one error line, and the hint to what is kept, in one write. */
 void lt_watch_print(const char *line);
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/span.h"
+#include "base/stop.h"
 #include "kernels/kernels.h"
 #include "parallel/comm.h"
 #include "parallel/transport_impl.h"
@@ -115,6 +116,15 @@ void lt_note_step(int step, double predicted_s)
     step_began = now;
     atomic_store(&lt_note.step, step);
 }
+
+void lt_note_stage(const char *stage)
+{
+    atomic_store(&lt_note.item, 0);
+    atomic_store(&lt_note.stage, stage);
+    lt_stop_stage(stage);
+}
+
+void lt_note_item(int item) { atomic_store(&lt_note.item, item); }
 
 /* ---- test hook ---- */
 

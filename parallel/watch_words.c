@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/record.h"
+#include "base/stop.h"
 #include "parallel/watch_impl.h"
 
 void lt_watch_copy(char *to, size_t bytes, const char *from)
@@ -23,9 +24,15 @@ void lt_watch_tame(char *text, size_t bytes)
 
 void lt_watch_where(const lt_beat *b, char *out, size_t bytes)
 {
-    char step[32] = "before the first step";
+    char step[64];
     if (b->step > 0)
         (void)snprintf(step, sizeof step, "at step %d", b->step);
+    else if (b->item > 0)
+        (void)snprintf(step, sizeof step, "at piece %d of stage %.12s", b->item, b->stage);
+    else if (b->stage[0] != '\0')
+        (void)snprintf(step, sizeof step, "in stage %.12s", b->stage);
+    else
+        (void)snprintf(step, sizeof step, "before the work");
     (void)snprintf(out, bytes, "%s %s %s (%s%scall %u)", step, b->waits ? "in" : "after", b->name,
                    b->axis, b->axis[0] != '\0' ? ", " : "", b->calls);
 }
@@ -33,7 +40,10 @@ void lt_watch_where(const lt_beat *b, char *out, size_t bytes)
 void lt_watch_print(const char *line)
 {
     char text[LT_WATCH_LINE_BYTES];
-    const int n = snprintf(text, sizeof text, "longtake: error: %s\n", line);
+    const char *hint = lt_stop_hint();
+    const int n =
+        snprintf(text, sizeof text, "longtake: error: %s\n%s%s%s", line,
+                 hint[0] != '\0' ? "longtake: hint: " : "", hint, hint[0] != '\0' ? "\n" : "");
     const size_t bytes = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
     if (bytes > 0)
         text[bytes - 1] = '\n';

@@ -1,10 +1,13 @@
-/* stop.c - signals that ask a run to end in order.                                Level 0: base
- * A handler may do next to nothing: it stores the number and, where nobody could act on it, gives
- * the signal back its old meaning and sends it again. */
+/* stop.c - signals that ask a program to end.                                     Level 0: base
+ * A handler may do next to nothing: it stores, writes what it puts together here by hand, and
+ * leaves by _exit. */
 #include "base/stop.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,78 +16,204 @@
 #include "base/new_file.h"
 #include "base/record.h"
 
-enum { PATIENCE_S = 8, EXIT_RESUMABLE = 75 };
+enum { PATIENCE_S = 8, EXIT_RESUMABLE = 75, HINT_BYTES = 1200, LINE_BYTES = 2048 };
 
-static atomic_int came, came_armed, asked, armed, held, speaks;
+static atomic_int came, asked, armed, held, shielded, says = 1, on_terminal, has_hint;
+static atomic_int exit_code = -1;
+static _Atomic int64_t came_ms, asked_ms;
+static _Atomic(const char *) at_stage;
+static char hint[HINT_BYTES];
 
-static void late(int signal_number)
+static const struct {
+    int number;
+    const char *name;
+} signals[] = {{SIGHUP, "SIGHUP"},   {SIGINT, "SIGINT"},   {SIGQUIT, "SIGQUIT"},
+               {SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"},
+               {SIGXCPU, "SIGXCPU"}};
+enum { SIGNAL_COUNT = sizeof signals / sizeof *signals };
+
+static int64_t now_ms(void)
 {
-    static const char text[] = "longtake: error: stopped by a signal: its work had not ended 8 s "
-                               "later; what the run folder holds is kept\n";
-    (void)signal_number;
-    if (atomic_load(&speaks))
-        lt_record_last(text + strlen("longtake: error: "));
-    if (!atomic_load(&speaks)) /* nor may it look like a rank that was lost before one has spoken */
-        (void)nanosleep(&(struct timespec){1, 200000000}, NULL);
-    else
-        lt_log_text(text, sizeof text - 1);
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void add(char *out, size_t bytes, const char *text)
+{
+    const size_t used = strlen(out), more = strlen(text);
+    const size_t fits = used + more < bytes ? more : bytes - 1 - used;
+    memcpy(out + used, text, fits);
+    out[used + fits] = '\0';
+}
+
+static void say(const char *text)
+{
+    if (atomic_load(&says))
+        lt_log_text(text, strlen(text));
+}
+
+const char *lt_stop_name(int signal_number)
+{
+    for (size_t i = 0; i < SIGNAL_COUNT; i++)
+        if (signals[i].number == signal_number)
+            return signals[i].name;
+    return "a signal";
+}
+
+const char *lt_stop_words(int signal_number, char *out, size_t bytes)
+{
+    static const struct {
+        const char *stage, *words;
+    } stages[] = {
+        {"text", " while the text is encoded"},   {"load", " while weights are loaded"},
+        {"denoise", " while it denoises"},        {"store", " while latents are stored"},
+        {"sound", " while the sound is decoded"}, {"decode", " while the film is decoded"}};
+    const char *stage = atomic_load(&at_stage);
+    assert(bytes > 0);
+    out[0] = '\0';
+    add(out, bytes, "stopped by ");
+    add(out, bytes, lt_stop_name(signal_number));
+    for (size_t i = 0; stage != NULL && i < sizeof stages / sizeof *stages; i++)
+        if (strcmp(stages[i].stage, stage) == 0)
+            add(out, bytes, stages[i].words);
+    if (atomic_load(&has_hint))
+        add(out, bytes, ": the latents are kept");
+    else if (stage != NULL)
+        add(out, bytes, ": nothing is kept, the same command begins again");
+    return out;
+}
+
+static void leave(int signal_number, const char *more)
+{
+    char line[LINE_BYTES] = "", words[256];
     lt_new_file_abandon();
+    (void)lt_stop_words(signal_number, words, sizeof words);
+    if (atomic_load(&says))
+        lt_record_last(words);
+    if (atomic_load(&on_terminal))
+        add(line, sizeof line, "\n");
+    add(line, sizeof line, "longtake: error: ");
+    add(line, sizeof line, words);
+    add(line, sizeof line, more);
+    add(line, sizeof line, "\n");
+    if (atomic_load(&has_hint)) {
+        add(line, sizeof line, "longtake: hint: ");
+        add(line, sizeof line, hint);
+        add(line, sizeof line, "\n");
+    }
+    say(line);
     _exit(EXIT_RESUMABLE);
 }
 
-void lt_stop_ask(void)
+static void late(int signal_number)
 {
-    atomic_store(&asked, 1);
-    (void)alarm(PATIENCE_S);
+    (void)signal_number;
+    if (atomic_load(&held))
+        return;
+    if (atomic_load(&shielded)) {
+        (void)alarm(1);
+        return;
+    }
+    leave(atomic_load(&came), " (its present step had not ended 8 s later)");
 }
 
 static void on_signal(int signal_number)
 {
-    if (atomic_load(&came) == 0)
-        atomic_store(&came_armed, atomic_load(&armed));
-    atomic_store(&came, signal_number);
-    if (atomic_load(&held))
-        return;
-    if (atomic_load(&armed)) {
-        lt_stop_ask();
-        return;
+    const int saved = errno;
+    int none = 0;
+    if (atomic_load(&exit_code) >= 0)
+        _exit(atomic_load(&exit_code));
+    const int is_first = atomic_compare_exchange_strong(&came, &none, signal_number);
+    if (is_first)
+        atomic_store(&came_ms, now_ms());
+    if (!atomic_load(&held)) {
+        const int keyboard = signal_number == SIGINT || signal_number == SIGQUIT;
+        if (is_first && atomic_load(&armed) && signal_number != SIGQUIT)
+            lt_stop_ask(signal_number);
+        else if (atomic_load(&shielded))
+            lt_stop_ask(signal_number);
+        else if (is_first || !atomic_load(&armed) ||
+                 (keyboard && now_ms() - atomic_load(&came_ms) >= 1000)) /* timeout sends two */
+            leave(signal_number, "");
     }
-    lt_new_file_abandon();
-    (void)signal(signal_number, SIG_DFL);
-    (void)raise(signal_number);
+    errno = saved;
 }
 
-void lt_stop_catch(void)
+void lt_stop_ask(int signal_number)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGUSR1};
-    struct sigaction action;
+    char line[160] = "";
+    int none = 0;
+    (void)atomic_compare_exchange_strong(&came, &none, signal_number);
+    none = 0;
+    if (!atomic_compare_exchange_strong(&asked, &none, 1))
+        return;
+    atomic_store(&asked_ms, now_ms());
+    if (!atomic_load(&held))
+        (void)alarm(PATIENCE_S);
+    const char *stage = atomic_load(&at_stage);
+    if (stage == NULL) /* it ends already */
+        return;
+    if (atomic_load(&on_terminal))
+        add(line, sizeof line, "\n");
+    add(line, sizeof line, "longtake: ");
+    add(line, sizeof line, lt_stop_name(signal_number));
+    add(line, sizeof line, ": stopping after this ");
+    add(line, sizeof line, strcmp(stage, "denoise") != 0 ? "piece" : "step");
+    add(line, sizeof line, ", in 8 s at the latest\n");
+    say(line);
+}
+
+void lt_stop_catch(int speaks)
+{
+    struct sigaction action, before;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;
     (void)sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        (void)sigaction(numbers[i], &action, NULL);
+    atomic_store(&says, speaks);
+    atomic_store(&on_terminal, isatty(STDERR_FILENO));
+    for (size_t i = 0; i < SIGNAL_COUNT; i++)
+        if (sigaction(signals[i].number, NULL, &before) != 0 || before.sa_handler != SIG_IGN)
+            (void)sigaction(signals[i].number, &action, NULL);
     action.sa_handler = late;
     (void)sigaction(SIGALRM, &action, NULL);
+    (void)signal(SIGXFSZ, SIG_IGN);
 }
 
+void lt_stop_finish(int code) { atomic_store(&exit_code, code); }
+void lt_stop_stage(const char *stage) { atomic_store(&at_stage, stage); }
+
+void lt_stop_keeps(const char *run)
+{
+    atomic_store(&has_hint, 0);
+    if (run == NULL)
+        return;
+    hint[0] = '\0';
+    add(hint, sizeof hint, "`longtake decode '");
+    add(hint, sizeof hint - 40, run);
+    add(hint, sizeof hint, "' -o OUT` makes the film of them");
+    for (char *p = hint; *p != '\0'; p++)
+        if ((*p > 0 && *p < ' ') || *p == 0x7f)
+            *p = '?';
+    atomic_store(&has_hint, 1);
+}
+
+const char *lt_stop_hint(void) { return atomic_load(&has_hint) ? hint : ""; }
+void lt_stop_shield(int on) { atomic_store(&shielded, on); }
 int lt_stop_signal(void) { return atomic_load(&came); }
-int lt_stop_was_armed(void) { return atomic_load(&came_armed); }
 int lt_stop_asked(void) { return atomic_load(&asked); }
 void lt_stop_hold(int on) { atomic_store(&held, on); }
+int lt_stop_is_armed(void) { return atomic_load(&armed); }
 
-void lt_stop_arm(int speaks_here)
+int lt_stop_is_late(void)
 {
-    atomic_store(&speaks, speaks_here);
-    atomic_store(&armed, 1);
+    return atomic_load(&asked) && !atomic_load(&shielded) &&
+           now_ms() - atomic_load(&asked_ms) > 1000 * PATIENCE_S;
 }
 
-void lt_stop_disarm(void) { atomic_store(&armed, 0); }
-
-const char *lt_stop_name(int signal_number)
+void lt_stop_arm(int speaks)
 {
-    return signal_number == SIGTERM   ? "SIGTERM"
-           : signal_number == SIGINT  ? "SIGINT"
-           : signal_number == SIGUSR1 ? "SIGUSR1"
-                                      : "a signal";
+    atomic_store(&says, speaks);
+    atomic_store(&armed, 1);
 }

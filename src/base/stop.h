@@ -1,30 +1,52 @@
-/* stop.h - signals that ask a run to end in order.                                Level 0: base
+/* stop.h - signals that ask a program to end.                                     Level 0: base
  *
- * SIGTERM, SIGINT and SIGUSR1 end a program as ever until somebody can do better: the ranks of a
- * job first look for the reason (a launcher sends SIGTERM when a rank died), and a denoising ends
- * after its present step. All functions are Local and never fail. */
+ * HUP, INT, QUIT, TERM, USR1, USR2 and XCPU end it with one line on stderr and exit code 75:
+ *
+ *   at once     where nothing can be finished: what is unfinished on disk is removed first
+ *   in order    from lt_stop_arm on, where somebody looks at lt_stop_asked: after the present step,
+ *               and at once too if that takes longer than 8 s, or for a second INT
+ *               a second later, or for QUIT
+ *
+ * A line at once says what will happen. Ranks of a job first look for the reason, since a launcher
+ * sends SIGTERM when a rank died: there the watch decides (parallel/watch.c, lt_stop_hold). XFSZ is
+ * ignored, so that a write gives EFBIG and its own line. What the parent ignores (nohup) stays
+ * ignored. All functions are Local and never fail; those marked H are for signal handlers too. */
 #ifndef LT_STOP_H
 #define LT_STOP_H
 
-/* From here on the three signals only set a flag, which somebody must read. Call once. */
-void lt_stop_catch(void);
-/* The signal that came, 0: none. */
+#include <stddef.h>
+
+/* Call once, as the program starts. speaks: prints the lines. */
+void lt_stop_catch(int speaks);
+/* From here on all has been said and done: a signal ends the process with this exit code. */
+void lt_stop_finish(int exit_code);
+
+/* What the run is at, for the line: "text", "load", ...; NULL: nothing. Must live as long. */
+void lt_stop_stage(const char *stage);
+/* This run folder holds whole latents; NULL: none. Copied. */
+void lt_stop_keeps(const char *run);
+/* The command that makes a film of them, "" if nothing is kept. H */
+const char *lt_stop_hint(void);
+/* What must not be cut off is under way: the 8 s last until it is not. */
+void lt_stop_shield(int on);
+
+/* The signal that came, 0: none. H */
 int lt_stop_signal(void);
-/* Between these two calls somebody looks at lt_stop_asked, so that a signal may wait for it; if the
- * process still lives 8 s later, it leaves with exit code 75 and, on the rank that speaks, one
- * line. */
+/* From here on somebody looks at lt_stop_asked, or the process ends soon: a signal may wait. */
 void lt_stop_arm(int speaks);
-void lt_stop_disarm(void);
-/* It was so when the first signal came. */
-int lt_stop_was_armed(void);
+int lt_stop_is_armed(void);
 /* 1 if the run shall end now, in order. */
 int lt_stop_asked(void);
-/* A signal turned out to be the user's own: lt_stop_asked says so, and the 8 s begin. */
-void lt_stop_ask(void);
-/* Somebody else decides what a signal means and calls lt_stop_ask (1), or it means what it says
- * (0, at the start). */
+/* It shall, for this signal: lt_stop_asked says so from here on, and the 8 s begin. H */
+void lt_stop_ask(int signal_number);
+/* The 8 s are over. */
+int lt_stop_is_late(void);
+/* Somebody else decides what a signal means (1), or it means what it says (0, at the start). */
 void lt_stop_hold(int held);
-/* "SIGTERM" */
+
+/* "SIGTERM"; "a signal" for those that are none of the above. H */
 const char *lt_stop_name(int signal_number);
+/* "stopped by SIGTERM while the text is encoded: nothing is kept", the line's words. H */
+const char *lt_stop_words(int signal_number, char *out, size_t bytes);
 
 #endif

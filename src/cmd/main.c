@@ -232,7 +232,6 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
     }
     lt_log_open(0, 1, job.quiet ? 0 : job.verbose > 1 ? 5 : job.verbose ? 3 : 1);
     lt_status opened = LT_OK;
-    lt_stop_catch();
     if (st == LT_OK && verb->reads_latents)
         st = lt_latents_reader_begin();
     if (verb->collective) {
@@ -255,6 +254,7 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
         st = verb->run(&job, options, words, word_count, world);
     const int code =
         report(st, world, job.verbose, job.json || (st != LT_OK && has_word(argc, argv, "--json")));
+    lt_stop_finish(code);
     lt_latents_reader_end();
     lt_options_free(&options);
     lt_world_close(&world);
@@ -265,6 +265,7 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
 int main(int argc, char **argv)
 {
     lt_answer_init();
+    lt_stop_catch(lt_launcher_find().rank == 0 || !lt_launcher_find().speaks_mpi);
     const lt_verb *verb = argc > 1 ? find_verb(argv[1]) : NULL;
     if (verb == NULL)
         speak_once();

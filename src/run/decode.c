@@ -42,6 +42,7 @@
 #include "media/sheet.h"
 #include "media/timeline.h"
 #include "model/same_reads.h"
+#include "parallel/watch.h"
 #include "run/film_tags.h"
 
 enum { TAG_CARRY = 1, TAG_FRAMES = 2, TAG_SOUND = 3, SOUND_CHUNK_TICKS = 80 };
@@ -313,6 +314,8 @@ static lt_status decode_pictures(pool *p)
     int64_t mine = 0;
     for (int64_t item = 0; item < p->items; item++) {
         const int owner = owner_of(p, item);
+        lt_note_item((int)item + 1);
+        LT_TRY(lt_fault_step(p->world, -2 - (int)item));
         LT_TRY(stop_here(p));
         const size_t bytes =
             (size_t)p->family->decode_item(p->model, &p->plan->shape, item).frames * frame_bytes(p);
@@ -500,7 +503,6 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
     LT_TRY_GOTO(decode_pictures(&p), st, done);
     LT_TRY_GOTO(lt_agree(world, pool_finish(&p, outputs)), st, done);
 done:
-    lt_stop_disarm();
     if (st != LT_OK)
         lt_engine_give_up(engine);
     p.family->decode_close(model);

@@ -168,10 +168,11 @@ static lt_status stop_here(int step, int steps)
 {
     if (!lt_stop_asked())
         return LT_OK;
-    LT_FAIL(LT_ETEMP,
-            "stopped by %s after step %d of %d: latents are kept once all steps are done, so that "
-            "the denoising must begin again",
-            lt_stop_name(lt_stop_signal()), step, steps);
+    LT_FAIL(
+        LT_ETEMP,
+        "stopped by %s after step %d of %d: nothing is kept before the last one, the same command "
+        "begins again",
+        lt_stop_name(lt_stop_signal()), step, steps);
 }
 
 lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
@@ -192,6 +193,7 @@ lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
     st = model->family->dit_begin(model, &plan->shape, text_rows, text_count);
     LT_TRY_GOTO(lt_agree(engine->mesh->world, st), st, done);
     LT_TRY_GOTO(lt_same_reads_check(engine->mesh->world), st, done);
+    LT_TRY_GOTO(lt_fault_step(engine->mesh->world, -1), st, done);
     lt_progress_step(progress, 1);
     const int evaluations = plan->steps - 1;
     lt_progress_stage(progress, "denoise", "evaluation", evaluations);
@@ -208,7 +210,6 @@ lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
         lt_progress_step(progress, i + 1);
     }
 done:
-    lt_stop_disarm();
     if (st == LT_OK)
         lt_note_step(0, 0);
     else

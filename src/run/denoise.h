@@ -18,6 +18,8 @@ void lt_clip_free(lt_clip *clip);
 void lt_clip_noise(const lt_plan *plan, lt_clip *clip);
 
 /* Load the DiT, run all steps on clip in place, release it. text_rows [text_count, width] host.
+ * From the first step on a signal waits for the step's end (lt_stop_arm), and still does when this
+ * returns, since nothing is stored yet.
  * Collective on the mesh, Blocking. A velocity with NaN or Inf is LT_EDATA naming step and stream.
  * progress may be NULL. seconds_out (may be NULL) [steps - 1] gets each step's time. */
 lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,

@@ -22,8 +22,10 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/stop.h"
 #include "model/loading.h"
 #include "model/same_reads.h"
+#include "parallel/watch.h"
 #include "run/decode.h"
 #include "run/denoise.h"
 #include "run/folder.h"
@@ -43,8 +45,8 @@ static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
     if (*rows == NULL)
         LT_FAIL(LT_ENOMEM, "text: no memory for %lld rows", (long long)s->token_count);
     lt_progress_stage(s->progress, "text", "prompt", 1);
-    lt_status st = LT_OK;
-    if (s->text_group != NULL) {
+    lt_status st = lt_fault_step(s->world, 0);
+    if (st == LT_OK && s->text_group != NULL) {
         s->engine.mesh = &s->text_mesh;
         st = family->encode(s->model, &s->engine, plan->dtype, s->ids, s->token_count, *rows);
         s->engine.mesh = &s->mesh;
@@ -67,12 +69,15 @@ static lt_status make_latents(lt_session *s, const lt_plan *plan, lt_clip *clip)
     }
     free(rows);
     LT_TRY(st);
+    lt_progress_stage(s->progress, "store", "file", 1);
     if (lt_group_rank(s->world) == 0) {
-        lt_progress_stage(s->progress, "store", "file", 1);
+        lt_stop_shield(1);
         st = lt_store_latents(plan, clip);
-        lt_progress_step(s->progress, 1);
+        lt_stop_shield(0);
     }
+    lt_progress_step(s->progress, 1);
     LT_TRY(lt_agree(s->world, st));
+    lt_stop_keeps(plan->run);
     return LT_OK;
 }
 
@@ -323,6 +328,7 @@ lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char
     if (st == LT_OK && root)
         st = open_progress(job, &s, &plan, 0);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
+    lt_stop_keeps(plan.run);
     const lt_latent_source source = {.store = store};
     LT_TRY_GOTO(make_film(&s, &plan, job, &source, 0, out), st, done);
 done:

@@ -11,6 +11,7 @@
 #include "base/resident.h"
 #include "base/span.h"
 #include "base/text.h"
+#include "parallel/watch.h"
 
 enum { STAGES_MAX = 16, BAR_WIDTH = 28, BAR_LEAST = 4, LINE_BYTES = 256 };
 static const double line_every_s = 10.0, draw_every_s = 0.1;
@@ -190,6 +191,7 @@ static void say_memory(const char *stage)
 void lt_progress_stage(lt_progress *p, const char *stage, const char *unit, int64_t total)
 {
     lt_span_stage(stage);
+    lt_note_stage(stage);
     say_memory(stage);
     if (p == NULL)
         return;

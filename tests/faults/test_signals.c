@@ -1,0 +1,209 @@
+/* test_signals.c - what asks a program to end: signals, limits, a rank that goes in decode.
+ * Goal: in every stage, alone and on ranks, whichever rank gets it: exactly one error line, which
+ * says what is kept, and exit code 75. Method: LONGTAKE_FAULT holds one rank in a stage; the signal
+ * is sent once the run's events show that stage. Ranks: 1 and 2. Needs:
+ * mpirun, /proc, tests/parity/nano. */
+#include <dirent.h>
+
+#include "tests/film/run.h"
+
+enum { LIMIT_S = 60 };
+
+static scratch s;
+static char film[600], events[600], out[600], err[600];
+
+static int setup(void **state)
+{
+    (void)state;
+    scratch_new(&s);
+    run_tell_sanitizers(2);
+    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    (void)snprintf(film, sizeof film, "%s/film.mp4", s.folder);
+    (void)snprintf(events, sizeof events, "%s/film.run/events.ndjson", s.folder);
+    (void)snprintf(out, sizeof out, "%s/.stdout", s.folder);
+    (void)snprintf(err, sizeof err, "%s/.stderr", s.folder);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    scratch_free(&s);
+    return 0;
+}
+
+static int count_of(const char *text, const char *word)
+{
+    int n = 0;
+    for (const char *p = strstr(text, word); p != NULL; p = strstr(p + 1, word))
+        n++;
+    return n;
+}
+
+/* The process that renders our film as this rank; alone: itself. */
+static pid_t process_of(pid_t started, int ranks, int rank)
+{
+    char path[300], want[64];
+    pid_t found = -1;
+    if (ranks == 1)
+        return started;
+    (void)snprintf(want, sizeof want, "OMPI_COMM_WORLD_RANK=%d", rank);
+    DIR *all = opendir("/proc");
+    assert_non_null(all);
+    for (struct dirent *e = readdir(all); e != NULL && found < 0; e = readdir(all)) {
+        static char text[1 << 17];
+        int is_ours = 0, is_rank = 0;
+        for (int k = 0; k < 2 && e->d_name[0] >= '1' && e->d_name[0] <= '9'; k++) {
+            (void)snprintf(path, sizeof path, "/proc/%.200s/%s", e->d_name,
+                           k == 0 ? "cmdline" : "environ");
+            FILE *f = fopen(path, "rb");
+            const size_t n = f != NULL ? fread(text, 1, sizeof text - 1, f) : 0;
+            text[n] = '\0';
+            if (f != NULL)
+                (void)fclose(f);
+            if (k == 0 && strcmp(text, LT_PROGRAM) != 0)
+                break;
+            for (const char *p = text; p < text + n; p += strlen(p) + 1) {
+                is_ours |= strcmp(p, film) == 0;
+                is_rank |= k == 1 && strcmp(p, want) == 0;
+            }
+        }
+        if (is_ours && is_rank)
+            found = (pid_t)strtol(e->d_name, NULL, 10);
+    }
+    (void)closedir(all);
+    return found;
+}
+
+typedef struct row {
+    const char *name, *fault; /* fault holds a rank where the events show `until` */
+    int ranks, to, number;    /* to: the rank that gets the signal */
+    const char *until, *holds, *hint;
+    int code;
+} row;
+
+static const char nothing[] = "nothing is kept, the same command begins again";
+static const char kept[] = "film.run' -o OUT` makes the film of them";
+
+static const row rows[] = {
+    {"INT, text", "0:0:hang", 1, 0, SIGINT, "\"stage\":\"text\"",
+     "stopped by SIGINT while the text is encoded: ", NULL, 75},
+    {"HUP, text", "0:0:hang", 1, 0, SIGHUP, "\"stage\":\"text\"", "stopped by SIGHUP", NULL, 75},
+    {"QUIT, text", "0:0:hang", 1, 0, SIGQUIT, "\"stage\":\"text\"", "stopped by SIGQUIT", NULL, 75},
+    {"USR2, text", "0:0:hang", 1, 0, SIGUSR2, "\"stage\":\"text\"", "stopped by SIGUSR2", NULL, 75},
+    {"XCPU, load", "0:-1:hang", 1, 0, SIGXCPU, "\"stage\":\"load\"",
+     "stopped by SIGXCPU while weights are loaded: ", NULL, 75},
+    {"TERM, steps", "", 1, 0, SIGTERM, "\"stage\":\"denoise\",\"done\":2,",
+     "stopped by SIGTERM after step ", NULL, 75},
+    {"XCPU, steps", "", 1, 0, SIGXCPU, "\"stage\":\"denoise\",\"done\":2,",
+     "stopped by SIGXCPU after step ", NULL, 75},
+    {"QUIT does not wait for the step", "0:3:hang", 1, 0, SIGQUIT,
+     "\"stage\":\"denoise\",\"done\":2,", "stopped by SIGQUIT while it denoises: ", NULL, 75},
+    {"TERM to rank 0, text", "1:0:hang", 2, 0, SIGTERM, "\"stage\":\"text\"",
+     "stopped by SIGTERM while the text is encoded: ", NULL, 75},
+    {"TERM to rank 1, text", "0:0:hang", 2, 1, SIGTERM, "\"stage\":\"text\"",
+     "stopped by SIGTERM while the text is encoded: ", NULL, 75},
+    {"TERM to rank 1, load", "1:-1:hang", 2, 1, SIGTERM, "\"stage\":\"load\"",
+     "stopped by SIGTERM while ", NULL, 75},
+    {"TERM to rank 0, steps", "", 2, 0, SIGTERM, "\"stage\":\"denoise\",\"done\":2,",
+     "stopped by SIGTERM after step ", NULL, 75},
+    {"TERM to rank 1, steps", "", 2, 1, SIGTERM, "\"stage\":\"denoise\",\"done\":2,",
+     "stopped by SIGTERM after step ", NULL, 75},
+    {"rank 1 lost in decode", "1:-2:hang", 2, 1, SIGKILL, "\"stage\":\"decode\"",
+     " at piece 1 of stage decode", kept, 137},
+};
+
+/* Start it, wait until its events hold the row's words, send the signal, wait for its end. */
+static int run_row(const row *r, const char *steps)
+{
+    const char *argv[RUN_WORDS_MAX];
+    int n = run_launcher(r->ranks, argv), status = 0, begun = 0;
+    const char *const *words = RUN_WORDS(
+        LT_PROGRAM, "render", "--model", LT_SOURCE_DIR "/tests/parity/nano", "--size", "64x64",
+        "--frames", "5", "--steps", steps, "--overwrite", "-p", "A ball.", "-o", film);
+    for (; *words != NULL; words++)
+        argv[n++] = *words;
+    argv[n] = NULL;
+    (void)unlink(events);
+    if (r->fault[0] != '\0')
+        (void)setenv("LONGTAKE_FAULT", r->fault, 1);
+    const double start = run_now();
+    const pid_t pid = run_spawn(argv, out, err);
+    (void)unsetenv("LONGTAKE_FAULT");
+    while (!begun && run_now() - start < LIMIT_S) {
+        char *text = run_text(events);
+        begun = text != NULL && strstr(text, r->until) != NULL;
+        free(text);
+        (void)nanosleep(&(struct timespec){0, 10000000}, NULL);
+    }
+    const pid_t to = process_of(pid, r->ranks, r->to);
+    if (begun && to > 0)
+        (void)kill(to, r->number);
+    const double sent = run_now();
+    pid_t gone = 0;
+    while (gone == 0 && run_now() - sent < LIMIT_S) {
+        gone = waitpid(pid, &status, WNOHANG);
+        (void)nanosleep(&(struct timespec){0, 5000000}, NULL);
+    }
+    if (gone == 0)
+        (void)kill(-pid, SIGKILL);
+    if (!begun || to <= 0 || gone == 0)
+        fail_msg("%s: begun %d, process %d, gone %d", r->name, begun, (int)to, (int)gone);
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void one_line_in_every_stage(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const int code = run_row(&rows[i], strstr(rows[i].until, "decode") ? "3" : "10000");
+        char *said = run_text(err);
+        assert_non_null(said);
+        if (count_of(said, "longtake: error: ") != 1 || strstr(said, rows[i].holds) == NULL)
+            fail_msg("%s: want one error line with '%s', found: %s", rows[i].name, rows[i].holds,
+                     said);
+        if (strstr(rows[i].holds, "while ") != NULL && strstr(said, nothing) == NULL)
+            fail_msg("%s: does not say what is kept: %s", rows[i].name, said);
+        if (rows[i].hint != NULL && strstr(said, rows[i].hint) == NULL)
+            fail_msg("%s: want the hint '%s', found: %s", rows[i].name, rows[i].hint, said);
+        if (code != rows[i].code)
+            fail_msg("%s: want exit code %d, found %d: %s", rows[i].name, rows[i].code, code, said);
+        if (rows[i].hint == NULL && run_exists(film))
+            fail_msg("%s: there is a film: %s", rows[i].name, said);
+        free(said);
+    }
+}
+
+/* ulimit -f: a line of the write's own, and the latents that are whole stay. */
+static void a_file_too_large(void **state)
+{
+    (void)state;
+    struct rlimit before;
+    char latents[600], large[600], run[600];
+    (void)snprintf(large, sizeof large, "%s/f.mkv", s.folder);
+    (void)snprintf(run, sizeof run, "%s/film.run", s.folder);
+    (void)snprintf(latents, sizeof latents, "%s/film.run/latents.h5", s.folder);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit small = {40 << 10, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    run_result r =
+        run_longtake(&s, 1,
+                     RUN_WORDS("render", "--model", LT_SOURCE_DIR "/tests/parity/nano", "--size",
+                               "96x64", "--frames", "39", "--steps", "3", "--codec", "ffv1",
+                               "--overwrite", "-p", "A ball.", "-o", large, "--run", run));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    if (count_of(r.err, "longtake: error: ") != 1 || strstr(r.err, "File too large") == NULL)
+        fail_msg("want one error line with 'File too large', found: %s", r.err);
+    if (r.code != 73 && r.code != 74)
+        fail_msg("want exit code 73 or 74, found %d: %s", r.code, r.err);
+    assert_true(run_exists(latents));
+    run_free(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(one_line_in_every_stage),
+                                       cmocka_unit_test(a_file_too_large)};
+    return cmocka_run_group_tests_name("signals", tests, setup, teardown);
+}
