@@ -122,7 +122,8 @@ static void helps_run_as_written(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
-        const char *const words[] = {verbs[i][0] != '\0' ? verbs[i] : "--help", "--help", NULL};
+        const char *const words[] = {verbs[i][0] != '\0' ? verbs[i] : "--help",
+                                     verbs[i][0] != '\0' ? "--help" : NULL, NULL};
         run_result r = run_longtake(&s, 1, words);
         assert_int_equal(r.code, 0);
         char *script = strdup(head), name[32];
