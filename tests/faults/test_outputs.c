@@ -249,6 +249,29 @@ static void a_failed_extra_leaves_the_film(void **state)
     assert_true(run_exists("extra.run/latents.h5"));
 }
 
+/* As a run that was stopped before it had latents: the same words begin it again, others don't. */
+static void a_stopped_run_begins_again_by_the_same_words(void **state)
+{
+    (void)state;
+    run_result r = render("again.mp4", NULL);
+    want_code("first", &r, 0, NULL);
+    for (int stopped = 0; stopped < 2; stopped++) {
+        assert_int_equal(unlink("again.mp4") | unlink("again.run/out.mp4"), 0);
+        if (stopped)
+            assert_int_equal(unlink("again.run/latents.h5"), 0);
+        r = render("again.mp4", (const char *const[]){"--seed", "9", NULL});
+        want_code("another job", &r, 73, "holds a run already");
+        r = render("again.mp4", NULL);
+        want_code("the same words", &r, stopped ? 0 : 73, NULL); /* latents are never lost so */
+        if (!stopped) {
+            assert_true(run_exists("again.run/latents.h5"));
+            r = render("again.mp4", (const char *const[]){"--overwrite", NULL});
+            want_code("asked for", &r, 0, NULL);
+        }
+    }
+    assert_true(run_exists("again.mp4") && run_exists("again.run/latents.h5"));
+}
+
 static void inspect_tells_a_film_that_does_not_play(void **state)
 {
     (void)state;
@@ -277,6 +300,7 @@ int main(void)
         cmocka_unit_test(planted_links_and_pipes_are_not_followed),
         cmocka_unit_test(folders_that_others_write_in_are_refused),
         cmocka_unit_test(a_failed_extra_leaves_the_film),
+        cmocka_unit_test(a_stopped_run_begins_again_by_the_same_words),
         cmocka_unit_test(inspect_tells_a_film_that_does_not_play),
     };
     return cmocka_run_group_tests_name("outputs", tests, setup, teardown);
