@@ -1,6 +1,11 @@
 /* place.c - which processors a rank may use, and what is said of where ranks are.  Level 4: run
- * A mask that a launcher set is widened first: the kernel cuts "all" down to what the job's cpuset
- * allows, so a container's or Slurm's limits hold. */
+ *
+ * The process keeps to the mask that it was given. Only a launcher's is widened (Open MPI binds two
+ * ranks to one core each and more to none, which fits threads badly), and no further than the
+ * launcher's own: that is what the user, a container or a batch system gave the job, so that
+ * `taskset -c 0,1 mpirun` stays on two processors. srun's tasks keep what Slurm gave each. A
+ * launcher behind a script of the user's is not seen, and its mask stays. Ranks of a host that have
+ * the same mask share it. */
 #include "run/place.h"
 
 #include <assert.h>
@@ -8,40 +13,110 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
+#include "base/options.h"
+#include "parallel/comm.h"
+#include "parallel/launcher.h"
+#include "parallel/nodes.h"
 #include "parallel/placement.h"
 #include "parallel/shard.h"
+#include "run/processors.h"
+
+/* A rank's host and mask, to be compared with others'. */
+typedef struct {
+    char host[LT_NODE_NAME_BYTES];
+    cpu_set_t mask;
+} given;
+
+/* The parent's mask, if it is an MPI launcher's process and holds all of ours. */
+static void widen(cpu_set_t *mask)
+{
+    cpu_set_t theirs, both;
+    char file[64], name[32] = "";
+    static const char *const launchers[] = {"mpirun",  "mpiexec", "orterun",        "orted",
+                                            "prterun", "prted",   "hydra_pmi_proxy"};
+    int is_launcher = 0;
+    (void)snprintf(file, sizeof file, "/proc/%ld/comm", (long)getppid());
+    FILE *comm = fopen(file, "re");
+    if (comm != NULL && fscanf(comm, "%31[^\n]", name) != 1)
+        name[0] = '\0';
+    if (comm != NULL)
+        (void)fclose(comm);
+    for (size_t i = 0; i < sizeof launchers / sizeof *launchers; i++)
+        is_launcher |= strncmp(name, launchers[i], 15) == 0; /* comm holds 15 letters */
+    if (!is_launcher || sched_getaffinity(getppid(), sizeof theirs, &theirs) != 0)
+        return;
+    CPU_AND(&both, mask, &theirs);
+    if (CPU_EQUAL(&both, mask))
+        *mask = theirs;
+}
+
+/* How many ranks of this host have this rank's mask, and its index among them. */
+static lt_status sharers(lt_group *world, const given *mine, int *count, int *index)
+{
+    const int size = lt_group_size(world), rank = lt_group_rank(world);
+    given *all = calloc((size_t)size, sizeof *all);
+    lt_status st = LT_OK;
+    *count = 1;
+    *index = 0;
+    if (all == NULL)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "place: no memory for %d ranks", size);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    LT_TRY_GOTO(lt_all_gather_host(world, mine, sizeof *mine, all), st, done);
+    for (int i = 0; i < size; i++)
+        if (i != rank && memcmp(&all[i], mine, sizeof *mine) == 0) {
+            (*count)++;
+            *index += i < rank;
+        }
+done:
+    free(all);
+    return st;
+}
+
+/* Bind to this rank's part of a mask. */
+static void bind_to(const cpu_set_t *mask, lt_range share)
+{
+    cpu_set_t mine;
+    CPU_ZERO(&mine);
+    for (int cpu = 0, index = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET((size_t)cpu, mask))
+            continue;
+        if (index >= share.first && index < share.first + share.count)
+            CPU_SET((size_t)cpu, &mine);
+        index++;
+    }
+    (void)sched_setaffinity(0, sizeof mine, &mine);
+}
 
 lt_status lt_place(lt_group *world, int asked, int *threads, int *local_ranks)
 {
-    int local_rank = 0;
+    int local_rank = 0, sharing = 1, index = 0;
+    char boot[LT_NODE_BOOT_BYTES];
+    const char *why = "--threads";
+    given mine;
+    memset(&mine, 0, sizeof mine);
     LT_TRY(lt_group_local(world, &local_rank, local_ranks));
-    cpu_set_t all, mine;
-    memset(&all, 0xff, sizeof all);
-    (void)sched_setaffinity(0, sizeof all, &all);
-    CPU_ZERO(&all);
-    if (sched_getaffinity(0, sizeof all, &all) != 0) {
-        *threads = asked > 0 ? asked : 1;
-        return LT_OK;
-    }
-    const int count = CPU_COUNT(&all);
-    const lt_range share = lt_share(count, *local_ranks, local_rank);
-    if (share.count > 0 && *local_ranks > 1) {
-        CPU_ZERO(&mine);
-        int index = 0;
-        for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-            if (!CPU_ISSET((size_t)cpu, &all))
-                continue;
-            if (index >= share.first && index < share.first + share.count && count >= *local_ranks)
-                CPU_SET((size_t)cpu, &mine);
-            index++;
-        }
-        if (count >= *local_ranks)
-            (void)sched_setaffinity(0, sizeof mine, &mine);
-    }
-    *threads = asked > 0 ? asked : share.count > 0 ? (int)share.count : 1;
-    lt_log(2, "place", "%d of %d processors, %d threads", (int)share.count, count, *threads);
+    lt_node_here(mine.host, boot);
+    const size_t used = strlen(mine.host); /* nothing behind the name: it is compared whole */
+    memset(mine.host + used, 0, sizeof mine.host - used);
+    if (sched_getaffinity(0, sizeof mine.mask, &mine.mask) != 0)
+        CPU_SET(0, &mine.mask);
+    if (lt_launcher_find().speaks_mpi)
+        widen(&mine.mask);
+    LT_TRY(sharers(world, &mine, &sharing, &index));
+    const int count = CPU_COUNT(&mine.mask);
+    const lt_range share = lt_share(count, sharing, index);
+    if (lt_group_size(world) > 1 && count >= sharing)
+        bind_to(&mine.mask, share);
+    *threads = asked;
+    if (asked <= 0)
+        *threads =
+            lt_processor_threads((int)share.count, *local_ranks, lt_processor_quota_under(""),
+                                 lt_env("OMP_NUM_THREADS"), lt_env("SLURM_CPUS_PER_TASK"), &why);
+    lt_log(2, "place", "%d of %d processors, %d thread%s (%s)", (int)share.count, count, *threads,
+           *threads == 1 ? "" : "s", why);
     return LT_OK;
 }
 

@@ -4,10 +4,11 @@
 
 #include "parallel/mesh.h"
 
-/* Share this host's processors among its ranks and bind this process to its share (mpirun pins two
- * ranks to one core each and more to none, which fits threads badly). asked 0: as many threads as
- * processors in the share. Collective on world, Blocking.
- * local_ranks: ranks on this host. Errors: LT_EPEER. */
+/* Share the processors that this process was given with the ranks of its host that were given the
+ * same, and bind it to its part; under an MPI launcher they are those of the launcher itself
+ * (place.c). asked 0: as many threads as processors in the part, less where a CPU quota,
+ * OMP_NUM_THREADS or SLURM_CPUS_PER_TASK says so (processors.h). Collective on world, Blocking.
+ * local_ranks: ranks on this host. Errors: LT_EPEER, LT_ENOMEM. */
 lt_status lt_place(lt_group *world, int asked, int *threads, int *local_ranks);
 
 /* Warn, once, of the DiT's tp and uly groups that have members on several nodes, and of ranks that
