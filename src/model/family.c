@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "model/folder_check.h"
 #include "model/source.h"
 
 static const lt_family *const families[] = {&lt_family_h3};
@@ -13,6 +14,7 @@ lt_status lt_model_open(const char *path, lt_model **out)
 {
     *out = NULL;
     if (!lt_source_is_dir(path)) {
+        lt_folder_hint(path);
         lt_hint("--model wants the folder of a published checkpoint; `longtake inspect %s` tells "
                 "what a path is",
                 path);
@@ -24,6 +26,7 @@ lt_status lt_model_open(const char *path, lt_model **out)
             LT_TRY(families[i]->open(path, out));
             return LT_OK;
         }
+    lt_folder_hint(path);
     lt_hint("`longtake inspect %s` tells what is there", path);
     LT_FAIL(
         LT_EDATA,

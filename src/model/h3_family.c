@@ -73,6 +73,7 @@ failed:
 
 static lt_status open_parts(lt_h3_model *m)
 {
+    LT_TRY(lt_h3_check_whole(m));
     LT_TRY(lt_h3_open_shifts(m));
     LT_TRY(lt_h3_open_bpe(m));
     LT_TRY(lt_h3_open_text(m));

@@ -46,6 +46,9 @@ lt_status lt_h3_open_text(lt_h3_model *model);
 lt_status lt_h3_open_dit(lt_h3_model *model);
 lt_status lt_h3_open_video(lt_h3_model *model);
 lt_status lt_h3_open_audio(lt_h3_model *model);
+/* Before a part is opened: are the weights of all of them there, and a tokenizer? Errors:
+ * LT_ENOINPUT, LT_EDATA, naming all that is missing at once. */
+lt_status lt_h3_check_whole(const lt_h3_model *model);
 /* All parts are open: do they belong together, and to the family's grid? Errors: LT_EDATA. */
 lt_status lt_h3_check_parts(const lt_h3_model *model);
 

@@ -6,6 +6,12 @@
  * another grid would decode to other lengths than the film has. */
 #include "model/h3_family.h"
 
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "model/folder_check.h"
+#include "model/source.h"
+
 static lt_status want_same(const lt_h3_model *m, const char *a, int64_t x, const char *b, int64_t y)
 {
     if (x != y)
@@ -45,4 +51,46 @@ lt_status lt_h3_check_parts(const lt_h3_model *m)
     LT_TRY(want_same(m, "transformer text_dim", m->dit_config.text_dim, "text_encoder hidden_size",
                      m->text.hidden));
     return check_grid(m);
+}
+
+static lt_status look(const lt_h3_model *m, lt_folder_lack *lack)
+{
+    static const struct {
+        const char *folder, *original;
+        lt_part part;
+    } parts[] = {{"text_encoder", "text_encoder", LT_PART_TEXT},
+                 {"transformer", "transformer", LT_PART_H3_DIT},
+                 {"vae", "video_vae/source", LT_PART_H3_VIDEO_VAE},
+                 {"audio_vae", "audio_vae", LT_PART_H3_AUDIO_VAE}};
+    char folder[LT_PATH_BYTES], file[LT_PATH_BYTES], what[64];
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const char *name = m->original ? parts[i].original : parts[i].folder;
+        LT_TRY(lt_path_join(folder, sizeof folder, m->base.path, name));
+        LT_TRY(lt_path_join(file, sizeof file, folder, "config.json"));
+        (void)snprintf(what, sizeof what, "no %s/config.json", name);
+        if (lt_source_exists(file) || parts[i].part == LT_PART_H3_AUDIO_VAE)
+            lt_folder_look(folder, parts[i].part, name, lack);
+        else
+            lt_folder_look_file(file, what, lack);
+    }
+    LT_TRY(lt_path_join(folder, sizeof folder, m->base.path, "tokenizer"));
+    const char *const where = lt_source_is_dir(folder) ? folder : m->base.path;
+    LT_TRY(lt_path_join(file, sizeof file, where, "tokenizer.json"));
+    if (lt_source_exists(file)) /* its reader says what a tokenizer.json alone lacks */
+        return LT_OK;
+    LT_TRY(lt_path_join(file, sizeof file, where, "vocab.json"));
+    lt_folder_look_file(file, "no tokenizer (vocab.json)", lack);
+    return LT_OK;
+}
+
+lt_status lt_h3_check_whole(const lt_h3_model *m)
+{
+    lt_folder_lack *lack = calloc(1, sizeof *lack);
+    if (lack == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory to look at it", m->base.path);
+    lt_status st = look(m, lack);
+    if (st == LT_OK)
+        st = lt_folder_say(m->base.path, lack);
+    free(lack);
+    return st;
 }

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "model/folder_check.h"
 #include "model/inspect_internal.h"
 
 typedef enum part_kind { PART_WEIGHTS, PART_TOKENIZER, PART_OTHER } part_kind;
@@ -321,8 +322,10 @@ static lt_status look(const char *path, json_t *report, lt_inspect_fault *fault)
     (void)json_object_set_new(report, "format", json_string("longtake-inspect"));
     (void)json_object_set_new(report, "version", json_integer(1));
     (void)json_object_set_new(report, "path", lt_json_of_path(path));
-    if (!lt_file_exists(path))
+    if (!lt_file_exists(path)) {
+        lt_folder_hint(path);
         LT_FAIL(LT_ENOINPUT, "%s: no such file or folder", path);
+    }
     if (lt_file_is_dir(path)) {
         LT_TRY(look_at_folder(path, report, fault));
     } else if (ends_with(path, ".h5")) {

@@ -20,6 +20,7 @@
 #include "base/json.h"
 #include "base/new_file.h"
 #include "model/checkpoint.h"
+#include "model/folder_check.h"
 
 /* The format's own limit on a header. */
 static const uint64_t header_bytes_max = 100000000;
@@ -239,6 +240,10 @@ lt_status lt_safetensors_open(const char *path, lt_safetensors **out)
     const lt_status st = open_data(path, &data, out);
     if (st != LT_OK) {
         lt_source_close(&data);
+        if (lt_is_lfs_pointer(path)) {
+            lt_error_clear();
+            return lt_lfs_pointer_fail(path);
+        }
         return lt_trail(st, "open_data", __FILE__, __LINE__);
     }
     (*out)->data = data;
