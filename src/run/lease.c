@@ -227,13 +227,24 @@ static lt_status make(const place *p, int folder, int64_t epoch, int *again)
     return *again ? LT_OK : st;
 }
 
+/* Where a file system knows neither link nor RENAME_NOREPLACE, another may have been renamed over it.
+ */
+static int is_mine(int folder, int64_t epoch)
+{
+    lt_owner me, owner;
+    lt_owner_me(&me);
+    return read_owner(folder, epoch, &owner) > 0 && owner.pid == me.pid &&
+           owner.start == me.start && strcmp(owner.host, me.host) == 0;
+}
+
 /* After making it: is it the highest, in the folder that the name stands for? */
 static int holds(const place *p, int folder, int64_t epoch)
 {
     int ended = 0, yes = 0;
     const int now = open(p->folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (now >= 0) {
-        yes = same_folder(folder, now) && highest_in(folder, &ended) == epoch;
+        yes = same_folder(folder, now) && highest_in(folder, &ended) == epoch &&
+              is_mine(folder, epoch);
         (void)close(now);
     }
     return yes;
