@@ -227,8 +227,8 @@ static lt_status make(const place *p, int folder, int64_t epoch, int *again)
     return *again ? LT_OK : st;
 }
 
-/* Where a file system knows neither link nor RENAME_NOREPLACE, another may have been renamed over it.
- */
+/* Where a file system knows neither link nor RENAME_NOREPLACE, another may have been renamed over
+ * it. */
 static int is_mine(int folder, int64_t epoch)
 {
     lt_owner me, owner;
