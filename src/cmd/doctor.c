@@ -89,7 +89,7 @@ static void tell_codecs(finding *f)
     tell(f, "FFmpeg", 1, NULL, "%s", lt_mux_library());
     for (size_t i = 0; i < count && i < sizeof codec / sizeof *codec; i++)
         tell(f, "codec", codec[i].available,
-             "Debian: apt-get install libavcodec59 (built with this encoder)",
+             "install an FFmpeg that has this encoder; Debian's libavcodec has them all",
              "%-7s %s, %d bit, in %s", codec[i].name, codec[i].encoder, codec[i].bits,
              codec[i].suffixes);
 }

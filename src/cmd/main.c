@@ -36,7 +36,7 @@ static void print_help(FILE *to)
         "Exit codes are those of sysexits.h: 64 usage, 65 bad data, 66 no input,\n"
         "69 unavailable, 70 a bug of ours, 73 and 74 output; 75 stopped or a rank lost:\n"
         "`longtake decode RUN -o FILE` makes the film if RUN/latents.h5 is there, else\n"
-        "the same command with --overwrite starts anew.\n",
+        "the same command begins again.\n",
         to);
 }
 

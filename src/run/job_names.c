@@ -10,8 +10,9 @@
 #define GUIDANCE "MiniMax-H3 runs without guidance: there is no scale to give"
 #define RANKS    "mpirun -n N longtake ... starts N ranks; --threads N is for each of them"
 #define RESUME                                                                                     \
-    "`longtake decode RUN -o FILE` makes the film where RUN/latents.h5 is there; before "          \
-    "that, --overwrite starts anew"
+    "`longtake decode RUN -o FILE` makes the film where RUN/latents.h5 is there; before that, "    \
+    "the "                                                                                         \
+    "same command begins again"
 #define LONG   "this version renders a clip in one window (--mode single)"
 #define IMAGES "this version renders from text alone"
 

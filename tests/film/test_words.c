@@ -137,7 +137,7 @@ static const row rows[] = {
     {"names that are not UTF-8, on two ranks",
      "f=$(printf 'a\\377b'); mpirun --oversubscribe --bind-to none -n 2 \"$0\" render -q -p 'A "
      "ball.'" TINY "-o \"$f.mp4\" && mpirun --oversubscribe --bind-to none -n 2 \"$0\" decode "
-                   "\"$f.run\" -q -o \"$f.mkv\" "
+     "\"$f.run\" -q -o \"$f.mkv\" "
      "&& ls \"$f.mkv\" > /dev/null && echo well",
      0,
      {"well"}},
@@ -146,6 +146,14 @@ static const row rows[] = {
      "\"$0\" decode file:x -q -o z.mkv && grep output file:x/plan.json && ls file:y.mp4",
      0,
      {"\"file:file%3Ay.mp4\"", "file:y.mp4\n"}},
+
+    {"a run that was stopped says what to type",
+     "\"$0\" render -p 'A ball.' --frames 22 --steps 5000 -o a.mp4 2> e & p=$!; until grep -q "
+     "'\"done\":2,' a.run/events.ndjson 2> /dev/null; do kill -0 $p || break; sleep 0.05; done; "
+     "kill "
+     "-TERM $p; wait $p; echo rc $?; cat e >&2",
+     0,
+     {"rc 75\n", "stopped by SIGTERM", "the same command begins again"}},
 
     /* the encoder's knobs */
     {"quality and effort in the plan",
