@@ -131,6 +131,8 @@ typedef struct lt_scratch {
 
 /* "linear", "conv", ... Local. */
 const char *lt_op_name(lt_op_kind kind);
+/* Multiplications and additions of an op (dry.c says how they are counted). Local. */
+double lt_op_flops(const lt_op *op);
 
 typedef lt_status (*lt_kernel)(const lt_op *op);
 

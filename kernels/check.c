@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "base/pulse.h"
 #include "base/span.h"
 
 enum { TEXT_BYTES = 160 };
@@ -130,5 +131,7 @@ lt_status lt_check_submit(lt_queue *q, const lt_op *op)
     const lt_status st = q->backend->submit(q, op);
     if (q->kind == LT_QUEUE_COMPUTE)
         lt_span_end(LT_SPAN_COMPUTE, lt_op_name(op->kind), NULL, began, 0);
+    if (q->kind == LT_QUEUE_COMPUTE && lt_pulse_is_heard())
+        lt_pulse(lt_op_flops(op));
     return st;
 }

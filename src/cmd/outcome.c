@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cmd/answer.h"
+#include "run/progress.h"
 
 static lt_status say_json(const char *format, const lt_outcome *out)
 {
@@ -56,6 +57,65 @@ static lt_status say(const lt_job *job, const char *format, const lt_outcome *ou
         return st;
     lt_hint("the film is whole, and its latents are kept");
     LT_FAIL(out->beside.status, "%s", out->beside.text);
+}
+
+static double gib(json_t *of, const char *key)
+{
+    return (double)json_integer_value(json_object_get(of, key)) / (1024.0 * 1024.0 * 1024.0);
+}
+
+static int64_t number(json_t *of, const char *key)
+{
+    return json_integer_value(json_object_get(of, key));
+}
+
+/* A plan for people: what would be made, on whom, in how much memory and time. */
+static lt_status print_plan(json_t *plan, int ranks)
+{
+    lt_answer answer;
+    char took[48], name[1024];
+    json_t *memory = json_object_get(plan, "memory"), *time = json_object_get(plan, "estimate");
+    json_t *seconds;
+    const char *stage;
+    LT_TRY(lt_answer_open(&answer));
+    FILE *to = answer.to;
+    (void)snprintf(name, sizeof name, "%s", json_string_value(json_object_get(plan, "output")));
+    (void)fprintf(to, "film    %s: %lld frames of %lldx%lld, %lld samples, %s\n",
+                  lt_text_printable(name), (long long)number(plan, "frames"),
+                  (long long)number(plan, "width"), (long long)number(plan, "height"),
+                  (long long)number(plan, "samples"),
+                  json_string_value(json_object_get(plan, "codec")));
+    (void)snprintf(name, sizeof name, "%s", json_string_value(json_object_get(plan, "run")));
+    (void)fprintf(to, "run     %s\n", lt_text_printable(name));
+    (void)fprintf(to, "ranks   %d: %s, %lld threads each\n", ranks,
+                  json_string_value(json_object_get(plan, "mesh")),
+                  (long long)number(plan, "threads"));
+    (void)fprintf(to, "steps   %lld: %lld evaluations, %s\n", (long long)number(plan, "steps"),
+                  (long long)number(plan, "evaluations"),
+                  json_string_value(json_object_get(plan, "dtype")));
+    (void)fprintf(to, "memory  %.2f GiB a rank at most\n", gib(memory, "peak_bytes"));
+    (void)fprintf(
+        to, "time    about %s",
+        lt_duration(json_real_value(json_object_get(time, "seconds")), took, sizeof took));
+    json_object_foreach (time, stage, seconds)
+        if (strcmp(stage, "seconds") != 0)
+            (void)fprintf(to, ", %s %s", stage,
+                          lt_duration(json_real_value(seconds), took, sizeof took));
+    (void)fputs("\nnothing was made: leave out --dry-run to render\n", to);
+    return lt_answer_send(&answer, LT_OK);
+}
+
+lt_status lt_outcome_plan(const lt_job *job, lt_group *world, lt_outcome *out)
+{
+    lt_status st = LT_OK;
+    if (lt_group_rank(world) == 0 && job->json)
+        st = lt_answer_json(json_incref(out->plan), JSON_COMPACT);
+    else if (lt_group_rank(world) == 0)
+        st = print_plan(out->plan, lt_group_size(world));
+    json_decref(out->plan);
+    out->plan = NULL;
+    LT_TRY(lt_agree(world, st));
+    return LT_OK;
 }
 
 lt_status lt_outcome_say(const lt_job *job, const char *format, lt_group *world, lt_outcome *out)

@@ -12,5 +12,8 @@
  * the film is there all the same. */
 lt_status lt_outcome_say(const lt_job *job, const char *format, lt_group *world,
                          lt_outcome *outcome);
+/* What a dry run found: with --json the plan, else some lines for people; frees outcome's plan.
+ * Rank 0 speaks. Collective on world, Blocking. Errors: LT_EIO. */
+lt_status lt_outcome_plan(const lt_job *job, lt_group *world, lt_outcome *outcome);
 
 #endif

@@ -70,6 +70,8 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
         show_prompt(job);
     lt_outcome out;
     LT_TRY(lt_render(job, options, world, &out));
+    if (job->dry_run)
+        return lt_outcome_plan(job, world, &out);
     return lt_outcome_say(job, "longtake-render", world, &out);
 }
 

@@ -45,7 +45,7 @@
 #include "parallel/watch.h"
 #include "run/film_tags.h"
 
-enum { TAG_CARRY = 1, TAG_FRAMES = 2, TAG_SOUND = 3, SOUND_CHUNK_TICKS = 80 };
+enum { TAG_CARRY = 1, TAG_FRAMES = 2, TAG_SOUND = 3 };
 
 typedef struct {
     lt_model *model;
@@ -127,8 +127,8 @@ typedef struct {
 
 static lt_range chunk_ticks(const sound_plan *s, int64_t chunk)
 {
-    const int64_t first = chunk * SOUND_CHUNK_TICKS, left = s->ticks - first;
-    return (lt_range){first, left < SOUND_CHUNK_TICKS ? left : SOUND_CHUNK_TICKS};
+    const int64_t first = chunk * LT_SOUND_CHUNK_TICKS, left = s->ticks - first;
+    return (lt_range){first, left < LT_SOUND_CHUNK_TICKS ? left : LT_SOUND_CHUNK_TICKS};
 }
 
 static lt_status decode_chunk(pool *p, const sound_plan *s, int64_t chunk, float *pcm)
@@ -211,9 +211,11 @@ static lt_status decode_sound(pool *p, const char *scratch)
     const int64_t ticks = p->plan->stream[stream].dim[2];
     const sound_plan s = {.stream = (int)stream,
                           .ticks = ticks,
-                          .chunks = (ticks + SOUND_CHUNK_TICKS - 1) / SOUND_CHUNK_TICKS,
-                          .chunk_samples = p->family->sound_samples(p->model, SOUND_CHUNK_TICKS)};
+                          .chunks = (ticks + LT_SOUND_CHUNK_TICKS - 1) / LT_SOUND_CHUNK_TICKS,
+                          .chunk_samples =
+                              p->family->sound_samples(p->model, LT_SOUND_CHUNK_TICKS)};
     lt_progress_stage(p->progress, "sound", "chunk", s.chunks);
+    lt_progress_work(p->progress, p->plan->sound_flops);
     float *pcm = malloc(2 * (size_t)s.chunk_samples * sizeof *pcm);
     if (pcm == NULL)
         LT_FAIL(LT_ENOMEM, "sound: no memory for a chunk");
@@ -311,6 +313,7 @@ static lt_status make_item(pool *p, int64_t item, int slot)
 static lt_status decode_pictures(pool *p)
 {
     lt_progress_stage(p->progress, "decode", "clip", p->items);
+    lt_progress_work(p->progress, p->plan->memory[2].flops);
     int64_t mine = 0;
     for (int64_t item = 0; item < p->items; item++) {
         const int owner = owner_of(p, item);
@@ -365,8 +368,8 @@ static lt_status pool_buffers(pool *p)
     if (sound_stream(p->plan) >=
         0) { /* a chunk in the middle of a long sound needs the most around it */
         const int64_t middle = (int64_t)1 << 30;
-        const lt_range known =
-            p->family->sound_context(p->model, 2 * middle, (lt_range){middle, SOUND_CHUNK_TICKS});
+        const lt_range known = p->family->sound_context(p->model, 2 * middle,
+                                                        (lt_range){middle, LT_SOUND_CHUNK_TICKS});
         chunk = (size_t)(2 * p->plan->stream[sound_stream(p->plan)].dim[1] * known.count);
     }
     p->latents_room = item > chunk ? item : chunk;

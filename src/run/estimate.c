@@ -101,6 +101,23 @@ static lt_status walk_begin(lt_engine *engine, const lt_mesh *mesh)
     return LT_OK;
 }
 
+static lt_work work_of(const lt_dry_counts *counts, double *flops)
+{
+    lt_work work = {0};
+    *flops = 0;
+    for (int i = 0; i < LT_OP_COUNT; i++) {
+        const int is_product = i == LT_OP_LINEAR || i == LT_OP_CONV;
+        *flops += counts->flops[i];
+        if (is_product)
+            work.products += counts->flops[i];
+        else if (i == LT_OP_ATTENTION)
+            work.attention += counts->flops[i];
+        else
+            work.moved_bytes += counts->bytes[i];
+    }
+    return work;
+}
+
 static void walk_end(lt_engine *engine, int threads, lt_phase_memory *out)
 {
     const lt_dry_counts counts = lt_dry_read();
@@ -110,9 +127,7 @@ static void walk_end(lt_engine *engine, int threads, lt_phase_memory *out)
     out->comm_bytes = lt_engine_comm_bytes(engine);
     out->kernel_bytes = host.scratch.shared_bytes + (size_t)threads * host.scratch.thread_bytes;
     out->host_bytes = (size_t)host.peak_bytes + lt_engine_comm_host_bytes(engine);
-    out->flops = 0;
-    for (int i = 0; i < LT_OP_COUNT; i++)
-        out->flops += counts.flops[i];
+    out->work = work_of(&counts, &out->flops);
     lt_engine_close(engine);
 }
 
@@ -159,6 +174,23 @@ done:
     return st;
 }
 
+/* The first chunk of the sound, or one from the middle of a long one. */
+static lt_status walk_sound(const lt_plan *plan, lt_model *model)
+{
+    int64_t ticks = 0;
+    for (int i = 0; i < plan->stream_count; i++)
+        if (plan->stream[i].is_sound)
+            ticks = plan->stream[i].dim[plan->stream[i].time_axis];
+    if (ticks == 0)
+        return LT_OK;
+    lt_range chunk = {0, ticks < LT_SOUND_CHUNK_TICKS ? ticks : LT_SOUND_CHUNK_TICKS};
+    if (ticks >= 3 * LT_SOUND_CHUNK_TICKS)
+        chunk.first = LT_SOUND_CHUNK_TICKS;
+    const lt_range known = model->family->sound_context(model, ticks, chunk);
+    chunk.first -= known.first;
+    return model->family->sound_decode(model, NULL, known.count, chunk, NULL);
+}
+
 static lt_status walk_decode(lt_plan *plan, lt_model *model, const lt_mesh *mesh)
 {
     static char raw; /* stands for raw frames, which nobody writes */
@@ -169,8 +201,11 @@ static lt_status walk_decode(lt_plan *plan, lt_model *model, const lt_mesh *mesh
     lt_status st = LT_OK;
     LT_TRY_GOTO(family->decode_open(model, &engine), st, done);
     lt_dry_reset();
+    LT_TRY_GOTO(walk_sound(plan, model), st, done);
+    const lt_dry_counts sound = lt_dry_read();
+    plan->sound_work = work_of(&sound, &plan->sound_flops);
+    lt_dry_reset();
     LT_TRY_GOTO(family->item_raw(model, &plan->shape, 0, NULL, helps ? NULL : &raw), st, done);
-    LT_TRY_GOTO(family->sound_decode(model, NULL, 64, (lt_range){0, 64}, NULL), st, done);
 done:
     family->decode_close(model);
     walk_end(&engine, plan->threads, &plan->memory[2]);

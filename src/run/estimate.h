@@ -31,4 +31,12 @@ lt_status lt_estimate_fits_latents(const lt_plan *plan, int local_ranks);
  * process (ulimit -v, -d). Local. Errors: LT_ENOMEM with numbers. */
 lt_status lt_estimate_fits(const lt_plan *plan, int local_ranks);
 
+/* How long each stage takes here: fills plan->seconds. Short jobs are not measured unless `always`.
+ * The engine is open and its queues idle. Local, Blocking for some 40 ms. Errors: the backend's. */
+lt_status lt_estimate_time(lt_plan *plan, const lt_model *model, const lt_phase_meshes *meshes,
+                           lt_engine *engine, unsigned parts, int always);
+/* Say what takes a minute or more, warn of hours, and of a prompt that takes long to encode. Rank 0
+ * only. */
+void lt_estimate_say(const lt_plan *plan, int ranks, int64_t token_count);
+
 #endif

@@ -19,12 +19,12 @@ enum {
 
 /* Strings belong to the options object. 0, 0.0 or NULL: not given. */
 typedef struct lt_job {
-    const char *model, *prompt, *output, *run, *codec, *mesh, *placement, *attention,
-        *mode, *dtype, *vae_dtype, *device, *sheet, *wav, *preset, *log;
+    const char *model, *prompt, *output, *run, *codec, *mesh, *placement, *attention, *mode, *dtype,
+        *vae_dtype, *device, *sheet, *wav, *preset, *log;
     double seconds;
     lt_seed seed;
     int64_t frames, size[2], steps, threads, decode_tp, crf;
-    int overwrite, deterministic, trace, unsealed, tags;
+    int overwrite, deterministic, trace, unsealed, tags, dry_run;
     /* diagnostics, every verb */
     int quiet, verbose, json, help;
     /* probe */

@@ -45,6 +45,7 @@ static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
     if (*rows == NULL)
         LT_FAIL(LT_ENOMEM, "text: no memory for %lld rows", (long long)s->token_count);
     lt_progress_stage(s->progress, "text", "prompt", 1);
+    lt_progress_work(s->progress, plan->memory[0].flops);
     lt_status st = lt_fault_step(s->world, 0);
     if (st == LT_OK && s->text_group != NULL) {
         s->engine.mesh = &s->text_mesh;
@@ -244,7 +245,13 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
         st = render_plan(job, options, model, &s, &plan);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
-    LT_TRY_GOTO(lt_session_open(&s, &plan, 7u), st, done);
+    LT_TRY_GOTO(lt_session_open(&s, &plan, 7u, job->dry_run), st, done);
+    if (job->dry_run) {
+        if (root)
+            st = lt_plan_to_json(&plan, &out->plan);
+        LT_TRY_GOTO(lt_agree(world, st), st, done);
+        goto done;
+    }
     if (root)
         st = render_folder(job, options, &s, &plan);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
@@ -321,7 +328,7 @@ lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char
         st = decode_plan(job, options, run, store, &s, &plan);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
-    LT_TRY_GOTO(lt_session_open(&s, &plan, 4u), st, done);
+    LT_TRY_GOTO(lt_session_open(&s, &plan, 4u, 0), st, done);
     LT_TRY_GOTO(lt_store_agree(world, run, job->unsealed, &store), st, done);
     if (root)
         st = lt_outputs_take(&s.outputs);

@@ -11,12 +11,14 @@ typedef struct lt_outcome {
     char output[4096], run[4096];
     int64_t frames, samples;
     json_t *stages;         /* seconds by stage; the caller frees */
+    json_t *plan;           /* of a dry run, in place of all else; the caller frees */
     lt_decode_extra beside; /* of sheet and wav, on rank 0: the film is whole all the same */
 } lt_outcome;
 
 /* prompt -> film. job is complete on every rank (each parsed the same flags), but only rank 0's
  * counts: it makes the plan and broadcasts it. options: whose dump becomes RUN/job.yaml. Collective
- * on world, Blocking. Nothing is left behind when it is refused before work. */
+ * on world, Blocking. Nothing is left behind when it is refused before work, or with job->dry_run,
+ * which ends there: out->plan tells the rest. */
 lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *world, lt_outcome *out);
 
 /* RUN's latents -> film, again, alone or over ranks. run is the folder (or a latents.h5).

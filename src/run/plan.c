@@ -26,6 +26,7 @@
 #include "run/advice.h"
 
 const char *const lt_phase_names[LT_PHASES] = {"text", "dit", "decode"};
+const char *const lt_time_names[LT_TIMES] = {"text", "denoise", "sound", "decode"};
 
 static const int64_t frames_max = 24 * 3600; /* an hour; more is a mistake of units */
 
@@ -249,6 +250,21 @@ static void add_order(const lt_plan *p, json_t *to)
         (void)json_object_set_new(to, "order", order);
 }
 
+/* "estimate": {"seconds": of all, and of each stage}. */
+static void add_estimate(const lt_plan *p, json_t *to)
+{
+    double all = 0;
+    json_t *estimate = json_object();
+    for (int i = 0; i < LT_TIMES; i++) {
+        (void)json_object_set_new(estimate, lt_time_names[i], json_real(p->seconds[i]));
+        all += p->seconds[i];
+    }
+    (void)json_object_set_new(estimate, "seconds", json_real(all));
+    if (all > 0)
+        (void)json_object_set(to, "estimate", estimate);
+    json_decref(estimate);
+}
+
 lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
 {
     char mesh[96];
@@ -286,6 +302,7 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
     (void)json_object_set_new(*out, "preset",
                               p->preset[0] != '\0' ? json_string(p->preset) : json_null());
     add_order(p, *out);
+    add_estimate(p, *out);
     return LT_OK;
 }
 

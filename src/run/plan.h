@@ -13,6 +13,12 @@
 enum { LT_PHASES = 3 }; /* text, dit, decode */
 extern const char *const lt_phase_names[LT_PHASES];
 
+/* What takes time: multiplications of prepared layers, those of attention, and bytes that the other
+ * ops move. */
+typedef struct lt_work {
+    double products, attention, moved_bytes;
+} lt_work;
+
 typedef struct lt_phase_memory {
     size_t phase_bytes;    /* weights and tables, device */
     size_t step_bytes;     /* scratch, device */
@@ -20,8 +26,13 @@ typedef struct lt_phase_memory {
     size_t host_bytes;     /* buffers beside them */
     size_t kernel_bytes;   /* what kernels take for themselves, all threads */
     size_t resident_bytes; /* the process in this phase, at most */
+    lt_work work;          /* the same by what holds it up */
     double flops;          /* of one evaluation (dit), one item (decode), the prompt (text) */
 } lt_phase_memory;
+
+/* What is timed; the names are the stages' that progress shows. */
+enum { LT_TIME_TEXT, LT_TIME_DENOISE, LT_TIME_SOUND, LT_TIME_DECODE, LT_TIMES };
+extern const char *const lt_time_names[LT_TIMES];
 
 typedef struct lt_plan {
     char *model, *prompt, *output, *run; /* owned; run = folder */
@@ -42,7 +53,10 @@ typedef struct lt_plan {
     int stream_count;
     lt_phase_memory memory[LT_PHASES];
     size_t base_bytes, peak_bytes; /* resident: when it was planned; at most (of all ranks) */
-    int sheet;                     /* rank 0: 1 if a contact sheet is asked for */
+    lt_work sound_work;            /* of one chunk */
+    double sound_flops;
+    double seconds[LT_TIMES]; /* estimated; all 0: nobody has measured */
+    int sheet;                /* rank 0: 1 if a contact sheet is asked for */
 } lt_plan;
 
 /* Rank 0 only. nodes: of the job's ranks. Warns about lengths, sizes and words that the model

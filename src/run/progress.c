@@ -1,12 +1,14 @@
 /* progress.c - a bar for people, lines for logs, NDJSON for programs.             Level 4: run */
 #include "run/progress.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/pulse.h"
 #include "base/record.h"
 #include "base/resident.h"
 #include "base/span.h"
@@ -14,7 +16,7 @@
 #include "parallel/watch.h"
 
 enum { STAGES_MAX = 16, BAR_WIDTH = 28, BAR_LEAST = 4, LINE_BYTES = 256 };
-static const double line_every_s = 10.0, draw_every_s = 0.1;
+static const double line_every_s = 10.0, draw_every_s = 0.5;
 
 struct lt_progress {
     int events; /* descriptor, -1: none */
@@ -22,10 +24,13 @@ struct lt_progress {
     const char *stage, *unit;
     int64_t total, done;
     double began, said;
+    double unit_work, unit_done; /* of the unit at hand, as lt_pulse counts; unit_work 0: unknown */
     const char *name[STAGES_MAX];
     double seconds[STAGES_MAX];
     int stages;
 };
+
+static void hear(void *ctx, double work);
 
 lt_status lt_progress_open(int events_fd, int quiet, lt_progress **out)
 {
@@ -37,6 +42,7 @@ lt_status lt_progress_open(int events_fd, int quiet, lt_progress **out)
         lt_record_open(events_fd);
     p->quiet = quiet;
     p->terminal = !quiet && isatty(STDERR_FILENO);
+    lt_pulse_listen(hear, p);
     *out = p;
     return LT_OK;
 }
@@ -45,6 +51,7 @@ void lt_progress_close(lt_progress **progress)
 {
     if (*progress == NULL)
         return;
+    lt_pulse_listen(NULL, NULL);
     lt_progress_done(*progress);
     if ((*progress)->events >= 0) {
         lt_record_close();
@@ -76,15 +83,21 @@ void lt_progress_failed(lt_progress *p, lt_status st)
                               lt_exit_code(st)));
 }
 
-/* "2.4 s", "3 min 05 s", "2 h 07 min" */
-static void duration(double seconds, char *out, size_t bytes)
+const char *lt_duration(double seconds, char *out, size_t bytes)
 {
+    const double day = 24 * 3600;
     if (seconds < 60)
         (void)snprintf(out, bytes, "%.1f s", seconds);
     else if (seconds < 3600)
         (void)snprintf(out, bytes, "%d min %02d s", (int)seconds / 60, (int)seconds % 60);
-    else
+    else if (seconds < 2 * day)
         (void)snprintf(out, bytes, "%d h %02d min", (int)(seconds / 3600), (int)seconds / 60 % 60);
+    else if (seconds < 1000 * day)
+        (void)snprintf(out, bytes, "%d days %d h", (int)(seconds / day),
+                       (int)(fmod(seconds, day) / 3600));
+    else
+        (void)snprintf(out, bytes, "%.0f years", seconds / (365.25 * day));
+    return out;
 }
 
 /* Columns of the terminal, asked each time since it may be resized; 80 where it does not say. */
@@ -94,18 +107,28 @@ static int columns(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
+/* How much of the unit at hand is done, 0 to 1. */
+static double part_of_unit(const lt_progress *p)
+{
+    const double part = p->unit_work > 0 ? p->unit_done / p->unit_work : 0;
+    return p->done >= p->total ? 0 : part < 1 ? part : 1;
+}
+
 /* What is said of the stage. level 0: all; 1: no time of each; 2: the least. */
 static void facts_text(const lt_progress *p, double now, int final, int level, char *out,
                        size_t bytes)
 {
     char took[48], left[48] = "", per[48] = "", unit[48] = "";
-    duration(now - p->began, took, sizeof took);
-    if (p->done > 0) {
-        const double each = (now - p->began) / (double)p->done;
-        if (p->total > 1 && level < 1)
+    (void)lt_duration(now - p->began, took, sizeof took);
+    const double done = (double)p->done + part_of_unit(p);
+    if (done > 0) {
+        const double each = (now - p->began) / done;
+        if (p->total > 1 && level < 1 && p->done > 0)
             (void)snprintf(per, sizeof per, ", %.2f s/%s", each, p->unit);
+        else if (part_of_unit(p) > 0 && level < 1) /* the first: how far it has come */
+            (void)snprintf(per, sizeof per, ", %.0f %% of the first", 100 * part_of_unit(p));
         if (!final)
-            duration(each * (double)(p->total - p->done), left, sizeof left);
+            (void)lt_duration(each * ((double)p->total - done), left, sizeof left);
     }
     if (level < 2)
         (void)snprintf(unit, sizeof unit, " %s%s", p->unit, p->total == 1 ? "" : "s");
@@ -131,7 +154,8 @@ static void draw_bar(const lt_progress *p, double now, int final)
     int width = room - (int)strlen(facts) - NAME - 3; /* brackets and a blank */
     width = width > BAR_WIDTH ? BAR_WIDTH : width;
     if (width >= BAR_LEAST) {
-        const int64_t full = p->total > 0 ? width * p->done / p->total : 0;
+        const double part = ((double)p->done + part_of_unit(p)) / (double)(p->total + !p->total);
+        const int64_t full = (int64_t)((double)width * part);
         for (int i = 0; i < width; i++)
             bar[i] = i < full ? '#' : '.';
         (void)fprintf(stderr, "\r\033[K%-8s [%.*s] %s", p->stage, width, bar, facts);
@@ -200,6 +224,7 @@ void lt_progress_stage(lt_progress *p, const char *stage, const char *unit, int6
     p->unit = unit;
     p->total = total;
     p->done = 0;
+    p->unit_work = p->unit_done = 0;
     p->began = lt_seconds();
     p->said = p->began;
     lt_progress_event(
@@ -209,11 +234,28 @@ void lt_progress_stage(lt_progress *p, const char *stage, const char *unit, int6
         draw(p, 0);
 }
 
+/* Between the kernels of a unit: draw by time, not by pieces. */
+static void hear(void *ctx, double work)
+{
+    lt_progress *p = ctx;
+    p->unit_done += work;
+    if (p->stage != NULL && !p->quiet && p->done < p->total &&
+        lt_seconds() - p->said >= (p->terminal ? draw_every_s : line_every_s))
+        draw(p, 0);
+}
+
+void lt_progress_work(lt_progress *p, double unit_work)
+{
+    if (p != NULL)
+        p->unit_work = unit_work;
+}
+
 void lt_progress_step(lt_progress *p, int64_t done)
 {
     if (p == NULL || p->stage == NULL)
         return;
     p->done = done;
+    p->unit_done = 0;
     lt_progress_event(p, "step",
                       json_pack("{s:s, s:I, s:I}", "stage", p->stage, "done", (json_int_t)done,
                                 "total", (json_int_t)p->total));

@@ -19,8 +19,14 @@ typedef struct lt_progress lt_progress;
 lt_status lt_progress_open(int events_fd, int quiet, lt_progress **out);
 void lt_progress_close(lt_progress **progress);
 
+/* "2.4 s", "3 min 05 s", "2 h 07 min", "3 days 4 h". Returns out. Local. */
+const char *lt_duration(double seconds, char *out, size_t bytes);
+
 /* A stage with this many units ("step", "clip"); ends the one before. total 0: unknown. */
 void lt_progress_stage(lt_progress *progress, const char *stage, const char *unit, int64_t total);
+/* How much work a unit of this stage is, in operations of kernels (lt_op_flops): then the part of
+ * the unit at hand counts too, and there is an ETA from the first unit on. 0: unknown. */
+void lt_progress_work(lt_progress *progress, double unit_work);
 /* Units done so far. */
 void lt_progress_step(lt_progress *progress, int64_t done);
 /* Ends the stage and writes its seconds. */

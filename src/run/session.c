@@ -158,7 +158,7 @@ static lt_status largest_peak(lt_group *world, lt_plan *plan)
     return LT_OK;
 }
 
-lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts)
+lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts, int dry_run)
 {
     int threads = 0;
     const lt_backend *backend = NULL;
@@ -186,8 +186,12 @@ lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts)
         lt_estimate_arenas(plan, &phase, &step);
         st = lt_engine_open(backend, threads, &s->mesh, phase, step, &s->engine);
     }
+    if (st == LT_OK)
+        st = lt_estimate_time(plan, s->model, &meshes, &s->engine, parts, dry_run);
     LT_TRY(lt_agree(s->world, st));
     LT_TRY(largest_peak(s->world, plan));
+    if (lt_group_rank(s->world) == 0)
+        lt_estimate_say(plan, lt_group_size(s->world), s->token_count);
     return LT_OK;
 }
 

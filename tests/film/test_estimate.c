@@ -123,9 +123,69 @@ static void what_cannot_fit_is_refused_with_numbers(void **state)
     run_free(&r);
 }
 
+/* As the real job: the same refusals, the same plan; nothing on the disk. */
+static void dry_run_makes_nothing(void **state)
+{
+    (void)state;
+    char out[160], run[160];
+    (void)snprintf(out, sizeof out, "%s/dry.mp4", s.folder);
+    (void)snprintf(run, sizeof run, "%s/dry.run", s.folder);
+    for (int ranks = 1; ranks <= 2; ranks++) {
+        run_result r =
+            run_longtake(&s, ranks,
+                         RUN_WORDS("render", "--model", DEMO, "-p", "A ball.", "--frames", "39",
+                                   "--size", "64x64", "--dry-run", "--json", "-o", out));
+        if (r.code != 0)
+            fail_msg("--dry-run on %d ranks: exit code %d: %s", ranks, r.code, r.err);
+        json_t *plan = json_loads(r.out, 0, NULL);
+        json_t *memory = json_object_get(plan, "memory");
+        json_t *time = json_object_get(plan, "estimate");
+        assert_string_equal(json_string_value(json_object_get(plan, "format")), "longtake-plan");
+        assert_true(json_integer_value(json_object_get(memory, "peak_bytes")) > 1 << 20);
+        assert_true(json_real_value(json_object_get(time, "seconds")) > 0);
+        assert_true(json_real_value(json_object_get(time, "denoise")) > 0);
+        json_decref(plan);
+        run_free(&r);
+        assert_false(run_exists(out) || run_exists(run));
+    }
+    run_result r = run_longtake(&s, 1,
+                                RUN_WORDS("render", "--model", DEMO, "-p", "A ball.", "--frames",
+                                          "39", "--dry-run", "-o", out));
+    assert_int_equal(r.code, 0);
+    assert_true(strstr(r.out, "memory") != NULL && strstr(r.out, "time    about") != NULL);
+    run_free(&r);
+    r = run_longtake(&s, 1,
+                     RUN_WORDS("render", "--model", DEMO, "-p", "A ball.", "--size", "100x64",
+                               "--dry-run", "-o", out));
+    assert_int_equal(r.code, 64);
+    run_free(&r);
+    assert_false(run_exists(out) || run_exists(run));
+}
+
+/* A job of hours says so before it begins. */
+static void long_jobs_say_how_long(void **state)
+{
+    (void)state;
+    char out[160];
+    (void)snprintf(out, sizeof out, "%s/long.mp4", s.folder);
+    run_result r =
+        run_longtake(&s, 1,
+                     RUN_WORDS("render", "--model", DEMO, "-p", "A ball.", "--frames", "2400",
+                               "--size", "1024x768", "--dry-run", "--json", "-o", out));
+    json_t *plan = json_loads(r.out, 0, NULL);
+    json_t *seconds = json_object_get(json_object_get(plan, "estimate"), "seconds");
+    if (r.code != 0 || !(json_real_value(seconds) > 3600)) /* hours on any machine: 10^18 flops */
+        fail_msg("want hours, found %g s: %s", json_real_value(seconds), r.err);
+    assert_non_null(strstr(r.err, "this job takes about"));
+    json_decref(plan);
+    run_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(peak_is_as_estimated),
-                                       cmocka_unit_test(what_cannot_fit_is_refused_with_numbers)};
+                                       cmocka_unit_test(what_cannot_fit_is_refused_with_numbers),
+                                       cmocka_unit_test(dry_run_makes_nothing),
+                                       cmocka_unit_test(long_jobs_say_how_long)};
     return cmocka_run_group_tests_name("estimate", tests, setup, teardown);
 }

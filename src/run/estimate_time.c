@@ -1,0 +1,174 @@
+/* estimate_time.c - how long a plan takes on this machine, now.                   Level 4: run
+ *
+ * The walk has counted the work: multiplications of prepared layers and of attention, bytes that
+ * the other ops move. How fast this machine does each is measured for some milliseconds with the
+ * kernels that will run, on all ranks at once, since they share memory and perhaps processors. What
+ * ranks send each other is not counted, nor is loading: both are small beside hours. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "run/decode.h"
+#include "run/estimate.h"
+#include "run/progress.h"
+
+enum { ROWS = 512, WIDTH = 512, HEADS = 8, TIMES_MAX = 1000 };
+static const double measure_s = 0.012;  /* of each kind; some calls of each kernel */
+static const double short_flops = 2e10; /* a second or so: not worth measuring */
+static const double encode_s = 60e-9; /* a pixel of H.264 at `medium` on one core (bench/LOG.md) */
+
+typedef struct rates {
+    double products, attention, bytes; /* a second */
+} rates;
+
+typedef struct trial {
+    lt_queue *q;
+    const lt_linear *linear;
+    lt_tensor x, y, qkv[3], wide[2];
+    int kind;
+} trial;
+
+static lt_status once(trial *t)
+{
+    if (t->kind == 0)
+        return lt_linear_apply(t->q, t->linear, &t->x, LT_ACT_NONE, &t->y);
+    if (t->kind == 1)
+        return lt_attention(t->q, &t->qkv[0], &t->qkv[1], &t->qkv[2], HEADS, HEADS, 0.1f, 0, 0,
+                            &t->y, NULL);
+    return lt_axpby(t->q, 1, &t->wide[0], 0.5f, &t->wide[1]);
+}
+
+/* Seconds of one call in the mean: others may be at work, and will be while the job runs. */
+static lt_status time_kind(trial *t, int kind, double *seconds)
+{
+    t->kind = kind;
+    LT_TRY(once(t)); /* takes scratch and wakes threads */
+    LT_TRY(lt_sync(t->q));
+    const double began = lt_seconds();
+    int calls = 0;
+    while (calls < TIMES_MAX && (calls < 2 || lt_seconds() - began < measure_s)) {
+        LT_TRY(once(t));
+        LT_TRY(lt_sync(t->q));
+        calls++;
+    }
+    *seconds = (lt_seconds() - began) / calls;
+    *seconds = *seconds > 1e-9 ? *seconds : 1e-9;
+    return LT_OK;
+}
+
+static lt_status trial_new(lt_engine *engine, lt_dtype dtype, lt_arena *arena, const float *weights,
+                           lt_linear **linear, trial *t)
+{
+    const lt_linear_spec spec = {
+        .in = WIDTH, .out = WIDTH, .weights = weights, .weights_dtype = LT_F32, .compute = dtype};
+    *t = (trial){.q = engine->compute};
+    LT_TRY(lt_linear_prepare(engine->backend, arena, "rate", &spec, linear));
+    t->linear = *linear;
+    LT_TRY(lt_tensor_new(arena, "rate.x", dtype, &t->x, LT_DIMS(ROWS, WIDTH)));
+    LT_TRY(lt_tensor_new(arena, "rate.y", dtype, &t->y, LT_DIMS(ROWS, WIDTH)));
+    LT_TRY(lt_fill(t->q, &t->x, 0.5f));
+    for (int i = 0; i < 3; i++) {
+        LT_TRY(lt_tensor_new(arena, "rate.qkv", dtype, &t->qkv[i], LT_DIMS(ROWS, WIDTH)));
+        LT_TRY(lt_fill(t->q, &t->qkv[i], 0.1f));
+    }
+    for (int i = 0; i < 2; i++) {
+        LT_TRY(lt_tensor_new(arena, "rate.wide", dtype, &t->wide[i], LT_DIMS(4 * ROWS, WIDTH)));
+        LT_TRY(lt_fill(t->q, &t->wide[i], 0.1f));
+    }
+    return LT_OK;
+}
+
+static lt_status measure(lt_engine *engine, lt_dtype dtype, rates *out)
+{
+    lt_arena *arena = NULL;
+    lt_linear *linear = NULL;
+    trial t;
+    double seconds[3] = {0};
+    lt_status st = LT_OK;
+    float *weights = calloc((size_t)WIDTH * WIDTH, sizeof *weights);
+    if (weights == NULL)
+        LT_FAIL(LT_ENOMEM, "estimate: no memory to measure with");
+    LT_TRY_GOTO(lt_arena_new("rate", engine->backend->memory, (size_t)32 << 20, &arena), st, done);
+    LT_TRY_GOTO(trial_new(engine, dtype, arena, weights, &linear, &t), st, done);
+    for (int i = 0; i < 3; i++)
+        LT_TRY_GOTO(time_kind(&t, i, &seconds[i]), st, done);
+    out->products = 2.0 * ROWS * WIDTH * WIDTH / seconds[0];
+    out->attention = 4.0 * ROWS * ROWS * WIDTH / seconds[1];
+    out->bytes = 3.0 * 4 * ROWS * WIDTH * (double)lt_dtype_bytes(dtype) / seconds[2];
+done:
+    if (linear != NULL)
+        lt_linear_free(&linear);
+    lt_arena_free(&arena);
+    free(weights);
+    return st;
+}
+
+static double seconds_of(const lt_work *w, const rates *r)
+{
+    return w->products / r->products + w->attention / r->attention + w->moved_bytes / r->bytes;
+}
+
+/* How often each stage does the work that the plan has of it: on this rank. */
+static void often(const lt_plan *plan, const lt_model *model, const lt_phase_meshes *meshes,
+                  unsigned parts, double times[LT_TIMES])
+{
+    const int ranks = lt_group_size(meshes->decode->world);
+    const int groups = ranks / lt_group_size(meshes->decode->axis[LT_AXIS_TP]);
+    double ticks = 0;
+    for (int i = 0; i < plan->stream_count; i++)
+        if (plan->stream[i].is_sound)
+            ticks = (double)plan->stream[i].dim[plan->stream[i].time_axis];
+    times[LT_TIME_TEXT] = (parts & 1u) ? 1 : 0;
+    times[LT_TIME_DENOISE] = (parts & 2u) ? plan->steps - 1 : 0;
+    times[LT_TIME_SOUND] = ceil(ceil(ticks / LT_SOUND_CHUNK_TICKS) / ranks);
+    times[LT_TIME_DECODE] = ceil((double)model->family->decode_items(model, &plan->shape) / groups);
+}
+
+lt_status lt_estimate_time(lt_plan *plan, const lt_model *model, const lt_phase_meshes *meshes,
+                           lt_engine *engine, unsigned parts, int always)
+{
+    double times[LT_TIMES], flops[LT_TIMES] = {plan->memory[0].flops, plan->memory[1].flops,
+                                               plan->sound_flops, plan->memory[2].flops};
+    const lt_work *work[LT_TIMES] = {&plan->memory[0].work, &plan->memory[1].work,
+                                     &plan->sound_work, &plan->memory[2].work};
+    double all = 0;
+    rates r;
+    memset(plan->seconds, 0, sizeof plan->seconds);
+    often(plan, model, meshes, parts, times);
+    for (int i = 0; i < LT_TIMES; i++)
+        all += times[i] * flops[i];
+    if (!always && all < short_flops)
+        return LT_OK;
+    LT_TRY(measure(engine, plan->dtype, &r));
+    for (int i = 0; i < LT_TIMES; i++)
+        plan->seconds[i] = times[i] * seconds_of(work[i], &r);
+    plan->seconds[LT_TIME_DECODE] +=
+        encode_s * (double)plan->frames * (double)(plan->shape.width * plan->shape.height);
+    return LT_OK;
+}
+
+void lt_estimate_say(const lt_plan *plan, int ranks, int64_t token_count)
+{
+    const double say_from = 60, warn_from = 3600, text_from = 15;
+    double all = 0;
+    char line[256] = "", took[48];
+    for (int i = 0; i < LT_TIMES; i++) {
+        const size_t n = strlen(line);
+        all += plan->seconds[i];
+        if (plan->seconds[i] >= 1)
+            (void)snprintf(line + n, sizeof line - n, "%s%s %s", n > 0 ? ", " : "",
+                           lt_time_names[i], lt_duration(plan->seconds[i], took, sizeof took));
+    }
+    (void)lt_duration(all, took, sizeof took);
+    if (all >= warn_from)
+        lt_warn("this job takes about %s on %d rank%s (%s): fewer --steps, a smaller --size, a "
+                "shorter film or more ranks take less",
+                took, ranks, ranks == 1 ? "" : "s", line);
+    else if (all >= say_from && lt_log_level() > 0)
+        lt_say("longtake: about %s on %d rank%s (%s)", took, ranks, ranks == 1 ? "" : "s", line);
+    if (plan->seconds[LT_TIME_TEXT] >= text_from)
+        lt_warn("--prompt: %lld tokens take about %s to encode: a few hundred say as much",
+                (long long)token_count,
+                lt_duration(plan->seconds[LT_TIME_TEXT], took, sizeof took));
+}
