@@ -35,8 +35,8 @@ lt_status lt_session_source(lt_group *world, char *path, size_t bytes);
 /* Broadcast rank 0's plan and tokens; the other ranks open the model. Collective on world,
  * Blocking. */
 lt_status lt_session_share(lt_session *session, lt_plan *plan);
-/* Place threads, open the mesh, walk the phases (bits of parts) on dry, refuse what cannot fit, open
- * the engine, say how long it takes where that is long; a dry run measures short jobs too.
+/* Place threads, open the mesh, walk the phases (bits of parts) on dry, refuse what cannot fit,
+ * open the engine, say how long it takes where that is long; a dry run measures short jobs too.
  * Collective on world, Blocking. */
 lt_status lt_session_open(lt_session *session, lt_plan *plan, unsigned parts, int dry_run);
 /* The peak of every rank so far beside the plan's: fills session->memory on rank 0, for the
