@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "base/stop.h"
 #include "parallel/comm_mpi_impl.h"
 #include "parallel/launcher.h"
 #include "parallel/watch_impl.h"
@@ -119,6 +120,7 @@ static void *keep_time(void *unused)
 void lt_mpi_start_begin(void)
 {
     pthread_condattr_t monotonic;
+    lt_stop_stage("start");
     s.limit_s = limit_of();
     if (s.limit_s == 0)
         return;
@@ -131,6 +133,7 @@ void lt_mpi_start_begin(void)
 
 void lt_mpi_start_end(void)
 {
+    lt_stop_stage(NULL);
     if (!s.running)
         return;
     (void)pthread_mutex_lock(&s.lock);

@@ -79,6 +79,8 @@ const char *lt_stop_words(int signal_number, char *out, size_t bytes)
             add(out, bytes, stages[i].words);
     if (atomic_load(&has_hint))
         add(out, bytes, ": the latents are kept");
+    else if (stage != NULL && strcmp(stage, "start") == 0)
+        add(out, bytes, " before all ranks had come: launchers send it when one of them ended");
     else if (stage != NULL)
         add(out, bytes, ": nothing is kept, the same command begins again");
     return out;

@@ -4,8 +4,7 @@
  *
  *   at once     where nothing can be finished: what is unfinished on disk is removed first
  *   in order    from lt_stop_arm on, where somebody looks at lt_stop_asked: after the present step,
- *               and at once too if that takes longer than 8 s, or for a second INT
- *               a second later, or for QUIT
+ *               at once if that takes longer than 8 s, for a second INT a second later, for QUIT
  *
  * A line at once says what will happen. Ranks of a job first look for the reason, since a launcher
  * sends SIGTERM when a rank died: there the watch decides (parallel/watch.c, lt_stop_hold). XFSZ is
@@ -21,7 +20,8 @@ void lt_stop_catch(int speaks);
 /* From here on all has been said and done: a signal ends the process with this exit code. */
 void lt_stop_finish(int exit_code);
 
-/* What the run is at, for the line: "text", "load", ...; NULL: nothing. Must live as long. */
+/* What the run is at, for the line: "start", "text", "load", ...; NULL: nothing. Must live as
+ * long. */
 void lt_stop_stage(const char *stage);
 /* This run folder holds whole latents; NULL: none. Copied. */
 void lt_stop_keeps(const char *run);
