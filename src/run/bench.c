@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
+#include "base/resident.h"
 #include "parallel/nodes.h"
 #include "run/place.h"
 
@@ -143,4 +145,15 @@ uint32_t lt_bench_hash(uint32_t what, int64_t row, int64_t column)
     h ^= h >> 12;
     h *= 0x297a2d39u;
     return (h ^ (h >> 15)) >> 8;
+}
+
+size_t lt_bench_arena_bytes(void)
+{
+    const size_t most = (size_t)1 << 36;
+    const int64_t used = lt_resident_now().addresses;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return most;
+    const int64_t left = limit.rlim_cur > (rlim_t)used ? (int64_t)limit.rlim_cur - used : 0;
+    return (size_t)left / 4 < most ? (size_t)left / 4 : most;
 }

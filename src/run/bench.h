@@ -79,4 +79,8 @@ json_t *lt_bench_real(double value);
 /* Any even spread over its coordinates, the same on every rank: 24 bits are random. Local. */
 uint32_t lt_bench_hash(uint32_t what, int64_t row, int64_t column);
 
+/* What an arena of a bench may map: addresses alone, 64 GiB, or a quarter of what `ulimit -v`
+ * leaves this process. Local. */
+size_t lt_bench_arena_bytes(void);
+
 #endif

@@ -34,8 +34,7 @@
 #include "run/plan.h"
 
 enum { ROUNDS_MAX = 64, OVERLAP_ROUNDS = 9 };
-static const size_t arena_bytes = (size_t)1 << 36; /* address space only */
-static const double tolerance = 1e-5;              /* DESIGN section 9: f32 on another mesh */
+static const double tolerance = 1e-5; /* DESIGN section 9: f32 on another mesh */
 
 /* One attention: rows of all ranks, heads, width. */
 typedef struct {
@@ -473,8 +472,8 @@ static lt_status run(lt_bench *b)
     rig r = {.bench = b, .position = -1};
     lt_backend clocked = lt_backend_cpu;
     clocked.submit = clocked_submit;
-    lt_status st =
-        lt_engine_open(&lt_backend_cpu, b->threads, NULL, arena_bytes, arena_bytes, &r.engine);
+    lt_status st = lt_engine_open(&lt_backend_cpu, b->threads, NULL, lt_bench_arena_bytes(),
+                                  lt_bench_arena_bytes(), &r.engine);
     LT_TRY(lt_agree(b->world, st));
     use_backend(&r.engine, &clocked);
     r.empty = lt_arena_mark(r.engine.phase);

@@ -32,8 +32,7 @@
 #include "run/session.h"
 
 enum { FRAMES = 22, PIXELS = 128, TEXT_ROWS = 13, TIMESTEPS = 3, ROUNDS_MAX = 25, RANKS_MAX = 8 };
-static const size_t arena_bytes = (size_t)1 << 36; /* address space only */
-static const double tolerance = 1e-5;              /* of the largest value: DESIGN section 9, f32 */
+static const double tolerance = 1e-5; /* of the largest value: DESIGN section 9, f32 */
 static const float timesteps[TIMESTEPS] = {0.0f, 0.25f, 0.5f};
 
 static const struct {
@@ -207,8 +206,8 @@ static lt_status evaluate(rig *r, const lt_mesh *mesh, double share_s, finding *
     assert(r->model != NULL);
     lt_engine engine;
     lt_h3_dit *dit = NULL;
-    LT_TRY(lt_engine_open(&lt_backend_cpu, r->bench->threads, mesh, arena_bytes, arena_bytes,
-                          &engine));
+    LT_TRY(lt_engine_open(&lt_backend_cpu, r->bench->threads, mesh, lt_bench_arena_bytes(),
+                          lt_bench_arena_bytes(), &engine));
     lt_status st = LT_OK;
     LT_TRY_GOTO(lt_h3_dit_open(r->model->dit_files, &engine, &r->model->dit_config, LT_F32, &dit),
                 st, done);
