@@ -97,7 +97,12 @@ static inline AVCodecContext *film_decoder(const AVStream *s, film *out)
         out->height = p->height;
         out->fps = av_q2d(s->avg_frame_rate);
         out->bits = d != NULL ? d->comp[0].depth : 0;
-        out->tagged = film_is_709(p->color_range, p->color_space, p->color_trc, p->color_primaries);
+        /* MOV's box of colours has no range: FFmpeg 7 says ProRes's, always limited, with each
+         * frame only. */
+        const int left_out =
+            p->codec_id == AV_CODEC_ID_PRORES && p->color_range == AVCOL_RANGE_UNSPECIFIED;
+        out->tagged = film_is_709(left_out ? AVCOL_RANGE_MPEG : p->color_range, p->color_space,
+                                  p->color_trc, p->color_primaries);
     } else {
         out->sound = p->codec_id;
         out->sound_start = start;
