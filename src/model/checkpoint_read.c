@@ -21,6 +21,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "model/hash_list.h"
 #include "model/same_reads.h"
 
 enum { PIECE_BYTES = LT_CHECKPOINT_PIECE_BYTES, GAP_SHARE = 8 };
@@ -81,11 +82,23 @@ static lt_status kind_checked(const lt_entry *e, const char *name, lt_dtype want
             is_float(want) ? "F32, BF16, F16 or F64" : lt_dtype_name(want), lt_dtype_name(found));
 }
 
+/* Once for each shard: when it is planned for, so before work, or else when it is first read. */
+static lt_status compare_once(const lt_checkpoint *c, const lt_safetensors *file)
+{
+    for (int i = 0; i < c->shard_count; i++)
+        if (c->shard[i] == file && !file->is_compared) {
+            LT_TRY(lt_hash_list_check(&file->data, file->path));
+            c->shard[i]->is_compared = 1;
+        }
+    return LT_OK;
+}
+
 lt_status lt_checkpoint_check(lt_checkpoint *checkpoint, const char *name, lt_dims dims)
 {
     lt_entry *e = NULL;
     LT_TRY(find_checked(checkpoint, name, dims, &e));
     LT_TRY(kind_checked(e, name, LT_F32));
+    LT_TRY(compare_once(checkpoint, e->file));
     e->used = 1;
     return LT_OK;
 }
@@ -96,6 +109,7 @@ lt_status lt_checkpoint_plan(lt_checkpoint *checkpoint, const char *name, lt_dim
     lt_entry *e = NULL;
     LT_TRY(find_checked(checkpoint, name, dims, &e));
     LT_TRY(kind_checked(e, name, want));
+    LT_TRY(compare_once(checkpoint, e->file));
     e->used = 1;
     (void)atomic_fetch_add(&bytes_planned, (uint64_t)(slice.rows.count * slice.columns.count) *
                                                lt_dtype_bytes(e->stored->dtype));
@@ -286,6 +300,7 @@ lt_status lt_checkpoint_read(lt_checkpoint *checkpoint, const char *name, lt_dim
     r.to_bytes = lt_dtype_bytes(want);
     r.to = to;
     r.piece = checkpoint->piece;
+    LT_TRY(compare_once(checkpoint, e->file));
     lt_status st = LT_OK;
     if (lt_same_reads_is_on()) {
         r.hash = XXH3_createState();

@@ -25,6 +25,7 @@ typedef struct lt_safetensors {
     uint64_t data_bytes;
     int64_t count;
     lt_stored *tensor; /* by begin */
+    int is_compared;   /* with the list of hashes beside it, if there is one */
 } lt_safetensors;
 
 /* Open a file and check its header whole: length, JSON, no name twice, dtypes, shapes against byte

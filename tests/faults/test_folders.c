@@ -47,6 +47,18 @@ static void lfs_shard(void)
 {
     spoil_write(at("m/vae/diffusion_pytorch_model.safetensors"), pointer, sizeof pointer - 1);
 }
+/* Zeros in place of values, as a broken download leaves them; a list lies beside. */
+static void zeros(void)
+{
+    static const char list[] =
+        "{\"vae/diffusion_pytorch_model.safetensors\": "
+        "\"4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\"}";
+    const char *path = at("m/vae/diffusion_pytorch_model.safetensors");
+    shard f = shard_read(path);
+    memset(f.file.data + f.data, 0, f.file.count - f.data);
+    shard_write(path, &f, 0);
+    spoil_write(at("m/hashes.json"), list, sizeof list - 1);
+}
 static void lfs_vocab(void)
 {
     spoil_write(at("m/tokenizer/vocab.json"), pointer, sizeof pointer - 1);
@@ -86,6 +98,12 @@ static const struct {
      "@m",
      65,
      {"vocab.json: want the file itself, found a git-lfs pointer", "lfs pull"}},
+    {"a shard of zeros, and a list that says otherwise",
+     zeros,
+     "@m",
+     65,
+     {"vae/diffusion_pytorch_model.safetensors: sha256: want 4d7a21461", "hashes.json says, found ",
+      "fetch that file again"}},
     {"a hub's cache of one model",
      hub_cache,
      "@cache/models--org--name",
