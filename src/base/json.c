@@ -15,6 +15,29 @@
 #include "base/text.h"
 
 enum { JSON_BYTES_MAX = 64 << 20, JSON_DEPTH_MAX = 64, FOUND_BYTES = 64 };
+/* What jansson takes for a byte of text: 10 to 15 for a header of tensors. */
+enum { JSON_ROOM = 16 };
+
+/* Set where an allocation of jansson's failed in this thread, whatever became of it. */
+static _Thread_local int starved;
+
+static void *take(size_t bytes)
+{
+    void *p = malloc(bytes);
+    if (p == NULL)
+        starved = 1;
+    return p;
+}
+
+/* Before main, so that no value is older. What jansson gives is for free() as before. */
+static void __attribute__((constructor)) watch_jansson(void) { json_set_alloc_funcs(take, free); }
+
+int lt_json_starved(void)
+{
+    const int was = starved;
+    starved = 0;
+    return was;
+}
 
 /* Where byte `at` of text is, both counted from 1; columns are bytes. */
 static void line_and_column(const char *text, size_t at, int *line, int *column)
@@ -68,10 +91,20 @@ lt_status lt_json_parse(const char *text, size_t bytes, const char *source, json
         LT_FAIL(LT_EDATA, "%s: want at most %d bytes of JSON, found %zu", source,
                 (int)JSON_BYTES_MAX, bytes);
     LT_TRY(scan(text, bytes, source));
+    /* jansson's lexer goes on where its buffer cannot grow, past the buffer's end: whether there is
+     * memory for a text of such a size is found out before, and not by it. */
+    void *room = malloc(bytes * JSON_ROOM + 1);
+    if (room == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory for %zu bytes of JSON", source, bytes);
+    free(room);
     json_error_t error;
+    memset(&error, 0, sizeof error);
+    const int before = lt_json_starved();
     json_t *value = json_loadb(text != NULL ? text : "", bytes,
                                JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (value == NULL && json_error_code(&error) == json_error_out_of_memory)
+    const int no_memory = lt_json_starved() || json_error_code(&error) == json_error_out_of_memory;
+    starved = before;
+    if (value == NULL && no_memory)
         LT_FAIL(LT_ENOMEM, "%s: no memory for %zu bytes of JSON", source, bytes);
     if (value == NULL)
         LT_FAIL(LT_EDATA, "%s:%d:%d: not JSON: %s", source, error.line, error.column, error.text);
@@ -379,20 +412,34 @@ static void write_escaped(FILE *to, const char *text)
     }
 }
 
-char *lt_json_text(const json_t *value, size_t flags)
+/* LT_ENOMEM, or LT_EINTERNAL where the value has no form as JSON. */
+static lt_status text_of(const json_t *value, size_t flags, char **out)
 {
     char *plain = json_dumps(value, flags), *text = NULL;
     size_t bytes = 0;
-    FILE *to = plain != NULL ? open_memstream(&text, &bytes) : NULL;
+    const int lacks = lt_json_starved();
+    *out = NULL;
+    if (plain == NULL || lacks) {
+        free(plain);
+        return lacks ? LT_ENOMEM : LT_EINTERNAL;
+    }
+    FILE *to = open_memstream(&text, &bytes);
     if (to != NULL)
         write_escaped(to, plain);
     free(plain);
     const int failed = to == NULL || ferror(to) != 0;
     if ((to != NULL && fclose(to) != 0) || failed) {
         free(text);
-        return NULL;
+        return LT_ENOMEM;
     }
-    return text;
+    *out = text;
+    return LT_OK;
+}
+
+char *lt_json_text(const json_t *value, size_t flags)
+{
+    char *text = NULL;
+    return text_of(value, flags, &text) == LT_OK ? text : NULL;
 }
 
 static json_t *printable_string(const char *from)
@@ -432,10 +479,12 @@ json_t *lt_json_printable(const json_t *value)
 
 lt_status lt_json_write(const char *path, const json_t *value)
 {
-    char *text = lt_json_text(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
-    if (text == NULL)
-        LT_FAIL(LT_EINTERNAL,
-                "%s: the value cannot be written as JSON (no memory, or NaN or Inf in it)", path);
+    char *text = NULL;
+    const lt_status made = text_of(value, JSON_INDENT(2) | JSON_ENCODE_ANY, &text);
+    if (made != LT_OK)
+        LT_FAIL(made, "%s: %s", path,
+                made == LT_ENOMEM ? "no memory for its text"
+                                  : "the value cannot be written as JSON (NaN or Inf in it)");
     const size_t n = strlen(text);
     text[n] = '\n'; /* in the final NUL's place: lengths are passed on, not ends */
     const lt_status st = lt_new_file_write(path, text, n + 1, LT_REPLACE);

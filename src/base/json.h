@@ -11,7 +11,7 @@
 
 #include "status.h"
 
-/* Errors: LT_ENOINPUT (not there), LT_EDATA (line and column of the fault). */
+/* Errors: LT_ENOINPUT (not there), LT_EIO, LT_ENOMEM, LT_EDATA (line and column of the fault). */
 lt_status lt_json_read(const char *path, json_t **out);
 /* The same from memory; source is the name that errors show. */
 lt_status lt_json_parse(const char *text, size_t bytes, const char *source, json_t **out);
@@ -45,9 +45,15 @@ lt_status lt_json_ints(const lt_json_at *at, const char *key, int64_t lo, int64_
 lt_status lt_json_reals(const lt_json_at *at, const char *key, float *out, size_t max,
                         size_t *count);
 
+/* Building a value: has an allocation of jansson's failed in this thread since this was last asked?
+ * Then what was built may lack a member, and is not for use: so the results of json_object_set_new
+ * and its like need not be looked at one by one. lt_json_text and lt_json_write ask; who builds for
+ * another use asks when the value is built. Local, never fails. */
+int lt_json_starved(void);
+
 /* Value as text that any terminal may show: what lt_text_is_safe refuses stands as JSON's
- * escape of four digits, which is the same to a reader. flags: jansson's. NULL: no memory, or NaN
- * or Inf. The caller owns it: free. */
+ * escape of four digits, which is the same to a reader. flags: jansson's. NULL: no memory (also
+ * when the value was built), or NaN or Inf. The caller owns it: free. */
 char *lt_json_text(const json_t *value, size_t flags);
 
 /* A copy whose strings and keys are made printable (base/text.h), for reports that people read.
@@ -55,7 +61,7 @@ char *lt_json_text(const json_t *value, size_t flags);
 json_t *lt_json_printable(const json_t *value);
 
 /* Write value as UTF-8 with 2-space indent and a final newline: tmp + fdatasync + rename.
- * Errors: LT_ECREATE, LT_EIO. */
+ * Errors: LT_ENOMEM, LT_EINTERNAL (NaN or Inf), LT_ECREATE, LT_EIO. */
 lt_status lt_json_write(const char *path, const json_t *value);
 
 #endif

@@ -180,9 +180,12 @@ static lt_status examine(const lt_job *job, lt_group *world, int local_ranks, in
     char *text = job->json && all != NULL ? lt_json_text(all, JSON_COMPACT) : NULL;
     if (text != NULL)
         (void)fprintf(answer.to, "%s\n", text);
+    const int failed = lt_json_starved() || (job->json && text == NULL);
     free(text);
     json_decref(all);
-    return lt_answer_send(&answer, LT_OK);
+    return lt_answer_send(&answer, failed ? lt_fail(LT_ENOMEM, __FILE__, __LINE__,
+                                                    "doctor: no memory for its findings")
+                                          : LT_OK);
 }
 
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,

@@ -75,14 +75,16 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     LT_TRY(lt_answer_open(&answer));
     /* Content that is wrong is in the answer, and is the verb's status too. */
     FILE *const to = job->json ? NULL : answer.to;
-    const lt_status st = lt_describe_knows(words[0])
-                             ? lt_describe_run(words[0], job->unsealed, to, &report)
-                             : lt_inspect(words[0], to, &report);
+    lt_status st = lt_describe_knows(words[0])
+                       ? lt_describe_run(words[0], job->unsealed, to, &report)
+                       : lt_inspect(words[0], to, &report);
     if (st == LT_OK)
         add_defaults(words[0], report, to);
     char *text = job->json && report != NULL ? lt_json_text(report, JSON_COMPACT) : NULL;
     if (text != NULL)
         (void)fprintf(answer.to, "%s\n", text);
+    else if (job->json && report != NULL)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "%s: no memory for what it holds", words[0]);
     free(text);
     json_decref(report);
     return lt_answer_send(&answer, st);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "cmd/probe.h"
 #include "scheduler/sigmas.h"
@@ -105,7 +106,7 @@ lt_status lt_probe_sigmas(lt_probe *p)
                                floats(times, n - 1), "audio_sigmas", floats(audio_sigmas, n),
                                "audio_timesteps", floats(audio_times, n - 1));
     /* 9 digits say an f32 exactly */
-    char *text = answer != NULL ? json_dumps(answer, JSON_REAL_PRECISION(9)) : NULL;
+    char *text = answer != NULL ? lt_json_text(answer, JSON_REAL_PRECISION(9)) : NULL;
     json_decref(answer);
     if (text == NULL)
         LT_FAIL(LT_ENOMEM, "probe sigmas: no memory");

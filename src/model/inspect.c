@@ -342,9 +342,9 @@ lt_status lt_inspect(const char *path, FILE *to, json_t **out)
     json_t *report = json_object();
     if (out != NULL)
         *out = NULL;
-    if (report == NULL)
-        LT_FAIL(LT_ENOMEM, "inspect: no memory");
-    const lt_status st = look(path, report, &fault);
+    lt_status st = report != NULL ? look(path, report, &fault) : LT_OK;
+    if (lt_json_starved()) /* what is told is whole */
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "%s: no memory for what it holds", path);
     if (st != LT_OK) {
         json_decref(report);
         return lt_trail(st, "look", __FILE__, __LINE__);

@@ -268,8 +268,10 @@ lt_status lt_inspect_weights(const char *folder, lt_part part, json_t *out, lt_i
     int is_index = 0, known = 0;
     lt_checkpoint *c = NULL;
     json_t *weights = json_object(), *have = json_object();
-    if (weights == NULL || have == NULL || json_object_set_new(out, "weights", weights) != 0)
+    if (json_object_set_new(out, "weights", weights) != 0 || have == NULL) {
+        json_decref(have);
         LT_FAIL(LT_ENOMEM, "inspect: no memory");
+    }
     (void)json_object_set_new(weights, "shards", json_object());
     lt_status st = lt_checkpoint_open(folder, part, &c);
     if (st == LT_OK) {

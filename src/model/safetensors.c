@@ -334,6 +334,8 @@ lt_status lt_safetensors_write(const char *path, const lt_tensor *tensors, int c
     write_order(tensors, count, order);
     header = header_of(tensors, count, order);
     text = header != NULL ? json_dumps(header, JSON_COMPACT) : NULL;
+    if (lt_json_starved())
+        LT_FAIL_GOTO(LT_ENOMEM, st, done, "%s: no memory for its header", path);
     if (text == NULL)
         LT_FAIL_GOTO(LT_EINTERNAL, st, done, "%s: tensor names: one stands twice or is not UTF-8",
                      path);

@@ -166,6 +166,11 @@ lt_status lt_source_table_text(const lt_source_table *table, char **text, size_t
                 ? json_dumps(list, JSON_COMPACT)
                 : NULL;
     json_decref(list);
+    if (lt_json_starved()) {
+        free(*text);
+        *text = NULL;
+        LT_FAIL(LT_ENOMEM, "%s: no memory for its list of files", table->root);
+    }
     if (*text == NULL)
         LT_FAIL(LT_EDATA, "%s: a file's name is not UTF-8", table->root);
     *bytes = strlen(*text);

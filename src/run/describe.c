@@ -145,9 +145,13 @@ lt_status lt_describe_run(const char *path, int unsealed, FILE *to, json_t **out
         if (st == LT_OK)
             (void)json_object_set_new(answer, "latents", latents);
     }
+    if (st == LT_OK && lt_json_starved())
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "%s: no memory for what it holds", path);
     json_t *shown = st == LT_OK && to != NULL ? lt_json_printable(answer) : NULL;
     if (shown != NULL)
         say(to, shown);
+    else if (st == LT_OK && to != NULL)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "%s: no memory for what it holds", path);
     json_decref(shown);
     if (st == LT_OK)
         *out = answer;

@@ -296,13 +296,18 @@ lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
                      p->deterministic, "dtype", p->dtype == LT_BF16 ? "bf16" : "f32", "device",
                      p->device, "codec", p->codec, "suffix", p->suffix, "memory", memory, "windows",
                      "first_frame", 0, "frames", (json_int_t)p->shape.frames, "joins");
-    if (*out == NULL)
-        LT_FAIL(LT_EINTERNAL, "plan: cannot be written as JSON (is the prompt valid UTF-8?)");
     (void)json_object_set_new(*out, "crf", p->crf > 0 ? json_integer(p->crf) : json_null());
     (void)json_object_set_new(*out, "preset",
                               p->preset[0] != '\0' ? json_string(p->preset) : json_null());
     add_order(p, *out);
     add_estimate(p, *out);
+    if (lt_json_starved()) {
+        json_decref(*out);
+        *out = NULL;
+        LT_FAIL(LT_ENOMEM, "plan: no memory for its text");
+    }
+    if (*out == NULL)
+        LT_FAIL(LT_EINTERNAL, "plan: cannot be written as JSON (is the prompt valid UTF-8?)");
     return LT_OK;
 }
 

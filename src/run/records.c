@@ -160,7 +160,8 @@ lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const 
     lt_status st = LT_OK;
     if (json == NULL || versions == NULL || times == NULL || json_object_update(json, versions) ||
         json_object_update(json, times))
-        st = lt_fail(LT_EINTERNAL, __FILE__, __LINE__, "manifest: cannot be written as JSON");
+        st = lt_fail(lt_json_starved() ? LT_ENOMEM : LT_EINTERNAL, __FILE__, __LINE__,
+                     "manifest: cannot be written as JSON");
     if (st == LT_OK)
         st = lt_folder_path(plan, "manifest.json", file, sizeof file);
     if (st == LT_OK)

@@ -21,6 +21,7 @@
 #include <zstd.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/new_file.h"
 #include "run/store_hdf5_internal.h"
 
@@ -307,7 +308,9 @@ static lt_status file_write(const char *path, const char *via, const lt_latents_
         if (ok && strcmp(key, "format") && strcmp(key, "version") && strcmp(key, "streams"))
             ok = attribute_json(file, key, value);
     if (!ok)
-        status = lt_h5_fail(LT_EIO, path, "attributes");
+        status = lt_json_starved() ? lt_fail(LT_ENOMEM, __FILE__, __LINE__,
+                                             "%s: no memory for its attributes", path)
+                                   : lt_h5_fail(LT_EIO, path, "attributes");
     for (size_t i = 0; i < count && status == LT_OK; i++)
         status = stream_write(path, file, &streams[i]);
     if (H5Fclose(file) < 0 && status == LT_OK)
