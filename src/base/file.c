@@ -14,10 +14,13 @@
 /* Linux gives at most 2^31 - 4096 bytes a call; smaller pieces let a signal be seen in time. */
 static const size_t io_bytes_max = (size_t)1 << 30;
 
-static lt_status cannot_open(const char *path)
+lt_status lt_file_unopened(const char *path, int e)
 {
-    const int e = errno;
-    LT_FAIL(LT_ENOINPUT, "%s: cannot be opened: %s", path, strerror(e));
+    const int ours = e == EIO || e == ENFILE || e == EMFILE; /* the file itself may be there */
+    LT_FAIL(e == ENOMEM ? LT_ENOMEM
+            : ours      ? LT_EIO
+                        : LT_ENOINPUT,
+            "%s: cannot be opened: %s", path, strerror(e));
 }
 
 lt_status lt_file_pread_full(int fd, const char *path, void *to, size_t bytes, int64_t offset)
@@ -119,7 +122,7 @@ lt_status lt_file_read(const char *path, size_t bytes_max, char **out, size_t *b
     *bytes = 0;
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return cannot_open(path);
+        return lt_file_unopened(path, errno);
     const lt_status st = read_all(fd, path, bytes_max, out, bytes);
     (void)close(fd);
     if (st != LT_OK)
@@ -171,7 +174,8 @@ lt_status lt_dir_make(const char *path)
 int lt_file_exists(const char *path)
 {
     struct stat info;
-    return stat(path, &info) == 0;
+    return stat(path, &info) == 0 ||
+           (errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG && errno != ELOOP);
 }
 
 int lt_file_is_dir(const char *path)
@@ -184,7 +188,7 @@ lt_status lt_file_bytes(const char *path, int64_t *out)
 {
     struct stat info;
     if (stat(path, &info) != 0)
-        return cannot_open(path);
+        return lt_file_unopened(path, errno);
     if (!S_ISREG(info.st_mode))
         LT_FAIL(LT_ENOINPUT, "%s: want a regular file", path);
     *out = (int64_t)info.st_size;

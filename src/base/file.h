@@ -37,7 +37,14 @@ lt_status lt_path_folder(char *out, size_t bytes, const char *path);
  * Errors: LT_ECREATE (also when a file of that name is there). */
 lt_status lt_dir_make(const char *path);
 
-int lt_file_exists(const char *path); /* anything of that name, links followed */
+/* What is said of a file or folder that could not be opened for reading, error being its errno:
+ * LT_ENOINPUT, or LT_EIO, LT_ENOMEM where the fault lies elsewhere. */
+lt_status lt_file_unopened(const char *path, int error);
+
+/* Anything of that name, links followed. What cannot be looked at counts as there (a broken disk, a
+ * folder that others keep to themselves): who opens it then learns why, and nobody takes it for
+ * absent. */
+int lt_file_exists(const char *path);
 int lt_file_is_dir(const char *path);
 
 /* Size of a regular file. Errors: LT_ENOINPUT. */

@@ -242,7 +242,7 @@ lt_status lt_source_open(const char *path, lt_source_file *out)
     }
     out->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused, not waited for */
     if (out->fd < 0)
-        LT_FAIL(LT_ENOINPUT, "%s: cannot be opened: %s", path, strerror(errno));
+        return lt_file_unopened(path, errno);
     if (fstat(out->fd, &info) != 0 || !S_ISREG(info.st_mode)) {
         lt_source_close(out);
         LT_FAIL(LT_ENOINPUT, "%s: want a regular file", path);
@@ -395,7 +395,7 @@ lt_status lt_source_list(const char *folder, lt_status (*each)(void *ctx, const 
         return list_away(below, each, ctx);
     DIR *dir = opendir(folder);
     if (dir == NULL)
-        LT_FAIL(LT_ENOINPUT, "%s: cannot be opened: %s", folder, strerror(errno));
+        return lt_file_unopened(folder, errno);
     const struct dirent *e;
     while (st == LT_OK && (e = readdir(dir)) != NULL)
         if (e->d_name[0] != '.')
