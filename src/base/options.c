@@ -56,8 +56,12 @@ static lt_status start(lt_options *o, size_t i)
     memset(o->values + row->offset, 0, bytes[row->type]);
     (void)snprintf(where, sizeof where, "--%s", row->name);
     LT_TRY(note(o, i, LT_OPT_UNSET, where));
-    if (row->default_text != NULL && lt_option_take_text(o, i, where, row->default_text) != LT_OK)
+    if (row->default_text == NULL)
+        return LT_OK;
+    const lt_status st = lt_option_take_text(o, i, where, row->default_text);
+    if (st != LT_OK && st != LT_ENOMEM)
         LT_FAIL(LT_EINTERNAL, "the table's own default is wrong: %s", lt_error_text());
+    LT_TRY(st);
     return LT_OK;
 }
 

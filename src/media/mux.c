@@ -67,9 +67,10 @@ lt_status lt_mux_fail(const lt_mux *mux, int code, const char *what)
 {
     char words[256];
     lt_mux_log_last(words, sizeof words);
-    if (mux->io_errno)
+    const int disk = code == AVERROR(ENOSPC) || code == AVERROR(EIO) || code == AVERROR(EDQUOT);
+    if (mux->io_errno || disk)
         LT_FAIL(LT_EIO, "%s: writing failed after %lld bytes: %s", mux->path, (long long)mux->bytes,
-                strerror(mux->io_errno));
+                strerror(mux->io_errno ? mux->io_errno : AVUNERROR(code)));
     if (code == AVERROR(ENOMEM))
         LT_FAIL(LT_ENOMEM, "%s: %s: no memory", mux->path, what);
     LT_FAIL(LT_EINTERNAL, "%s: %s: %s%s%s", mux->path, what, av_err2str(code), words[0] ? ": " : "",

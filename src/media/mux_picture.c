@@ -114,6 +114,8 @@ lt_status lt_mux_picture_frame(lt_mux *mux, const void *rgb, lt_dtype dtype)
     const int rows = sws_scale(mux->convert, (const uint8_t *const *)mux->frame_in->data,
                                mux->frame_in->linesize, 0, mux->plan.height, mux->frame_out->data,
                                mux->frame_out->linesize);
+    if (rows < 0)
+        return lt_mux_fail(mux, rows, "colour conversion");
     if (rows != mux->plan.height)
         LT_FAIL(LT_EINTERNAL, "%s: colour conversion made %d of %d rows", mux->path, rows,
                 mux->plan.height);

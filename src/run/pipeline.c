@@ -91,6 +91,8 @@ static lt_status finish(lt_session *s, const lt_plan *plan, int manifest, lt_out
     out->stages = lt_progress_stages(s->progress);
     if (manifest)
         st = lt_records_manifest(plan, s->world, &s->nodes, film, out->stages, s->memory);
+    if (st != LT_OK)
+        (void)lt_fail(st, __FILE__, __LINE__, "%s is whole, but %s", plan->output, lt_error_text());
     lt_progress_event(s->progress, "end",
                       json_pack("{s:o, s:I, s:O?, s:O?}", "output", lt_json_of_path(plan->output),
                                 "frames", (json_int_t)plan->frames, "film", film, "memory",
@@ -174,6 +176,15 @@ static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job
     LT_TRY(lt_session_measure(s, plan));
     LT_TRY(lt_agree(s->world, finish(s, plan, is_render, out)));
     return LT_OK;
+}
+
+/* What is told of a film is the caller's only where there is one. */
+static void outcome_end(lt_status st, lt_outcome *out)
+{
+    if (st != LT_OK) {
+        json_decref(out->stages);
+        out->stages = NULL;
+    }
 }
 
 /* ---- render ---- */
@@ -268,6 +279,7 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     }
 done:
     lt_progress_failed(s.progress, st);
+    outcome_end(st, out);
     lt_clip_free(&clip);
     lt_session_close(&s);
     lt_plan_free(&plan);
@@ -340,6 +352,7 @@ lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char
     LT_TRY_GOTO(make_film(&s, &plan, job, &source, 0, out), st, done);
 done:
     lt_progress_failed(s.progress, st);
+    outcome_end(st, out);
     lt_latents_close(&store);
     lt_session_close(&s);
     lt_plan_free(&plan);
