@@ -1,0 +1,442 @@
+/* test_fault_loop.c - the n-th call fails, for every n that differs.
+ * Goal: whichever allocation, read, write or exchange fails, the program ends in one line, with the
+ * right exit code, no leak, no open file, nothing that plays and no temporary file; or it does
+ * without, and the film is the same, bit by bit. Method: longtake_faulty (fail_nth.h) runs once to
+ * count its calls by place; then each place fails at its first call, at its last, and from its
+ * first call on with all of its kind. A bounded choice of these by default; all of them with the
+ * arguments "all", a stage's name (or "-") and another build of longtake_faulty, which then prints
+ * each place that does without, too. Ranks: 1
+ * and 2. Needs: tests/parity/nano, mpirun. */
+#include <ftw.h>
+#include <sys/mman.h>
+
+#include "base/new_file.h"
+#include "tests/faults/fail_nth.h"
+#include "tests/film/run.h"
+
+#define NANO LT_SOURCE_DIR "/tests/parity/nano"
+
+/* A run takes 0.2 s, and some seconds under a sanitizer and mpirun on a busy machine. */
+#ifdef __SANITIZE_ADDRESS__
+enum { LIMIT_S = 120, FEWER = 4 };
+#else
+enum { LIMIT_S = 60, FEWER = 1 };
+#endif
+enum { PATHS_MAX = 64 };
+
+#define RENDER                                                                                     \
+    "render", "--model", NANO, "-p", "A ball.", "--size", "64x64", "--frames", "5", "--steps",     \
+        "2", "--threads", "1", "-o", "@out.mp4"
+
+typedef struct stage {
+    const char *name;
+    int ranks, bounded; /* so many runs where not all are asked for */
+    const char *words[24];
+} stage;
+
+static const stage stages[] = {
+    {"open", 1, 40, {"inspect", "--json", NANO}},
+    {"render", 1, 90, {RENDER, "--sheet", "@out.png"}},
+    {"decode", 1, 40, {"decode", "@../kept.run", "--threads", "1", "-o", "@out.mp4"}},
+    {"render2", 2, 16, {RENDER}},
+    {"decode2", 2, 8, {"decode", "@../kept.run", "--threads", "1", "-o", "@out.mp4"}},
+};
+enum { STAGES = sizeof stages / sizeof *stages, RANKS_MAX = 2 };
+
+static const char *const kind_name[FAIL_KINDS] = {"memory", "read", "write", "exchange", "say"};
+
+static scratch s;
+static fail_map *map[RANKS_MAX];
+static const char *program = LT_FAULTY_PROGRAM;
+static int all_of_them, chosen = -1, broken;
+
+/* What a run left: paths below its folder, and the film's bytes. */
+typedef struct left {
+    char path[PATHS_MAX][96];
+    int count;
+    uint64_t film;
+} left;
+
+static left seen, whole;
+static size_t root_length;
+
+static int see(const char *path, const struct stat *info, int type, struct FTW *where)
+{
+    (void)info;
+    (void)type;
+    if (where->level > 0 && seen.count < PATHS_MAX)
+        (void)snprintf(seen.path[seen.count++], sizeof seen.path[0], "%s", path + root_length);
+    return 0;
+}
+
+static int by_name(const void *a, const void *b) { return strcmp(a, b); }
+
+static uint64_t hash_of(const char *path)
+{
+    uint64_t hash = 1469598103934665603u; /* FNV-1a */
+    FILE *f = fopen(path, "rb");
+    if (f == NULL)
+        return 0;
+    for (int c = fgetc(f); c != EOF; c = fgetc(f))
+        hash = (hash ^ (uint64_t)c) * 1099511628211u;
+    (void)fclose(f);
+    return hash;
+}
+
+static void look(void)
+{
+    char work[600];
+    (void)snprintf(work, sizeof work, "%s/w/", s.folder);
+    root_length = strlen(work);
+    work[root_length - 1] = '\0';
+    seen = (left){.count = 0};
+    assert_int_equal(nftw(work, see, 8, FTW_PHYS), 0);
+    qsort(seen.path, (size_t)seen.count, sizeof seen.path[0], by_name);
+    seen.film = hash_of(scratch_path(&s, "w/out.mp4"));
+}
+
+/* ---- one run ---- */
+
+typedef struct ended {
+    int code, hung, files[RANKS_MAX];
+    char *out, *err;
+} ended;
+
+static const char *word_of(const char *word)
+{
+    static char kept[RUN_WORDS_MAX][600];
+    static int turn;
+    if (word[0] != '@')
+        return word;
+    turn = (turn + 1) % RUN_WORDS_MAX;
+    (void)snprintf(kept[turn], sizeof kept[turn], "%s/w/%s", s.folder, word + 1);
+    return kept[turn];
+}
+
+static ended run_stage(const stage *g)
+{
+    const char *argv[RUN_WORDS_MAX];
+    char out[600], err[600];
+    int n = run_launcher(g->ranks, argv), status = 0, gone = 0;
+    (void)snprintf(out, sizeof out, "%s/.stdout", s.folder);
+    (void)snprintf(err, sizeof err, "%s/.stderr", s.folder);
+    argv[n++] = program;
+    for (int i = 0; g->words[i] != NULL; i++)
+        argv[n++] = word_of(g->words[i]);
+    argv[n] = NULL;
+    assert_int_equal(mkdir(scratch_path(&s, "w"), 0777), 0);
+    (void)setenv("LT_FAULTY", scratch_path(&s, g->ranks > 1 ? "map" : "map.0"), 1);
+    const double start = run_now();
+    const pid_t pid = run_spawn(argv, out, err);
+    while (gone == 0 && run_now() - start < LIMIT_S) {
+        gone = waitpid(pid, &status, WNOHANG);
+        if (gone == 0)
+            (void)nanosleep(&(struct timespec){0, 2000000}, NULL);
+    }
+    ended e = {.hung = gone == 0};
+    if (gone == 0) {
+        (void)kill(-pid, SIGKILL);
+        (void)waitpid(pid, &status, 0);
+    }
+    e.code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    e.out = run_text(out);
+    e.err = run_text(err);
+    for (int r = 0; r < g->ranks; r++)
+        e.files[r] = atomic_load(&map[r]->ended) == 1 ? map[r]->open_files : -1;
+    look();
+    return e;
+}
+
+static void forget(ended *e)
+{
+    free(e->out);
+    free(e->err);
+    assert_int_equal(nftw(scratch_path(&s, "w"), scratch_remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+static void order(int mode, int rank, const fail_site *site, int occurrence)
+{
+    for (int r = 0; r < RANKS_MAX; r++)
+        memset(map[r], 0, sizeof *map[r]);
+    if (site == NULL)
+        return;
+    map[rank]->mode = mode;
+    map[rank]->kind = site->kind;
+    map[rank]->key = atomic_load(&site->key);
+    map[rank]->occurrence = occurrence;
+}
+
+/* ---- what a run must look like ---- */
+
+static int count_of(const char *text, const char *word)
+{
+    int n = 0;
+    for (const char *p = strstr(text, word); p != NULL; p = strstr(p + 1, word))
+        n++;
+    return n;
+}
+
+/* sysexits.h's code of a failure of this kind, as status.h gives it. */
+static int code_fits(const fail_site *site, int code)
+{
+    switch (site->kind) {
+    case FAIL_MEMORY: /* a reader of strangers' files that lacks memory has met its limit */
+        return code == 69 || (site->of_child && code == 65);
+    case FAIL_READ: /* what cannot be looked at may be told as something that is not as wanted, or
+                     * as no place for an output; HDF5 does not tell whose fault an error is */
+        return code == 66 || code == 74 || (code == 65 && strncmp(site->call, "H5", 2) == 0) ||
+               ((code == 65 || code == 73) && strcmp(site->call, "stat") == 0);
+    case FAIL_WRITE:
+        return code == 73 || code == 74;
+    case FAIL_EXCHANGE:
+        return code == 75;
+    default:
+        return 0;
+    }
+}
+
+/* What may stay after a failure: a run folder with what decode needs, nothing half-made. */
+static const char *stray(int killed)
+{
+    static const char *const may[] = {"out.run",
+                                      "out.run/job.yaml",
+                                      "out.run/plan.json",
+                                      "out.run/events.ndjson",
+                                      "out.run/latents.h5",
+                                      "out.run/manifest.json"};
+    for (int i = 0; i < seen.count; i++) {
+        /* The launcher kills the peers of a rank that failed alone: who comes next sweeps. */
+        int known = killed && (strstr(seen.path[i], LT_NEW_FILE_PREFIX) != NULL ||
+                               strcmp(seen.path[i], "out.run/out.mp4") == 0 ||
+                               strcmp(seen.path[i], "out.run/sound.part") == 0);
+        for (size_t k = 0; k < sizeof may / sizeof *may; k++)
+            known |= strcmp(seen.path[i], may[k]) == 0;
+        if (!known)
+            return seen.path[i];
+    }
+    return NULL;
+}
+
+/* NULL: well; else what is wrong. */
+static const char *judge(const stage *g, const fail_site *site, const ended *e, const int *files)
+{
+    static char text[200];
+    const int lines = count_of(e->err, "longtake: error: ");
+    if (e->hung)
+        return "hangs";
+    if (strstr(e->err, "Sanitizer") != NULL || strstr(e->err, "runtime error") != NULL)
+        return "a sanitizer speaks";
+    if (e->code >= 128)
+        return "crashes";
+    /* MPI's own stay open where it is not ended in order. */
+    for (int r = 0; r < g->ranks; r++)
+        if (e->files[r] > files[r] && site->kind != FAIL_EXCHANGE) {
+            (void)snprintf(text, sizeof text, "rank %d leaves %d files open, %d else", r,
+                           e->files[r], files[r]);
+            return text;
+        }
+    if (e->code == 0) {
+        if (lines > 0)
+            return "an error line and exit code 0";
+        if (seen.count != whole.count || memcmp(seen.path, whole.path, sizeof seen.path) != 0)
+            return "success, but other files than a whole run leaves";
+        /* A film that grows in fragments may stay so: it is whole, and a warning says it. */
+        return seen.film != whole.film && strstr(e->err, "stays fragmented") == NULL
+                   ? "success, but another film"
+                   : NULL;
+    }
+    /* What fails when the film has its name leaves it, and says so. */
+    if (strstr(e->err, "is whole, but ") != NULL)
+        return lines != 1                 ? "not one line"
+               : seen.film != whole.film  ? "the film is not what a whole run leaves"
+               : code_fits(site, e->code) ? NULL
+                                          : "the wrong exit code";
+    /* A rank that reaches nobody any more says what it knows; so does the one that misses it. */
+    if (lines == 2 && g->ranks > 1 && site->kind == FAIL_EXCHANGE &&
+        strstr(e->err, " is lost (") != NULL)
+        return NULL;
+    if (lines != 1 || count_of(e->err, "longtake: hint: ") > 1)
+        return "not one line";
+    if (!code_fits(site, e->code))
+        return "the wrong exit code";
+    const char *path = stray(g->ranks > 1 && site->kind == FAIL_EXCHANGE);
+    if (path != NULL)
+        (void)snprintf(text, sizeof text, "leaves %s", path);
+    return path != NULL ? text : NULL;
+}
+
+/* ---- the loop ---- */
+
+typedef struct tally {
+    int sites, runs, line, without, missed, bad;
+} tally;
+
+static void complain(const stage *g, int rank, int mode, const fail_site *site, int occurrence,
+                     const ended *e, const char *wrong)
+{
+    const char *line = strstr(e->err, "longtake: error: ");
+    print_error("%s rank %d: %s %s %s call %d of %d at", g->name, rank, kind_name[site->kind],
+                site->call, mode == FAIL_ONCE ? "once" : "onwards", occurrence,
+                atomic_load(&site->count));
+    for (int i = 0; i < FAIL_FRAMES && site->frames[i] != 0; i++)
+        print_error(" 0x%zx", (size_t)site->frames[i] - 1);
+    print_error(": %s (exit code %d)\n    %.*s\n", wrong, e->code,
+                line != NULL ? (int)strcspn(line, "\n") : 2000, line != NULL ? line : e->err);
+    if (strstr(e->err, "Sanitizer") != NULL)
+        print_error("%.3000s\n", strstr(e->err, "Sanitizer"));
+    if (line != NULL && count_of(e->err, "longtake: error: ") != 1)
+        print_error("%.3000s\n", e->err);
+}
+
+static void try_one(const stage *g, int rank, int mode, const fail_site *site, int occurrence,
+                    const int *files, tally *t)
+{
+    order(mode, rank, site, occurrence);
+    ended e = run_stage(g);
+    t->runs++;
+    if (atomic_load(&map[rank]->hits) == 0)
+        t->missed++;
+    const char *wrong = judge(g, site, &e, files);
+    if (wrong != NULL) {
+        t->bad++;
+        broken++;
+        complain(g, rank, mode, site, occurrence, &e, wrong);
+    } else if (e.code != 0) {
+        t->line++;
+    } else {
+        t->without++;
+        if (all_of_them && site->kind != FAIL_SAY && atomic_load(&map[rank]->hits) > 0)
+            complain(g, rank, mode, site, occurrence, &e, "does without");
+    }
+    forget(&e);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const fail_site *x = a, *y = b;
+    const int order_of = memcmp(x->call, y->call, sizeof x->call);
+    return x->kind != y->kind ? x->kind - y->kind
+           : order_of != 0    ? order_of
+                              : memcmp(x->frames, y->frames, sizeof x->frames);
+}
+
+/* The dry pass's sites of a rank, sorted. */
+static fail_site *sites_of(int rank, int *count)
+{
+    fail_site *sites = calloc(FAIL_SITES_MAX, sizeof *sites);
+    assert_non_null(sites);
+    *count = 0;
+    for (int i = 0; i < FAIL_SITES_MAX; i++)
+        if (atomic_load(&map[rank]->site[i].key) != 0)
+            memcpy(&sites[(*count)++], &map[rank]->site[i], sizeof *sites);
+    qsort(sites, (size_t)*count, sizeof *sites, by_key);
+    return sites;
+}
+
+/* Which of a site's three runs: of all of them, or of every stride-th. */
+static void try_sites(const stage *g, int rank, const fail_site *sites, int count, int stride,
+                      const int *files, tally *t)
+{
+    int turn = 0;
+    for (int i = 0; i < count; i++) {
+        const fail_site *site = &sites[i];
+        const int last = atomic_load(&site->count);
+        tally *of = &t[site->kind];
+        of->sites++;
+        if (turn++ % stride == 0)
+            try_one(g, rank, FAIL_ONCE, site, 1, files, of);
+        if (turn++ % stride == 0)
+            try_one(g, rank, FAIL_ONWARDS, site, 1, files, of);
+        if (last > 1 && turn++ % stride == 0)
+            try_one(g, rank, FAIL_ONCE, site, last, files, of);
+    }
+}
+
+static void run_loop(const stage *g)
+{
+    tally t[FAIL_KINDS] = {{0}};
+    fail_site *sites[RANKS_MAX] = {NULL};
+    int count[RANKS_MAX] = {0}, files[RANKS_MAX] = {0}, all = 0;
+    const double start = run_now();
+    order(FAIL_NEVER, 0, NULL, 0);
+    ended e = run_stage(g);
+    if (e.code != 0)
+        fail_msg("%s: exit code %d though nothing fails: %s", g->name, e.code, e.err);
+    whole = seen;
+    for (int r = 0; r < g->ranks; r++) {
+        files[r] = e.files[r];
+        sites[r] = sites_of(r, &count[r]);
+        all += 3 * count[r];
+        assert_in_range(count[r], 1, FAIL_SITES_MAX / 2);
+    }
+    forget(&e);
+    const int bounded = g->bounded / FEWER;
+    const int stride = all_of_them || all <= bounded ? 1 : all / bounded;
+    for (int r = 0; r < g->ranks; r++) {
+        try_sites(g, r, sites[r], count[r], stride, files, t);
+        free(sites[r]);
+    }
+    print_message("%-8s %-9s %6s %6s %6s %8s %6s %6s\n", "stage", "kind", "places", "runs",
+                  "a line", "without", "missed", "bad");
+    for (int k = 0; k < FAIL_KINDS; k++)
+        if (t[k].sites > 0)
+            print_message("%-8s %-9s %6d %6d %6d %8d %6d %6d\n", g->name, kind_name[k], t[k].sites,
+                          t[k].runs, t[k].line, t[k].without, t[k].missed, t[k].bad);
+    print_message("%s: %.0f s\n", g->name, run_now() - start);
+}
+
+static void every_fault_ends_well(void **state)
+{
+    (void)state;
+    const char *const keep[] = {RENDER, NULL};
+    const char *words[32];
+    int n = 0;
+    for (; keep[n] != NULL; n++)
+        words[n] = keep[n];
+    words[n - 1] = scratch_path(&s, "kept.mp4");
+    words[n] = NULL;
+    run_well(&s, 1, words);
+    broken = 0;
+    for (int i = 0; i < STAGES; i++)
+        if (chosen < 0 || chosen == i)
+            run_loop(&stages[i]);
+    assert_int_equal(broken, 0);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    scratch_new(&s);
+    for (int r = 0; r < RANKS_MAX; r++) {
+        char path[600];
+        (void)snprintf(path, sizeof path, "%s/map.%d", s.folder, r);
+        const int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        assert_true(file >= 0);
+        assert_int_equal(ftruncate(file, (off_t)sizeof(fail_map)), 0);
+        map[r] = mmap(NULL, sizeof(fail_map), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        assert_true(map[r] != MAP_FAILED);
+        (void)close(file);
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    for (int r = 0; r < RANKS_MAX; r++)
+        (void)munmap(map[r], sizeof(fail_map));
+    scratch_free(&s);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    all_of_them = argc > 1 && strcmp(argv[1], "all") == 0;
+    for (int i = 0; argc > 2 && i < STAGES; i++)
+        if (strcmp(argv[2], stages[i].name) == 0)
+            chosen = i;
+    if (argc > 3)
+        program = argv[3];
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_ends_well)};
+    return cmocka_run_group_tests_name("fault_loop", tests, setup, teardown);
+}
