@@ -188,6 +188,10 @@ lt_status lt_new_file_open(const char *path, lt_new_file *out)
         error = errno;
         lt_new_file_drop(out);
     } else {
+        if (out->fd >= 0) {
+            (void)close(out->fd);
+            (void)unlinkat(out->folder, out->own, 0);
+        }
         (void)close(out->folder);
     }
     LT_FAIL(LT_ECREATE, "%s: cannot be made: %s", path, strerror(error));
