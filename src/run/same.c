@@ -4,9 +4,12 @@
 #include "run/same.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -58,22 +61,26 @@ done:
 }
 
 /* The size of a file and its first bytes; a file that is not there counts as empty. */
-static uint64_t mix_file(uint64_t h, const char *path)
+static lt_status mix_file(uint64_t *h, const char *path)
 {
+    static char head[HEAD_BYTES];
     struct stat s;
-    memset(&s, 0, sizeof s);
-    FILE *f = fopen(path, "rbe");
-    char *head = malloc(HEAD_BYTES);
-    if (f != NULL && fstat(fileno(f), &s) == 0) {
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return LT_OK;
+    if (fd < 0)
+        return lt_file_unopened(path, errno);
+    lt_status st = LT_OK;
+    if (fstat(fd, &s) != 0) {
+        st = lt_fail(LT_EIO, __FILE__, __LINE__, "%s: %s", path, strerror(errno));
+    } else {
         const int64_t size = (int64_t)s.st_size;
-        h = mix(h, &size, sizeof size);
-        if (head != NULL)
-            h = mix(h, head, fread(head, 1, HEAD_BYTES, f));
+        const size_t bytes = size < HEAD_BYTES ? (size_t)size : HEAD_BYTES;
+        st = lt_file_pread_full(fd, path, head, bytes, 0);
+        *h = mix(mix(*h, &size, sizeof size), head, bytes);
     }
-    free(head);
-    if (f != NULL)
-        (void)fclose(f);
-    return h;
+    (void)close(fd);
+    return st;
 }
 
 lt_status lt_same_program(lt_group *world, int argc, char *const argv[])
@@ -81,7 +88,8 @@ lt_status lt_same_program(lt_group *world, int argc, char *const argv[])
     if (lt_group_size(world) == 1)
         return LT_OK;
     uint64_t h = mix(0, LT_VERSION, sizeof LT_VERSION);
-    h = mix_file(h, "/proc/self/exe") + (uint64_t)lt_fault_is(world, "program");
+    LT_TRY(lt_agree(world, mix_file(&h, "/proc/self/exe")));
+    h += (uint64_t)lt_fault_is(world, "program");
     LT_TRY(compare(world, LT_EUSAGE, "the program (version " LT_VERSION ")", h));
     h = 0;
     for (int i = 0; i < argc; i++)
