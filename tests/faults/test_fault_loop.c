@@ -177,7 +177,7 @@ static int count_of(const char *text, const char *word)
 }
 
 /* sysexits.h's code of a failure of this kind, as status.h gives it. */
-static int code_fits(const fail_site *site, int code)
+static int code_fits(const fail_site *site, const char *err, int code)
 {
     switch (site->kind) {
     case FAIL_MEMORY: /* a reader of strangers' files that lacks memory has met its limit */
@@ -185,7 +185,9 @@ static int code_fits(const fail_site *site, int code)
     case FAIL_READ: /* what cannot be looked at may be told as something that is not as wanted, or
                      * as no place for an output; HDF5 does not tell whose fault an error is */
         return code == 66 || code == 74 || (code == 65 && strncmp(site->call, "H5", 2) == 0) ||
-               ((code == 65 || code == 73) && strcmp(site->call, "stat") == 0);
+               (code == 65 && strcmp(site->call, "stat") == 0) ||
+               (code == 73 &&
+                (strstr(err, ": cannot be made: ") != NULL || strstr(err, "error: -") != NULL));
     case FAIL_WRITE:
         return code == 73 || code == 74;
     case FAIL_EXCHANGE:
@@ -195,30 +197,51 @@ static int code_fits(const fail_site *site, int code)
     }
 }
 
-/* What may stay after a failure: a run folder with what decode needs, nothing half-made. */
-static const char *stray(int killed)
+static int begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* What may stay after a failure: a run folder with what decode needs and its lease, which has
+ * ended. A rank that failed alone ends its peers, which have no time to tidy up, and where no name
+ * can be changed or looked at any more a lease cannot end: who comes next does both. */
+static int may_stay(const char *path, int alone, int stuck)
 {
     static const char *const may[] = {"out.run",
                                       "out.run/job.yaml",
                                       "out.run/plan.json",
                                       "out.run/events.ndjson",
                                       "out.run/latents.h5",
-                                      "out.run/manifest.json"};
+                                      "out.run/manifest.json",
+                                      "out.run/lease",
+                                      "out.run/lease/000001",
+                                      "out.run/lease/000001.ended"};
+    for (size_t k = 0; k < sizeof may / sizeof *may; k++)
+        if (strcmp(path, may[k]) == 0)
+            return 1;
+    if (alone && (begins(path, LT_NEW_FILE_PREFIX) || begins(path, "out.run/" LT_NEW_FILE_PREFIX)))
+        return 1;
+    if (stuck && strcmp(path, "out.run/out.mp4") == 0)
+        return 1; /* it cannot be seen to be ours */
+    return (alone || stuck) && begins(path, ".longtake-use-");
+}
+
+/* The first of what was left that may not stay, or NULL. */
+static const char *stray(int alone, int stuck)
+{
+    int taken = 0, let_go = 0;
     for (int i = 0; i < seen.count; i++) {
-        /* The launcher kills the peers of a rank that failed alone: who comes next sweeps. */
-        int known = killed && (strstr(seen.path[i], LT_NEW_FILE_PREFIX) != NULL ||
-                               strcmp(seen.path[i], "out.run/out.mp4") == 0 ||
-                               strcmp(seen.path[i], "out.run/sound.part") == 0);
-        for (size_t k = 0; k < sizeof may / sizeof *may; k++)
-            known |= strcmp(seen.path[i], may[k]) == 0;
-        if (!known)
+        taken |= strcmp(seen.path[i], "out.run/lease/000001") == 0;
+        let_go |= strcmp(seen.path[i], "out.run/lease/000001.ended") == 0;
+        if (!may_stay(seen.path[i], alone, stuck))
             return seen.path[i];
     }
-    return NULL;
+    return taken && !let_go && !alone && !stuck ? "a lease that has not ended" : NULL;
 }
 
 /* NULL: well; else what is wrong. */
-static const char *judge(const stage *g, const fail_site *site, const ended *e, const int *files)
+static const char *judge(const stage *g, int mode, const fail_site *site, const ended *e,
+                         const int *files)
 {
     static char text[200];
     const int lines = count_of(e->err, "longtake: error: ");
@@ -247,19 +270,21 @@ static const char *judge(const stage *g, const fail_site *site, const ended *e, 
     }
     /* What fails when the film has its name leaves it, and says so. */
     if (strstr(e->err, "is whole, but ") != NULL)
-        return lines != 1                 ? "not one line"
-               : seen.film != whole.film  ? "the film is not what a whole run leaves"
-               : code_fits(site, e->code) ? NULL
-                                          : "the wrong exit code";
+        return lines != 1                         ? "not one line"
+               : seen.film != whole.film          ? "the film is not what a whole run leaves"
+               : code_fits(site, e->err, e->code) ? NULL
+                                                  : "the wrong exit code";
     /* A rank that reaches nobody any more says what it knows; so does the one that misses it. */
     if (lines == 2 && g->ranks > 1 && site->kind == FAIL_EXCHANGE &&
         strstr(e->err, " is lost (") != NULL)
         return NULL;
     if (lines != 1 || count_of(e->err, "longtake: hint: ") > 1)
         return "not one line";
-    if (!code_fits(site, e->code))
+    if (!code_fits(site, e->err, e->code))
         return "the wrong exit code";
-    const char *path = stray(g->ranks > 1 && site->kind == FAIL_EXCHANGE);
+    const char *path =
+        stray(g->ranks > 1 && strstr(e->err, "error: rank ") != NULL,
+              mode == FAIL_ONWARDS && (site->kind == FAIL_WRITE || site->kind == FAIL_READ));
     if (path != NULL)
         (void)snprintf(text, sizeof text, "leaves %s", path);
     return path != NULL ? text : NULL;
@@ -296,7 +321,7 @@ static void try_one(const stage *g, int rank, int mode, const fail_site *site, i
     t->runs++;
     if (atomic_load(&map[rank]->hits) == 0)
         t->missed++;
-    const char *wrong = judge(g, site, &e, files);
+    const char *wrong = judge(g, mode, site, &e, files);
     if (wrong != NULL) {
         t->bad++;
         broken++;
