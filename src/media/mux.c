@@ -139,19 +139,21 @@ static int movie_timescale(const mux_plan *plan)
 static lt_status write_header(lt_mux *mux)
 {
     AVDictionary *options = NULL;
+    int failed = 0;
     if (av_dict_copy(&mux->file->metadata, mux->tags, 0) < 0)
         LT_FAIL(LT_ENOMEM, "no memory for a file's tags");
     if (mux->plan.fragments) {
-        av_dict_set(&options, "movflags", "frag_keyframe+delay_moov+default_base_moof", 0);
+        failed |=
+            av_dict_set(&options, "movflags", "frag_keyframe+delay_moov+default_base_moof", 0) < 0;
         if (!mux->plan.codec
                  ->crf) /* every frame is a key frame: two seconds a fragment, not one frame */
-            av_dict_set(&options, "movflags", "delay_moov+default_base_moof", 0);
-        av_dict_set(&options, "frag_duration", "2000000", 0);
-        av_dict_set_int(&options, "movie_timescale", movie_timescale(&mux->plan), 0);
+            failed |= av_dict_set(&options, "movflags", "delay_moov+default_base_moof", 0) < 0;
+        failed |= av_dict_set(&options, "frag_duration", "2000000", 0) < 0;
+        failed |= av_dict_set_int(&options, "movie_timescale", movie_timescale(&mux->plan), 0) < 0;
         if (mux->sound_padding)
-            av_dict_set(&mux->file->metadata, "genre", lt_mux_head_slot, 0);
+            failed |= av_dict_set(&mux->file->metadata, "genre", lt_mux_head_slot, 0) < 0;
     }
-    const int code = avformat_write_header(mux->file, &options);
+    const int code = failed ? AVERROR(ENOMEM) : avformat_write_header(mux->file, &options);
     av_dict_free(&options);
     if (code < 0 || mux->io_errno)
         return lt_mux_fail(mux, code, "writing the head");

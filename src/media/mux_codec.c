@@ -248,31 +248,36 @@ lt_status lt_mux_plan(const lt_mux_spec *spec, mux_plan *plan)
 }
 
 /* Options by the encoder's own names. Unknown names fail in avcodec_open2's leftovers. */
-static void picture_options(const mux_plan *plan, AVCodecContext *c, AVDictionary **options)
+static lt_status picture_options(const mux_plan *plan, AVCodecContext *c, AVDictionary **options)
 {
     char text[96];
     const char *name = plan->codec->encoder;
+    int failed = 0;
     if (plan->codec->preset)
-        av_dict_set(options, "preset", plan->preset, 0);
+        failed |= av_dict_set(options, "preset", plan->preset, 0) < 0;
     if (plan->codec->crf)
-        av_dict_set_int(options, "crf", plan->crf, 0);
+        failed |= av_dict_set_int(options, "crf", plan->crf, 0) < 0;
     if (!strcmp(name, "libx265")) {
         snprintf(text, sizeof text, "log-level=none:pools=%d:frame-threads=1", plan->threads);
-        av_dict_set(options, "x265-params", text, 0);
+        failed |= av_dict_set(options, "x265-params", text, 0) < 0;
     } else if (!strcmp(name, "libsvtav1")) {
         /* Its temporal filter takes a ramp of 877 levels down to 650. */
         snprintf(text, sizeof text, "lp=%d:enable-tf=0", plan->threads);
-        av_dict_set(options, "svtav1-params", text, 0);
+        failed |= av_dict_set(options, "svtav1-params", text, 0) < 0;
     } else if (!strcmp(name, "ffv1")) {
         c->level = 3;    /* slices with checksums: a damaged file loses slices, not the film */
         c->gop_size = 1; /* each frame stands alone */
-        av_dict_set(options, "slicecrc", "1", 0);
+        failed |= av_dict_set(options, "slicecrc", "1", 0) < 0;
         if ((int64_t)plan->width * plan->height <= 3840 * 2176) /* larger: its choice */
-            av_dict_set(options, "slices", "4", 0);
+            failed |= av_dict_set(options, "slices", "4", 0) < 0;
     } else if (!strcmp(name, "prores_ks")) {
-        av_dict_set(options, "profile", "hq", 0);
-        av_dict_set(options, "vendor", "apl0", 0); /* some editors refuse other makers */
+        failed |= av_dict_set(options, "profile", "hq", 0) < 0;
+        failed |=
+            av_dict_set(options, "vendor", "apl0", 0) < 0; /* some editors refuse other makers */
     }
+    if (failed)
+        LT_FAIL(LT_ENOMEM, "no memory for the options of %s", name);
+    return LT_OK;
 }
 
 lt_status lt_mux_open_picture(const mux_plan *plan, int global_header, AVCodecContext **out)
@@ -299,12 +304,16 @@ lt_status lt_mux_open_picture(const mux_plan *plan, int global_header, AVCodecCo
     if (global_header)
         c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     AVDictionary *options = NULL;
-    picture_options(plan, c, &options);
+    lt_status status = picture_options(plan, c, &options);
+    if (status != LT_OK) {
+        av_dict_free(&options);
+        avcodec_free_context(&c);
+        return status;
+    }
     char words[256];
     lt_mux_log_last(words, sizeof words); /* forget older ones */
     const int code = avcodec_open2(c, encoder, &options);
     const AVDictionaryEntry *left = av_dict_get(options, "", NULL, AV_DICT_IGNORE_SUFFIX);
-    lt_status status = LT_OK;
     if (code < 0 || left) {
         lt_mux_log_last(words, sizeof words);
         status =
@@ -426,7 +435,10 @@ lt_status lt_mux_check(const lt_mux_spec *spec)
     mux_plan plan;
     LT_TRY(lt_mux_plan(spec, &plan));
     AVCodecContext *trial = NULL;
-    if (lt_mux_open_picture(&plan, 1, &trial) != LT_OK) {
+    const lt_status st = lt_mux_open_picture(&plan, 1, &trial);
+    if (st == LT_ENOMEM)
+        return lt_trail(st, "lt_mux_check", __FILE__, __LINE__);
+    if (st != LT_OK) {
         LT_TRY(refuse_size(&plan));
         LT_TRY(lt_mux_open_picture(&plan, 1, &trial)); /* its own words again */
     }

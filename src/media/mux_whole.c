@@ -85,11 +85,11 @@ static lt_status rewrite_run(rewrite *r, const char *path, const char *muxer, in
     if (code < 0)
         return av_error(path, "creating", code);
     AVDictionary *options = NULL;
-    av_dict_set(&options, "movflags", "faststart", 0);
-    av_dict_set_int(&options, "movie_timescale", timescale, 0);
+    const int failed = av_dict_set(&options, "movflags", "faststart", 0) < 0 ||
+                       av_dict_set_int(&options, "movie_timescale", timescale, 0) < 0;
     code = av_dict_copy(&r->to->metadata, tags, 0);
     if (code >= 0)
-        code = avformat_write_header(r->to, &options);
+        code = failed ? AVERROR(ENOMEM) : avformat_write_header(r->to, &options);
     av_dict_free(&options);
     if (code < 0)
         return av_error(path, "writing the head", code);

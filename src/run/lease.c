@@ -71,7 +71,7 @@ static int64_t epoch_of(const char *name, int *ended)
     return strtoll(name, NULL, 10);
 }
 
-/* The highest epoch in an open folder, 0: none. */
+/* The highest epoch in an open folder, 0: none, -1: the folder cannot be read. */
 static int64_t highest_in(int folder, int *ended)
 {
     int64_t highest = 0;
@@ -81,8 +81,9 @@ static int64_t highest_in(int folder, int *ended)
     if (all == NULL) {
         if (again >= 0)
             (void)close(again);
-        return 0;
+        return -1;
     }
+    errno = 0;
     for (const struct dirent *e = readdir(all); e != NULL; e = readdir(all)) {
         int is_end = 0;
         const int64_t epoch = epoch_of(e->d_name, &is_end);
@@ -93,6 +94,8 @@ static int64_t highest_in(int folder, int *ended)
             *ended |= is_end;
         }
     }
+    if (errno != 0)
+        highest = -1;
     (void)closedir(all);
     return highest;
 }
@@ -139,6 +142,9 @@ static lt_status look(const place *p, int folder, int64_t *highest, int *again)
     lt_owner owner;
     *again = 0;
     *highest = highest_in(folder, &ended);
+    if (*highest < 0)
+        LT_FAIL(LT_ECREATE, "%s %s: who uses it cannot be read: %s", p->option, p->path,
+                strerror(errno));
     if (*highest == 0 || ended)
         return LT_OK;
     const int found = read_owner(folder, *highest, &owner);
@@ -255,8 +261,11 @@ static void remove_older(const place *p, int folder, int64_t epoch)
 {
     const int again = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *all = again >= 0 ? fdopendir(again) : NULL;
-    if (all == NULL)
+    if (all == NULL) {
+        if (again >= 0)
+            (void)close(again);
         return;
+    }
     for (const struct dirent *e = readdir(all); e != NULL; e = readdir(all)) {
         int ended = 0;
         const int64_t found = epoch_of(e->d_name, &ended);
@@ -308,6 +317,8 @@ static void remove_last_names(const char *home)
                 if (epoch_of(i->d_name, &ended) > 0)
                     (void)unlinkat(folder, i->d_name, 0);
             (void)closedir(inside);
+        } else if (folder >= 0) {
+            (void)close(folder);
         }
         (void)unlinkat(dirfd(all), e->d_name, AT_REMOVEDIR);
     }

@@ -139,6 +139,8 @@ WRAP(av_dict_set, FAIL_MEMORY, return -ENOMEM, int,
      (void *dict, const char *key, const char *value, int flags), (dict, key, value, flags))
 WRAP(av_dict_set_int, FAIL_MEMORY, return -ENOMEM, int,
      (void *dict, const char *key, int64_t value, int flags), (dict, key, value, flags))
+WRAP(av_dict_copy, FAIL_MEMORY, return -ENOMEM, int, (void *to, const void *from, int flags),
+     (to, from, flags))
 WRAP(av_channel_layout_copy, FAIL_MEMORY, return -ENOMEM, int, (void *to, const void *from),
      (to, from))
 WRAP(avcodec_alloc_context3, FAIL_MEMORY, return NULL, void *, (const void *codec), (codec))

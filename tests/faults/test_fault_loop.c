@@ -184,7 +184,7 @@ static int code_fits(const fail_site *site, const char *err, int code)
         return code == 69 || (site->of_child && code == 65);
     case FAIL_READ: /* what cannot be looked at may be told as something that is not as wanted, or
                      * as no place for an output; HDF5 does not tell whose fault an error is */
-        return code == 66 || code == 74 || (code == 65 && strncmp(site->call, "H5", 2) == 0) ||
+        return code == 66 || code == 74 || (code == 65 && strstr(err, "HDF5: ") != NULL) ||
                (code == 65 && strcmp(site->call, "stat") == 0) ||
                (code == 73 &&
                 (strstr(err, ": cannot be made: ") != NULL || strstr(err, "error: -") != NULL));
