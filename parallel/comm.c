@@ -215,7 +215,9 @@ static lt_status agree(lt_group *group, lt_status mine)
     (void)snprintf(own, sizeof own, "%s",
                    lt_error_text()[0] != '\0' ? lt_error_text() : lt_status_name(mine));
     const int32_t turn = ++group->agreements;
-    verdict v = {mine != LT_OK ? rank : size, (int32_t)mine, turn, turn};
+    /* Who only heard of a failure, in an agreement of fewer ranks, stands behind who had it. */
+    const int behind = mine == LT_OK ? 2 * size : mine == LT_EPEER ? size : 0;
+    verdict v = {behind + (mine != LT_OK ? rank : 0), (int32_t)mine, turn, turn};
     for (int span = 1; span < size; span *= 2) {
         const verdict sent = v;
         verdict theirs = v;
@@ -235,7 +237,10 @@ static lt_status agree(lt_group *group, lt_status mine)
     if (v.lowest != v.highest)
         LT_FAIL(LT_EINTERNAL, "ranks came to an agreement from different places: turns %d to %d",
                 (int)v.lowest, (int)v.highest);
-    return v.first_failed < size ? take_words(group, &v, mine) : LT_OK;
+    if (v.first_failed >= 2 * size)
+        return LT_OK;
+    v.first_failed %= size;
+    return take_words(group, &v, mine);
 }
 
 lt_status lt_agree(lt_group *group, lt_status mine)

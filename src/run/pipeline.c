@@ -173,7 +173,9 @@ static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job
     const lt_status st = lt_decode(s->model, &s->engine, plan, source, &outputs, s->progress);
     s->engine.mesh = &s->mesh;
     LT_TRY(st);
-    LT_TRY(lt_session_measure(s, plan));
+    const lt_status measured = lt_session_measure(s, plan);
+    if (measured != LT_OK)
+        LT_FAIL(measured, "%s is whole, but %s", plan->output, lt_error_text());
     LT_TRY(lt_agree(s->world, finish(s, plan, is_render, out)));
     return LT_OK;
 }

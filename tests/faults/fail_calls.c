@@ -53,8 +53,10 @@ static _Thread_local int parses;
 WRAP_OWN(json_loadb, void *, (const char *text, size_t bytes, size_t flags, void *error))
 {
     if (fail_here(FAIL_MEMORY, "json_loadb")) {
-        memset(error, 0, JSON_ERROR_BYTES);
-        ((char *)error)[JSON_ERROR_BYTES - 1] = JSON_OUT_OF_MEMORY;
+        if (error != NULL) {
+            memset(error, 0, JSON_ERROR_BYTES);
+            ((char *)error)[JSON_ERROR_BYTES - 1] = JSON_OUT_OF_MEMORY;
+        }
         return NULL;
     }
     parses = 1;

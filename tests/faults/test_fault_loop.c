@@ -182,7 +182,10 @@ static int code_fits(const fail_site *site, const char *err, int code)
     switch (site->kind) {
     case FAIL_MEMORY: /* a reader of strangers' files that lacks memory has met its limit */
         return code == 69 || (site->of_child && code == 65);
-    case FAIL_READ: /* what cannot be looked at may be told as something that is not as wanted, or
+    case FAIL_READ:
+        if (site->of_child && code == 65)
+            return 1;
+        /* what cannot be looked at may be told as something that is not as wanted, or
                      * as no place for an output; HDF5 does not tell whose fault an error is */
         return code == 66 || code == 74 || (code == 65 && strstr(err, "HDF5: ") != NULL) ||
                (code == 65 && strcmp(site->call, "stat") == 0) ||
@@ -261,6 +264,8 @@ static const char *judge(const stage *g, int mode, const fail_site *site, const 
     if (e->code == 0) {
         if (lines > 0)
             return "an error line and exit code 0";
+        if (strstr(e->err, ": moved from the run folder: ") != NULL) /* as that warning says */
+            return seen.film != whole.film ? "success, but another film" : NULL;
         if (seen.count != whole.count || memcmp(seen.path, whole.path, sizeof seen.path) != 0)
             return "success, but other files than a whole run leaves";
         /* A film that grows in fragments may stay so: it is whole, and a warning says it. */
