@@ -85,9 +85,11 @@ void lt_folder_look(const char *folder, lt_part part, const char *name, lt_folde
 {
     char file[LT_PATH_BYTES];
     int is_index = 0;
-    if (lt_checkpoint_file(folder, part, file, sizeof file, &is_index) != LT_OK) {
+    const lt_status st = lt_checkpoint_file(folder, part, file, sizeof file, &is_index);
+    if (st != LT_OK) { /* what could not be looked at is told by who opens it */
         lt_error_clear();
-        add_part(lack, "no weights in ", name);
+        if (st == LT_ENOINPUT)
+            add_part(lack, "no weights in ", name);
     } else if (is_index) {
         look_index(folder, file, lack);
     } else {
