@@ -316,11 +316,11 @@ lt_status lt_mux_open_picture(const mux_plan *plan, int global_header, AVCodecCo
     const AVDictionaryEntry *left = av_dict_get(options, "", NULL, AV_DICT_IGNORE_SUFFIX);
     if (code < 0 || left) {
         lt_mux_log_last(words, sizeof words);
-        status =
-            lt_fail(LT_EUNAVAIL, __FILE__, __LINE__, "--codec %s: %s refuses %dx%d%s%s%s%s: %s",
-                    row->name, row->encoder, plan->width, plan->height,
-                    plan->preset[0] ? ", preset " : "", plan->preset, left ? ", option " : "",
-                    left ? left->key : "", words[0] ? words : av_err2str(code));
+        status = lt_fail(code == AVERROR(ENOMEM) ? LT_ENOMEM : LT_EUNAVAIL, __FILE__, __LINE__,
+                         "--codec %s: %s refuses %dx%d%s%s%s%s: %s", row->name, row->encoder,
+                         plan->width, plan->height, plan->preset[0] ? ", preset " : "",
+                         plan->preset, left ? ", option " : "", left ? left->key : "",
+                         words[0] ? words : av_err2str(code));
         avcodec_free_context(&c);
     }
     av_dict_free(&options);

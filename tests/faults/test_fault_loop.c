@@ -248,6 +248,8 @@ static const char *judge(const stage *g, int mode, const fail_site *site, const 
 {
     static char text[200];
     const int lines = count_of(e->err, "longtake: error: ");
+    /* A film that grows in fragments may stay so: it is whole, and a warning says it. */
+    const int other = seen.film != whole.film && strstr(e->err, "stays fragmented") == NULL;
     if (e->hung)
         return "hangs";
     if (strstr(e->err, "Sanitizer") != NULL || strstr(e->err, "runtime error") != NULL)
@@ -265,18 +267,15 @@ static const char *judge(const stage *g, int mode, const fail_site *site, const 
         if (lines > 0)
             return "an error line and exit code 0";
         if (strstr(e->err, ": moved from the run folder: ") != NULL) /* as that warning says */
-            return seen.film != whole.film ? "success, but another film" : NULL;
+            return other ? "success, but another film" : NULL;
         if (seen.count != whole.count || memcmp(seen.path, whole.path, sizeof seen.path) != 0)
             return "success, but other files than a whole run leaves";
-        /* A film that grows in fragments may stay so: it is whole, and a warning says it. */
-        return seen.film != whole.film && strstr(e->err, "stays fragmented") == NULL
-                   ? "success, but another film"
-                   : NULL;
+        return other ? "success, but another film" : NULL;
     }
     /* What fails when the film has its name leaves it, and says so. */
     if (strstr(e->err, "is whole, but ") != NULL)
         return lines != 1                         ? "not one line"
-               : seen.film != whole.film          ? "the film is not what a whole run leaves"
+               : other                            ? "the film is not what a whole run leaves"
                : code_fits(site, e->err, e->code) ? NULL
                                                   : "the wrong exit code";
     /* A rank that reaches nobody any more says what it knows; so does the one that misses it. */
