@@ -46,6 +46,7 @@ static const struct {
                {"<oneapi/", "_dnnl.c"},
                {"<immintrin.h>", "_x86.c"},
                {"<png.h>", "src/media/sheet"},
+               {"<openssl/", "src/model/hash_list"},
                {"<nccl.h>", "parallel/comm_nccl.c"},
                {"<utf8proc.h>", "src/model/bpe"},
                {"<yaml.h>", "src/base/yaml.c"}};

@@ -1,12 +1,12 @@
 /* hash_list.c - a shard against the list of hashes that lies beside it.           Level 3: model */
 #include "model/hash_list.h"
 
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/json.h"
-#include "kernels/cpu/sha256.h"
 
 enum { SHARD_BYTES_MAX = 64 << 20, BLOCK_BYTES = 1 << 20, FOLDERS_UP = 3 };
 
@@ -34,22 +34,35 @@ static lt_status wanted_hash(const char *path, char out[65], char *list, size_t 
     return LT_OK;
 }
 
-static lt_status found_hash(const lt_source_file *file, const char *path, char out[65])
+static lt_status hash_whole(const lt_source_file *file, const char *path, EVP_MD_CTX *digest,
+                            char *block, char out[65])
 {
-    lt_sha256 s;
-    lt_status st = LT_OK;
-    char *block = malloc(BLOCK_BYTES);
-    if (block == NULL)
-        LT_FAIL(LT_ENOMEM, "%s: no memory to hash it", path);
-    lt_sha256_begin(&s);
-    for (int64_t at = 0; at < file->bytes && st == LT_OK; at += BLOCK_BYTES) {
+    unsigned char bytes[EVP_MAX_MD_SIZE];
+    unsigned count = 0;
+    int good = EVP_DigestInit_ex(digest, EVP_sha256(), NULL);
+    for (int64_t at = 0; at < file->bytes && good; at += BLOCK_BYTES) {
         const int64_t left = file->bytes - at;
         const size_t n = (size_t)(left < BLOCK_BYTES ? left : BLOCK_BYTES);
-        st = lt_source_pread(file, path, block, n, at);
-        if (st == LT_OK)
-            lt_sha256_add(&s, block, n);
+        LT_TRY(lt_source_pread(file, path, block, n, at));
+        good = EVP_DigestUpdate(digest, block, n);
     }
-    lt_sha256_end(&s, out);
+    if (!good || !EVP_DigestFinal_ex(digest, bytes, &count) || count != 32)
+        LT_FAIL(LT_ENOMEM, "%s: OpenSSL cannot hash it", path);
+    for (unsigned i = 0; i < count; i++)
+        (void)snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+    return LT_OK;
+}
+
+static lt_status found_hash(const lt_source_file *file, const char *path, char out[65])
+{
+    lt_status st = LT_ENOMEM;
+    char *block = malloc(BLOCK_BYTES);
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    if (block == NULL || digest == NULL)
+        (void)lt_fail(st, __FILE__, __LINE__, "%s: no memory to hash it", path);
+    else
+        st = hash_whole(file, path, digest, block, out);
+    EVP_MD_CTX_free(digest);
     free(block);
     return st;
 }
