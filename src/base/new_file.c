@@ -189,6 +189,7 @@ lt_status lt_new_file_open(const char *path, lt_new_file *out)
         lt_new_file_drop(out);
     } else {
         if (out->fd >= 0) {
+            error = errno; /* fstat's */
             (void)close(out->fd);
             (void)unlinkat(out->folder, out->own, 0);
         }

@@ -280,6 +280,8 @@ lt_status lt_folder_publish(const lt_plan *plan, const char *film, lt_replace re
         mine.st_dev == there.st_dev && mine.st_ino == there.st_ino)
         return LT_OK; /* -o RUN/out.mp4 */
     const lt_status st = copy_film(film, plan->output, replace);
+    if (st != LT_OK && st != LT_EIO)
+        lt_hint("the film is whole: '%s'", film);
     if (st != LT_EIO)
         return st;
     char text[512];
