@@ -90,7 +90,7 @@ static void want_no_leftovers(const char *name, const char *folder, int depth)
     assert_non_null(all);
     for (struct dirent *e = readdir(all); e != NULL; e = readdir(all)) {
         char path[600];
-        (void)snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        assert_true(snprintf(path, sizeof path, "%s/%s", folder, e->d_name) < (int)sizeof path);
         if (strncmp(e->d_name, ".longtake", 9) == 0)
             fail_msg("%s: left %s", name, path);
         if (e->d_name[0] != '.' && e->d_type == DT_DIR && depth > 0)

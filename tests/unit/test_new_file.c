@@ -283,6 +283,7 @@ static void leftovers_go_when_their_owner_has(void **state)
         lt_new_file f;
         if (lt_new_file_open(scratch_path(&s, "out"), &f) != LT_OK || write(ready[1], "x", 1) != 1)
             _exit(1);
+        (void)alarm(60); /* should the parent fail first */
         for (;;)
             (void)pause();
     }
