@@ -413,6 +413,8 @@ lt_status lt_h5_facts(int fd, int variable, json_t **out)
         LT_FAIL_GOTO(LT_EDATA, st, done, "want no user block, found %llu bytes",
                      (unsigned long long)before);
     LT_TRY_GOTO(whole_read(&p, facts), st, done);
+    if (lt_json_starved()) /* no fact is left out */
+        LT_FAIL_GOTO(LT_ENOMEM, st, done, "no memory");
     *out = facts;
     facts = NULL;
 done:
