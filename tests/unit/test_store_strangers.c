@@ -344,8 +344,13 @@ static const struct {
      0,
      0},
     {"9 MiB of text", "8 MiB", CASE(SHAPE, .texts = 3, .text_bytes = 3 << 20), 0, 0},
+#ifdef __SANITIZE_ADDRESS__ /* its allocator keeps more, and ends the reader */
+    {"64 MiB of text of variable length", "could not read it safely (",
+     CASE(SHAPE, .texts = 1, .text_bytes = 64 << 20, .variable = 1), 0, 0},
+#else
     {"64 MiB of text of variable length", "MiB",
      CASE(SHAPE, .texts = 1, .text_bytes = 64 << 20, .variable = 1), 0, 0},
+#endif
     {"160 MiB of text of variable length", "could not read it safely (",
      CASE(SHAPE, .texts = 1, .text_bytes = 160 << 20, .variable = 1), 0, 0},
     {"a user block", "want an HDF5 file", CASE(SHAPE, .userblock = 1), 0, 0},
