@@ -289,7 +289,7 @@ static int64_t limit_left(const char **option)
 {
     const lt_resident now = lt_resident_now();
     static const struct {
-        int which;
+        __rlimit_resource_t which;
         const char *option;
     } limits[] = {{RLIMIT_AS, "ulimit -v"}, {RLIMIT_DATA, "ulimit -d"}};
     int64_t least = -1;

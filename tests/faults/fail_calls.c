@@ -234,7 +234,7 @@ WRAP(fgets, FAIL_READ, NOT_READ(NULL), char *, (char *to, int bytes, FILE *f), (
 
 #define NOT_WRITTEN(answer) return (errno = ENOSPC, (answer))
 
-static int writes(int file) { return file == STDERR_FILENO ? FAIL_SAY : FAIL_WRITE; }
+static fail_kind writes(int file) { return file == STDERR_FILENO ? FAIL_SAY : FAIL_WRITE; }
 
 WRAP(write, writes(file), NOT_WRITTEN(-1), ssize_t, (int file, const void *from, size_t bytes),
      (file, from, bytes))
@@ -326,7 +326,7 @@ WRAP_OWN(H5Fclose, int, (int64_t file))
 /* open's third word is read as its callee does: where there is none, nobody uses it. */
 WRAP_OWN(open, int, (const char *path, int flags, ...))
 {
-    const int kind = (flags & (O_WRONLY | O_RDWR | O_CREAT)) != 0 ? FAIL_WRITE : FAIL_READ;
+    const fail_kind kind = (flags & (O_WRONLY | O_RDWR | O_CREAT)) != 0 ? FAIL_WRITE : FAIL_READ;
     va_list more;
     va_start(more, flags);
     const mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(more, mode_t) : 0;
@@ -337,7 +337,7 @@ WRAP_OWN(open, int, (const char *path, int flags, ...))
 }
 WRAP_OWN(openat, int, (int at, const char *path, int flags, ...))
 {
-    const int kind = (flags & (O_WRONLY | O_RDWR | O_CREAT)) != 0 ? FAIL_WRITE : FAIL_READ;
+    const fail_kind kind = (flags & (O_WRONLY | O_RDWR | O_CREAT)) != 0 ? FAIL_WRITE : FAIL_READ;
     va_list more;
     va_start(more, flags);
     const mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(more, mode_t) : 0;
@@ -349,7 +349,7 @@ WRAP_OWN(openat, int, (int at, const char *path, int flags, ...))
 
 /* ---- streams: what fails stays in the stream, as ferror says it ---- */
 
-static int kind_of(FILE *f)
+static fail_kind kind_of(FILE *f)
 {
     return f == stderr ? FAIL_SAY : fileno(f) < 0 ? FAIL_MEMORY : FAIL_WRITE;
 }
@@ -358,7 +358,8 @@ enum { GLIBC_ERROR_SEEN = 0x20 };
 
 static int stream_fails(FILE *f, const char *call)
 {
-    const int kept = errno, kind = kind_of(f); /* fileno says EBADF of a stream in memory */
+    const int kept = errno;
+    const fail_kind kind = kind_of(f); /* fileno says EBADF of a stream in memory */
     errno = kept;
     if (!fail_here(kind, call))
         return 0;
@@ -369,7 +370,7 @@ static int stream_fails(FILE *f, const char *call)
 
 WRAP_OWN(fopen, FILE *, (const char *path, const char *mode))
 {
-    const int kind = mode[0] == 'r' && strchr(mode, '+') == NULL ? FAIL_READ : FAIL_WRITE;
+    const fail_kind kind = mode[0] == 'r' && strchr(mode, '+') == NULL ? FAIL_READ : FAIL_WRITE;
     if (fail_here(kind, "fopen"))
         return (errno = kind == FAIL_WRITE ? EACCES : EIO, NULL);
     return __real_fopen(path, mode);
