@@ -377,6 +377,7 @@ const char *lt_latents_library(void)
 {
     static char text[64]; /* the same bytes whoever writes them */
     unsigned major = 0, minor = 0, release = 0;
+    lt_h5_begin(); /* HDF5's first call settles what it does at exit */
     (void)H5get_libversion(&major, &minor, &release);
     snprintf(text, sizeof text, "HDF5 %u.%u.%u, zstd %s", major, minor, release,
              ZSTD_versionString());

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -271,6 +272,31 @@ static void write_errors(void **state)
     unlink(path);
 }
 
+/* The library of HDF5 is asked first, as the manifest does: its own clean-up at exit would write to
+ * the file again, and crash. */
+static void a_failed_write_lets_the_process_end(void **state)
+{
+    (void)state;
+    float *x = values(1 << 14);
+    const lt_latents_stream s = {
+        .name = "latents", .ndim = 2, .dims = {1 << 7, 1 << 7}, .time_axis = 0, .data = x};
+    const struct rlimit small = {1 << 12, 1 << 12};
+    int status = 0;
+    (void)fflush(NULL);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)signal(SIGXFSZ, SIG_IGN);
+        if (strlen(lt_latents_library()) == 0 || setrlimit(RLIMIT_FSIZE, &small) != 0)
+            exit(1);
+        exit(lt_latents_write(path, &s, 1, NULL) == LT_EIO ? 0 : 2);
+    }
+    assert_true(waitpid(child, &status, 0) == child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    free(x);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -290,6 +316,7 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_failed_write_lets_the_process_end), /* first: HDF5 was not used yet */
         cmocka_unit_test(same_bits_back),
         cmocka_unit_test(attributes_come_back),
         cmocka_unit_test(damage_is_noticed),
