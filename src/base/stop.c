@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/new_file.h"
 #include "base/record.h"
+#include "base/text.h"
 
 enum { PATIENCE_S = 8, EXIT_RESUMABLE = 75, HINT_BYTES = 1200, LINE_BYTES = 2048 };
 
@@ -192,9 +193,10 @@ void lt_stop_keeps(const char *run)
     if (run == NULL)
         return;
     hint[0] = '\0';
-    add(hint, sizeof hint, "`longtake decode '");
-    add(hint, sizeof hint - 40, run);
-    add(hint, sizeof hint, "' -o OUT` makes the film of them");
+    char word[HINT_BYTES - 80];
+    add(hint, sizeof hint, "`longtake decode ");
+    add(hint, sizeof hint, lt_text_quoted(run, word, sizeof word));
+    add(hint, sizeof hint, " -o OUT` makes the film of them");
     for (char *p = hint; *p != '\0'; p++)
         if ((*p > 0 && *p < ' ') || *p == 0x7f)
             *p = '?';

@@ -46,9 +46,9 @@ int lt_utf8_valid(const char *text, size_t bytes)
 int lt_text_is_safe(uint32_t c)
 {
     /* Unicode 15: what is Bidi_Control (UAX 9), ends a line (UAX 14, BK), or is Cf for machines. */
-    static const uint32_t unsafe[][2] = {{0x0, 0x1f},       {0x7f, 0x9f},     {0x61c, 0x61c},
-                                         {0x200e, 0x200f},  {0x2028, 0x202e}, {0x2066, 0x2069},
-                                         {0xfff9, 0xfffb},  {0xfeff, 0xfeff}, {0xe0000, 0xe007f}};
+    static const uint32_t unsafe[][2] = {{0x0, 0x1f},      {0x7f, 0x9f},     {0x61c, 0x61c},
+                                         {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2066, 0x2069},
+                                         {0xfff9, 0xfffb}, {0xfeff, 0xfeff}, {0xe0000, 0xe007f}};
     for (size_t i = 0; i < sizeof unsafe / sizeof *unsafe; i++)
         if (c >= unsafe[i][0] && c <= unsafe[i][1])
             return 0;
@@ -58,7 +58,7 @@ int lt_text_is_safe(uint32_t c)
 char *lt_text_printable(char *text)
 {
     size_t to = 0;
-    for (size_t i = 0, bytes = strlen(text), n; i < bytes; i += n > 0 ? n : 1) {
+    for (size_t i = 0, bytes = strlen(text), n; i<bytes; i += n> 0 ? n : 1) {
         uint32_t code = 0;
         n = lt_utf8_next(text + i, bytes - i, &code);
         if (n == 0 || !lt_text_is_safe(code)) {
@@ -72,15 +72,32 @@ char *lt_text_printable(char *text)
     return text;
 }
 
+const char *lt_text_quoted(const char *text, char *out, size_t bytes)
+{
+    static const char quote[] = "'\\''"; /* ends the quotes, a quote by itself, begins them again */
+    size_t n = 0;
+    assert(bytes >= 3);
+    out[n++] = '\'';
+    for (; *text != '\0'; text++) {
+        const size_t more = *text == '\'' ? sizeof quote - 1 : 1;
+        if (n + more + 2 > bytes)
+            break;
+        memcpy(out + n, *text == '\'' ? quote : text, more);
+        n += more;
+    }
+    out[n++] = '\'';
+    out[n] = '\0';
+    return out;
+}
+
 int lt_text_is_blank(const char *text)
 {
     /* Unicode 15, PropList.txt, White_Space; then what has no width. */
-    static const uint32_t blank[][2] = {{0x9, 0xd},       {0x20, 0x20},     {0x85, 0x85},
-                                        {0xa0, 0xa0},     {0x1680, 0x1680}, {0x2000, 0x200a},
-                                        {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f},
-                                        {0x3000, 0x3000}, {0xad, 0xad},     {0x180e, 0x180e},
-                                        {0x200b, 0x200f}, {0x2060, 0x2064}, {0x2800, 0x2800},
-                                        {0x3164, 0x3164}, {0xfeff, 0xfeff}};
+    static const uint32_t blank[][2] = {
+        {0x9, 0xd},       {0x20, 0x20},     {0x85, 0x85},     {0xa0, 0xa0},     {0x1680, 0x1680},
+        {0x2000, 0x200a}, {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000},
+        {0xad, 0xad},     {0x180e, 0x180e}, {0x200b, 0x200f}, {0x2060, 0x2064}, {0x2800, 0x2800},
+        {0x3164, 0x3164}, {0xfeff, 0xfeff}};
     uint32_t code = 0;
     for (size_t i = 0, bytes = strlen(text), n; i < bytes; i += n) {
         n = lt_utf8_next(text + i, bytes - i, &code);

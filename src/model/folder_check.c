@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "model/checkpoint_internal.h"
 #include "model/source.h"
 
@@ -32,9 +33,10 @@ int lt_is_lfs_pointer(const char *path)
 
 lt_status lt_lfs_pointer_fail(const char *path)
 {
-    char folder[LT_PATH_BYTES];
+    char folder[LT_PATH_BYTES], word[LT_PATH_BYTES];
     if (lt_path_folder(folder, sizeof folder, path) == LT_OK)
-        lt_hint("`git -C '%s' lfs pull` fetches the files themselves", folder);
+        lt_hint("`git -C %s lfs pull` fetches the files themselves",
+                lt_text_quoted(folder, word, sizeof word));
     LT_FAIL(LT_EDATA, "%s: want the file itself, found a git-lfs pointer to it", path);
 }
 

@@ -38,6 +38,7 @@
 
 #include "base/log.h"
 #include "base/stop.h"
+#include "base/text.h"
 #include "media/mux.h"
 #include "media/sheet.h"
 #include "media/timeline.h"
@@ -105,8 +106,10 @@ static lt_status stop_here(const pool *p)
 {
     if (p->rank != 0 || !lt_stop_asked())
         return LT_OK;
-    lt_hint("the latents are kept: `longtake decode '%s' -o '%s'` makes the film", p->plan->run,
-            p->plan->output);
+    char run[LT_PATH_BYTES], out[LT_PATH_BYTES];
+    lt_hint("the latents are kept: `longtake decode %s -o %s` makes the film",
+            lt_text_quoted(p->plan->run, run, sizeof run),
+            lt_text_quoted(p->plan->output, out, sizeof out));
     LT_FAIL(LT_ETEMP, "stopped by %s while decoding", lt_stop_name(lt_stop_signal()));
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
 
 /* Everything that a run writes; --overwrite removes these and nothing else. */
 static const char *const own_files[] = {
@@ -81,6 +82,7 @@ static lt_status check_content(const lt_plan *plan, const char *job_yaml, int ov
                                int was_run)
 {
     const char *found = holds_any(plan);
+    char run[LT_PATH_BYTES];
     if (found == NULL)
         return LT_OK;
     const int ours = was_run >= 0 ? was_run : is_run(plan);
@@ -88,9 +90,9 @@ static lt_status check_content(const lt_plan *plan, const char *job_yaml, int ov
         if (ours && same_job_again(plan, job_yaml))
             return LT_OK;
         if (holds(plan, "latents.h5"))
-            lt_hint("--overwrite starts anew; --run names another folder; `longtake decode '%s' -o "
+            lt_hint("--overwrite starts anew; --run names another folder; `longtake decode %s -o "
                     "OUT` makes its film again",
-                    plan->run);
+                    lt_text_quoted(plan->run, run, sizeof run));
         else
             lt_hint("--overwrite starts anew (it has not denoised: nothing is lost); --run names "
                     "another folder");
@@ -126,7 +128,11 @@ lt_status lt_folder_check_owner(const lt_plan *plan)
     const int by_all = (folder.st_mode & S_IWOTH) != 0;
     const int by_group = (folder.st_mode & S_IWGRP) != 0 && folder.st_gid != getegid();
     if ((file.st_mode & 0111) == 0 && (by_all || by_group)) {
-        lt_hint("chmod %s '%s'", by_all ? "o-w" : "g-w", plan->run);
+        lt_hint("`chmod %s %s` closes it",
+                by_all && by_group ? "go-w"
+                : by_all           ? "o-w"
+                                   : "g-w",
+                lt_text_quoted(plan->run, path, sizeof path));
         LT_FAIL(LT_ECREATE, "--run %s: want a folder that no other user writes in, found mode %04o",
                 plan->run, (unsigned)(folder.st_mode & 07777));
     }

@@ -24,6 +24,7 @@
 
 #include "base/new_file.h"
 #include "base/owner.h"
+#include "base/text.h"
 
 enum { TRIES = 200, LEASE_BYTES_MAX = 4096, HELD_MAX = 16, EPOCH_DIGITS_MAX = 15 };
 static const struct timespec a_moment = {0, 2000000};
@@ -160,7 +161,10 @@ static lt_status look(const place *p, int folder, int64_t *highest, int *again)
         LT_FAIL(LT_ECREATE, "%s %s: in use by process %" PRId64 " on %s", p->option, p->path,
                 owner.pid, owner.host);
     }
-    lt_hint("if that process has ended, remove '%s/%06" PRId64 "'", p->folder, *highest);
+    char file[LT_PATH_BYTES], name[LT_LEASE_NAME_BYTES], word[LT_PATH_BYTES];
+    lease_name(name, *highest, "");
+    LT_TRY(lt_path_join(file, sizeof file, p->folder, name));
+    lt_hint("if that process has ended, `rm %s`", lt_text_quoted(file, word, sizeof word));
     if (found < 0)
         LT_FAIL(LT_ECREATE, "%s %s: in use: its lease cannot be read", p->option, p->path);
     LT_FAIL(LT_ECREATE,

@@ -240,6 +240,14 @@ static lt_status render_folder(const lt_job *job, const lt_options *options, lt_
     return open_progress(job, s, plan, 1);
 }
 
+/* Whatever goes wrong once they are kept. */
+static void hint_of_latents(lt_status st)
+{
+    const char *hint = lt_stop_hint();
+    if (st != LT_OK && hint[0] != '\0' && lt_hint_text()[0] == '\0')
+        lt_hint("the latents are kept: %s", hint);
+}
+
 lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *world, lt_outcome *out)
 {
     lt_session s = {.world = world};
@@ -280,6 +288,7 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
         LT_TRY_GOTO(lt_trace_write(world, path, LT_REPLACE), st, done);
     }
 done:
+    hint_of_latents(st);
     lt_progress_failed(s.progress, st);
     outcome_end(st, out);
     lt_clip_free(&clip);

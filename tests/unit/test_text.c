@@ -105,6 +105,24 @@ static void json_is_escaped_and_means_the_same(void **state)
     }
 }
 
+static void hints_are_words_for_a_shell(void **state)
+{
+    (void)state;
+    char out[24];
+    static const struct {
+        const char *reason, *text, *word;
+    } words[] = {
+        {"plain", "a b.run", "'a b.run'"},
+        {"a quote", "it's", "'it'\\''s'"},
+        {"nothing", "", "''"},
+        {"what a shell would run", "$(x)`y`", "'$(x)`y`'"},
+        {"too long: cut, and closed", "0123456789012345678901234", "'012345678901234567890'"},
+        {"no room for the quote", "01234567890123456789'", "'01234567890123456789'"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        assert_string_equal(lt_text_quoted(words[i].text, out, sizeof out), words[i].word);
+}
+
 static void reports_hold_printable_strings(void **state)
 {
     (void)state;
@@ -159,6 +177,7 @@ int main(void)
         cmocka_unit_test(shows_only_what_is_safe),
         cmocka_unit_test(every_character_is_safe_or_changed),
         cmocka_unit_test(json_is_escaped_and_means_the_same),
+        cmocka_unit_test(hints_are_words_for_a_shell),
         cmocka_unit_test(reports_hold_printable_strings),
         cmocka_unit_test(paths_come_back_from_json),
     };
