@@ -26,16 +26,16 @@ static const size_t arena_bytes = (size_t)1 << 38;
 static const double gib = 1024.0 * 1024.0 * 1024.0;
 
 static const lt_probe_stage stages[] = {
-    {"tokenize", lt_probe_tokenize, 0},
-    {"text", lt_probe_text, 1},
-    {"dit", lt_probe_dit, 1},
-    {"layout", lt_probe_layout, 0},
-    {"sigmas", lt_probe_sigmas, 0},
-    {"denoise", lt_probe_denoise, 1},
-    {"vae-decode", lt_probe_vae_decode, 1},
-    {"vae-encode", lt_probe_vae_encode, 1},
-    {"audio-decode", lt_probe_audio_decode, 1},
-    {"audio-encode", lt_probe_audio_encode, 1},
+    {"tokenize", lt_probe_tokenize, 0, 1},
+    {"text", lt_probe_text, 1, 0},
+    {"dit", lt_probe_dit, 1, 0},
+    {"layout", lt_probe_layout, 0, 0},
+    {"sigmas", lt_probe_sigmas, 0, 1},
+    {"denoise", lt_probe_denoise, 1, 0},
+    {"vae-decode", lt_probe_vae_decode, 1, 0},
+    {"vae-encode", lt_probe_vae_encode, 1, 0},
+    {"audio-decode", lt_probe_audio_decode, 1, 0},
+    {"audio-encode", lt_probe_audio_encode, 1, 0},
 };
 
 lt_status lt_probe_open_input(lt_probe *p)
@@ -291,6 +291,11 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
             "probe %s: want tokenize, text, dit, layout, sigmas, denoise, vae-decode, vae-encode, "
             "audio-decode or audio-encode",
             words[0]);
+    if (stage->prints && (job->out != NULL || job->trace)) {
+        lt_hint("`> FILE` keeps what it prints");
+        LT_FAIL(LT_EUSAGE, "%s: probe %s prints its answer, and makes no file",
+                job->out != NULL ? "--out" : "--trace", stage->name);
+    }
     lt_probe p = {.job = job, .world = world, .stage = stage->name};
     lt_outputs outputs = {.count = 0};
     char trace[LT_PATH_BYTES];

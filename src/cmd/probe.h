@@ -35,6 +35,7 @@ typedef struct lt_probe_stage {
     const char *name;
     lt_status (*run)(lt_probe *probe);
     int needs_engine; /* 0: rank 0 alone */
+    int prints;       /* 1: its answer goes to stdout, nothing to --out */
 } lt_probe_stage;
 
 lt_status lt_probe_open_input(lt_probe *probe);
