@@ -86,9 +86,42 @@ void lt_log_text(const char *text, size_t bytes)
     keep(text, bytes);
 }
 
+/* Does it begin as a log does, with a time (RFC 3339)? */
+static int is_log(int fd)
+{
+    enum { STAMP_BYTES = 19 };
+    static const char like[] = "0000-00-00T00:00:00";
+    char head[STAMP_BYTES];
+    if (pread(fd, head, sizeof head, 0) != (ssize_t)sizeof head)
+        return 0;
+    for (size_t i = 0; i < sizeof head; i++)
+        if (like[i] == '0' ? head[i] < '0' || head[i] > '9' : head[i] != like[i])
+            return 0;
+    return 1;
+}
+
+/* The same words once more, as after a stop, go on in the log that they began. */
+static int open_older(const char *path)
+{
+    int fd = -1;
+    if (lt_own_file_append(path, &fd) == LT_OK && !is_log(fd)) {
+        (void)close(fd);
+        fd = -1;
+    }
+    lt_error_clear();
+    return fd;
+}
+
 lt_status lt_log_file_open(const char *path, int replace)
 {
     lt_new_file file;
+    const int older = replace ? -1 : open_older(path);
+    if (older >= 0) {
+        lt_log_file_close();
+        atomic_store(&log_file, older);
+        return LT_OK;
+    }
+    LT_TRY(lt_new_file_try("--log", path, replace ? LT_REPLACE : LT_KEEP));
     LT_TRY(lt_new_file_open(path, &file));
     /* Finished at once, so that it stays whatever happens; lines are written to a duplicate. */
     const int fd = fcntl(file.fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);

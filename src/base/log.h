@@ -32,8 +32,8 @@ void lt_log_text(const char *text, size_t bytes);
 
 /* --log: a new file that gets what stderr gets from here on, each line behind the wall clock's time
  * (UTC), and lines of lt_log_kept that a terminal saw drawn. It stays, however the process ends;
- * its write errors end no work. replace: an older file of that name gives way. Errors: LT_ECREATE.
- */
+ * its write errors end no work. An older log goes on; replace: whatever file has that name gives
+ * way. Errors: LT_ECREATE. */
 lt_status lt_log_file_open(const char *path, int replace);
 void lt_log_file_close(void);
 void lt_log_kept(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -349,11 +349,11 @@ lt_status lt_own_file_append(const char *path, int *fd)
     struct stat file, folder;
     char name[LT_PATH_BYTES];
     LT_TRY(lt_path_folder(name, sizeof name, path));
-    *fd = open(path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    *fd = open(path, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (*fd < 0)
         LT_FAIL(LT_ECREATE, "%s: cannot be appended to: %s", path, strerror(errno));
     if (fstat(*fd, &file) == 0 && stat(name, &folder) == 0 && S_ISREG(file.st_mode) &&
-        file.st_nlink == 1 && file.st_uid == folder.st_uid)
+        file.st_nlink == 1 && (file.st_uid == folder.st_uid || file.st_uid == geteuid()))
         return LT_OK;
     (void)close(*fd);
     *fd = -1;

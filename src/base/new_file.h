@@ -75,9 +75,9 @@ lt_status lt_new_file_write(const char *path, const void *data, size_t bytes, lt
 /* Give a file that is whole another name, on the same file system. Errors: LT_ECREATE. */
 lt_status lt_new_file_move(const char *from, const char *path, lt_replace replace);
 
-/* Open a file of ours that is there, to append to it: a regular file of its folder's owner with no
- * second name, never through a link. Whether the folder is this user's is for the caller to know.
- * The caller closes *fd. Errors: LT_ECREATE. */
+/* Open a file of ours that is there, to read it and append to it: a regular file of this user or
+ * its folder's owner with no second name, never through a link. Whether the folder is this user's
+ * is for the caller to know. The caller closes *fd. Errors: LT_ECREATE. */
 lt_status lt_own_file_append(const char *path, int *fd);
 
 /* Could it be made? Makes and removes a file of its own there, and looks at what has the name.

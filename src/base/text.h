@@ -21,7 +21,8 @@ int lt_text_is_safe(uint32_t code);
  * too, and each byte that is no UTF-8 becomes '?'; all else stays. Returns text. */
 char *lt_text_printable(char *text);
 
-/* text as one word for a shell, in single quotes, cut where out is full. Returns out; bytes >= 3. */
+/* text as one word for a shell, in single quotes; cut where out is full. bytes >= 3. Returns out.
+ */
 const char *lt_text_quoted(const char *text, char *out, size_t bytes);
 
 /* 1 if there is nothing to see in valid UTF-8: blanks of any kind (Unicode's White_Space), and what

@@ -12,6 +12,7 @@
 #include "parallel/comm.h"
 #include "parallel/launcher.h"
 #include "parallel/watch.h"
+#include "run/outputs.h"
 #include "run/same.h"
 #include "run/store_hdf5.h"
 #include "run/versions.h"
@@ -209,6 +210,12 @@ static int has_word(int argc, char *const *argv, const char *word)
     return 0;
 }
 
+static lt_status open_log(const lt_job *job)
+{
+    LT_TRY(lt_outputs_check_log(job));
+    return lt_log_file_open(job->log, job->overwrite);
+}
+
 static int run_verb(const lt_verb *verb, int argc, char **argv)
 {
     lt_job job;
@@ -248,8 +255,7 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
         }
     }
     if (st == LT_OK && job.log != NULL)
-        st = lt_agree(world, lt_group_rank(world) == 0 ? lt_log_file_open(job.log, job.overwrite)
-                                                       : LT_OK);
+        st = lt_agree(world, lt_group_rank(world) == 0 ? open_log(&job) : LT_OK);
     if (st == LT_OK)
         st = verb->run(&job, options, words, word_count, world);
     const int code =

@@ -354,7 +354,8 @@ const lt_option lt_job_options[] = {
      .group = "Talk",
      .verbs = LT_VERB_ALL & ~LT_VERB_INSPECT,
      .traits = LT_OPT_NOT_IN_JOB,
-     .help = "a new file that gets what rank 0 says on stderr, with the time of each line"},
+     .help = "a file that gets what rank 0 says on stderr, with the time of each line; a log that "
+             "is there goes on"},
     {.name = "verbose",
      .short_key = 'v',
      .type = LT_OPT_FLAG,

@@ -3,9 +3,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
@@ -84,6 +87,23 @@ lt_status lt_outputs_check(const lt_outputs *all, const char *run)
         LT_TRY(lt_lease_output_free(o->option, o->path));
         LT_TRY(lt_new_file_try(o->option, o->path, all->replace));
     }
+    return LT_OK;
+}
+
+lt_status lt_outputs_check_log(const lt_job *job)
+{
+    const struct {
+        const char *option, *path;
+    } others[] = {
+        {"-o", job->output}, {"--sheet", job->sheet}, {"--wav", job->wav}, {"--out", job->out}};
+    if (job->log == NULL)
+        return LT_OK;
+    if (job->log[0] == '\0')
+        LT_FAIL(LT_EUSAGE, "--log: want a file's name, found an empty one");
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (others[i].path != NULL && same_spot(job->log, others[i].path))
+            LT_FAIL(LT_EUSAGE, "--log %s: names the same place as %s %s", job->log,
+                    others[i].option, others[i].path);
     return LT_OK;
 }
 
@@ -183,8 +203,46 @@ static lt_status check_disk(const disk *d)
     return LT_OK;
 }
 
+/* The longest files that the job writes: are they allowed? */
+static lt_status check_file_limit(int64_t certain, int64_t estimated)
+{
+    struct rlimit limit;
+    const double mega = 1e6;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return LT_OK;
+    if ((rlim_t)certain > limit.rlim_cur)
+        LT_FAIL(LT_ECREATE,
+                "ulimit -f: the job writes a file of %.2f MB, and a file may have %.2f MB",
+                (double)certain / mega, (double)limit.rlim_cur / mega);
+    if ((rlim_t)estimated > limit.rlim_cur)
+        lt_warn("ulimit -f: the film may have %.2f MB (an estimate), and a file may have %.2f MB",
+                (double)estimated / mega, (double)limit.rlim_cur / mega);
+    return LT_OK;
+}
+
+/* Tried, since nobody knows what libraries and launcher hold open. */
+static lt_status check_open_limit(int want)
+{
+    enum { WANT_MAX = 64 };
+    int fd[WANT_MAX], n = 0;
+    struct rlimit limit = {0};
+    assert(want <= WANT_MAX);
+    const int some = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (some >= 0 && n < want && (fd[n] = fcntl(some, F_DUPFD_CLOEXEC, 0)) >= 0)
+        n++;
+    for (int i = 0; i < n; i++)
+        (void)close(fd[i]);
+    if (some >= 0)
+        (void)close(some);
+    if (n < want && getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        LT_FAIL(LT_EUNAVAIL, "ulimit -n: want %d more files open at a time, found %d (of %llu)",
+                want, n, (unsigned long long)limit.rlim_cur);
+    return LT_OK;
+}
+
 lt_status lt_outputs_room(const lt_outputs *all, const lt_plan *plan, const char *run)
 {
+    enum { OPEN_FILES = 7, OPEN_FILES_AN_OUTPUT = 3 /* a lease's two, and the file */ };
     char inside[LT_PATH_BYTES];
     disks need = {.count = 0};
     const int64_t film = (int64_t)film_bytes(plan);
@@ -202,6 +260,9 @@ lt_status lt_outputs_room(const lt_outputs *all, const lt_plan *plan, const char
         const int is_wav = strcmp(all->at[i].option, "--wav") == 0;
         add(&need, all->at[i].path, is_wav ? plan->samples * 2 * 3 : 0, 0);
     }
+    const int64_t latents = run != NULL ? latents_bytes(plan) : 0;
+    LT_TRY(check_open_limit(OPEN_FILES + OPEN_FILES_AN_OUTPUT * all->count));
+    LT_TRY(check_file_limit(latents > sound ? latents : sound, film));
     for (int i = 0; i < need.count; i++)
         LT_TRY(check_disk(&need.at[i]));
     return LT_OK;

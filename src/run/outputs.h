@@ -36,10 +36,15 @@ lt_status lt_outputs_check(const lt_outputs *all, const char *run);
 lt_status lt_outputs_take(lt_outputs *all);
 void lt_outputs_end(lt_outputs *all);
 
-/* Is there room on each file system for what the job writes there? What is certain (sound, latents
- * before compression) and does not fit is refused, what is estimated (the film) gets a warning.
- * run: the folder, for a render; NULL: a decode. The film is at[0]. Errors: LT_ECREATE naming
- * folder, wanted and free bytes. */
+/* Is there room on each file system for what the job writes there, may a file be as long (ulimit
+ * -f), and as many be open (ulimit -n)? What is certain (sound, latents before compression) and
+ * does not fit is refused, what is estimated (the film) gets a warning. run: the folder, for a
+ * render; NULL: a decode. The film is at[0]. Errors: LT_ECREATE naming folder, wanted and free
+ * bytes; LT_EUNAVAIL (ulimit -n). */
 lt_status lt_outputs_room(const lt_outputs *all, const lt_plan *plan, const char *run);
+
+/* --log is made before the rest is known: is it none of the job's other files? Errors: LT_EUSAGE.
+ */
+lt_status lt_outputs_check_log(const lt_job *job);
 
 #endif

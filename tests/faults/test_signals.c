@@ -175,35 +175,45 @@ static void one_line_in_every_stage(void **state)
     }
 }
 
-/* ulimit -f: a line of the write's own, and the latents that are whole stay. */
-static void a_file_too_large(void **state)
+/* Limits of a shell: what is known not to fit is refused before work, what shows only later has a
+ * line of the write's own, and the latents that are whole stay. 39 frames: 416 kB of sound; -f
+ * counts 512 bytes. */
+static const struct {
+    const char *name, *limit;
+    int code;
+    const char *says, *hints;
+    int keeps_latents;
+} limits[] = {
+    {"no file as long", "-f 80", 73, "ulimit -f: the job writes a file of", "", 0},
+    {"the film is longer", "-f 840", 74, "too large", "the latents are kept: `longtake decode ", 1},
+    {"too few files open", "-n 17", 69, "ulimit -n: want ", "", 0},
+};
+
+static void limits_of_a_shell(void **state)
 {
     (void)state;
-    struct rlimit before;
-    char latents[600], large[600], run[600];
-    (void)snprintf(large, sizeof large, "%s/f.mkv", s.folder);
-    (void)snprintf(run, sizeof run, "%s/film.run", s.folder);
-    (void)snprintf(latents, sizeof latents, "%s/film.run/latents.h5", s.folder);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-    const struct rlimit small = {40 << 10, before.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    run_result r =
-        run_longtake(&s, 1,
-                     RUN_WORDS("render", "--model", LT_SOURCE_DIR "/tests/parity/nano", "--size",
-                               "96x64", "--frames", "39", "--steps", "3", "--codec", "ffv1",
-                               "--overwrite", "-p", "A ball.", "-o", large, "--run", run));
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-    if (count_of(r.err, "longtake: error: ") != 1 || strstr(r.err, "File too large") == NULL)
-        fail_msg("want one error line with 'File too large', found: %s", r.err);
-    if (r.code != 73 && r.code != 74)
-        fail_msg("want exit code 73 or 74, found %d: %s", r.code, r.err);
-    assert_true(run_exists(latents));
-    run_free(&r);
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        char run[600], latents[600], command[4096];
+        (void)snprintf(run, sizeof run, "%s/limit%zu.run", s.folder, i);
+        (void)snprintf(latents, sizeof latents, "%s/limit%zu.run/latents.h5", s.folder, i);
+        (void)snprintf(command, sizeof command,
+                       "ulimit %s; exec '%s' render --model '%s/tests/parity/nano' --size 96x64 "
+                       "--frames 39 --steps 3 --codec ffv1 -p 'A ball.' -o '%s/limit%zu.mkv'",
+                       limits[i].limit, LT_PROGRAM, LT_SOURCE_DIR, s.folder, i);
+        run_result r = run_argv(&s, (const char *const[]){"sh", "-c", command, NULL}, 60);
+        if (r.code != limits[i].code || count_of(r.err, "longtake: error: ") != 1 ||
+            strstr(r.err, limits[i].says) == NULL || strstr(r.err, limits[i].hints) == NULL)
+            fail_msg("%s: want exit code %d and \"%s\" in one line, found %d: %s", limits[i].name,
+                     limits[i].code, limits[i].says, r.code, r.err);
+        assert_int_equal(run_exists(latents), limits[i].keeps_latents);
+        assert_int_equal(run_exists(run), limits[i].keeps_latents);
+        run_free(&r);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(one_line_in_every_stage),
-                                       cmocka_unit_test(a_file_too_large)};
+                                       cmocka_unit_test(limits_of_a_shell)};
     return cmocka_run_group_tests_name("signals", tests, setup, teardown);
 }

@@ -185,7 +185,21 @@ static const row rows[] = {
      "echo old > l; \"$0\" render -p ball" TINY "--log l -o a.mp4; test $? = 73 && cat l && \"$0\" "
      "render -q -p ball" TINY "--log l --overwrite -o a.mp4",
      0,
-     {"old\n", "error: l: "}},
+     {"old\n", "error: --log l: "}},
+    {"a log of ours goes on, by the same words",
+     "\"$0\" render -q -p ball" TINY
+     "--log l --wav no/w.wav -o a.mp4; \"$0\" render -q -p ball" TINY
+     "--log l --wav no/w.wav -o a.mp4; grep -c 'Z longtake: error: --wav no/w.wav' l",
+     0,
+     {"2\n"}},
+    {"a log is none of the other files",
+     "\"$0\" render -p ball" TINY "--log a.mp4 -o ./a.mp4 --overwrite; echo $?; ls",
+     0,
+     {"error: --log a.mp4: names the same place as -o ./a.mp4", "64\n", "!events"}},
+    {"what is printed makes no file",
+     "\"$0\" probe sigmas --steps 5 --out s; echo $?; ls; \"$0\" probe sigmas --steps 5",
+     0,
+     {"error: --out: probe sigmas prints its answer", "64\n", "\"sigmas\": [1.0"}},
     {"evaluations are counted",
      "\"$0\" render -p 'A ball.'" TINY "-o a.mp4",
      0,
