@@ -163,7 +163,8 @@ lt_status lt_folder_check(const lt_plan *plan, const char *job_yaml, int overwri
     if (lstat(plan->run, &info) != 0)
         return check_new(plan);
     if (!lt_file_is_dir(plan->run))
-        LT_FAIL(LT_ECREATE, "--run %s: want a folder, found a file", plan->run);
+        LT_FAIL(LT_ECREATE, "--run %s: want a folder, found %s", plan->run,
+                S_ISLNK(info.st_mode) ? "a link to none" : "a file");
     LT_TRY(lt_folder_check_owner(plan));
     LT_TRY(lt_lease_run_free(plan->run));
     LT_TRY(check_content(plan, job_yaml, overwrite, -1));
