@@ -165,6 +165,22 @@ lt_status lt_option_take_text(lt_options *o, size_t i, const char *where, const 
     }
 }
 
+/* Would quotes help, or their absence? */
+static void hint_of_quotes(const lt_option *row, const json_t *value)
+{
+    const char *text = json_string_value(value);
+    const int wants_text =
+        row->type == LT_OPT_STRING || row->type == LT_OPT_PATH || row->type == LT_OPT_CHOICE;
+    if (wants_text && (json_is_number(value) || json_is_boolean(value)))
+        lt_hint("a string that looks like a number or a truth value needs quotes");
+    else if (wants_text && (json_is_array(value) || json_is_object(value)))
+        lt_hint("a text that begins with [ or {, or has a colon in it, needs quotes");
+    else if (text != NULL && row->type == LT_OPT_FLAG
+                 ? strcmp(text, "true") == 0 || strcmp(text, "false") == 0
+                 : text != NULL && text[0] != '\0' && text[strspn(text, "0123456789.+-")] == '\0')
+        lt_hint("without the quotes it would be read as a number or a truth value");
+}
+
 lt_status lt_option_take_json(lt_options *o, size_t i, const char *where, json_t *value)
 {
     const lt_option *row = &o->table[i];
@@ -201,12 +217,7 @@ lt_status lt_option_take_json(lt_options *o, size_t i, const char *where, json_t
     }
     if (text == NULL) {
         char *shown = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-        if (json_is_number(value) || json_is_boolean(value))
-            lt_hint("a string that looks like a number or a truth value needs quotes");
-        else if (json_is_array(value) || json_is_object(value))
-            lt_hint("a text that begins with [ or {, or has a colon in it, needs quotes");
-        else if (json_is_string(value))
-            lt_hint("without the quotes it would be read as a number or a truth value");
+        hint_of_quotes(row, value);
         const lt_status st = refuse(row, where, shown != NULL ? shown : "?");
         free(shown);
         return st;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -13,6 +14,17 @@
 
 enum { JOB_BYTES_MAX = 1 << 20 };
 
+/* A word that is no file may be something else in a wrong place. */
+static void hint_of_word(const char *word)
+{
+    static const char *const values[] = {"true", "false", "yes", "no", "on", "off"};
+    if (strchr(word, ' ') != NULL)
+        lt_hint("-p TEXT gives the prompt; a word alone is a job file");
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        if (strcasecmp(word, values[i]) == 0)
+            lt_hint("a flag's value stands behind =, as in --tags=false");
+}
+
 /* Rank 0 reads the job file; the others get its text, so that all parse the same bytes. */
 static lt_status read_job(lt_options *options, const char *path, lt_group *world)
 {
@@ -23,6 +35,8 @@ static lt_status read_job(lt_options *options, const char *path, lt_group *world
     if (lt_group_rank(world) == 0)
         st = from_stdin ? lt_file_read_fd(STDIN_FILENO, "stdin", JOB_BYTES_MAX, &text, &bytes)
                         : lt_file_read(path, JOB_BYTES_MAX, &text, &bytes);
+    if (st == LT_ENOINPUT)
+        hint_of_word(path);
     LT_TRY(lt_agree(world, st));
     st = lt_broadcast_text(world, 0, &text, &bytes);
     if (st == LT_OK)

@@ -181,8 +181,7 @@ static lt_status plan_picture(const lt_mux_spec *spec, mux_plan *plan)
         LT_FAIL(LT_EUSAGE, "--crf %d: %s has no such setting: want h264, hevc or av1", spec->crf,
                 row->name);
     if (spec->crf < 0 || (spec->crf > 0 && spec->crf > row->crf_max))
-        LT_FAIL(LT_EUSAGE, "--crf: %s wants 0 (its default) to %d, found %d", row->name,
-                row->crf_max, spec->crf);
+        LT_FAIL(LT_EUSAGE, "--crf: %s wants 1 to %d, found %d", row->name, row->crf_max, spec->crf);
     plan->width = spec->width;
     plan->height = spec->height;
     plan->frames = spec->frames;

@@ -61,7 +61,7 @@ static void answers_what_is_wrong(void **state)
         {"an encoder of hevc", "x265", NULL, 0, "found x265", "--codec hevc"},
         {"an encoder of h264", "libx264", NULL, 0, "found libx264", "--codec h264"},
         {"capitals", "AV1", NULL, 0, "found AV1", "--codec av1"},
-        {"past the codec's end", "h264", NULL, 52, "--crf: h264 wants 0 (its default) to 51", ""},
+        {"past the codec's end", "h264", NULL, 52, "--crf: h264 wants 1 to 51", ""},
         {"a preset that there is not", "h264", "quick", 0, "ultrafast superfast", ""},
         {"half a word", "h264", "fas", 0, "--preset: h264 wants one of", ""},
     };
