@@ -130,6 +130,26 @@ lt_status lt_file_read(const char *path, size_t bytes_max, char **out, size_t *b
     return LT_OK;
 }
 
+lt_status lt_file_read_regular(const char *path, size_t bytes_max, char **out, size_t *bytes)
+{
+    struct stat info;
+    assert(bytes_max < SIZE_MAX / 4);
+    *out = NULL;
+    *bytes = 0;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return lt_file_unopened(path, errno);
+    lt_status st = LT_OK;
+    if (fstat(fd, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+        LT_FAIL_GOTO(LT_ENOINPUT, st, done, "%s: want a regular file", path);
+    st = read_all(fd, path, bytes_max, out, bytes);
+done:
+    (void)close(fd);
+    if (st != LT_OK)
+        return lt_trail(st, "lt_file_read_regular", __FILE__, __LINE__);
+    return LT_OK;
+}
+
 lt_status lt_path_join(char *out, size_t bytes, const char *folder, const char *name)
 {
     assert(out != NULL && bytes > 0);

@@ -16,6 +16,10 @@ enum { LT_PATH_BYTES = 4096 }; /* a path's buffer, with its final NUL (Linux' PA
  * LT_EIO, LT_ENOMEM. */
 lt_status lt_file_read(const char *path, size_t bytes_max, char **out, size_t *bytes);
 
+/* The same of a file that lies in a folder of someone's: a pipe or a device is refused
+ * (LT_ENOINPUT) and never waited for. */
+lt_status lt_file_read_regular(const char *path, size_t bytes_max, char **out, size_t *bytes);
+
 /* The same of what is open (stdin), to its end; name is for messages. */
 lt_status lt_file_read_fd(int fd, const char *name, size_t bytes_max, char **out, size_t *bytes);
 

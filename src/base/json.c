@@ -14,9 +14,18 @@
 #include "base/new_file.h"
 #include "base/text.h"
 
-enum { JSON_BYTES_MAX = 64 << 20, JSON_DEPTH_MAX = 64, FOUND_BYTES = 64 };
-/* What jansson takes for a byte of text: 10 to 15 for a header of tensors. */
-enum { JSON_ROOM = 16 };
+enum {
+    JSON_BYTES_MAX = 64 << 20,
+    JSON_DEPTH_MAX = 64,
+    /* What jansson 2.14 takes for each, about: 3 bytes of text may become 225 of memory. A
+     * tokenizer of 152,000 tokens weighs 90 MB. */
+    JSON_OBJECT_BYTES = 240,
+    JSON_ARRAY_BYTES = 160,
+    JSON_VALUE_BYTES = 80,
+    JSON_KEY_BYTES = 48,
+    JSON_MEMORY_MAX = 320 << 20,
+    FOUND_BYTES = 64
+};
 
 /* Set where an allocation of jansson's failed in this thread, whatever became of it. */
 static _Thread_local int starved;
@@ -52,13 +61,32 @@ static void line_and_column(const char *text, size_t at, int *line, int *column)
     }
 }
 
-/* Refuse NUL bytes and nesting past the limit. Brackets inside strings do not count; a broken
- * string is found by jansson afterwards. */
-static lt_status scan(const char *text, size_t bytes, const char *source)
+/* Memory that a structural character outside of strings stands for. */
+static size_t weight(char c)
+{
+    switch (c) {
+    case '{':
+        return JSON_OBJECT_BYTES;
+    case '[':
+        return JSON_ARRAY_BYTES;
+    case ',':
+        return JSON_VALUE_BYTES;
+    case ':':
+        return JSON_KEY_BYTES;
+    default:
+        return 0;
+    }
+}
+
+/* Refuse NUL bytes, nesting past the limit, and more values than memory is meant for. Brackets
+ * inside strings do not count; a broken string is found by jansson afterwards. */
+static lt_status scan(const char *text, size_t bytes, const char *source, size_t *memory)
 {
     int depth = 0, in_string = 0, line, column;
+    *memory = bytes;
     for (size_t i = 0; i < bytes; i++) {
         const char c = text[i];
+        *memory += in_string ? 0 : weight(c);
         if (c == '\0') {
             line_and_column(text, i, &line, &column);
             LT_FAIL(LT_EDATA, "%s:%d:%d: a NUL byte", source, line, column);
@@ -80,6 +108,9 @@ static lt_status scan(const char *text, size_t bytes, const char *source)
             depth--;
         }
     }
+    if (*memory > JSON_MEMORY_MAX)
+        LT_FAIL(LT_EDATA, "%s: want values that take at most %d MiB of memory, found about %zu",
+                source, JSON_MEMORY_MAX >> 20, *memory >> 20);
     return LT_OK;
 }
 
@@ -90,10 +121,11 @@ lt_status lt_json_parse(const char *text, size_t bytes, const char *source, json
     if (bytes > JSON_BYTES_MAX)
         LT_FAIL(LT_EDATA, "%s: want at most %d bytes of JSON, found %zu", source,
                 (int)JSON_BYTES_MAX, bytes);
-    LT_TRY(scan(text, bytes, source));
+    size_t memory;
+    LT_TRY(scan(text, bytes, source, &memory));
     /* jansson's lexer goes on where its buffer cannot grow, past the buffer's end: whether there is
      * memory for a text of such a size is found out before, and not by it. */
-    void *room = malloc(bytes * JSON_ROOM + 1);
+    void *room = malloc(memory + 1);
     if (room == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for %zu bytes of JSON", source, bytes);
     free(room);
@@ -117,7 +149,7 @@ lt_status lt_json_read(const char *path, json_t **out)
     char *text = NULL;
     size_t bytes = 0;
     *out = NULL;
-    LT_TRY(lt_file_read(path, JSON_BYTES_MAX, &text, &bytes));
+    LT_TRY(lt_file_read_regular(path, JSON_BYTES_MAX, &text, &bytes));
     const lt_status st = lt_json_parse(text, bytes, path, out);
     free(text);
     if (st != LT_OK)

@@ -70,7 +70,7 @@ static int same_job_again(const lt_plan *plan, const char *job_yaml)
         if (holds(plan, results[i]))
             return 0;
     const int same = lt_folder_path(plan, "job.yaml", file, sizeof file) == LT_OK &&
-                     lt_file_read(file, strlen(job_yaml), &text, &bytes) == LT_OK &&
+                     lt_file_read_regular(file, strlen(job_yaml), &text, &bytes) == LT_OK &&
                      bytes == strlen(job_yaml) && memcmp(text, job_yaml, bytes) == 0;
     free(text);
     lt_error_clear();

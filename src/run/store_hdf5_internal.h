@@ -11,15 +11,20 @@
 #include "run/store_hdf5.h"
 
 enum {
-    LT_H5_FILTER_ZSTD = 32015,       /* registered with The HDF Group */
-    LT_H5_CHUNK_BYTES = 1 << 20,     /* as written, about */
-    LT_H5_CHUNK_BYTES_MAX = 1 << 30, /* of one frame: a reader refuses more */
+    LT_H5_FILTER_ZSTD = 32015,   /* registered with The HDF Group */
+    LT_H5_CHUNK_BYTES = 1 << 20, /* as written, about */
+    LT_H5_CHUNK_BYTES_MAX =
+        128 << 20, /* of one frame, 18,000x18,000 pixels: a reader refuses more */
     /* A reader's limits on one file. */
     LT_H5_DATASETS_MAX = 1024,
-    LT_H5_SPANS_MAX = 1 << 16,       /* chunks */
-    LT_H5_TEXTS_BYTES_MAX = 8 << 20, /* all texts; a prompt has at most 256 K letters */
-    LT_H5_CHILD_MIB = 128,           /* what parsing may take */
-    LT_H5_CHILD_SECONDS = 4,         /* of the processor, and by the clock */
+    LT_H5_SPANS_MAX = 1 << 16, /* chunks */
+    LT_H5_HOLES_BYTES_MAX = 64 << 20,
+    LT_H5_VALUES_BYTES_FREE = 64 << 20, /* of all values, however small the file; beyond that at */
+    LT_H5_VALUES_RATIO_MAX = 8,         /* most so many times the file: noise packs 1.1 times */
+    LT_H5_HASH_BYTES = 128 << 20,       /* kept while a rewritten dataset's hash is taken */
+    LT_H5_TEXTS_BYTES_MAX = 8 << 20,    /* all texts; a prompt has at most 256 K letters */
+    LT_H5_CHILD_MIB = 128,              /* what parsing may take */
+    LT_H5_CHILD_SECONDS = 4,            /* of the processor, and by the clock */
     LT_H5_FACTS_BYTES_MAX = 32 << 20
 };
 #define LT_H5_ELEMENTS_MAX (INT64_C(1) << 50)

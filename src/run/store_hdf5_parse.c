@@ -250,7 +250,8 @@ static lt_status spans_read(parse *p, hid_t dataset, const char *name, const hsi
     uint64_t plain = sizeof(float);
     for (int i = 0; i < ndim; i++) {
         if (chunks[i] > LT_H5_CHUNK_BYTES_MAX / plain)
-            LT_FAIL(LT_EDATA, "%s: chunks: want at most 1 GiB, found more", name);
+            LT_FAIL(LT_EDATA, "%s: chunks: want at most %d MiB, found more", name,
+                    LT_H5_CHUNK_BYTES_MAX >> 20);
         plain *= chunks[i];
     }
     p->span_left -= (int64_t)((dims[axis] - 1) / chunks[axis]) + 1;

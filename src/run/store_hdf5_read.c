@@ -73,6 +73,26 @@ static lt_status file_open(lt_latents *f)
     return LT_OK;
 }
 
+/* A file may say any size, and have nothing on the disk: hashing it would take for ever. Ours have
+ * no holes; a file system that makes some of zeros finds none in noise. */
+static lt_status holes_check(const lt_latents *f)
+{
+    const off_t end = f->info.st_size;
+    int64_t holes = 0;
+    for (off_t at = 0; at < end && holes <= LT_H5_HOLES_BYTES_MAX;) {
+        const off_t hole = lseek(f->fd, at, SEEK_HOLE);
+        if (hole < 0 || hole >= end)
+            break;
+        at = lseek(f->fd, hole, SEEK_DATA);
+        at = at < 0 ? end : at; /* a hole to its end */
+        holes += at - hole;
+    }
+    if (holes > LT_H5_HOLES_BYTES_MAX)
+        LT_FAIL(LT_EDATA, "%s: want values, found holes of more than %d MiB: never written whole",
+                f->path, LT_H5_HOLES_BYTES_MAX >> 20);
+    return LT_OK;
+}
+
 /* Nothing in the file may have changed since it was written, or been left out of its end. Without a
  * right seal the file is taken only if the caller says so; *sealed tells. */
 static lt_status seal_check(lt_latents *f, int unsealed, int *sealed)
@@ -229,6 +249,20 @@ static lt_status spans_apart(const lt_latents *f)
     return LT_OK;
 }
 
+/* Noise does not pack; what unpacks to many times the file is made to take memory and time. */
+static lt_status values_check(const lt_latents *f)
+{
+    int64_t values = 0;
+    for (size_t i = 0; i < f->count; i++)
+        if (f->streams[i].chunk > 0)
+            values += (int64_t)(f->streams[i].span_count * plain_bytes(&f->streams[i]));
+    const int64_t most = LT_H5_VALUES_BYTES_FREE + LT_H5_VALUES_RATIO_MAX * f->body;
+    if (values > most)
+        LT_FAIL(LT_EDATA, "%s: want at most %lld bytes of values in a file of %lld, found %lld",
+                f->path, (long long)most, (long long)f->body, (long long)values);
+    return LT_OK;
+}
+
 static lt_status facts_check(lt_latents *f)
 {
     const json_t *list = json_object_get(f->facts, "streams");
@@ -243,6 +277,7 @@ static lt_status facts_check(lt_latents *f)
         f->count = i + 1;
         LT_TRY(stream_check(f, &f->streams[i], json_array_get(list, i)));
     }
+    LT_TRY(values_check(f));
     return spans_apart(f);
 }
 
@@ -261,6 +296,7 @@ lt_status lt_latents_open(const char *path, int unsealed, lt_latents **out)
     }
     f->fd = -1;
     LT_TRY_GOTO(file_open(f), status, fail);
+    LT_TRY_GOTO(holes_check(f), status, fail);
     LT_TRY_GOTO(seal_check(f, unsealed, &sealed), status, fail);
     LT_TRY_GOTO(lt_h5_ask(f->fd, path, sealed, &f->facts), status, fail);
     LT_TRY_GOTO(facts_check(f), status, fail);
@@ -444,39 +480,69 @@ lt_status lt_latents_read(lt_latents *file, size_t index, float *out, size_t roo
     return LT_OK;
 }
 
+static lt_status piece_hash(const lt_latents *f, const store_stream *s, XXH64_state_t *state)
+{
+    enum { AT_ONCE = 1 << 20 };
+    const int64_t end = s->span[0].first + s->span[0].bytes;
+    lt_status st = LT_OK;
+    void *piece = malloc(AT_ONCE);
+    if (piece == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: %s: no memory", f->path, s->seen.name);
+    for (int64_t at = s->span[0].first; at < end; at += AT_ONCE) {
+        const size_t n = (size_t)(end - at < AT_ONCE ? end - at : AT_ONCE);
+        LT_TRY_GOTO(lt_file_pread_full(f->fd, f->path, piece, n, at), st, done);
+        (void)XXH64_update(state, piece, n);
+    }
+done:
+    free(piece);
+    return st;
+}
+
 /* A frame's row of values after the other, and the like for each outer index: the order in memory.
- * Chunks of a large dataset are unpacked once for each outer index, so that memory stays a chunk's.
- */
+ * All chunks are unpacked once for as many outer indices as `rows` has room for; one alone needs
+ * none, its values come in their order. So memory stays bounded, and so does the work. */
+static lt_status chunks_hash(const lt_latents *f, store_stream *s, XXH64_state_t *state)
+{
+    const lt_h5_axes c = lt_h5_cut(&s->seen);
+    const int64_t row = c.time * c.inner, fit = LT_H5_HASH_BYTES / (int64_t)sizeof(float) / row;
+    const int64_t group = fit < 1 ? 1 : fit < c.outer ? fit : c.outer;
+    float *rows = group > 1 ? malloc((size_t)(group * row) * sizeof *rows) : NULL;
+    lt_status st = LT_OK;
+    if (group > 1 && rows == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: %s: no memory", f->path, s->seen.name);
+    for (int64_t first = 0; first < c.outer; first += group) {
+        const int64_t many = c.outer - first < group ? c.outer - first : group;
+        for (int64_t t = 0; t < c.time; t += s->chunk) {
+            const size_t n = (size_t)((c.time - t < s->chunk ? c.time - t : s->chunk) * c.inner);
+            LT_TRY_GOTO(chunk_unpack(f, s, t), st, done);
+            for (int64_t o = 0; o < many; o++) {
+                const float *from = s->plain + (first + o) * s->chunk * c.inner;
+                if (rows == NULL)
+                    (void)XXH64_update(state, from, n * sizeof *from);
+                else
+                    memcpy(rows + o * row + t * c.inner, from, n * sizeof *from);
+            }
+        }
+        if (rows != NULL)
+            (void)XXH64_update(state, rows, (size_t)(many * row) * sizeof *rows);
+    }
+done:
+    free(rows);
+    return st;
+}
+
 static lt_status hash_check(lt_latents *f, size_t index)
 {
     store_stream *s = &f->streams[index];
-    const lt_h5_axes c = lt_h5_cut(&s->seen);
     if (!s->has_hash)
         return LT_OK;
-    const int64_t step = s->chunk > 0 ? s->chunk : 1;
-    const size_t row = (size_t)c.inner * sizeof(float);
-    float *piece = s->chunk > 0 ? NULL : malloc(row);
     XXH64_state_t *state = XXH64_createState();
-    lt_status st = LT_OK;
-    if (state == NULL || (s->chunk == 0 && piece == NULL))
-        LT_FAIL_GOTO(LT_ENOMEM, st, done, "%s: %s: no memory", f->path, s->seen.name);
+    if (state == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: %s: no memory", f->path, s->seen.name);
     (void)XXH64_reset(state, 0);
-    for (int64_t o = 0; o < c.outer; o++)
-        for (int64_t t = 0; t < c.time; t += step) {
-            const int64_t n = c.time - t < step ? c.time - t : step;
-            if (s->chunk > 0)
-                LT_TRY_GOTO(chunk_unpack(f, s, t), st, done);
-            else
-                LT_TRY_GOTO(lt_file_pread_full(f->fd, f->path, piece, row,
-                                               s->span[0].first + (o * c.time + t) * (int64_t)row),
-                            st, done);
-            (void)XXH64_update(state, s->chunk > 0 ? s->plain + o * s->chunk * c.inner : piece,
-                               (size_t)n * row);
-        }
-    if (XXH64_digest(state) != s->hash)
+    lt_status st = s->chunk > 0 ? chunks_hash(f, s, state) : piece_hash(f, s, state);
+    if (st == LT_OK && XXH64_digest(state) != s->hash)
         st = hash_differs(f, s, XXH64_digest(state));
-done:
     XXH64_freeState(state);
-    free(piece);
     return st;
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 
@@ -38,6 +39,15 @@ static void whole_files(void **state)
     free(text);
     assert_int_equal(lt_file_read("/proc/self/smaps", 100, &text, &bytes), LT_EDATA);
     assert_int_equal(lt_file_read("/dev/zero", 100000, &text, &bytes), LT_EDATA); /* has no end */
+    /* What others may have put there is not waited for. */
+    assert_int_equal(mkfifo(scratch_path(&s, "pipe"), 0600), 0);
+    assert_int_equal(lt_file_read_regular(scratch_path(&s, "pipe"), 10, &text, &bytes),
+                     LT_ENOINPUT);
+    assert_int_equal(lt_file_read_regular("/dev/zero", 10, &text, &bytes), LT_ENOINPUT);
+    assert_non_null(strstr(lt_error_text(), "want a regular file"));
+    assert_int_equal(lt_file_read_regular(scratch_path(&s, "a"), 3, &text, &bytes), LT_OK);
+    assert_int_equal(bytes, 3);
+    free(text);
     scratch_free(&s);
 }
 

@@ -14,7 +14,11 @@ static lt_status parse(const char *text, size_t bytes, json_t **out)
 static void bad_text_is_refused_with_its_place(void **state)
 {
     (void)state;
-    static const struct { const char *name, *text; size_t bytes; const char *says; } cases[] = {
+    static const struct {
+        const char *name, *text;
+        size_t bytes;
+        const char *says;
+    } cases[] = {
         {"empty", "", 0, "file.json:1:0: not JSON"},
         {"two values", "{} {}", 5, "file.json:1:4"},
         {"broken on line 2", "{\n \"a\": }", 9, "file.json:2:7"},
@@ -59,6 +63,30 @@ static void depth_is_limited_outside_strings(void **state)
     static const char quoted[] = "\"\\\"[[\""; /* an escaped quote does not end the string */
     assert_int_equal(parse(quoted, sizeof quoted - 1, &value), LT_OK);
     json_decref(value);
+}
+
+/* Three bytes of text become 225 of memory. */
+static void memory_is_limited(void **state)
+{
+    static const char *const items[] = {"{},", "[],", "0,", "\"{[,\","};
+    enum { BYTES = 12 << 20 };
+    char *text = malloc(BYTES);
+    (void)state;
+    assert_non_null(text);
+    for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
+        json_t *value = NULL;
+        const size_t n = strlen(items[i]), bytes = BYTES / n * n;
+        memset(text, ' ', BYTES);
+        text[0] = '[';
+        for (size_t at = 1; at + n <= bytes; at += n)
+            memcpy(text + at, items[i], n);
+        text[bytes - n] = text[bytes - 1] = ']'; /* never parsed, or not JSON */
+        const lt_status st = parse(text, bytes, &value);
+        if (st != LT_EDATA || (strstr(lt_error_text(), "of memory") != NULL) != (n < 5))
+            fail_msg("%s: %s: %s", items[i], lt_status_name(st), lt_error_text());
+        lt_error_clear();
+    }
+    free(text);
 }
 
 static const char document[] =
@@ -116,12 +144,18 @@ static lt_status get(const lt_json_at *at, getter g, const char *key)
     lt_json_at member;
     size_t count = g == INTS_3 ? 3 : 0;
     switch (g) {
-    case INT: return lt_json_int(at, key, 0, 4, &n);
-    case REAL: return lt_json_real(at, key, 0, 4, &x);
-    case BOOL: return lt_json_bool(at, key, &truth);
-    case STRING: return lt_json_string(at, key, &text);
-    case MEMBER: return lt_json_member(at, key, &member);
-    default: return lt_json_ints(at, key, 0, 99, ints, g == INTS_3 ? 3 : 2, &count);
+    case INT:
+        return lt_json_int(at, key, 0, 4, &n);
+    case REAL:
+        return lt_json_real(at, key, 0, 4, &x);
+    case BOOL:
+        return lt_json_bool(at, key, &truth);
+    case STRING:
+        return lt_json_string(at, key, &text);
+    case MEMBER:
+        return lt_json_member(at, key, &member);
+    default:
+        return lt_json_ints(at, key, 0, 99, ints, g == INTS_3 ? 3 : 2, &count);
     }
 }
 
@@ -130,7 +164,10 @@ static void bad_values_are_refused_with_their_path(void **state)
     (void)state;
     static const char text[] = "{\"a\": {\"n\": 5, \"s\": \"five\", \"x\": 1.5, \"l\": [1, 2, 3],"
                                " \"m\": [1, -2, 3], \"o\": {}, \"z\": null, \"t\": [1, true, 3]}}";
-    static const struct { const char *name, *key; getter g; const char *says;
+    static const struct {
+        const char *name, *key;
+        getter g;
+        const char *says;
     } cases[] = {
         {"past the range", "n", INT, "file.json: a.n: want an integer from 0 to 4, found 5"},
         {"a real is no integer", "x", INT, "a.x: want an integer from 0 to 4, found 1.5"},
@@ -216,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_text_is_refused_with_its_place),
         cmocka_unit_test(depth_is_limited_outside_strings),
+        cmocka_unit_test(memory_is_limited),
         cmocka_unit_test(getters_check_and_name_the_path),
         cmocka_unit_test(bad_values_are_refused_with_their_path),
         cmocka_unit_test(long_paths_are_cut),

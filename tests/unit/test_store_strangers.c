@@ -285,10 +285,16 @@ static const struct {
     {"more chunks than any clip", "chunks in the file",
      CASE(.dims = {1, 1u << 20, 1}, .chunks = {1, 1, 1}, .ndim = 3, .axis = 1, .unwritten = 1), 0,
      0},
+    {"chunks of more than 128 MiB", "at most 128 MiB",
+     CASE(.dims = {2, 4, 1u << 23}, .chunks = {2, 4, 1u << 23}, .ndim = 3, .axis = 1,
+          .unwritten = 1),
+     0, 0},
     {"chunks of more than 1 GiB", "chunks",
      CASE(.dims = {C, 1u << 20, 512}, .chunks = {C, 1u << 19, 512}, .ndim = 3, .axis = 1,
           .unwritten = 1),
      0, 0},
+    {"96 MiB of values in a few KiB", "of values in a file",
+     CASE(.dims = {1, 24, 1u << 20}, .chunks = {1, 1, 1u << 20}, .ndim = 3, .axis = 1), 0, 0},
     {"integers", "another type", CASE(SHAPE, .is_int = 1, .contiguous = 1, .unwritten = 1), 0, 0},
     {"big-endian", "another type", CASE(SHAPE, .is_big = 1, .contiguous = 1, .unwritten = 1), 0, 0},
     {"nothing written", "never written", CASE(SHAPE, .unwritten = 1), 0, 0},
@@ -451,6 +457,25 @@ static void rewritten_meanwhile(void **state)
     unlink(path);
 }
 
+/* A size that is not on the disk: hashing 256 GiB of nothing would take minutes. */
+static void holes(void **state)
+{
+    static const char seal[] = LT_H5_SEAL "0000000000000000";
+    lt_latents *file = NULL;
+    (void)state;
+    file_put(&good, 1);
+    const int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)1 << 38), 0);
+    assert_int_equal(pwrite(fd, seal, LT_H5_SEAL_BYTES, (off_t)1 << 38), LT_H5_SEAL_BYTES);
+    assert_int_equal(close(fd), 0);
+    for (int unsealed = 0; unsealed < 2; unsealed++) {
+        assert_int_equal(lt_latents_open(path, unsealed, &file), LT_EDATA);
+        assert_non_null(strstr(lt_error_text(), "holes of more than 64 MiB"));
+    }
+    unlink(path);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -475,6 +500,7 @@ int main(void)
         cmocka_unit_test(strange_files),
         cmocka_unit_test(reader_may_die),
         cmocka_unit_test(rewritten_meanwhile),
+        cmocka_unit_test(holes),
     };
     return cmocka_run_group_tests_name("store_strangers", tests, make_folder, remove_folder);
 }
