@@ -86,14 +86,15 @@ void lt_log_text(const char *text, size_t bytes)
     keep(text, bytes);
 }
 
-/* Does it begin as a log does, with a time (RFC 3339)? */
+/* Does it begin as a log does, with a time (RFC 3339)? One that nothing was said to is empty. */
 static int is_log(int fd)
 {
     enum { STAMP_BYTES = 19 };
     static const char like[] = "0000-00-00T00:00:00";
     char head[STAMP_BYTES];
-    if (pread(fd, head, sizeof head, 0) != (ssize_t)sizeof head)
-        return 0;
+    const ssize_t n = pread(fd, head, sizeof head, 0);
+    if (n != (ssize_t)sizeof head)
+        return n == 0;
     for (size_t i = 0; i < sizeof head; i++)
         if (like[i] == '0' ? head[i] < '0' || head[i] > '9' : head[i] != like[i])
             return 0;

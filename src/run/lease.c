@@ -234,7 +234,12 @@ static lt_status make(const place *p, int folder, int64_t epoch, int *again)
             *again = 0;
     }
     lt_new_file_drop(&file);
-    return *again ? LT_OK : st;
+    if (!*again && st != LT_OK) {
+        char text[512];
+        (void)snprintf(text, sizeof text, "%s", lt_error_text());
+        LT_FAIL(st, "%s %s: cannot be taken: %s", p->option, p->path, text);
+    }
+    return LT_OK;
 }
 
 /* Where a file system knows neither link nor RENAME_NOREPLACE, another may have been renamed over
