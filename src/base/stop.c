@@ -196,7 +196,7 @@ void lt_stop_keeps(const char *run)
     char word[HINT_BYTES - 80];
     add(hint, sizeof hint, "`longtake decode ");
     add(hint, sizeof hint, lt_text_quoted(run, word, sizeof word));
-    add(hint, sizeof hint, " -o OUT` makes the film of them");
+    add(hint, sizeof hint, " -o OUT` makes the film of its latents");
     for (char *p = hint; *p != '\0'; p++)
         if ((*p > 0 && *p < ' ') || *p == 0x7f)
             *p = '?';

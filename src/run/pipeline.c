@@ -245,7 +245,7 @@ static void hint_of_latents(lt_status st)
 {
     const char *hint = lt_stop_hint();
     if (st != LT_OK && hint[0] != '\0' && lt_hint_text()[0] == '\0')
-        lt_hint("the latents are kept: %s", hint);
+        lt_hint("%s", hint);
 }
 
 lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *world, lt_outcome *out)

@@ -84,7 +84,7 @@ typedef struct row {
 } row;
 
 static const char nothing[] = "nothing is kept, the same command begins again";
-static const char kept[] = "film.run' -o OUT` makes the film of them";
+static const char kept[] = "film.run' -o OUT` makes the film of its latents";
 
 static const row rows[] = {
     {"INT, text", "0:0:hang", 1, 0, SIGINT, "\"stage\":\"text\"",
@@ -185,7 +185,7 @@ static const struct {
     int keeps_latents;
 } limits[] = {
     {"no file as long", "-f 80", 73, "ulimit -f: the job writes a file of", "", 0},
-    {"the film is longer", "-f 840", 74, "too large", "the latents are kept: `longtake decode ", 1},
+    {"the film is longer", "-f 840", 74, "too large", "hint: `longtake decode ", 1},
     {"too few files open", "-n 17", 69, "ulimit -n: want ", "", 0},
 };
 
