@@ -191,17 +191,36 @@ lt_status lt_dir_make(const char *path)
     LT_FAIL(LT_ECREATE, "%s: the folder cannot be made: %s", path, strerror(e));
 }
 
+static _Thread_local int unseen;
+
+/* 1: there, 0: not there, -1: it cannot be looked at. */
+static int look(const char *path, struct stat *out)
+{
+    if (stat(path, out) == 0)
+        return 1;
+    if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG || errno == ELOOP)
+        return 0;
+    unseen = unseen != 0 ? unseen : errno;
+    return -1;
+}
+
 int lt_file_exists(const char *path)
 {
     struct stat info;
-    return stat(path, &info) == 0 ||
-           (errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG && errno != ELOOP);
+    return look(path, &info) != 0;
 }
 
 int lt_file_is_dir(const char *path)
 {
     struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    return look(path, &info) == 1 && S_ISDIR(info.st_mode);
+}
+
+int lt_file_unseen(void)
+{
+    const int was = unseen;
+    unseen = 0;
+    return was;
 }
 
 lt_status lt_file_bytes(const char *path, int64_t *out)

@@ -50,6 +50,9 @@ lt_status lt_file_unopened(const char *path, int error);
  * absent. */
 int lt_file_exists(const char *path);
 int lt_file_is_dir(const char *path);
+/* errno's number of the first of these looks in this thread that failed since this was last asked,
+ * 0: none. What was found out by them may be wrong then. */
+int lt_file_unseen(void);
 
 /* Size of a regular file. Errors: LT_ENOINPUT. */
 lt_status lt_file_bytes(const char *path, int64_t *out);

@@ -29,18 +29,15 @@ static json_t *defaults_of(const lt_model_facts *facts)
                      (json_int_t)facts->default_height, "known_frames", known);
 }
 
-/* Of a whole model; one that does not open has been reported by now. */
-static void add_defaults(const char *path, json_t *report, FILE *to)
+/* Of a whole model; of another all that is wrong has been reported by now. */
+static lt_status add_defaults(const char *path, json_t *report, FILE *to)
 {
     lt_model *model = NULL;
     const char *kind = json_string_value(json_object_get(report, "kind"));
     if (kind == NULL || strcmp(kind, "model") != 0 ||
         !json_is_true(json_object_get(report, "complete")))
-        return;
-    if (lt_model_open(path, &model) != LT_OK) {
-        lt_error_clear();
-        return;
-    }
+        return LT_OK;
+    LT_TRY(lt_model_open(path, &model));
     const lt_model_facts *facts = &model->facts;
     json_t *defaults = defaults_of(facts);
     if (to != NULL && defaults != NULL) {
@@ -55,6 +52,9 @@ static void add_defaults(const char *path, json_t *report, FILE *to)
     }
     (void)json_object_set_new(report, "defaults", defaults);
     lt_model_close(&model);
+    if (lt_json_starved())
+        LT_FAIL(LT_ENOMEM, "%s: no memory for what it holds", path);
+    return LT_OK;
 }
 
 static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
@@ -73,13 +73,18 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     json_t *report = NULL;
     lt_answer answer;
     LT_TRY(lt_answer_open(&answer));
+    (void)lt_file_unseen();
     /* Content that is wrong is in the answer, and is the verb's status too. */
     FILE *const to = job->json ? NULL : answer.to;
     lt_status st = lt_describe_knows(words[0])
                        ? lt_describe_run(words[0], job->unsealed, to, &report)
                        : lt_inspect(words[0], to, &report);
+    const int unseen = lt_file_unseen();
+    if (st == LT_OK && unseen != 0)
+        st = lt_fail(LT_EIO, __FILE__, __LINE__, "%s: something there cannot be looked at: %s",
+                     words[0], strerror(unseen));
     if (st == LT_OK)
-        add_defaults(words[0], report, to);
+        st = add_defaults(words[0], report, to);
     char *text = job->json && report != NULL ? lt_json_text(report, JSON_COMPACT) : NULL;
     if (text != NULL)
         (void)fprintf(answer.to, "%s\n", text);
