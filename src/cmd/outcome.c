@@ -55,8 +55,8 @@ static lt_status say(const lt_job *job, const char *format, const lt_outcome *ou
         say_summary(out);
     if (st != LT_OK || out->beside.status == LT_OK)
         return st;
-    lt_hint("the film is whole, and its latents are kept");
-    LT_FAIL(out->beside.status, "%s", out->beside.text);
+    lt_hint("its latents are kept: '%s'", out->run);
+    LT_FAIL(out->beside.status, "%s is whole, but %s", out->output, out->beside.text);
 }
 
 static double gib(json_t *of, const char *key)

@@ -240,6 +240,17 @@ static size_t frame_bytes(const pool *p)
     return (size_t)(3 * p->plan->shape.width * p->plan->shape.height) * lt_dtype_bytes(p->pixels);
 }
 
+/* What is made beside the film may fail without it: the first failure is kept, the rest goes on. */
+static void keep_failure(lt_decode_extra *extra, const char *option, lt_status st)
+{
+    if (st != LT_OK && extra->status == LT_OK) {
+        extra->status = st;
+        (void)snprintf(extra->text, sizeof extra->text, "%s %s", option, lt_error_text());
+    }
+    if (st != LT_OK)
+        lt_error_clear();
+}
+
 /* Sound that belongs to the frames muxed so far. */
 static lt_status mux_sound(pool *p)
 {
@@ -404,8 +415,9 @@ static lt_status pool_outputs(pool *p, const lt_decode_outputs *outputs, int thr
     lt_film_tags_free(&tags);
     LT_TRY(st);
     if (outputs->sheet != NULL)
-        LT_TRY(lt_sheet_new(p->plan->frames, p->plan->shape.width, p->plan->shape.height,
-                            LT_SHEET_COLUMNS, LT_SHEET_ROWS, &p->sheet));
+        keep_failure(outputs->extra, "--sheet",
+                     lt_sheet_new(p->plan->frames, p->plan->shape.width, p->plan->shape.height,
+                                  LT_SHEET_COLUMNS, LT_SHEET_ROWS, &p->sheet));
     return LT_OK;
 }
 
@@ -415,17 +427,6 @@ static lt_status write_sheet(pool *p, const lt_decode_outputs *outputs)
         LT_TRY(lt_sheet_sound(p->sheet, p->sound));
     LT_TRY(lt_sheet_write(p->sheet, outputs->sheet, outputs->replace));
     return LT_OK;
-}
-
-/* What is made beside the film may fail without it: the first failure is kept, the rest goes on. */
-static void keep_failure(lt_decode_extra *extra, const char *option, lt_status st)
-{
-    if (st != LT_OK && extra->status == LT_OK) {
-        extra->status = st;
-        (void)snprintf(extra->text, sizeof extra->text, "%s %s", option, lt_error_text());
-    }
-    if (st != LT_OK)
-        lt_error_clear();
 }
 
 static lt_status pool_finish(pool *p, const lt_decode_outputs *outputs)

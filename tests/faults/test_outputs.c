@@ -241,7 +241,7 @@ static void a_failed_extra_leaves_the_film(void **state)
         NANO,
         NULL};
     run_result r = run_argv(&s, argv, 60);
-    want_code("its folder went", &r, 73, "the film is whole");
+    want_code("its folder went", &r, 73, "extra.mp4 is whole, but --sheet later/x.png: ");
     film f = {0};
     film_read("extra.mp4", &f);
     assert_int_equal(f.frames, 22);
