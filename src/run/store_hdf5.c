@@ -19,6 +19,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -213,7 +214,9 @@ static lt_status chunks_write(const char *path, hid_t dataset, const lt_latents_
                    (size_t)(count * c.inner) * sizeof *plain);
         const size_t bytes = ZSTD_compress2(zstd, packed, packed_bytes, plain, plain_bytes);
         if (ZSTD_isError(bytes))
-            LT_FAIL(LT_EINTERNAL, "%s: %s: zstd: %s", path, s->name, ZSTD_getErrorName(bytes));
+            LT_FAIL(ZSTD_getErrorCode(bytes) == ZSTD_error_memory_allocation ? LT_ENOMEM
+                                                                             : LT_EINTERNAL,
+                    "%s: %s: zstd: %s", path, s->name, ZSTD_getErrorName(bytes));
         hsize_t at[LT_LATENTS_DIMS_MAX] = {0};
         at[s->time_axis] = (hsize_t)first;
         if (H5Dwrite_chunk(dataset, H5P_DEFAULT, 0, at, bytes, packed) < 0)

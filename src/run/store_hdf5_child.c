@@ -281,15 +281,18 @@ lt_status lt_h5_ask(int fd, const char *path, int variable, json_t **out)
     got how = request_give(child.socket, fd, variable) ? GOT_ALL : GOT_END;
     if (how == GOT_ALL)
         how = receive(child.socket, &bytes, sizeof bytes, until);
-    if (how == GOT_ALL && bytes >= 1 && bytes <= LT_H5_FACTS_BYTES_MAX)
-        text = malloc((size_t)bytes);
-    if (text != NULL)
-        how = receive(child.socket, text, (size_t)bytes, until);
-    else if (how == GOT_ALL)
+    if (how == GOT_ALL && (bytes < 1 || bytes > LT_H5_FACTS_BYTES_MAX))
         how = GOT_END;
-    const int status = child_end(how == GOT_LATE);
-    lt_status st = how == GOT_ALL ? lt_json_parse(text, (size_t)bytes, path, &answer)
-                                  : child_failed(path, how, status);
+    const int fits = how != GOT_ALL || (text = malloc((size_t)bytes)) != NULL;
+    if (how == GOT_ALL && fits)
+        how = receive(child.socket, text, (size_t)bytes, until);
+    const int status = child_end(how == GOT_LATE || !fits);
+    lt_status st = LT_OK;
+    if (!fits)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "%s: no memory for what it holds", path);
+    else
+        st = how == GOT_ALL ? lt_json_parse(text, (size_t)bytes, path, &answer)
+                            : child_failed(path, how, status);
     free(text);
     LT_TRY(st);
     if (json_is_string(json_object_get(answer, "error"))) {
