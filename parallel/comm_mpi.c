@@ -86,8 +86,11 @@ const char *lt_mpi_library(void)
 static lt_status failed(int code, const char *what)
 {
     char text[MPI_MAX_ERROR_STRING] = "";
-    int length = 0;
-    MPI_Error_string(code, text, &length);
+    int length = 0, begun = 0;
+    if (MPI_Initialized(&begun) == MPI_SUCCESS && begun) /* before, it ends the process */
+        (void)MPI_Error_string(code, text, &length);
+    else
+        (void)snprintf(text, sizeof text, "error %d", code);
     LT_FAIL(LT_EPEER, "MPI: %s: %s", what, text);
 }
 

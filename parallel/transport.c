@@ -79,20 +79,24 @@ const char *lt_transport_library(void)
 
 lt_status lt_world_open(lt_group **world)
 {
+    lt_status st = LT_OK;
     assert(world_transport == NULL);
     if (!lt_launcher_find().speaks_mpi) {
         LT_TRY(lt_launcher_check(1));
         LT_TRY(lt_solo_open(world));
     } else {
 #ifdef LT_HAVE_MPI
-        LT_TRY(lt_mpi_open(world));
+        st = lt_mpi_open(world);
 #else
         lt_hint("build with -DLT_MPI=ON, or start longtake without a launcher");
         LT_FAIL(LT_EUNAVAIL, "started by an MPI launcher, but this build has no MPI");
 #endif
     }
-    world_transport = (*world)->transport;
-    world_size = (*world)->size;
+    if (*world != NULL) { /* also after a failure, so that it can be aborted */
+        world_transport = (*world)->transport;
+        world_size = (*world)->size;
+    }
+    LT_TRY(st);
     return LT_OK;
 }
 
