@@ -270,7 +270,7 @@ WRAP(avio_open2, FAIL_WRITE, return -ENOSPC, int,
 WRAP(avformat_write_header, FAIL_WRITE, return -ENOSPC, int, (void *file, void *options),
      (file, options))
 WRAP(av_write_trailer, FAIL_WRITE, return -ENOSPC, int, (void *file), (file))
-WRAP(ZSTD_compress2, FAIL_WRITE, return (size_t)-64, size_t,
+WRAP(ZSTD_compress2, FAIL_MEMORY, return (size_t)-64, size_t,
      (void *context, void *to, size_t room, const void *from, size_t bytes),
      (context, to, room, from, bytes))
 WRAP(H5Fcreate, FAIL_WRITE, return -1, int64_t,

@@ -56,6 +56,7 @@ static fail_site *site_of(uint64_t key, int kind, const char *call, const uintpt
         uint64_t found = atomic_load(&s->key);
         if (found == 0 && atomic_compare_exchange_strong(&s->key, &found, key)) {
             s->kind = kind;
+            s->order = atomic_fetch_add(&fail_now->places, 1) + 1;
             s->of_child = watched != 0 && getpid() != watched;
             (void)snprintf(s->call, sizeof s->call, "%s", call);
             memcpy(s->frames, frames, sizeof s->frames);

@@ -31,6 +31,7 @@ typedef struct fail_site {
     _Atomic uint64_t key; /* 0: free */
     atomic_int count;     /* calls so far */
     int kind;
+    int order;    /* 1: the first place that was seen; later ones have more */
     int of_child; /* a process of ours that reads for us, under limits of its own */
     char call[40];
     uintptr_t frames[FAIL_FRAMES]; /* offsets in the program, innermost first; 0: no more */
@@ -45,7 +46,7 @@ typedef struct fail_map {
     uint64_t key;
     /* What was seen. */
     atomic_int hits, tripped, ended; /* ended: 1 by main's return, 2 by _exit */
-    atomic_int calls[FAIL_KINDS];
+    atomic_int calls[FAIL_KINDS], places;
     int open_files; /* descriptors at the end */
     fail_site site[FAIL_SITES_MAX];
 } fail_map;

@@ -3,10 +3,10 @@
  * right exit code, no leak, no open file, nothing that plays and no temporary file; or it does
  * without, and the film is the same, bit by bit. Method: longtake_faulty (fail_nth.h) runs once to
  * count its calls by place; then each place fails at its first call, at its last, and from its
- * first call on with all of its kind. A bounded choice of these by default; all of them with the
- * arguments "all", a stage's name (or "-") and another build of longtake_faulty, which then prints
- * each place that does without, too. Ranks: 1
- * and 2. Needs: tests/parity/nano, mpirun. */
+ * first call on with all of its kind. A few of these by default; with arguments "all [STAGE
+ * [PROGRAM [K N]]]" all of them, or of one stage ("-": of each), by another build of
+ * longtake_faulty, part K (from 0 on) of N so that several can run at a time; then each place that
+ * does without is printed, too. Ranks: 1 and 2. Needs: tests/parity/nano, mpirun. */
 #include <ftw.h>
 #include <sys/mman.h>
 
@@ -18,11 +18,11 @@
 
 /* A run takes 0.2 s, and some seconds under a sanitizer and mpirun on a busy machine. */
 #ifdef __SANITIZE_ADDRESS__
-enum { LIMIT_S = 120, FEWER = 4 };
+enum { LIMIT_S = 120 };
 #else
-enum { LIMIT_S = 60, FEWER = 1 };
+enum { LIMIT_S = 60 };
 #endif
-enum { PATHS_MAX = 64 };
+enum { PATHS_MAX = 64, CALLS_MAX = 256, MANY = 12 };
 
 #define RENDER                                                                                     \
     "render", "--model", NANO, "-p", "A ball.", "--size", "64x64", "--frames", "5", "--steps",     \
@@ -30,16 +30,16 @@ enum { PATHS_MAX = 64 };
 
 typedef struct stage {
     const char *name;
-    int ranks, bounded; /* so many runs where not all are asked for */
+    int ranks;
     const char *words[24];
 } stage;
 
 static const stage stages[] = {
-    {"open", 1, 40, {"inspect", "--json", NANO}},
-    {"render", 1, 90, {RENDER, "--sheet", "@out.png"}},
-    {"decode", 1, 40, {"decode", "@../kept.run", "--threads", "1", "-o", "@out.mp4"}},
-    {"render2", 2, 16, {RENDER}},
-    {"decode2", 2, 8, {"decode", "@../kept.run", "--threads", "1", "-o", "@out.mp4"}},
+    {"open", 1, {"inspect", "--json", NANO}},
+    {"render", 1, {RENDER, "--sheet", "@out.png", "--wav", "@out.wav"}},
+    {"decode", 1, {"decode", "@../kept.run", "--threads", "1", "-o", "@out.mp4"}},
+    {"render2", 2, {RENDER}},
+    {"decode2", 2, {"decode", "@../kept.run", "--threads", "1", "-o", "@out.mp4"}},
 };
 enum { STAGES = sizeof stages / sizeof *stages, RANKS_MAX = 2 };
 
@@ -48,13 +48,17 @@ static const char *const kind_name[FAIL_KINDS] = {"memory", "read", "write", "ex
 static scratch s;
 static fail_map *map[RANKS_MAX];
 static const char *program = LT_FAULTY_PROGRAM;
-static int all_of_them, chosen = -1, broken;
+static int all_of_them, chosen = -1, broken, part, parts = 1;
 
-/* What a run left: paths below its folder, and the film's bytes. */
+static const char *const made[] = {"w/out.mp4", "w/out.png", "w/out.wav"};
+enum { MADE = sizeof made / sizeof *made };
+
+/* What a run left: paths below its folder, and hashes: of the bytes of what was asked for (0: not
+ * there), and of the answer without its digits (seconds, the memory that is free). */
 typedef struct left {
     char path[PATHS_MAX][96];
     int count;
-    uint64_t film;
+    uint64_t file[MADE], answer;
 } left;
 
 static left seen, whole;
@@ -71,14 +75,15 @@ static int see(const char *path, const struct stat *info, int type, struct FTW *
 
 static int by_name(const void *a, const void *b) { return strcmp(a, b); }
 
-static uint64_t hash_of(const char *path)
+static uint64_t hash_of(const char *path, int digits)
 {
     uint64_t hash = 1469598103934665603u; /* FNV-1a */
     FILE *f = fopen(path, "rb");
     if (f == NULL)
         return 0;
     for (int c = fgetc(f); c != EOF; c = fgetc(f))
-        hash = (hash ^ (uint64_t)c) * 1099511628211u;
+        if (digits || c < '0' || c > '9')
+            hash = (hash ^ (uint64_t)c) * 1099511628211u;
     (void)fclose(f);
     return hash;
 }
@@ -92,7 +97,9 @@ static void look(void)
     seen = (left){.count = 0};
     assert_int_equal(nftw(work, see, 8, FTW_PHYS), 0);
     qsort(seen.path, (size_t)seen.count, sizeof seen.path[0], by_name);
-    seen.film = hash_of(scratch_path(&s, "w/out.mp4"));
+    for (int i = 0; i < MADE; i++)
+        seen.file[i] = hash_of(scratch_path(&s, made[i]), 1);
+    seen.answer = hash_of(scratch_path(&s, ".stdout"), 0);
 }
 
 /* ---- one run ---- */
@@ -189,8 +196,9 @@ static int code_fits(const fail_site *site, const char *err, int code)
                      * as no place for an output; HDF5 does not tell whose fault an error is */
         return code == 66 || code == 74 || (code == 65 && strstr(err, "HDF5: ") != NULL) ||
                (code == 65 && strcmp(site->call, "stat") == 0) ||
-               (code == 73 &&
-                (strstr(err, ": cannot be made: ") != NULL || strstr(err, "error: -") != NULL));
+               (code == 73 && (strstr(err, ": cannot be made: ") != NULL ||
+                               strstr(err, ": cannot be appended to: ") != NULL ||
+                               strstr(err, "error: -") != NULL));
     case FAIL_WRITE:
         return code == 73 || code == 74;
     case FAIL_EXCHANGE:
@@ -242,14 +250,75 @@ static const char *stray(int alone, int stuck)
     return taken && !let_go && !alone && !stuck ? "a lease that has not ended" : NULL;
 }
 
+/* What was made is what a whole run makes: all of it, or (some) at least the film. */
+static const char *other_files(const ended *e, int some)
+{
+    /* A film that grows in fragments may stay so: it is whole, and a warning says it. */
+    const int fragments = strstr(e->err, "stays fragmented") != NULL && seen.file[0] != 0;
+    if (seen.file[0] != whole.file[0] && !fragments)
+        return "another film than a whole run's";
+    for (int i = 1; i < MADE; i++)
+        if (seen.file[i] != whole.file[i] && !(some && seen.file[i] == 0))
+            return "another sheet or sound than a whole run's";
+    return NULL;
+}
+
+static const char *judge_success(const fail_site *site, const ended *e, int lines)
+{
+    /* A lease of an output that cannot be renamed stays; who comes next takes it over. */
+    int more = 0;
+    while (more < seen.count && begins(seen.path[more], ".longtake-use-"))
+        more++;
+    if (strcmp(site->call, "renameat") == 0 && more > 0) {
+        seen.count -= more;
+        memmove(seen.path, seen.path[more], sizeof seen.path - (size_t)more * sizeof seen.path[0]);
+        memset(seen.path[seen.count], 0, (size_t)more * sizeof seen.path[0]);
+    }
+    if (lines > 0)
+        return "an error line and exit code 0";
+    /* inspect may tell of what cannot be read as of what is wrong with a model. */
+    if (seen.answer != whole.answer &&
+        !(site->kind == FAIL_READ && strstr(e->out, "\"complete\":false") != NULL))
+        return "success, but another answer";
+    /* The run folder lacks its film then, as that warning says. */
+    if (strstr(e->err, ": moved from the run folder: ") == NULL &&
+        (seen.count != whole.count || memcmp(seen.path, whole.path, sizeof seen.path) != 0))
+        return "success, but other files than a whole run leaves";
+    return other_files(e, 0);
+}
+
+static const char *judge_failure(const stage *g, int mode, const fail_site *site, const ended *e,
+                                 int lines)
+{
+    static char text[200];
+    /* What fails when the film has its name leaves it, and says so. */
+    const int is_whole = strstr(e->err, " is whole, but ") != NULL;
+    /* A rank that reaches nobody any more says what it knows; so does the one that misses it. */
+    if (lines == 2 && g->ranks > 1 && site->kind == FAIL_EXCHANGE &&
+        strstr(e->err, " is lost (") != NULL)
+        return NULL;
+    if (lines != 1 || count_of(e->err, "longtake: hint: ") > 1)
+        return "not one line";
+    if (!code_fits(site, e->err, e->code))
+        return "the wrong exit code";
+    if (is_whole)
+        return other_files(e, 1);
+    if (strstr(e->err, "hint: the film is whole: ") != NULL)
+        return NULL; /* it has its name in RUN, and is told of */
+    const char *path =
+        stray(g->ranks > 1 && strstr(e->err, "error: rank ") != NULL,
+              mode == FAIL_ONWARDS && (site->kind == FAIL_WRITE || site->kind == FAIL_READ));
+    if (path != NULL)
+        (void)snprintf(text, sizeof text, "leaves %s", path);
+    return path != NULL ? text : NULL;
+}
+
 /* NULL: well; else what is wrong. */
 static const char *judge(const stage *g, int mode, const fail_site *site, const ended *e,
                          const int *files)
 {
     static char text[200];
     const int lines = count_of(e->err, "longtake: error: ");
-    /* A film that grows in fragments may stay so: it is whole, and a warning says it. */
-    const int other = seen.film != whole.film && strstr(e->err, "stays fragmented") == NULL;
     if (e->hung)
         return "hangs";
     if (strstr(e->err, "Sanitizer") != NULL || strstr(e->err, "runtime error") != NULL)
@@ -263,37 +332,7 @@ static const char *judge(const stage *g, int mode, const fail_site *site, const 
                            e->files[r], files[r]);
             return text;
         }
-    if (e->code == 0) {
-        if (lines > 0)
-            return "an error line and exit code 0";
-        if (strstr(e->err, ": moved from the run folder: ") != NULL) /* as that warning says */
-            return other ? "success, but another film" : NULL;
-        if (seen.count != whole.count || memcmp(seen.path, whole.path, sizeof seen.path) != 0)
-            return "success, but other files than a whole run leaves";
-        return other ? "success, but another film" : NULL;
-    }
-    /* What fails when the film has its name leaves it, and says so. */
-    if (strstr(e->err, "is whole, but ") != NULL)
-        return lines != 1                         ? "not one line"
-               : other                            ? "the film is not what a whole run leaves"
-               : code_fits(site, e->err, e->code) ? NULL
-                                                  : "the wrong exit code";
-    /* A rank that reaches nobody any more says what it knows; so does the one that misses it. */
-    if (lines == 2 && g->ranks > 1 && site->kind == FAIL_EXCHANGE &&
-        strstr(e->err, " is lost (") != NULL)
-        return NULL;
-    if (lines != 1 || count_of(e->err, "longtake: hint: ") > 1)
-        return "not one line";
-    if (!code_fits(site, e->err, e->code))
-        return "the wrong exit code";
-    if (strstr(e->err, "hint: the film is whole: ") != NULL)
-        return NULL; /* it has its name in RUN, and is told of */
-    const char *path =
-        stray(g->ranks > 1 && strstr(e->err, "error: rank ") != NULL,
-              mode == FAIL_ONWARDS && (site->kind == FAIL_WRITE || site->kind == FAIL_READ));
-    if (path != NULL)
-        (void)snprintf(text, sizeof text, "leaves %s", path);
-    return path != NULL ? text : NULL;
+    return e->code == 0 ? judge_success(site, e, lines) : judge_failure(g, mode, site, e, lines);
 }
 
 /* ---- the loop ---- */
@@ -342,16 +381,14 @@ static void try_one(const stage *g, int rank, int mode, const fail_site *site, i
     forget(&e);
 }
 
-static int by_key(const void *a, const void *b)
+static int by_call(const void *a, const void *b)
 {
     const fail_site *x = a, *y = b;
     const int order_of = memcmp(x->call, y->call, sizeof x->call);
-    return x->kind != y->kind ? x->kind - y->kind
-           : order_of != 0    ? order_of
-                              : memcmp(x->frames, y->frames, sizeof x->frames);
+    return x->kind != y->kind ? x->kind - y->kind : order_of != 0 ? order_of : x->order - y->order;
 }
 
-/* The dry pass's sites of a rank, sorted. */
+/* The dry pass's sites of a rank, by kind and call, then in the order in which they were seen. */
 static fail_site *sites_of(int rank, int *count)
 {
     fail_site *sites = calloc(FAIL_SITES_MAX, sizeof *sites);
@@ -360,26 +397,61 @@ static fail_site *sites_of(int rank, int *count)
     for (int i = 0; i < FAIL_SITES_MAX; i++)
         if (atomic_load(&map[rank]->site[i].key) != 0)
             memcpy(&sites[(*count)++], &map[rank]->site[i], sizeof *sites);
-    qsort(sites, (size_t)*count, sizeof *sites, by_key);
+    qsort(sites, (size_t)*count, sizeof *sites, by_call);
     return sites;
 }
 
-/* Which of a site's three runs: of all of them, or of every stride-th. */
-static void try_sites(const stage *g, int rank, const fail_site *sites, int count, int stride,
-                      const int *files, tally *t)
+/* All three runs of every site, or a part of them. */
+static void try_all(const stage *g, int rank, const fail_site *sites, int count, const int *files,
+                    tally *t)
 {
-    int turn = 0;
+    static int turn;
     for (int i = 0; i < count; i++) {
         const fail_site *site = &sites[i];
         const int last = atomic_load(&site->count);
         tally *of = &t[site->kind];
         of->sites++;
-        if (turn++ % stride == 0)
+        if (turn++ % parts == part)
             try_one(g, rank, FAIL_ONCE, site, 1, files, of);
-        if (turn++ % stride == 0)
+        if (turn++ % parts == part)
             try_one(g, rank, FAIL_ONWARDS, site, 1, files, of);
-        if (last > 1 && turn++ % stride == 0)
+        if (last > 1 && turn++ % parts == part)
             try_one(g, rank, FAIL_ONCE, site, last, files, of);
+    }
+}
+
+/* Has no earlier stage tried a call of that name? */
+static int is_new(const fail_site *site)
+{
+    static char known[CALLS_MAX][sizeof site->call];
+    static int count;
+    for (int i = 0; i < count; i++)
+        if (strcmp(known[i], site->call) == 0)
+            return 0;
+    assert_true(count < CALLS_MAX);
+    memcpy(known[count++], site->call, sizeof site->call);
+    return 1;
+}
+
+/* The choice goes by the calls' names and the order in which the program makes them, so that a
+ * change of code moves no more than what it changes: the first place of each name, if no earlier
+ * stage had that name, and the last one of names with MANY places. */
+static void try_some(const stage *g, int rank, const fail_site *sites, int count, const int *files,
+                     tally *t)
+{
+    for (int first = 0, end = 0; first < count; first = end) {
+        const fail_site *const site = &sites[first];
+        tally *of = &t[site->kind];
+        while (end < count && sites[end].kind == site->kind &&
+               strcmp(sites[end].call, site->call) == 0)
+            end++;
+        of->sites += end - first;
+        if (site->kind != FAIL_EXCHANGE && g->ranks > 1)
+            continue;
+        if (is_new(site))
+            try_one(g, rank, FAIL_ONCE, site, 1, files, of);
+        if (end - first >= MANY && rank == g->ranks - 1)
+            try_one(g, rank, FAIL_ONWARDS, &sites[end - 1], 1, files, of);
     }
 }
 
@@ -387,7 +459,7 @@ static void run_loop(const stage *g)
 {
     tally t[FAIL_KINDS] = {{0}};
     fail_site *sites[RANKS_MAX] = {NULL};
-    int count[RANKS_MAX] = {0}, files[RANKS_MAX] = {0}, all = 0;
+    int count[RANKS_MAX] = {0}, files[RANKS_MAX] = {0};
     const double start = run_now();
     order(FAIL_NEVER, 0, NULL, 0);
     ended e = run_stage(g);
@@ -397,14 +469,11 @@ static void run_loop(const stage *g)
     for (int r = 0; r < g->ranks; r++) {
         files[r] = e.files[r];
         sites[r] = sites_of(r, &count[r]);
-        all += 3 * count[r];
         assert_in_range(count[r], 1, FAIL_SITES_MAX / 2);
     }
     forget(&e);
-    const int bounded = g->bounded / FEWER;
-    const int stride = all_of_them || all <= bounded ? 1 : all / bounded;
     for (int r = 0; r < g->ranks; r++) {
-        try_sites(g, r, sites[r], count[r], stride, files, t);
+        (all_of_them ? try_all : try_some)(g, r, sites[r], count[r], files, t);
         free(sites[r]);
     }
     print_message("%-8s %-9s %6s %6s %6s %8s %6s %6s\n", "stage", "kind", "places", "runs",
@@ -466,8 +535,12 @@ int main(int argc, char **argv)
     for (int i = 0; argc > 2 && i < STAGES; i++)
         if (strcmp(argv[2], stages[i].name) == 0)
             chosen = i;
-    if (argc > 3)
+    if (argc > 3 && strcmp(argv[3], "-") != 0)
         program = argv[3];
+    if (argc > 5) {
+        part = atoi(argv[4]);
+        parts = atoi(argv[5]);
+    }
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_ends_well)};
     return cmocka_run_group_tests_name("fault_loop", tests, setup, teardown);
 }
