@@ -120,9 +120,12 @@ lt_status lt_outcome_plan(const lt_job *job, lt_group *world, lt_outcome *out)
 
 lt_status lt_outcome_say(const lt_job *job, const char *format, lt_group *world, lt_outcome *out)
 {
-    const lt_status st = lt_group_rank(world) == 0 ? say(job, format, out) : LT_OK;
+    const lt_status mine = lt_group_rank(world) == 0 ? say(job, format, out) : LT_OK;
     json_decref(out->stages);
     out->stages = NULL;
-    LT_TRY(lt_agree(world, st));
+    const lt_status st = lt_agree(world, mine);
+    if (st != LT_OK && mine == LT_OK && lt_group_rank(world) == 0)
+        LT_FAIL(st, "%s is whole, but %s", out->output, lt_error_text());
+    LT_TRY(st);
     return LT_OK;
 }

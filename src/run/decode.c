@@ -444,6 +444,16 @@ static lt_status pool_finish(pool *p, const lt_decode_outputs *outputs)
     return LT_OK;
 }
 
+/* The film has its name by now, and stays where the ranks do not meet any more. */
+static lt_status agree_whole(const pool *p, lt_status mine)
+{
+    const lt_status st = lt_agree(p->world, mine);
+    if (st != LT_OK && mine == LT_OK && p->rank == 0)
+        LT_FAIL(st, "%s is whole, but %s", p->plan->output, lt_error_text());
+    LT_TRY(st);
+    return LT_OK;
+}
+
 /* After an error: messages that will not end any more may read what they were given until the
  * process ends. */
 static void keep_sent(lt_post **post, char **sent)
@@ -508,7 +518,7 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
     LT_TRY_GOTO(lt_same_reads_check(world), st, done);
     LT_TRY_GOTO(lt_agree(world, decode_sound(&p, outputs->sound)), st, done);
     LT_TRY_GOTO(decode_pictures(&p), st, done);
-    LT_TRY_GOTO(lt_agree(world, pool_finish(&p, outputs)), st, done);
+    LT_TRY_GOTO(agree_whole(&p, pool_finish(&p, outputs)), st, done);
 done:
     if (st != LT_OK)
         lt_engine_give_up(engine);

@@ -176,7 +176,11 @@ static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job
     const lt_status measured = lt_session_measure(s, plan);
     if (measured != LT_OK)
         LT_FAIL(measured, "%s is whole, but %s", plan->output, lt_error_text());
-    LT_TRY(lt_agree(s->world, finish(s, plan, is_render, out)));
+    const lt_status mine = finish(s, plan, is_render, out);
+    const lt_status all = lt_agree(s->world, mine);
+    if (all != LT_OK && mine == LT_OK && lt_group_rank(s->world) == 0)
+        LT_FAIL(all, "%s is whole, but %s", plan->output, lt_error_text());
+    LT_TRY(all);
     return LT_OK;
 }
 
