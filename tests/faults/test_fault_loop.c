@@ -30,16 +30,16 @@ enum { PATHS_MAX = 64, CALLS_MAX = 256, MANY = 12 };
 
 typedef struct stage {
     const char *name;
-    int ranks;
+    int ranks, only_whole; /* 1: not among the few, since an end between ranks takes 5 s */
     const char *words[24];
 } stage;
 
 static const stage stages[] = {
-    {"open", 1, {"inspect", "--json", NANO}},
-    {"render", 1, {RENDER, "--sheet", "@out.png", "--wav", "@out.wav"}},
-    {"decode", 1, {"decode", "@../kept.run", "--threads", "1", "-o", "@out.mp4"}},
-    {"render2", 2, {RENDER}},
-    {"decode2", 2, {"decode", "@../kept.run", "--threads", "1", "-o", "@out.mp4"}},
+    {"open", 1, 0, {"inspect", "--json", NANO}},
+    {"render", 1, 0, {RENDER, "--sheet", "@out.png", "--wav", "@out.wav"}},
+    {"decode", 1, 0, {"decode", "@../kept.run", "--threads", "1", "-o", "@out.mp4"}},
+    {"render2", 2, 0, {RENDER}},
+    {"decode2", 2, 1, {"decode", "@../kept.run", "--threads", "1", "-o", "@out.mp4"}},
 };
 enum { STAGES = sizeof stages / sizeof *stages, RANKS_MAX = 2 };
 
@@ -305,6 +305,10 @@ static const char *judge_failure(const stage *g, int mode, const fail_site *site
         return other_files(e, 1);
     if (strstr(e->err, "hint: the film is whole: ") != NULL)
         return NULL; /* it has its name in RUN, and is told of */
+    /* Who fails alone cannot know whether rank 0 has given the film its name: whole, or not there.
+     */
+    if (g->ranks > 1 && strstr(e->err, "error: rank ") != NULL && seen.file[0] != 0)
+        return other_files(e, 1);
     const char *path =
         stray(g->ranks > 1 && strstr(e->err, "error: rank ") != NULL,
               mode == FAIL_ONWARDS && (site->kind == FAIL_WRITE || site->kind == FAIL_READ));
@@ -358,11 +362,19 @@ static void complain(const stage *g, int rank, int mode, const fail_site *site, 
         print_error("%.3000s\n", e->err);
 }
 
+/* Nothing of a rank was heard for seconds, though it could speak: the machine is too busy. */
+static int starved(const ended *e) { return strstr(e->err, " is lost (silent for ") != NULL; }
+
 static void try_one(const stage *g, int rank, int mode, const fail_site *site, int occurrence,
                     const int *files, tally *t)
 {
     order(mode, rank, site, occurrence);
     ended e = run_stage(g);
+    if (site->kind != FAIL_EXCHANGE && starved(&e)) {
+        forget(&e);
+        order(mode, rank, site, occurrence);
+        e = run_stage(g);
+    }
     t->runs++;
     if (atomic_load(&map[rank]->hits) == 0)
         t->missed++;
@@ -450,7 +462,7 @@ static void try_some(const stage *g, int rank, const fail_site *sites, int count
             continue;
         if (is_new(site))
             try_one(g, rank, FAIL_ONCE, site, 1, files, of);
-        if (end - first >= MANY && rank == g->ranks - 1)
+        if (end - first >= MANY * (g->ranks > 1 ? 4 : 1) && rank == g->ranks - 1)
             try_one(g, rank, FAIL_ONWARDS, &sites[end - 1], 1, files, of);
     }
 }
@@ -463,6 +475,11 @@ static void run_loop(const stage *g)
     const double start = run_now();
     order(FAIL_NEVER, 0, NULL, 0);
     ended e = run_stage(g);
+    if (starved(&e)) {
+        forget(&e);
+        order(FAIL_NEVER, 0, NULL, 0);
+        e = run_stage(g);
+    }
     if (e.code != 0)
         fail_msg("%s: exit code %d though nothing fails: %s", g->name, e.code, e.err);
     whole = seen;
@@ -498,7 +515,7 @@ static void every_fault_ends_well(void **state)
     run_well(&s, 1, words);
     broken = 0;
     for (int i = 0; i < STAGES; i++)
-        if (chosen < 0 || chosen == i)
+        if (chosen == i || (chosen < 0 && (all_of_them || !stages[i].only_whole)))
             run_loop(&stages[i]);
     assert_int_equal(broken, 0);
 }
