@@ -3,15 +3,15 @@
  * Open MPI 4 tells nobody that a rank is gone, and mpirun, which knows, says neither where it was
  * nor what the others waited for before it ends them. So each rank beats:
  *
- *     every 0.25 s, and as a step begins, to every peer: step, collective, whether it
- *                     waits there, calls so far
- *     every 10 ms     read what came (1/10 ms while posts of the decoding pool are on their way:
- * the same call makes the library move them while the main thread decodes)
+ *     every 0.25 s    and as a step begins, to every peer: step, collective, calls, does it wait
+ *     every 10 ms     read what came (1/10 ms while posts of the decoding pool are under way:
+ *                     the same call makes the library move them while the main thread decodes)
  *
  * and a peer counts as lost by the first of
  *
  *     its process     is gone (a pidfd tells; ranks of one host and one process namespace)
- *     its silence     of 5 s: it was stopped, its host died, the link was cut
+ *     its silence     of 5 s: it was stopped, its host died, the link was cut; of 60 s where its
+ *                     watch on this host is runnable and only gets no processor
  *     our SIGTERM     a launcher noticed before us. All are asked; who does not answer within half
  *                     a second, or was silent for long already, is the reason. Launchers kill a
  *                     second after the TERM, so the line must be out by then. Did all answer, the
@@ -313,16 +313,20 @@ static void look_at_processes(void)
     }
 }
 
+static int is_silent(const peer_state *p, double silence)
+{
+    return is_watched(p) && silence > w.limits.silence_s &&
+           (p->process < 0 || silence > LT_WATCH_STARVED_S || !lt_watch_is_starved(p->who.pid));
+}
+
 static void look_at_silence(double now)
 {
     int first = -1;
-    double longest = 0;
     for (int i = 0; i < w.size; i++)
-        if (is_watched(&w.peer[i]) && now - w.peer[i].heard > longest) {
-            longest = now - w.peer[i].heard;
+        if (is_silent(&w.peer[i], now - w.peer[i].heard) &&
+            (first < 0 || w.peer[i].heard < w.peer[first].heard))
             first = i;
-        }
-    if (first < 0 || !(longest > w.limits.silence_s))
+    if (first < 0)
         return;
     for (int i = 0; i < w.size; i++) /* a host dies with all its ranks, within a few beats */
         if (is_watched(&w.peer[i]) &&
@@ -459,6 +463,7 @@ static void forgive(double now)
 static void *watch_main(void *unused)
 {
     (void)unused;
+    (void)pthread_setname_np(pthread_self(), LT_WATCH_THREAD);
     while (!(w.said_bye && all_said_bye())) {
         const int busy = w.wire.busy();
         const double now = lt_seconds();

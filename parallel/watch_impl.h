@@ -29,6 +29,13 @@ void lt_note_message(void);
 int lt_watch_is_near(int from, int to, int size);
 /* A pidfd of a rank that runs on this host, -1. */
 int lt_watch_process(const lt_watch_peer *peer, const lt_watch_peer *me);
+/* The name of the watch's thread, by which other ranks of this host find it in /proc. */
+#define LT_WATCH_THREAD "lt-watch"
+/* Is that process' watch runnable, so that it is silent for want of a processor alone? 0 where
+ * nothing tells. Local. */
+int lt_watch_is_starved(int pid);
+/* How long that may last: 7 s were seen, with twenty processes on two cores. */
+enum { LT_WATCH_STARVED_S = 60 };
 
 /* ---- words (watch_words.c) ---- */
 enum { LT_WATCH_LINE_BYTES = 2048 };

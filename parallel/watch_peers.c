@@ -1,5 +1,8 @@
 /* watch_peers.c - whom a rank watches, and how it sees their processes.           Level 2: parallel
  */
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -21,4 +24,34 @@ int lt_watch_process(const lt_watch_peer *peer, const lt_watch_peer *me)
 #endif
     (void)peer, (void)me;
     return -1;
+}
+
+/* proc(5): "TID (NAME) STATE ...". */
+static int is_runnable_watch(const char *stat_path)
+{
+    static const char name[] = "(" LT_WATCH_THREAD ") ";
+    char text[128] = "";
+    FILE *f = fopen(stat_path, "re");
+    if (f == NULL)
+        return 0;
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    (void)fclose(f);
+    const char *found = strstr(text, name);
+    return found != NULL && found[sizeof name - 1] == 'R';
+}
+
+int lt_watch_is_starved(int pid)
+{
+    char path[sizeof "/proc//task//stat" + 24 + sizeof((struct dirent *)0)->d_name];
+    int starved = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/task", pid);
+    DIR *tasks = opendir(path);
+    if (tasks == NULL)
+        return 0;
+    for (struct dirent *e; !starved && (e = readdir(tasks)) != NULL;) {
+        (void)snprintf(path, sizeof path, "/proc/%d/task/%s/stat", pid, e->d_name);
+        starved = is_runnable_watch(path);
+    }
+    (void)closedir(tasks);
+    return starved;
 }

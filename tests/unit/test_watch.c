@@ -4,6 +4,7 @@
  * Method: a wire of the test's own gives rank 0 of 2 a list of beats; the last one says that rank 1
  * is lost, which ends the process, a child, with its one line. Ranks: 1 (another is claimed).
  * Needs: nothing. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -13,11 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "parallel/watch.h"
+#include "parallel/watch_impl.h"
 
 typedef struct {
     lt_beat beat;
@@ -121,8 +123,50 @@ static void strange_beats(void **state)
         assert_true(*p >= ' ' || (*p == '\n' && p[1] == '\0'));
 }
 
+static atomic_int spins, lives;
+
+static void *a_watch(void *unused)
+{
+    (void)pthread_setname_np(pthread_self(), LT_WATCH_THREAD);
+    while (atomic_load(&lives))
+        if (!atomic_load(&spins))
+            (void)nanosleep(&(struct timespec){0, 1000000}, NULL);
+    return unused;
+}
+
+static int starved_within(int wanted)
+{
+    for (int i = 0; i < 2000; i++) { /* 2 s: a thread changes its state when it gets a processor */
+        if (lt_watch_is_starved((int)getpid()) == wanted)
+            return 1;
+        (void)nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    return 0;
+}
+
+/* Runnable is not silent; asleep, as in a lock that nobody gives back, is; so is a process without
+ * a watch, and none. */
+static void a_starved_watch_is_known(void **state)
+{
+    pthread_t thread;
+    (void)state;
+    assert_int_equal(lt_watch_is_starved((int)getpid()), 0);
+    assert_int_equal(lt_watch_is_starved(0x7fffffff), 0);
+    atomic_store(&lives, 1);
+    atomic_store(&spins, 1);
+    assert_int_equal(pthread_create(&thread, NULL, a_watch, NULL), 0);
+    const int runnable = starved_within(1);
+    atomic_store(&spins, 0);
+    const int asleep = starved_within(0);
+    atomic_store(&lives, 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(runnable);
+    assert_true(asleep);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(strange_beats)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(strange_beats),
+                                       cmocka_unit_test(a_starved_watch_is_known)};
     return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
 }
