@@ -3,10 +3,11 @@
  * A lease is a file that names its owner (host, boot, process, start time), whole from the moment
  * that it is there, in a folder of leases under its number, the epoch:
  *
- *   RUN/lease/000003           a run's. It stays: the next owner's epoch is the highest + 1, and
- * goes RUN/lease/000003.ended     up for ever, so that state and commits of the run may bear it.
- * The second name says that its owner let go DIR/.longtake-use-HASH/    an output's, beside DIR/OUT
- * (HASH is of OUT's name). Gone when its 000001                 owner ends
+ *   RUN/lease/000003          a run's. It stays: the next owner's epoch is the highest + 1, and goes
+ *                             up for ever, so that state and commits of the run may bear it
+ *   RUN/lease/000003.ended    its second name, which says that its owner let go
+ *   DIR/.longtake-use-HASH/000001    an output's, beside DIR/OUT (HASH is of OUT's name). Gone when
+ *                             its owner ends
  *
  * To take a place: look at the highest epoch; unless its owner has ended, fail; make highest + 1 by
  * a call that fails if it is there (link(2), base/new_file.h); look again, and let go if a higher
