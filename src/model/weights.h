@@ -27,7 +27,7 @@ int lt_weights_is_dry(const lt_weights *weights);
 /* From here on layers are loaded together with the ranks of this loading (borrowed; NULL: alone).
  * On dry nothing is exchanged; lt_checkpoint_bytes_planned counts what this rank would read. */
 void lt_weights_load_with(lt_weights *weights, lt_loading *loading);
-/* All is loaded for now: give back the host buffers that reading took. Later reads take them again.
+/* All that was asked is loaded: give back the host buffers of reading. Later reads take them again.
  */
 void lt_weights_rest(lt_weights *weights);
 /* The largest host buffer that loading took so far; on dry, that it would take. */
