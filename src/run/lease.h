@@ -3,8 +3,8 @@
  * A lease is a file that names its owner (host, boot, process, start time), whole from the moment
  * that it is there, in a folder of leases under its number, the epoch:
  *
- *   RUN/lease/000003          a run's. It stays: the next owner's epoch is the highest + 1, and goes
- *                             up for ever, so that state and commits of the run may bear it
+ *   RUN/lease/000003          a run's. It stays: the next owner's epoch is the highest + 1, so it
+ *                             goes up for ever, and state and commits of the run may bear it
  *   RUN/lease/000003.ended    its second name, which says that its owner let go
  *   DIR/.longtake-use-HASH/000001    an output's, beside DIR/OUT (HASH is of OUT's name). Gone when
  *                             its owner ends
