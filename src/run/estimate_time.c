@@ -133,7 +133,7 @@ lt_status lt_estimate_time(lt_plan *plan, const lt_model *model, const lt_phase_
     const lt_work *work[LT_TIMES] = {&plan->memory[0].work, &plan->memory[1].work,
                                      &plan->sound_work, &plan->memory[2].work};
     double all = 0;
-    rates r;
+    rates r = {0};
     memset(plan->seconds, 0, sizeof plan->seconds);
     often(plan, model, meshes, parts, times);
     for (int i = 0; i < LT_TIMES; i++)
