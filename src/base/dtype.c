@@ -5,7 +5,10 @@
 
 #include <assert.h>
 
-static const struct { const char *name; size_t bytes; } dtypes[LT_DTYPE_COUNT] = {
+static const struct {
+    const char *name;
+    size_t bytes;
+} dtypes[LT_DTYPE_COUNT] = {
     [LT_F32] = {"F32", 4}, [LT_BF16] = {"BF16", 2}, [LT_F16] = {"F16", 2}, [LT_F64] = {"F64", 8},
     [LT_I32] = {"I32", 4}, [LT_I64] = {"I64", 8},   [LT_U8] = {"U8", 1},   [LT_U16] = {"U16", 2},
 };
@@ -92,17 +95,19 @@ static float f64_to_f32_odd(double d)
     return f32_of_bits(u | 1u);
 }
 
-#define GET(type, p, i, v) type v; memcpy(&v, (const char *)(p) + (i) * sizeof(type), sizeof(type))
-#define PUT(type, p, i, v)                                              \
-    do {                                                                \
-        const type put_ = (v);                                          \
-        memcpy((char *)(p) + (i) * sizeof(type), &put_, sizeof(type));  \
+#define GET(type, p, i, v)                                                                         \
+    type v;                                                                                        \
+    memcpy(&v, (const char *)(p) + (i) * sizeof(type), sizeof(type))
+#define PUT(type, p, i, v)                                                                         \
+    do {                                                                                           \
+        const type put_ = (v);                                                                     \
+        memcpy((char *)(p) + (i) * sizeof(type), &put_, sizeof(type));                             \
     } while (0)
-#define EACH(from_type, to_type, expr)               \
-    for (size_t i = 0; i < count; i++) {             \
-        GET(from_type, from, i, v);                  \
-        PUT(to_type, to, i, (expr));                 \
-    }                                                \
+#define EACH(from_type, to_type, expr)                                                             \
+    for (size_t i = 0; i < count; i++) {                                                           \
+        GET(from_type, from, i, v);                                                                \
+        PUT(to_type, to, i, (expr));                                                               \
+    }                                                                                              \
     return
 
 static void from_f32(const void *from, void *to, lt_dtype to_dtype, size_t count)
@@ -162,11 +167,20 @@ void lt_convert(const void *from, lt_dtype from_dtype, void *to, lt_dtype to_dty
         return;
     }
     switch (from_dtype) {
-    case LT_F32: from_f32(from, to, to_dtype, count); return;
-    case LT_BF16: from_bf16(from, to, to_dtype, count); return;
-    case LT_F16: from_f16(from, to, to_dtype, count); return;
-    case LT_F64: from_f64(from, to, to_dtype, count); return;
-    default: assert(0 && "integers convert only to themselves");
+    case LT_F32:
+        from_f32(from, to, to_dtype, count);
+        return;
+    case LT_BF16:
+        from_bf16(from, to, to_dtype, count);
+        return;
+    case LT_F16:
+        from_f16(from, to, to_dtype, count);
+        return;
+    case LT_F64:
+        from_f64(from, to, to_dtype, count);
+        return;
+    default:
+        assert(0 && "integers convert only to themselves");
     }
 }
 
@@ -187,10 +201,14 @@ int64_t lt_first_not_finite(const void *x, lt_dtype dtype, size_t count)
 {
     assert(count <= (size_t)INT64_MAX);
     switch (dtype) {
-    case LT_BF16: return first_special(x, 2, 0x7f80u, 0, count);
-    case LT_F16: return first_special(x, 2, 0x7c00u, 0, count);
-    case LT_F64: return first_special(x, 8, 0x7ff0000000000000u, 0, count);
-    default: assert(dtype == LT_F32);
+    case LT_BF16:
+        return first_special(x, 2, 0x7f80u, 0, count);
+    case LT_F16:
+        return first_special(x, 2, 0x7c00u, 0, count);
+    case LT_F64:
+        return first_special(x, 8, 0x7ff0000000000000u, 0, count);
+    default:
+        assert(dtype == LT_F32);
     }
     /* Whole clips are checked each step, so f32 goes by blocks that vectorise. */
     enum { BLOCK = 1024 };

@@ -20,8 +20,8 @@ typedef enum lt_dtype {
     LT_DTYPE_COUNT
 } lt_dtype;
 
-size_t lt_dtype_bytes(lt_dtype dtype);       /* of one element */
-const char *lt_dtype_name(lt_dtype dtype);   /* "F32", "BF16", ...: the words of safetensors */
+size_t lt_dtype_bytes(lt_dtype dtype);     /* of one element */
+const char *lt_dtype_name(lt_dtype dtype); /* "F32", "BF16", ...: the words of safetensors */
 int lt_dtype_parse(const char *name, lt_dtype *out); /* 1 if known, else 0 */
 
 static inline float lt_bf16_to_f32(uint16_t b)

@@ -17,7 +17,11 @@ lt_status lt_json_read(const char *path, json_t **out);
 lt_status lt_json_parse(const char *text, size_t bytes, const char *source, json_t **out);
 
 /* A place in a document, for errors: where.source is a file name, where.path "" at the root. */
-typedef struct lt_json_at { const json_t *value; const char *source; char path[160]; } lt_json_at;
+typedef struct lt_json_at {
+    const json_t *value;
+    const char *source;
+    char path[160];
+} lt_json_at;
 lt_json_at lt_json_root(const json_t *value, const char *source);
 /* Object member (must be there) / array element. */
 lt_status lt_json_member(const lt_json_at *at, const char *key, lt_json_at *out);

@@ -43,12 +43,15 @@ static lt_status note(lt_options *o, size_t i, lt_option_state state, const char
 /* What row i's value is before anybody gives one. */
 static lt_status start(lt_options *o, size_t i)
 {
-    static const size_t bytes[] = {
-        [LT_OPT_STRING] = sizeof(char *), [LT_OPT_INT] = 8,
-        [LT_OPT_REAL] = 8,                [LT_OPT_FLAG] = sizeof(int),
-        [LT_OPT_SIZE] = 16,               [LT_OPT_CHOICE] = sizeof(char *),
-        [LT_OPT_PATH] = sizeof(char *),   [LT_OPT_SEED] = sizeof(lt_seed),
-        [LT_OPT_LIST] = sizeof(json_t *)};
+    static const size_t bytes[] = {[LT_OPT_STRING] = sizeof(char *),
+                                   [LT_OPT_INT] = 8,
+                                   [LT_OPT_REAL] = 8,
+                                   [LT_OPT_FLAG] = sizeof(int),
+                                   [LT_OPT_SIZE] = 16,
+                                   [LT_OPT_CHOICE] = sizeof(char *),
+                                   [LT_OPT_PATH] = sizeof(char *),
+                                   [LT_OPT_SEED] = sizeof(lt_seed),
+                                   [LT_OPT_LIST] = sizeof(json_t *)};
     char where[WHERE_BYTES];
     const lt_option *row = &o->table[i];
     if (!lt_option_is_here(o, row))
@@ -402,8 +405,7 @@ static lt_status take_document(lt_options *o, const char *source, json_t *docume
     json_t *value;
     if (!json_is_object(document))
         LT_FAIL(LT_EUSAGE, "%s: want lines of \"key: value\", found something else", source);
-    json_object_foreach(document, key, value)
-    {
+    json_object_foreach (document, key, value) {
         const long long line = (long long)json_integer_value(json_object_get(lines, key));
         LT_TRY(take_key(o, source, key, line, value));
     }

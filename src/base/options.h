@@ -56,8 +56,8 @@ typedef struct lt_seed {
 } lt_seed;
 
 typedef struct lt_option {
-    const char *name;         /* without "--"; also the job key */
-    int short_key;            /* a character, or 0 */
+    const char *name; /* without "--"; also the job key */
+    int short_key;    /* a character, or 0 */
     lt_option_type type;
     const char *value_name;   /* what --help shows after the name: "N", "DIR" */
     const char *default_text; /* as a user would write it; NULL: zero, or a NULL string */
@@ -67,8 +67,8 @@ typedef struct lt_option {
     const char *help;         /* one paragraph; it is wrapped */
     unsigned verbs;           /* bit mask: who has this option */
     unsigned traits;
-    const char *group;        /* --help's heading; rows of a group stand together */
-    const char *same;         /* rows of the same word here say one thing in two ways: a flag wins
+    const char *group; /* --help's heading; rows of a group stand together */
+    const char *same;  /* rows of the same word here say one thing in two ways: a flag wins
                                * over the job file's other one, one source may give only one */
 } lt_option;
 

@@ -11,9 +11,9 @@ struct lt_options {
     size_t count;
     unsigned verb;
     char *values;
-    lt_option_state *states; /* [count] */
-    char **where;            /* [count], owned: "job.yaml:3: steps" or "--steps" */
-    void **owned;            /* [count], the string or json_t that the value points to */
+    lt_option_state *states;       /* [count] */
+    char **where;                  /* [count], owned: "job.yaml:3: steps" or "--steps" */
+    void **owned;                  /* [count], the string or json_t that the value points to */
     const lt_option_other *others; /* [other_count], names that are not ours */
     size_t other_count;
 };

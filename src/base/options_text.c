@@ -134,8 +134,7 @@ static void print_row(FILE *to, const lt_option *row)
                    shows_range || row->default_text ? " (" : "", shows_range ? want : "",
                    shows_range && row->default_text ? "; " : "",
                    row->default_text ? "default " : "", row->default_text ? row->default_text : "",
-                   shows_range || row->default_text ? ")" : "",
-                   is_list ? " Job file only." : "");
+                   shows_range || row->default_text ? ")" : "", is_list ? " Job file only." : "");
     (void)fputs(head, to);
     print_wrapped(to, text, n < 0 ? HELP_COLUMN : n, HELP_COLUMN);
 }
@@ -241,8 +240,7 @@ static void write_json(FILE *to, const json_t *value)
     size_t i;
     if (json_is_object(value)) {
         const char *before = "{";
-        json_object_foreach((json_t *)value, key, member)
-        {
+        json_object_foreach ((json_t *)value, key, member) {
             (void)fputs(before, to);
             write_string(to, key);
             (void)fputs(": ", to);
@@ -252,8 +250,7 @@ static void write_json(FILE *to, const json_t *value)
         (void)fputs(json_object_size(value) > 0 ? "}" : "{}", to);
     } else if (json_is_array(value)) {
         (void)fputc('[', to);
-        json_array_foreach(value, i, member)
-        {
+        json_array_foreach (value, i, member) {
             (void)fputs(i > 0 ? ", " : "", to);
             write_json(to, member);
         }
@@ -275,8 +272,7 @@ static void write_list(FILE *to, const json_t *list)
     json_t *element;
     if (json_array_size(list) == 0)
         (void)fputs(" []", to);
-    json_array_foreach(list, i, element)
-    {
+    json_array_foreach (list, i, element) {
         (void)fputs("\n  - ", to);
         write_json(to, element);
     }

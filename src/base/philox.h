@@ -11,8 +11,15 @@
 
 /* Streams; for sound plus LT_STREAM_SOUND (x = audio tick, y = stereo channel, frame = tick >> 16,
  * x taken mod 2^16). */
-enum { LT_STREAM_INITIAL = 0, LT_STREAM_SDE = 1, LT_STREAM_CONTEXT = 2, LT_STREAM_RENOISE = 3,
-       LT_STREAM_STAGE2 = 4, LT_STREAM_PERMUTE = 5, LT_STREAM_SOUND = 16 };
+enum {
+    LT_STREAM_INITIAL = 0,
+    LT_STREAM_SDE = 1,
+    LT_STREAM_CONTEXT = 2,
+    LT_STREAM_RENOISE = 3,
+    LT_STREAM_STAGE2 = 4,
+    LT_STREAM_PERMUTE = 5,
+    LT_STREAM_SOUND = 16
+};
 
 void lt_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 

@@ -33,7 +33,10 @@ typedef struct trouble {
 
 static _Thread_local trouble t;
 
-static const struct { const char *name; int exit_code; } statuses[LT_STATUS_COUNT] = {
+static const struct {
+    const char *name;
+    int exit_code;
+} statuses[LT_STATUS_COUNT] = {
     [LT_OK] = {"LT_OK", 0},
     [LT_EUSAGE] = {"LT_EUSAGE", 64},
     [LT_EDATA] = {"LT_EDATA", 65},

@@ -69,37 +69,37 @@ void lt_error_print(FILE *to, int verbose);
 
 /* Each returns the status that was tested, not the one that lt_fail or lt_trail gives back (the
  * same): so a static analyser sees that what was refused is never taken for LT_OK by the caller. */
-#define LT_FAIL(status, ...)                                           \
-    do {                                                               \
-        const lt_status fail_ = (status);                              \
-        (void)lt_fail(fail_, __FILE__, __LINE__, __VA_ARGS__);         \
-        return fail_;                                                  \
+#define LT_FAIL(status, ...)                                                                       \
+    do {                                                                                           \
+        const lt_status fail_ = (status);                                                          \
+        (void)lt_fail(fail_, __FILE__, __LINE__, __VA_ARGS__);                                     \
+        return fail_;                                                                              \
     } while (0)
 
-#define LT_TRY(expr)                                          \
-    do {                                                      \
-        const lt_status st_ = (expr);                         \
-        if (st_ != LT_OK) {                                   \
-            (void)lt_trail(st_, #expr, __FILE__, __LINE__);   \
-            return st_;                                       \
-        }                                                     \
+#define LT_TRY(expr)                                                                               \
+    do {                                                                                           \
+        const lt_status st_ = (expr);                                                              \
+        if (st_ != LT_OK) {                                                                        \
+            (void)lt_trail(st_, #expr, __FILE__, __LINE__);                                        \
+            return st_;                                                                            \
+        }                                                                                          \
     } while (0)
 
 /* The same where something must be undone: sets st and goes to label. */
-#define LT_TRY_GOTO(expr, st, label)                          \
-    do {                                                      \
-        (st) = (expr);                                        \
-        if ((st) != LT_OK) {                                  \
-            (void)lt_trail((st), #expr, __FILE__, __LINE__);  \
-            goto label;                                       \
-        }                                                     \
+#define LT_TRY_GOTO(expr, st, label)                                                               \
+    do {                                                                                           \
+        (st) = (expr);                                                                             \
+        if ((st) != LT_OK) {                                                                       \
+            (void)lt_trail((st), #expr, __FILE__, __LINE__);                                       \
+            goto label;                                                                            \
+        }                                                                                          \
     } while (0)
 
-#define LT_FAIL_GOTO(status, st, label, ...)                             \
-    do {                                                                 \
-        (st) = (status);                                                 \
-        (void)lt_fail((st), __FILE__, __LINE__, __VA_ARGS__);            \
-        goto label;                                                      \
+#define LT_FAIL_GOTO(status, st, label, ...)                                                       \
+    do {                                                                                           \
+        (st) = (status);                                                                           \
+        (void)lt_fail((st), __FILE__, __LINE__, __VA_ARGS__);                                      \
+        goto label;                                                                                \
     } while (0)
 
 #endif

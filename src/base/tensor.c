@@ -19,8 +19,8 @@ static void dims_text(const int64_t *dim, int ndim, char *buffer, size_t bytes)
     size_t n = 0;
     buffer[0] = '\0';
     for (int i = 0; i < ndim && n < bytes; i++) {
-        const int more = snprintf(buffer + n, bytes - n, "%s%lld", i == 0 ? "[" : ", ",
-                                  (long long)dim[i]);
+        const int more =
+            snprintf(buffer + n, bytes - n, "%s%lld", i == 0 ? "[" : ", ", (long long)dim[i]);
         n += more > 0 ? (size_t)more : 0;
     }
     if (n < bytes)

@@ -31,12 +31,17 @@ typedef struct lt_tensor {
 } lt_tensor;
 
 /* [first, first + count) */
-typedef struct lt_range { int64_t first, count; } lt_range;
+typedef struct lt_range {
+    int64_t first, count;
+} lt_range;
 
-typedef struct lt_dims { int ndim; int64_t dim[LT_DIMS_MAX]; } lt_dims;
+typedef struct lt_dims {
+    int ndim;
+    int64_t dim[LT_DIMS_MAX];
+} lt_dims;
 
 /* LT_DIMS(S, N, D): a compound literal. */
-#define LT_DIMS(...)                                                              \
+#define LT_DIMS(...)                                                                               \
     ((lt_dims){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 
 /* Take a dense tensor from an arena. name must outlive it.

@@ -37,8 +37,7 @@ typedef struct builder {
 static const char quotes[] = "a text with \": \" or \" #\" in it, or one that begins with one of "
                              "*&!%@`[{>|, needs quotes: prompt: \"He says: hello\"";
 
-#define FAIL_AT(b, mark, ...) \
-    return fail_at((b), (mark), __LINE__, __VA_ARGS__)
+#define FAIL_AT(b, mark, ...) return fail_at((b), (mark), __LINE__, __VA_ARGS__)
 
 static lt_status fail_at(const builder *b, yaml_mark_t mark, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
@@ -279,7 +278,8 @@ static lt_status take(builder *b, const yaml_event_t *event)
         assert(b->depth > 0 && b->stack[b->depth - 1].key == NULL);
         b->depth--;
         return LT_OK;
-    default: return LT_OK;
+    default:
+        return LT_OK;
     }
     if (event->type == YAML_SCALAR_EVENT)
         LT_TRY(take_scalar(b, event));

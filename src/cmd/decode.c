@@ -23,7 +23,6 @@ const lt_verb lt_verb_decode = {
     .usage = "longtake decode RUN -o FILE [options]",
     .intro = "Decodes RUN/latents.h5 into a film, in any codec, on any "
              "number of ranks. Nothing is denoised again.",
-    .examples =
-        "  longtake render -p \"A steel ball drops on wood.\" --seconds 1 -o steel.mp4\n"
-        "  longtake decode steel.run --codec prores -o steel.mov\n"
-        "  mpirun -n 2 longtake decode steel.run --codec hevc -o steel.mkv\n"};
+    .examples = "  longtake render -p \"A steel ball drops on wood.\" --seconds 1 -o steel.mp4\n"
+                "  longtake decode steel.run --codec prores -o steel.mov\n"
+                "  mpirun -n 2 longtake decode steel.run --codec hevc -o steel.mkv\n"};

@@ -17,13 +17,11 @@ static int depth_of(const json_t *value)
     const char *key;
     json_t *member;
     size_t i;
-    json_object_foreach((json_t *)value, key, member)
-    {
+    json_object_foreach ((json_t *)value, key, member) {
         const int d = depth_of(member);
         deepest = d > deepest ? d : deepest;
     }
-    json_array_foreach(value, i, member)
-    {
+    json_array_foreach (value, i, member) {
         const int d = depth_of(member);
         deepest = d > deepest ? d : deepest;
     }

@@ -36,20 +36,23 @@ typedef struct fuzz_seed {
 } fuzz_seed;
 
 /* A string literal's bytes, without the final NUL; bytes inside may be NUL. */
-#define FUZZ_SEED(literal) {literal, sizeof(literal) - 1}
+#define FUZZ_SEED(literal)                                                                         \
+    {                                                                                              \
+        literal, sizeof(literal) - 1                                                               \
+    }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #ifdef LT_LIBFUZZER
-#define FUZZ_MAIN(name, seeds, bytes_max) \
-    const fuzz_seed *fuzz_seeds_of_libfuzzer(void); \
+#define FUZZ_MAIN(name, seeds, bytes_max)                                                          \
+    const fuzz_seed *fuzz_seeds_of_libfuzzer(void);                                                \
     const fuzz_seed *fuzz_seeds_of_libfuzzer(void) { return (seeds); }
 #else
-#define FUZZ_MAIN(name, seeds, bytes_max)                                                         \
-    int main(int argc, char **argv)                                                               \
-    {                                                                                             \
-        return fuzz_main((name), (seeds), sizeof(seeds) / sizeof *(seeds), (bytes_max), argc,     \
-                         argv);                                                                   \
+#define FUZZ_MAIN(name, seeds, bytes_max)                                                          \
+    int main(int argc, char **argv)                                                                \
+    {                                                                                              \
+        return fuzz_main((name), (seeds), sizeof(seeds) / sizeof *(seeds), (bytes_max), argc,      \
+                         argv);                                                                    \
     }
 
 /* AddressSanitizer calls back before it ends the process; absent in other builds. */
@@ -130,12 +133,50 @@ static size_t fuzz_insert(uint8_t *data, size_t bytes, size_t bytes_max, size_t 
 /* One change of one kind; returns the new size. */
 static size_t fuzz_mutate(uint8_t *data, size_t bytes, size_t bytes_max, const fuzz_seed *other)
 {
-    static const char *const words[] = {
-        "0", "-1", "255", "65536", "2147483647", "-2147483648", "4294967296",
-        "9223372036854775807", "-9223372036854775808", "18446744073709551616", "1e308", "1e-400",
-        "0.1", "null", "true", "{", "}", "[", "]", "[[[[[[[[", "{\"\":", "\"", "\\", "\\u0000",
-        "\\ud800", ": ", ", ", "- ", "\n", "\n  ", "&a ", "*a", "!!int ", "# ", "'", "|\n", "x",
-        "--", "=", "\xef\xbb\xbf", "\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80"};
+    static const char *const words[] = {"0",
+                                        "-1",
+                                        "255",
+                                        "65536",
+                                        "2147483647",
+                                        "-2147483648",
+                                        "4294967296",
+                                        "9223372036854775807",
+                                        "-9223372036854775808",
+                                        "18446744073709551616",
+                                        "1e308",
+                                        "1e-400",
+                                        "0.1",
+                                        "null",
+                                        "true",
+                                        "{",
+                                        "}",
+                                        "[",
+                                        "]",
+                                        "[[[[[[[[",
+                                        "{\"\":",
+                                        "\"",
+                                        "\\",
+                                        "\\u0000",
+                                        "\\ud800",
+                                        ": ",
+                                        ", ",
+                                        "- ",
+                                        "\n",
+                                        "\n  ",
+                                        "&a ",
+                                        "*a",
+                                        "!!int ",
+                                        "# ",
+                                        "'",
+                                        "|\n",
+                                        "x",
+                                        "--",
+                                        "=",
+                                        "\xef\xbb\xbf",
+                                        "\xff",
+                                        "\xc0\x80",
+                                        "\xed\xa0\x80",
+                                        "\xf4\x90\x80\x80"};
     static const uint8_t edges[] = {0x00, 0x01, 0x7f, 0x80, 0xff, 0x20, 0x0a, 0x22};
     const size_t at = fuzz_pick(bytes + 1), rest = bytes - at;
     size_t count = 0;
@@ -152,7 +193,8 @@ static size_t fuzz_mutate(uint8_t *data, size_t bytes, size_t bytes_max, const f
         count = rest > 0 ? 1 + fuzz_pick(rest < 16 ? rest : 16) : 0;
         memmove(data + at, data + at + count, rest - count);
         return bytes - count;
-    case 3: /* cut the end off */ return fuzz_pick(4) == 0 ? at : bytes;
+    case 3: /* cut the end off */
+        return fuzz_pick(4) == 0 ? at : bytes;
     case 4: /* say a piece twice */
         count = rest > 0 ? 1 + fuzz_pick(rest < 64 ? rest : 64) : 0;
         return fuzz_insert(data, bytes, bytes_max, at, data + at, count);

@@ -16,8 +16,10 @@ static size_t count_of(const json_t *value, int depth)
     const char *key;
     json_t *member;
     require(depth <= 17); /* 16 containers and the scalar inside */
-    json_object_foreach((json_t *)value, key, member) n += count_of(member, depth + 1);
-    json_array_foreach(value, i, member) n += count_of(member, depth + 1);
+    json_object_foreach ((json_t *)value, key, member)
+        n += count_of(member, depth + 1);
+    json_array_foreach (value, i, member)
+        n += count_of(member, depth + 1);
     return n;
 }
 
@@ -33,8 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     require(count_of(value, 1) <= 10000);
-    json_object_foreach(lines, key, line)
-    {
+    json_object_foreach (lines, key, line) {
         require(json_object_get(value, key) != NULL);
         require(json_integer_value(line) >= 1);
     }

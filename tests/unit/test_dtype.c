@@ -101,7 +101,11 @@ static void narrowing_rounds_to_nearest_even(void **state)
 static void ends_of_the_range(void **state)
 {
     (void)state;
-    static const struct { const char *name; double x; uint16_t f16, bf16; } cases[] = {
+    static const struct {
+        const char *name;
+        double x;
+        uint16_t f16, bf16;
+    } cases[] = {
         {"f16's largest", 65504, 0x7bff, 0x4780},
         {"the tie above it goes to Inf", 65520, 0x7c00, 0x4780},
         {"just under that tie", 65519.996, 0x7bff, 0x4780},

@@ -20,35 +20,97 @@ enum { RENDER = 1, PLAN = 2, BOTH = 3 };
 
 static const lt_option table[] = {
     {.name = "model", .type = LT_OPT_STRING, .value_name = "DIR", .verbs = PLAN, .offset = 0},
-    {.name = "steps", .short_key = 'n', .type = LT_OPT_INT, .value_name = "N",
-     .default_text = "50", .min = 2, .max = 1000, .offset = offsetof(knobs, steps),
-     .help = "noise levels; a clip is evaluated once less often than that", .verbs = BOTH,
+    {.name = "steps",
+     .short_key = 'n',
+     .type = LT_OPT_INT,
+     .value_name = "N",
+     .default_text = "50",
+     .min = 2,
+     .max = 1000,
+     .offset = offsetof(knobs, steps),
+     .help = "noise levels; a clip is evaluated once less often than that",
+     .verbs = BOTH,
      .group = "What to make"},
-    {.name = "frames", .type = LT_OPT_INT, .min = 1, .max = 100000,
-     .offset = offsetof(knobs, frames), .help = "length", .verbs = BOTH, .group = "What to make"},
-    {.name = "size", .type = LT_OPT_SIZE, .default_text = "640x384", .min = 16, .max = 8192,
-     .offset = offsetof(knobs, size), .help = "picture", .verbs = BOTH, .group = "What to make"},
-    {.name = "guidance", .type = LT_OPT_REAL, .default_text = "3.5", .min = 0, .max = 20,
-     .offset = offsetof(knobs, guidance), .help = "strength", .verbs = BOTH,
+    {.name = "frames",
+     .type = LT_OPT_INT,
+     .min = 1,
+     .max = 100000,
+     .offset = offsetof(knobs, frames),
+     .help = "length",
+     .verbs = BOTH,
      .group = "What to make"},
-    {.name = "prompt", .short_key = 'p', .type = LT_OPT_STRING, .value_name = "TEXT", .max = 100,
-     .offset = offsetof(knobs, prompt), .help = "what is seen and heard", .verbs = RENDER,
+    {.name = "size",
+     .type = LT_OPT_SIZE,
+     .default_text = "640x384",
+     .min = 16,
+     .max = 8192,
+     .offset = offsetof(knobs, size),
+     .help = "picture",
+     .verbs = BOTH,
      .group = "What to make"},
-    {.name = "shots", .type = LT_OPT_LIST, .offset = offsetof(knobs, shots),
-     .help = "a storyboard.", .verbs = RENDER, .group = "What to make"},
-    {.name = "mode", .type = LT_OPT_CHOICE, .default_text = "auto",
-     .choices = "auto|single|windows", .offset = offsetof(knobs, mode), .help = "how",
-     .verbs = RENDER, .group = "How"},
-    {.name = "quiet", .short_key = 'q', .type = LT_OPT_FLAG, .offset = offsetof(knobs, quiet),
-     .help = "no progress", .verbs = RENDER, .group = "How"},
-    {.name = "verbose", .short_key = 'v', .type = LT_OPT_FLAG, .offset = offsetof(knobs, verbose),
-     .help = "say more", .verbs = RENDER, .traits = LT_OPT_COUNTED | LT_OPT_NOT_IN_JOB,
+    {.name = "guidance",
+     .type = LT_OPT_REAL,
+     .default_text = "3.5",
+     .min = 0,
+     .max = 20,
+     .offset = offsetof(knobs, guidance),
+     .help = "strength",
+     .verbs = BOTH,
+     .group = "What to make"},
+    {.name = "prompt",
+     .short_key = 'p',
+     .type = LT_OPT_STRING,
+     .value_name = "TEXT",
+     .max = 100,
+     .offset = offsetof(knobs, prompt),
+     .help = "what is seen and heard",
+     .verbs = RENDER,
+     .group = "What to make"},
+    {.name = "shots",
+     .type = LT_OPT_LIST,
+     .offset = offsetof(knobs, shots),
+     .help = "a storyboard.",
+     .verbs = RENDER,
+     .group = "What to make"},
+    {.name = "mode",
+     .type = LT_OPT_CHOICE,
+     .default_text = "auto",
+     .choices = "auto|single|windows",
+     .offset = offsetof(knobs, mode),
+     .help = "how",
+     .verbs = RENDER,
      .group = "How"},
-    {.name = "output", .short_key = 'o', .type = LT_OPT_STRING, .value_name = "FILE",
-     .offset = offsetof(knobs, out), .help = "where to", .verbs = RENDER,
-     .traits = LT_OPT_NOT_IN_JOB, .group = "How"},
-    {.name = "help", .short_key = 'h', .type = LT_OPT_FLAG, .offset = offsetof(knobs, help),
-     .help = "this page", .verbs = RENDER, .traits = LT_OPT_STOPS | LT_OPT_NOT_IN_JOB,
+    {.name = "quiet",
+     .short_key = 'q',
+     .type = LT_OPT_FLAG,
+     .offset = offsetof(knobs, quiet),
+     .help = "no progress",
+     .verbs = RENDER,
+     .group = "How"},
+    {.name = "verbose",
+     .short_key = 'v',
+     .type = LT_OPT_FLAG,
+     .offset = offsetof(knobs, verbose),
+     .help = "say more",
+     .verbs = RENDER,
+     .traits = LT_OPT_COUNTED | LT_OPT_NOT_IN_JOB,
+     .group = "How"},
+    {.name = "output",
+     .short_key = 'o',
+     .type = LT_OPT_STRING,
+     .value_name = "FILE",
+     .offset = offsetof(knobs, out),
+     .help = "where to",
+     .verbs = RENDER,
+     .traits = LT_OPT_NOT_IN_JOB,
+     .group = "How"},
+    {.name = "help",
+     .short_key = 'h',
+     .type = LT_OPT_FLAG,
+     .offset = offsetof(knobs, help),
+     .help = "this page",
+     .verbs = RENDER,
+     .traits = LT_OPT_STOPS | LT_OPT_NOT_IN_JOB,
      .group = "How"},
 };
 enum { ROWS = sizeof table / sizeof *table };
@@ -134,7 +196,8 @@ static void flags_in_all_spellings(void **state)
 static void wrong_flags_are_refused(void **state)
 {
     (void)state;
-    static const struct { const char *name, *line, *says, *hint;
+    static const struct {
+        const char *name, *line, *says, *hint;
     } cases[] = {
         {"below", "--steps=1", "--steps: want an integer from 2 to 1000, found \"1\"", ""},
         {"above", "--steps|1001", "--steps: want an integer from 2 to 1000, found \"1001\"", ""},
@@ -247,7 +310,10 @@ static void job_keys_and_precedence(void **state)
 static void wrong_job_keys_are_refused(void **state)
 {
     (void)state;
-    static const struct { const char *name, *text, *says, *hint; lt_status st; } cases[] = {
+    static const struct {
+        const char *name, *text, *says, *hint;
+        lt_status st;
+    } cases[] = {
         {"range", "size: 64x64\nsteps: 1\n",
          "job.yaml:2: steps: want an integer from 2 to 1000, found \"1\"", "", LT_EUSAGE},
         {"type", "steps: many\n", "job.yaml:1: steps: want an integer", "", LT_EUSAGE},
@@ -285,9 +351,20 @@ static void dump_reads_back(void **state)
 {
     (void)state;
     static const char *const prompts[] = {
-        "a red ball", "plain", "true", "", "12", "two\nlines\ttab", "quote \" back \\ slash",
-        "\xc3\xa4 \xe2\x80\xa8 \xf0\x9f\x98\x80 \xef\xbb\xbf \xc2\x85 \x7f \x01", "# no comment",
-        "- dash: colon", " blanks ", "null", "\xe2\x80\xa9", "*x &y !z",
+        "a red ball",
+        "plain",
+        "true",
+        "",
+        "12",
+        "two\nlines\ttab",
+        "quote \" back \\ slash",
+        "\xc3\xa4 \xe2\x80\xa8 \xf0\x9f\x98\x80 \xef\xbb\xbf \xc2\x85 \x7f \x01",
+        "# no comment",
+        "- dash: colon",
+        " blanks ",
+        "null",
+        "\xe2\x80\xa9",
+        "*x &y !z",
     };
     for (size_t i = 0; i < sizeof prompts / sizeof *prompts; i++) {
         knobs k, again;
@@ -343,13 +420,20 @@ static void help_teaches(void **state)
     lt_options_help(o, to, "longtake render [JOB.yaml]", "Intro.", "  longtake render -p x");
     assert_int_equal(fclose(to), 0);
     static const char *const parts[] = {
-        "Usage: longtake render [JOB.yaml]\n", "\nIntro.\n", "\nWhat to make:\n",
+        "Usage: longtake render [JOB.yaml]\n",
+        "\nIntro.\n",
+        "\nWhat to make:\n",
         "  -n, --steps N             noise levels; a clip is evaluated once less often\n",
         "\n                            than that (an integer from 2 to 1000; default 50)\n",
         "      --size WxH            picture (WIDTHxHEIGHT, each from 16 to 8192; default\n",
-        "  -p, --prompt TEXT         what is seen and heard\n", "      shots:", "Job file only.",
-        "(one of auto|single|windows; default auto)", "\nHow:\n", "  -q, --quiet ",
-        "Flags only:\n  --verbose --output --help\n", "\nExamples:\n  longtake render -p x\n",
+        "  -p, --prompt TEXT         what is seen and heard\n",
+        "      shots:",
+        "Job file only.",
+        "(one of auto|single|windows; default auto)",
+        "\nHow:\n",
+        "  -q, --quiet ",
+        "Flags only:\n  --verbose --output --help\n",
+        "\nExamples:\n  longtake render -p x\n",
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (strstr(text, parts[i]) == NULL)
@@ -364,8 +448,8 @@ static void help_teaches(void **state)
 static void wrong_tables_are_our_bug(void **state)
 {
     (void)state;
-    static const lt_option bad[] = {{.name = "n", .type = LT_OPT_INT, .default_text = "0", .min = 1,
-                                     .max = 5, .verbs = 1}};
+    static const lt_option bad[] = {
+        {.name = "n", .type = LT_OPT_INT, .default_text = "0", .min = 1, .max = 5, .verbs = 1}};
     int64_t n = 0;
     lt_options *o = NULL;
     assert_int_equal(lt_options_new(bad, 1, 1, &n, &o), LT_EINTERNAL);
@@ -375,14 +459,19 @@ static void wrong_tables_are_our_bug(void **state)
 static void text_helpers(void **state)
 {
     (void)state;
-    static const struct { const char *a, *b; int distance; } words[] = {
-        {"", "", 0}, {"", "abc", 3}, {"steps", "step", 1}, {"steps", "setps", 1},
-        {"kitten", "sitting", 3}, {"ca", "abc", 3}, {"same", "same", 0}};
+    static const struct {
+        const char *a, *b;
+        int distance;
+    } words[] = {{"", "", 0},           {"", "abc", 3},           {"steps", "step", 1},
+                 {"steps", "setps", 1}, {"kitten", "sitting", 3}, {"ca", "abc", 3},
+                 {"same", "same", 0}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         assert_int_equal(lt_edit_distance(words[i].a, words[i].b), words[i].distance);
         assert_int_equal(lt_edit_distance(words[i].b, words[i].a), words[i].distance);
     }
-    static const struct { const char *text; int valid;
+    static const struct {
+        const char *text;
+        int valid;
     } texts[] = {{"ascii", 1},
                  {"\xc3\xa4", 1},
                  {"\xf4\x8f\xbf\xbf", 1},

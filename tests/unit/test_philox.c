@@ -17,7 +17,9 @@
 static void known_answers(void **state)
 {
     (void)state;
-    static const struct { uint32_t counter[4], key[2], want[4]; } cases[] = {
+    static const struct {
+        uint32_t counter[4], key[2], want[4];
+    } cases[] = {
         {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
         {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
          {0xffffffff, 0xffffffff},
@@ -157,9 +159,16 @@ static void streams_are_unrelated(void **state)
     (void)state;
     enum { N = 8 * 6 * 10 * 10 };
     static float a[N], b[N];
-    static const struct { const char *name; uint64_t seed; uint32_t stream, draw; int64_t frame; }
-    cases[] = {{"seed's low half", 2, 0, 0, 0}, {"seed's high half", 1 + (1ull << 32), 0, 0, 0},
-               {"stream", 1, 2, 0, 0}, {"draw", 1, 0, 1, 0}, {"frames", 1, 0, 0, 6}};
+    static const struct {
+        const char *name;
+        uint64_t seed;
+        uint32_t stream, draw;
+        int64_t frame;
+    } cases[] = {{"seed's low half", 2, 0, 0, 0},
+                 {"seed's high half", 1 + (1ull << 32), 0, 0, 0},
+                 {"stream", 1, 2, 0, 0},
+                 {"draw", 1, 0, 1, 0},
+                 {"frames", 1, 0, 0, 6}};
     lt_noise_video(1, 0, 0, 0, 8, 6, 10, 10, a);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         lt_noise_video(cases[i].seed, cases[i].stream, cases[i].draw, cases[i].frame, 8, 6, 10, 10,

@@ -34,13 +34,23 @@ undo:
 static void exit_codes_are_sysexits(void **state)
 {
     (void)state;
-    static const struct { lt_status status; int code; const char *name; } cases[] = {
-        {LT_OK, 0, "LT_OK"},             {LT_EUSAGE, 64, "LT_EUSAGE"},
-        {LT_EDATA, 65, "LT_EDATA"},      {LT_ENOINPUT, 66, "LT_ENOINPUT"},
-        {LT_EUNAVAIL, 69, "LT_EUNAVAIL"}, {LT_ENOMEM, 69, "LT_ENOMEM"},
-        {LT_EDEVICE, 69, "LT_EDEVICE"},  {LT_ESHAPE, 70, "LT_ESHAPE"},
-        {LT_EINTERNAL, 70, "LT_EINTERNAL"}, {LT_ECREATE, 73, "LT_ECREATE"},
-        {LT_EIO, 74, "LT_EIO"},          {LT_ETEMP, 75, "LT_ETEMP"},
+    static const struct {
+        lt_status status;
+        int code;
+        const char *name;
+    } cases[] = {
+        {LT_OK, 0, "LT_OK"},
+        {LT_EUSAGE, 64, "LT_EUSAGE"},
+        {LT_EDATA, 65, "LT_EDATA"},
+        {LT_ENOINPUT, 66, "LT_ENOINPUT"},
+        {LT_EUNAVAIL, 69, "LT_EUNAVAIL"},
+        {LT_ENOMEM, 69, "LT_ENOMEM"},
+        {LT_EDEVICE, 69, "LT_EDEVICE"},
+        {LT_ESHAPE, 70, "LT_ESHAPE"},
+        {LT_EINTERNAL, 70, "LT_EINTERNAL"},
+        {LT_ECREATE, 73, "LT_ECREATE"},
+        {LT_EIO, 74, "LT_EIO"},
+        {LT_ETEMP, 75, "LT_ETEMP"},
         {LT_EPEER, 75, "LT_EPEER"},
     };
     assert_int_equal(sizeof cases / sizeof *cases, LT_STATUS_COUNT);

@@ -48,7 +48,11 @@ static void new_tensors_are_dense(void **state)
 static void bad_shapes_are_refused(void **state)
 {
     (void)state;
-    static const struct { const char *name; lt_dims dims; lt_status want; } cases[] = {
+    static const struct {
+        const char *name;
+        lt_dims dims;
+        lt_status want;
+    } cases[] = {
         {"negative", {2, {3, -1}}, LT_ESHAPE},
         {"negative beside zero", {2, {0, -1}}, LT_ESHAPE},
         {"2^63 elements", {2, {(int64_t)1 << 32, (int64_t)1 << 31}}, LT_ESHAPE},

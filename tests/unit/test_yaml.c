@@ -14,7 +14,8 @@ static lt_status parse(const char *text, json_t **out, json_t **lines)
 static void texts_mean_their_json(void **state)
 {
     (void)state;
-    static const struct { const char *name, *yaml, *json;
+    static const struct {
+        const char *name, *yaml, *json;
     } cases[] = {
         {"empty", "", "{}"},
         {"only a comment", "# nothing\n", "{}"},
@@ -58,7 +59,8 @@ static void texts_mean_their_json(void **state)
 static void refusals_name_the_place(void **state)
 {
     (void)state;
-    static const struct { const char *name, *yaml, *says;
+    static const struct {
+        const char *name, *yaml, *says;
     } cases[] = {
         {"anchor", "a: 1\nb: &x 2\n", "job.yaml:2:4: anchors"},
         {"anchor of a mapping", "a: &x {b: 1}\n", "job.yaml:1:4: anchors"},
@@ -149,10 +151,15 @@ static void lines_of_the_top_keys(void **state)
 static void plain_words_read_as_themselves(void **state)
 {
     (void)state;
-    static const struct { const char *text; int plain; } cases[] = {
-        {"windows", 1}, {"640x384", 0}, {"a/b-c_d.mp4", 1}, {"ring=2", 1}, {"true", 0},
-        {"null", 0}, {"no", 0}, {"", 0}, {"a b", 0}, {"a: b", 0}, {"-x", 0}, {"x#", 0}, {"12", 0},
-        {"\xc3\xa4", 0}, {"e3", 1}, {"Null", 0}, {"a,", 0}, {"a,b", 0},
+    static const struct {
+        const char *text;
+        int plain;
+    } cases[] = {
+        {"windows", 1}, {"640x384", 0},  {"a/b-c_d.mp4", 1}, {"ring=2", 1},
+        {"true", 0},    {"null", 0},     {"no", 0},          {"", 0},
+        {"a b", 0},     {"a: b", 0},     {"-x", 0},          {"x#", 0},
+        {"12", 0},      {"\xc3\xa4", 0}, {"e3", 1},          {"Null", 0},
+        {"a,", 0},      {"a,b", 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *found = NULL;
