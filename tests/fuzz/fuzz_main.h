@@ -130,53 +130,20 @@ static size_t fuzz_insert(uint8_t *data, size_t bytes, size_t bytes_max, size_t 
     return bytes + count;
 }
 
+/* What numbers and words a text format stumbles over. */
+/* clang-format off */
+static const char *const fuzz_words[] = {
+    "0", "-1", "255", "65536", "2147483647", "-2147483648", "4294967296", "9223372036854775807",
+    "-9223372036854775808", "18446744073709551616", "1e308", "1e-400", "0.1", "null", "true",
+    "{", "}", "[", "]", "[[[[[[[[", "{\"\":", "\"", "\\", "\\u0000", "\\ud800", ": ", ", ",
+    "- ", "\n", "\n  ", "&a ", "*a", "!!int ", "# ", "'", "|\n", "x", "--", "=", "\xef\xbb\xbf",
+    "\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+};
+/* clang-format on */
+
 /* One change of one kind; returns the new size. */
 static size_t fuzz_mutate(uint8_t *data, size_t bytes, size_t bytes_max, const fuzz_seed *other)
 {
-    static const char *const words[] = {"0",
-                                        "-1",
-                                        "255",
-                                        "65536",
-                                        "2147483647",
-                                        "-2147483648",
-                                        "4294967296",
-                                        "9223372036854775807",
-                                        "-9223372036854775808",
-                                        "18446744073709551616",
-                                        "1e308",
-                                        "1e-400",
-                                        "0.1",
-                                        "null",
-                                        "true",
-                                        "{",
-                                        "}",
-                                        "[",
-                                        "]",
-                                        "[[[[[[[[",
-                                        "{\"\":",
-                                        "\"",
-                                        "\\",
-                                        "\\u0000",
-                                        "\\ud800",
-                                        ": ",
-                                        ", ",
-                                        "- ",
-                                        "\n",
-                                        "\n  ",
-                                        "&a ",
-                                        "*a",
-                                        "!!int ",
-                                        "# ",
-                                        "'",
-                                        "|\n",
-                                        "x",
-                                        "--",
-                                        "=",
-                                        "\xef\xbb\xbf",
-                                        "\xff",
-                                        "\xc0\x80",
-                                        "\xed\xa0\x80",
-                                        "\xf4\x90\x80\x80"};
     static const uint8_t edges[] = {0x00, 0x01, 0x7f, 0x80, 0xff, 0x20, 0x0a, 0x22};
     const size_t at = fuzz_pick(bytes + 1), rest = bytes - at;
     size_t count = 0;
@@ -208,8 +175,9 @@ static size_t fuzz_mutate(uint8_t *data, size_t bytes, size_t bytes_max, const f
             memset(data + at, fuzz_pick(2) ? 0xff : 0x00, count);
         return bytes;
     default: /* a word that parsers trip over */
-        count = fuzz_pick(sizeof words / sizeof *words);
-        return fuzz_insert(data, bytes, bytes_max, at, words[count], strlen(words[count]));
+        count = fuzz_pick(sizeof fuzz_words / sizeof *fuzz_words);
+        return fuzz_insert(data, bytes, bytes_max, at, fuzz_words[count],
+                           strlen(fuzz_words[count]));
     }
 }
 
