@@ -219,13 +219,29 @@ static void check_code(const char *path, const char *file)
         complain(file, 1, "no function says Local, Rank 0 only or Collective");
 }
 
-/* README.md of the folder names the file: "name.c", or "name" followed by .[ch] or the like. */
+/* Is name in text with no letter, digit or _ on either side? */
+static int has_word(const char *text, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *at = strstr(text, name); at != NULL; at = strstr(at + n, name))
+        if ((at == text || !is_word(at[-1])) && !is_word(at[n]))
+            return 1;
+    return 0;
+}
+
+/* The README.md of the folder, or of the nearest folder above that has one, names the file by its
+ * stem. Rooms inside a folder share its page. */
 static void check_named(const char *folder, const char *file)
 {
     char path[4096], name[256], text[65536];
     const char *base = strrchr(file, '/') + 1;
-    (void)snprintf(path, sizeof path, "%s/README.md", folder);
-    FILE *f = fopen(path, "r");
+    FILE *f = NULL;
+    for (size_t end = strlen(folder); f == NULL && end > strlen(root); end--) {
+        if (folder[end] != '/' && folder[end] != '\0')
+            continue;
+        (void)snprintf(path, sizeof path, "%.*s/README.md", (int)end, folder);
+        f = fopen(path, "r");
+    }
     if (f == NULL) {
         complain(file, 1, "its folder has no README.md");
         return;
@@ -235,7 +251,7 @@ static void check_named(const char *folder, const char *file)
     (void)fclose(f);
     const size_t stem = strcspn(base, ".");
     (void)snprintf(name, sizeof name, "%.*s", (int)stem, base);
-    if (strstr(text, name) == NULL)
+    if (!has_word(text, name))
         complain(file, 1, "its folder's README.md does not name it");
 }
 
