@@ -201,7 +201,15 @@ static lt_status take_words(lt_group *group, const verdict *v, lt_status mine)
 }
 
 /* A rank that failed waits for the others for seconds only: they may be in a collective that it
- * never came to, and then cannot come. It goes with its own error, which nobody agreed on. */
+ * never came to, and then cannot come. It goes with its own error, which nobody agreed on. One that
+ * only passes on a peer's failure waits for longer, so that whoever has the cause goes, and speaks,
+ * first. */
+static double patience(lt_status mine, int rank)
+{
+    const double turn = 0.1 * (rank % 10);
+    return mine == LT_OK ? 0 : mine == LT_EPEER ? 10 + turn : 3 + turn;
+}
+
 static lt_status agree(lt_group *group, lt_status mine)
 {
     char own[sizeof(words)];
@@ -224,7 +232,7 @@ static lt_status agree(lt_group *group, lt_status mine)
         const lt_transfer moves[2] = {
             {.peer = (rank + span) % size, .send = &sent, .send_bytes = sizeof sent},
             {.peer = (rank - span + size) % size, .recv = &theirs, .recv_bytes = sizeof theirs}};
-        group->wait_seconds_max = mine != LT_OK ? 3 + 0.1 * (rank % 10) : 0;
+        group->wait_seconds_max = patience(mine, rank);
         const lt_status moved = lt_exchange(group, moves, 2);
         group->wait_seconds_max = 0;
         if (moved != LT_OK && mine != LT_OK) {

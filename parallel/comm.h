@@ -23,7 +23,9 @@ lt_status lt_broadcast_text(lt_group *group, int root, char **data, size_t *byte
 lt_status lt_barrier(lt_group *group);
 /* Every rank says how it fares. All LT_OK: LT_OK. Else the failed ranks get their own status back
  * and the others LT_EPEER; error text and hint are everywhere those of the lowest failed rank
- * (which keeps its trail), so that rank 0 can print them. Takes no memory. */
+ * (which keeps its trail), so that rank 0 can print them. A rank's own failure comes before any
+ * LT_EPEER, which only passes on what an agreement of fewer ranks told: it never hides the cause.
+ * Takes no memory. */
 lt_status lt_agree(lt_group *group, lt_status mine);
 /* Did the last lt_agree end in a failure that all ranks of the world know of? Then *original is the
  * status of the lowest failed rank and rank 0 may print for all; else a failing rank speaks for

@@ -221,9 +221,7 @@ static int st_is_known(lt_status st)
 /* All ranks have run the stage: did they read the same? */
 static lt_status same_reads(lt_probe *p, lt_status st)
 {
-    const lt_status all = lt_agree(p->world, lt_loading_own(st));
-    if (all != LT_OK || st != LT_OK)
-        return all != LT_OK ? all : st;
+    LT_TRY(lt_agree(p->world, st));
     return lt_same_reads_check(p->world);
 }
 
@@ -314,10 +312,8 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     st = lt_answer_send(&p.answer, st);
     if (shared) {
         lt_status original;
-        if (st == LT_OK || !lt_agreed_failure(&original)) { /* else all know of it by now */
-            const lt_status all = lt_agree(world, lt_loading_own(st));
-            st = all != LT_OK ? all : st; /* an echo that nobody owns to is a failure still */
-        }
+        if (st == LT_OK || !lt_agreed_failure(&original)) /* else all know of it by now */
+            st = lt_agree(world, st);
     }
     if (st == LT_OK && job->trace)
         st = lt_trace_write(world, trace, outputs.replace);

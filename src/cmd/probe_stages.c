@@ -286,7 +286,7 @@ lt_status lt_probe_vae_decode(lt_probe *p)
     lt_h3_video_decoder *decoder = NULL;
     /* A rank whose files fail must not leave the others waiting in a sum. */
     lt_status st = lt_h3_video_decoder_open(p->model->video_files, &p->engine, c, &decoder);
-    st = lt_agree(p->world, lt_loading_own(st));
+    st = lt_agree(p->world, st);
     for (int64_t i = 0; i < p->job->repeat && st == LT_OK; i++) {
         const double began = lt_seconds();
         st = lt_h3_video_decode(decoder, z, d.dim[1], d.dim[2], d.dim[3], take_frames, &sink);

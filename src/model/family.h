@@ -106,9 +106,9 @@ struct lt_family {
     void (*dit_close)(lt_model *model);
 
     /* Decoders. Local, but for decode_open (not on dry) and item_raw: the ranks of engine->mesh's
-     * tp axis share the picture decoder's weights. They open together; where only another rank
-     * failed, LT_OK is returned and nothing is open, so before the first item all must know that
-     * each has opened (lt_agree); and they call item_raw for the same items in the same order.
+     * tp axis share the picture decoder's weights. They open together, and where one of them fails
+     * the others get LT_EPEER: before the first item all must know that each has opened (lt_agree).
+     * They call item_raw for the same items in the same order.
      * item_raw: latents of the item
      * (contiguous [C, latents, h, w], normalised) -> raw frames in *raw_bytes; raw NULL: this rank
      * takes part and gets none. item_finish: raw + previous carry (NULL for item 0) -> frames,

@@ -283,7 +283,7 @@ lt_status lt_h3_dit_load(lt_h3_dit *dit)
     }
     if (!dit->dry) {
         st = lt_loading_end(&loading, st);
-        LT_TRY(lt_agree(dit->engine->mesh->world, lt_loading_own(st)));
+        LT_TRY(lt_agree(dit->engine->mesh->world, st));
         lt_log(3, "dit", "%.1f MB of weights so far, in %llu reads",
                1e-6 * (double)lt_checkpoint_bytes_read(),
                (unsigned long long)lt_checkpoint_reads());

@@ -292,15 +292,11 @@ static lt_status decode_open(lt_model *model, lt_engine *engine)
     assert(m->video_decoder == NULL && m->audio_decoder == NULL);
     m->engine = engine;
     m->phase_mark = lt_arena_mark(engine->phase);
-    lt_status st;
-    LT_TRY_GOTO(lt_h3_video_decoder_open(m->video_files, engine, &m->video, &m->video_decoder), st,
-                failed);
+    LT_TRY(lt_h3_video_decoder_open(m->video_files, engine, &m->video, &m->video_decoder));
     LT_TRY(lt_h3_audio_decoder_open(m->audio_files, engine, &m->audio, &m->audio_decoder));
     lt_checkpoint_rest(m->video_files);
     lt_checkpoint_rest(m->audio_files);
     return LT_OK;
-failed:
-    return lt_loading_own(st);
 }
 
 static void decode_close(lt_model *model)

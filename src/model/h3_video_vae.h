@@ -29,7 +29,7 @@ typedef struct lt_h3_video_decoder lt_h3_video_decoder;
 /* Loads post_quant_conv and my share of decoder.* into engine->phase; encoder tensors may be there
  * and are left alone, any other unknown tensor is LT_EDATA. checkpoint and engine are borrowed and
  * outlive it, config is copied. Collective on tp (on dry Local). Errors: also LT_EPEER
- * (lt_loading_own, loading.h). */
+ * (another rank of tp failed). */
 lt_status lt_h3_video_decoder_open(lt_checkpoint *checkpoint, lt_engine *engine,
                                    const lt_h3_video_config *config, lt_h3_video_decoder **out);
 void lt_h3_video_decoder_close(lt_h3_video_decoder **decoder);

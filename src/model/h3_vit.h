@@ -14,7 +14,7 @@
 typedef struct lt_h3_vit lt_h3_vit;
 
 /* Loads this rank's share. weights and config are borrowed and must outlive it. Collective on tp
- * (on dry Local), Blocking. Errors: LT_EDATA, LT_ENOMEM, LT_EPEER (lt_loading_own, loading.h), the
+ * (on dry Local), Blocking. Errors: LT_EDATA, LT_ENOMEM, LT_EPEER (another rank of tp failed), the
  * transport's. */
 lt_status lt_h3_vit_open(lt_weights *weights, const lt_h3_video_config *config, lt_h3_vit **out);
 void lt_h3_vit_close(lt_h3_vit **vit);

@@ -18,22 +18,13 @@
 
 enum { BLOCK_BYTES = 16 << 20 };
 
-/* Did the last failed loading fail elsewhere? */
-static int is_echo;
-
-lt_loading lt_loading_new(lt_group *group)
-{
-    is_echo = 0;
-    return (lt_loading){.group = group};
-}
+lt_loading lt_loading_new(lt_group *group) { return (lt_loading){.group = group}; }
 
 static lt_status meet(lt_loading *l, lt_status mine)
 {
     const lt_status st = lt_agree(l->group, mine);
-    if (st != LT_OK) {
+    if (st != LT_OK)
         l->over = 1;
-        is_echo = mine == LT_OK;
-    }
     return st;
 }
 
@@ -43,8 +34,6 @@ lt_status lt_loading_end(lt_loading *loading, lt_status mine)
     loading->over = 1;
     return st;
 }
-
-lt_status lt_loading_own(lt_status st) { return st == LT_EPEER && is_echo ? LT_OK : st; }
 
 lt_range lt_columns_rows(const lt_loading *loading, lt_dims dims)
 {

@@ -12,7 +12,7 @@
  *     lt_loading l = lt_loading_new(tp);
  *     lt_status st = load_all(..., &l);         lt_columns_read(&l, ...), as often as needed
  *     st = lt_loading_end(&l, st);
- *     LT_TRY(lt_agree(world, lt_loading_own(st)));
+ *     LT_TRY(lt_agree(world, st));              more ranks than the group's: they learn it too
  *
  * Tested: tests/ranks/test_loading.c. */
 #ifndef LT_LOADING_H
@@ -31,10 +31,6 @@ lt_loading lt_loading_new(lt_group *group);
 /* All ranks of the group come here, whatever became of them. Returns mine, or LT_EPEER where only
  * another rank failed. Collective on the group, Blocking. */
 lt_status lt_loading_end(lt_loading *loading, lt_status mine);
-/* For an agreement of more ranks behind a loading: LT_OK where st only tells of a peer that failed
- * in it, since that rank brings its own failure; else st. Local. */
-lt_status lt_loading_own(lt_status st);
-
 /* These columns (maybe none) of all rows of a tensor seen as [dim0, the rest], dense, as
  * lt_checkpoint_read gives them; each rank of the group names its own. Collective on the group,
  * Blocking. Errors: as lt_checkpoint_read, and LT_EPEER; on one rank, then on all. */

@@ -36,7 +36,7 @@ typedef struct lt_qwen3vl lt_qwen3vl;
  * layer that adds nothing (o_proj and down_proj are all zero) is left out, its other weights
  * unread; on dry it counts in full. checkpoint and engine are borrowed until close. Collective on
  * mesh->axis[LT_AXIS_TP] (on dry Local), Blocking. Errors: LT_EDATA: file, tensor, wanted, found
- * (also for a tensor that no Qwen3-VL has); LT_ENOMEM; LT_EPEER (lt_loading_own, loading.h). */
+ * (also for a tensor that no Qwen3-VL has); LT_ENOMEM; LT_EPEER (another rank of tp failed). */
 lt_status lt_qwen3vl_open(lt_checkpoint *checkpoint, lt_engine *engine,
                           const lt_qwen3vl_config *config, lt_dtype compute, lt_qwen3vl **out);
 /* Gives engine->phase back to where it stood at open. Local, Blocking. */

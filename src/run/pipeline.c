@@ -52,8 +52,7 @@ static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
         st = family->encode(s->model, &s->engine, plan->dtype, s->ids, s->token_count, *rows);
         s->engine.mesh = &s->mesh;
     }
-    LT_TRY(lt_agree(s->world, lt_loading_own(st)));
-    LT_TRY(st);
+    LT_TRY(lt_agree(s->world, st));
     LT_TRY(lt_same_reads_check(s->world));
     LT_TRY(lt_broadcast(s->world, 0, *rows, bytes));
     lt_progress_step(s->progress, 1);

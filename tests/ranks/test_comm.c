@@ -1,8 +1,9 @@
 /* test_comm.c - host collectives, agreement, meshes on groups of 1 to P ranks, in any order of
  * ranks. Goal: host collectives move exactly what comm.h says, with uneven and empty shares; an
- * agreement tells the lowest failure to all; the groups of a mesh hold the ranks that mesh.h
- * promises. Method: any rank can compute what any other sends, so expectations need no
- * communication. Ranks: as launched (4 in ctest; any number up to 16). Needs: nothing. */
+ * agreement tells the lowest failure to all, the cause before those who heard of it; the groups of
+ * a mesh hold the ranks that mesh.h promises. Method: any rank can compute what any other sends, so
+ * expectations need no communication. Ranks: as launched (4 in ctest; any number up to 16). Needs:
+ * nothing. */
 #include <stdlib.h>
 
 #include "parallel/mesh.h"
@@ -186,10 +187,45 @@ static void agreement_without_words(lt_group *group)
     WANT(lt_group_rank(group) == last || strcmp(lt_error_text(), "LT_EDEVICE") == 0);
 }
 
+/* Some fail, some only pass on what an agreement of fewer ranks told them, whatever their numbers:
+ * the cause is what all hear of; where nobody has it, it is a failure still. */
+static void agreements_of_who_heard(lt_group *group)
+{
+    const int rank = lt_group_rank(group), size = lt_group_size(group);
+    const int most = size < 4 ? size : 4;
+    int sets = 1;
+    for (int i = 0; i < most; i++)
+        sets *= 3;
+    for (int set = 1; set < sets; set++) {
+        lt_status of[RANKS_MAX] = {LT_OK}, first = LT_OK;
+        char words[64];
+        int cause = -1, heard = -1;
+        for (int i = 0, rest = set; i < most; i++, rest /= 3)
+            of[i] = rest % 3 == 0 ? LT_OK : rest % 3 == 1 ? LT_EPEER : LT_EDATA;
+        for (int i = size - 1; i >= 0; i--) {
+            cause = of[i] == LT_EDATA ? i : cause;
+            heard = of[i] == LT_EPEER ? i : heard;
+        }
+        const int speaks = cause >= 0 ? cause : heard;
+        lt_error_clear();
+        if (of[rank] != LT_OK)
+            (void)lt_fail(of[rank], "file", 1, "%s %d", lt_status_name(of[rank]), rank);
+        const lt_status st = lt_agree(group, of[rank]);
+        WANT(st == (of[rank] != LT_OK ? of[rank] : LT_EPEER));
+        (void)snprintf(words, sizeof words, "%s %d", lt_status_name(of[speaks]), speaks);
+        WANT(strcmp(lt_error_text(), words) == 0);
+        if (lt_agreed_failure(&first))
+            WANT(first == of[speaks]);
+        else
+            WANT(size < lt_group_size(world));
+    }
+}
+
 static void agreement(void **state)
 {
     (void)state;
     on_all_groups(agreements);
+    on_all_groups(agreements_of_who_heard);
     on_all_groups(agreement_without_words);
     lt_error_clear();
 }
