@@ -1,8 +1,8 @@
-/* mux.c - the file, and the packets that go into it.                             Level 3: media
+/* mux.c - the file: its head, its streams, its end.                              Level 3: media
  *
  *   rgb frame --> mux_picture.c --> picture encoder --+
- *                 (copy, convert)                     |--> interleave --> write_bytes --> fd
- *   pcm ------> mux_sound.c ----> sound encoder ------+
+ *                 (copy, convert)                     |--> mux_packets.c --> write_bytes --> fd
+ *   pcm ------> mux_sound.c ----> sound encoder ------+    (interleave)
  *               (pad, cut into the encoder's blocks)
  *
  * Bytes reach the file through our own callbacks, not through FFmpeg's file protocol: so errno of
@@ -61,20 +61,6 @@ static int64_t seek_bytes(void *opaque, int64_t offset, int whence)
         return mux->bytes;
     const off_t at = lseek(mux->fd, offset, whence & ~AVSEEK_FORCE);
     return at < 0 ? AVERROR(errno) : at;
-}
-
-lt_status lt_mux_fail(const lt_mux *mux, int code, const char *what)
-{
-    char words[256];
-    lt_mux_log_last(words, sizeof words);
-    const int disk = code == AVERROR(ENOSPC) || code == AVERROR(EIO) || code == AVERROR(EDQUOT);
-    if (mux->io_errno || disk)
-        LT_FAIL(LT_EIO, "%s: writing failed after %lld bytes: %s", mux->path, (long long)mux->bytes,
-                strerror(mux->io_errno ? mux->io_errno : AVUNERROR(code)));
-    if (code == AVERROR(ENOMEM))
-        LT_FAIL(LT_ENOMEM, "%s: %s: no memory", mux->path, what);
-    LT_FAIL(LT_EINTERNAL, "%s: %s: %s%s%s", mux->path, what, av_err2str(code), words[0] ? ": " : "",
-            words);
 }
 
 static lt_status open_file(lt_mux *mux, const char *path)
@@ -190,36 +176,6 @@ lt_status lt_mux_open(const lt_mux_spec *spec, lt_mux **out)
 fail:
     lt_mux_abort(&mux);
     return status;
-}
-
-lt_status lt_mux_encode(lt_mux *mux, AVCodecContext *encoder, AVStream *stream,
-                        const AVFrame *frame)
-{
-    const char *what = encoder->codec->name;
-    int code = avcodec_send_frame(encoder, frame);
-    if (encoder == mux->picture && !frame)
-        mux->picture_ended = 1;
-    if (code < 0)
-        return lt_mux_fail(mux, code, what);
-    for (;;) {
-        code = avcodec_receive_packet(encoder, mux->packet);
-        if (code == AVERROR(EAGAIN) || code == AVERROR_EOF)
-            return LT_OK;
-        if (code < 0)
-            return lt_mux_fail(mux, code, what);
-        if (encoder == mux->picture) {
-            mux->frames_out++;
-            mux->packet->duration = 1; /* some encoders leave it out; the last frame's counts */
-        }
-        mux->packet->stream_index = stream->index;
-        av_packet_rescale_ts(mux->packet, encoder->time_base, stream->time_base);
-        code = av_interleaved_write_frame(mux->file, mux->packet);
-        if (code < 0 || mux->io_errno)
-            return lt_mux_fail(mux, code, "writing");
-        LT_TRY(lt_mux_boxes_amend(mux));
-        if (!mux->hidden && !mux->made.shown && mux->bytes > mux->head_bytes)
-            LT_TRY(lt_new_file_show(&mux->made, mux->replace)); /* it plays from here on */
-    }
 }
 
 lt_status lt_mux_video(lt_mux *mux, const void *rgb, lt_dtype dtype)

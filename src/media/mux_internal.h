@@ -1,8 +1,9 @@
 /* mux_internal.h - what the files mux*.c share, and nobody else includes.        Level 3: media
- * mux.c holds the file and the packets, mux_codec.c the table of codecs and the checks,
- * mux_picture.c frames, mux_sound.c samples and AAC's priming, mux_boxes.c what FFmpeg leaves out
- * of an MP4, mux_log.c FFmpeg's messages. All functions are Local and Blocking; errors as in mux.h.
- */
+ * mux.c holds the file, mux_packets.c the way from an encoder into it, mux_codec.c the table of
+ * codecs and the checks, mux_picture.c frames, mux_sound.c samples and AAC's priming, mux_boxes.c
+ * what FFmpeg leaves out of an MP4, mux_log.c FFmpeg's messages and failures. Each file needs only
+ * those that stand later in this order: mux, sound, picture, packets, boxes, codec, log.
+ * All functions are Local and Blocking; errors as in mux.h. */
 #ifndef LT_MUX_INTERNAL_H
 #define LT_MUX_INTERNAL_H
 
@@ -84,12 +85,9 @@ lt_status lt_mux_open_sound(const mux_plan *plan, int global_header, AVCodecCont
 /* Close an encoder in whatever state it is; frames it still holds are lost. NULL is allowed. */
 void lt_mux_close_picture(AVCodecContext **encoder, int64_t frames_sent, int ended);
 
-/* mux.c: send a frame (NULL: the end) to an encoder and its packets to the file. */
+/* mux_packets.c: send a frame (NULL: the end) to an encoder and its packets to the file. */
 lt_status lt_mux_encode(lt_mux *mux, AVCodecContext *encoder, AVStream *stream,
                         const AVFrame *frame);
-/* Fail with what went wrong: the file's own error if there was one, else FFmpeg's code and last
- * words. */
-lt_status lt_mux_fail(const lt_mux *mux, int code, const char *what);
 
 /* mux_picture.c */
 lt_status lt_mux_picture_frame(lt_mux *mux, const void *rgb, lt_dtype dtype);
@@ -119,5 +117,8 @@ void lt_mux_log_open(void);
 /* FFmpeg's last error message on any thread, into a buffer of the caller; "" if none. Forgets it.
  */
 void lt_mux_log_last(char *text, size_t bytes);
+/* Fail with what went wrong: the file's own error if there was one, else FFmpeg's code and last
+ * words. */
+lt_status lt_mux_fail(const lt_mux *mux, int code, const char *what);
 
 #endif

@@ -1,9 +1,10 @@
-/* mux_log.c - FFmpeg's messages go through lt_log.                               Level 3: media
+/* mux_log.c - FFmpeg's messages go through lt_log, its failures become ours.     Level 3: media
  * FFmpeg and its encoders print to stderr unless told otherwise, in lines that begin and end
  * anywhere. av_log's callback runs on encoder threads too, so the line under construction is kept
  * per thread and the last error under a lock. Two encoders have logs of their own: x265 takes
  * log-level among its parameters (mux_codec.c), SVT-AV1 reads an environment variable when it
  * starts. */
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,4 +61,18 @@ void lt_mux_log_last(char *text, size_t bytes)
     snprintf(text, bytes, "%s", last_text);
     last_text[0] = '\0';
     pthread_mutex_unlock(&last_lock);
+}
+
+lt_status lt_mux_fail(const lt_mux *mux, int code, const char *what)
+{
+    char words[256];
+    lt_mux_log_last(words, sizeof words);
+    const int disk = code == AVERROR(ENOSPC) || code == AVERROR(EIO) || code == AVERROR(EDQUOT);
+    if (mux->io_errno || disk)
+        LT_FAIL(LT_EIO, "%s: writing failed after %lld bytes: %s", mux->path, (long long)mux->bytes,
+                strerror(mux->io_errno ? mux->io_errno : AVUNERROR(code)));
+    if (code == AVERROR(ENOMEM))
+        LT_FAIL(LT_ENOMEM, "%s: %s: no memory", mux->path, what);
+    LT_FAIL(LT_EINTERNAL, "%s: %s: %s%s%s", mux->path, what, av_err2str(code), words[0] ? ": " : "",
+            words);
 }
