@@ -29,10 +29,10 @@ static void complain(const char *file, int line, const char *rule)
 static const struct {
     const char *folder, *include;
     int level;
-} rooms[] = {{"src/base/", "base/", 0},       {"kernels/", "kernels/", 1},
-             {"parallel/", "parallel/", 2},   {"src/model/", "model/", 3},
-             {"scheduler/", "scheduler/", 3}, {"src/media/", "media/", 3},
-             {"src/run/", "run/", 4},         {"src/cmd/", "cmd/", 5}};
+} rooms[] = {
+    {"src/base/", "base/", 0},   {"kernels/", "kernels/", 1},     {"parallel/", "parallel/", 2},
+    {"src/model/", "model/", 3}, {"scheduler/", "scheduler/", 3}, {"src/media/", "media/", 3},
+    {"src/run/", "run/", 4},     {"bench/", "bench/", 4},         {"src/cmd/", "cmd/", 5}};
 enum { ROOMS = sizeof rooms / sizeof *rooms };
 
 /* Where an outside world may be included. */

@@ -8,9 +8,9 @@
 #include "base/log.h"
 #include "base/new_file.h"
 #include "base/text.h"
+#include "bench/suite.h"
 #include "cmd/answer.h"
 #include "cmd/verbs.h"
-#include "run/bench.h"
 #include "run/trace.h"
 #include "run/versions.h"
 

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "bench/suite.h"
 #include "parallel/transport_impl.h"
-#include "run/bench.h"
 
 static json_t *rows; /* rank 0's, of the last run */
 

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "run/bench.h"
-#include "run/bench_choice.h"
+#include "bench/suite.h"
+#include "bench/suite_choice.h"
 
 static const char *const names[] = {"barrier", "broadcast", "ring_pass"};
 

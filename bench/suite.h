@@ -1,4 +1,4 @@
-/* bench.h - what the suites of `longtake bench` share.                            Level 4: run
+/* suite.h - what the suites of `longtake bench` share.                            Level 4: bench
  *
  * A suite measures on the ranks that the program was started with and gives rows: JSON objects,
  * each with an integer `wrong`, so that a fast wrong answer is no result. Columns say which of a
@@ -15,8 +15,8 @@
  * exposed = both - compute; hidden = communication - exposed; overlap = hidden / communication. A
  * machine that is busy with other work gives shares outside of 0 to 1: noise, which is null there,
  * and the row says "noise": true. */
-#ifndef LT_BENCH_H
-#define LT_BENCH_H
+#ifndef LT_SUITE_H
+#define LT_SUITE_H
 
 #include "base/json.h"
 #include "parallel/engine.h"

@@ -1,5 +1,5 @@
-/* bench.c - what the suites of `longtake bench` share.                            Level 4: run */
-#include "run/bench.h"
+/* suite.c - what the suites of `longtake bench` share.                            Level 4: bench */
+#include "bench/suite.h"
 
 #include <assert.h>
 #include <math.h>

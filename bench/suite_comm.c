@@ -1,5 +1,5 @@
-/* bench_comm.c - what each collective costs, and whether it moved the right words. Level 4: run
- * In the manner of nccl-tests (formulas: bench.h). The unit is a word of 4 bytes. Word i of what a
+/* suite_comm.c - what each collective costs, and whether it moved the right words. Level 4: bench
+ * In the manner of nccl-tests (formulas: suite.h). The unit is a word of 4 bytes. Word i of what a
  * rank gives is a function of (rank, i), so every rank knows what it must hold; buffers are filled
  * with another value before the first round, and the words are counted that differ after the first
  * and after the last. A collective ends its sizes early when its part of the time is used up,
@@ -10,8 +10,8 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "run/bench.h"
-#include "run/bench_choice.h"
+#include "bench/suite.h"
+#include "bench/suite_choice.h"
 
 /* Sizes up to BYTES_ALWAYS cost so little that they are measured however short the time is. */
 enum { BYTES_ALWAYS = 32 << 10 };

@@ -1,5 +1,5 @@
-/* bench_choice.c - --op and --bytes of `longtake bench comm`.                     Level 4: run */
-#include "run/bench_choice.h"
+/* suite_choice.c - --op and --bytes of `longtake bench comm`.                     Level 4: bench */
+#include "bench/suite_choice.h"
 
 #include <assert.h>
 #include <ctype.h>

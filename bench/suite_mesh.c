@@ -1,4 +1,4 @@
-/* bench_mesh.c - one evaluation of a DiT on mesh after mesh, against one rank.    Level 4: run
+/* suite_mesh.c - one evaluation of a DiT on mesh after mesh, against one rank.    Level 4: bench
  *
  * The first P ranks form each mesh of the list that fits; the others wait. Rank 0 evaluates alone
  * first, its velocities are broadcast, and every rank of a mesh compares the whole of its own.
@@ -22,11 +22,11 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "bench/suite.h"
 #include "model/h3_family.h"
 #include "model/source.h"
 #include "parallel/attention_dist.h"
 #include "parallel/leaves.h"
-#include "run/bench.h"
 #include "run/pipeline.h"
 #include "run/plan.h"
 #include "run/session.h"

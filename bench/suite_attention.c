@@ -1,6 +1,6 @@
-/* bench_attention.c - one attention over the ranks, arrangement by arrangement.   Level 4: run
+/* suite_attention.c - one attention over the ranks, arrangement by arrangement.   Level 4: bench
  *
- * Three runs of the same call tell where its time goes (words and formulas: bench.h):
+ * Three runs of the same call tell where its time goes (words and formulas: suite.h):
  *
  *     both            as it is
  *     compute         on groups whose transport moves nothing: time inside the compute queue's ops
@@ -28,9 +28,9 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "bench/suite.h"
 #include "parallel/attention_dist.h"
 #include "parallel/transport_impl.h"
-#include "run/bench.h"
 #include "run/plan.h"
 
 enum { ROUNDS_MAX = 64, OVERLAP_ROUNDS = 9 };

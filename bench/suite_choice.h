@@ -1,6 +1,6 @@
-/* bench_choice.h - --op and --bytes of `longtake bench comm`.                     Level 4: run */
-#ifndef LT_BENCH_CHOICE_H
-#define LT_BENCH_CHOICE_H
+/* suite_choice.h - --op and --bytes of `longtake bench comm`.                     Level 4: bench */
+#ifndef LT_SUITE_CHOICE_H
+#define LT_SUITE_CHOICE_H
 
 #include <stddef.h>
 #include <stdint.h>
