@@ -91,9 +91,12 @@ struct lt_family {
     lt_status (*tokenize)(const lt_model *model, const char *prompt, int32_t **ids, int64_t *count);
     int64_t (*text_width)(const lt_model *model);
     int (*text_ranks)(const lt_model *model, int ranks); /* how many ranks share the encoder */
-    /* Load, encode, release; engine->mesh's tp axis shares it. Collective on tp. */
-    lt_status (*encode)(lt_model *model, lt_engine *engine, lt_dtype dtype, const int32_t *ids,
-                        int64_t count, float *rows);
+    /* Text encoder, shared by engine->mesh's tp axis. text_encode serves any number of prompts
+     * while it is open; on dry ids and rows may be NULL. text_close also after a failed open or
+     * where nothing is open. The first two Collective on tp. */
+    lt_status (*text_open)(lt_model *model, lt_engine *engine, lt_dtype dtype);
+    lt_status (*text_encode)(lt_model *model, const int32_t *ids, int64_t count, float *rows);
+    void (*text_close)(lt_model *model);
 
     /* DiT. Collective on the mesh. tables: what depends on the timesteps alone (sorted, unique);
      * may use and release much memory before dit_open loads the rest. */

@@ -26,6 +26,7 @@ static const int64_t trained[] = {124, 141, 158, 175, 192, 209, 226, 243,
 
 static void h3_close(lt_model **model)
 {
+    m->base.family->text_close(*model);
     lt_h3_model *m = (lt_h3_model *)*model;
     m->base.family->dit_close(*model);
     m->base.family->decode_close(*model);
@@ -162,19 +163,19 @@ static int text_ranks(const lt_model *model, int ranks)
     return groups < ranks ? (int)groups : ranks;
 }
 
-static lt_status encode(lt_model *model, lt_engine *engine, lt_dtype dtype, const int32_t *ids,
-                        int64_t count, float *rows)
+static lt_status text_open(lt_model *model, lt_engine *engine, lt_dtype dtype)
 {
     lt_h3_model *m = (lt_h3_model *)model;
-    lt_qwen3vl *text = NULL;
-    const lt_mark mark = lt_arena_mark(engine->phase);
-    LT_TRY(lt_qwen3vl_open(m->text_files, engine, &m->text, dtype, &text));
-    const lt_status st = lt_qwen3vl_encode(text, ids, count, rows);
-    lt_qwen3vl_close(&text);
-    lt_arena_release(engine->phase, mark);
-    LT_TRY(st);
-    return LT_OK;
+    assert(m->text_encoder == NULL);
+    return lt_qwen3vl_open(m->text_files, engine, &m->text, dtype, &m->text_encoder);
 }
+
+static lt_status text_encode(lt_model *model, const int32_t *ids, int64_t count, float *rows)
+{
+    return lt_qwen3vl_encode(((lt_h3_model *)model)->text_encoder, ids, count, rows);
+}
+static void text_close(lt_model *model) { lt_qwen3vl_close(&((lt_h3_model *)model)->text_encoder); }
+
 
 /* ---- DiT ---- */
 
@@ -434,7 +435,9 @@ const lt_family lt_family_h3 = {.name = "minimax-h3",
                                 .tokenize = tokenize,
                                 .text_width = text_width,
                                 .text_ranks = text_ranks,
-                                .encode = encode,
+                                .text_open = text_open,
+                                .text_encode = text_encode,
+                                .text_close = text_close,
                                 .dit_open = dit_open,
                                 .dit_begin = dit_begin,
                                 .dit_forward = dit_forward,

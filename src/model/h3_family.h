@@ -30,6 +30,7 @@ typedef struct lt_h3_model {
     lt_h3_layout *layout;
     float *rows, *video_rows, *audio_rows, *video_out, *audio_out; /* one allocation, rows */
     int32_t *row_times;
+    lt_qwen3vl *text_encoder;
     lt_h3_video_decoder *video_decoder;
     lt_h3_audio_decoder *audio_decoder;
 } lt_h3_model;

@@ -141,8 +141,10 @@ static lt_status walk_text(lt_plan *plan, lt_model *model, const lt_mesh *mesh, 
 {
     lt_engine engine;
     LT_TRY(walk_begin(&engine, mesh));
-    const lt_status st =
-        model->family->encode(model, &engine, plan->dtype, NULL, token_count, NULL);
+    lt_status st = model->family->text_open(model, &engine, plan->dtype);
+    if (st == LT_OK)
+        st = model->family->text_encode(model, NULL, token_count, NULL);
+    model->family->text_close(model);
     walk_end(&engine, plan->threads, &plan->memory[0]);
     plan->memory[0].host_bytes += text_bytes(model, token_count);
     return st;

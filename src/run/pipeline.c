@@ -49,7 +49,10 @@ static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
     lt_status st = lt_fault_step(s->world, 0);
     if (st == LT_OK && s->text_group != NULL) {
         s->engine.mesh = &s->text_mesh;
-        st = family->encode(s->model, &s->engine, plan->dtype, s->ids, s->token_count, *rows);
+        st = family->text_open(s->model, &s->engine, plan->dtype);
+        if (st == LT_OK)
+            st = family->text_encode(s->model, s->ids, s->token_count, *rows);
+        family->text_close(s->model);
         s->engine.mesh = &s->mesh;
     }
     LT_TRY(lt_agree(s->world, st));
