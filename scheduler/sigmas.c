@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-lt_status lt_sigmas_h3(int n, double shift, float *sigmas, float *timesteps)
+lt_status lt_sigmas_shifted(int n, double shift, float *sigmas, float *timesteps)
 {
     assert(sigmas && timesteps);
     if (n < 2 || n > LT_SIGMAS_MAX)

@@ -10,10 +10,11 @@
 
 enum { LT_SIGMAS_MAX = 10000 };
 
-/* sigmas [n], timesteps [n - 1]: b_i = 1 - i/(n - 1), sigma = s b / (1 + (s - 1) b), in f32.
+/* The shifted grid of flow matching. sigmas [n], timesteps [n - 1]: b_i = 1 - i/(n - 1), sigma =
+ * s b / (1 + (s - 1) b), in f32; shift s > 1 bends the even grid towards noise.
  * Errors: LT_EUSAGE: --steps outside 2..LT_SIGMAS_MAX; a shift that is not positive and finite or
  * makes two levels fall together. */
-lt_status lt_sigmas_h3(int n, double shift, float *sigmas, float *timesteps);
+lt_status lt_sigmas_shifted(int n, double shift, float *sigmas, float *timesteps);
 
 /* All values of a and b, ascending, each once: what modulation tables are made for. out [na + nb]
  * may be a itself; returns the count. */

@@ -100,8 +100,8 @@ lt_status lt_probe_sigmas(lt_probe *p)
     float *sigmas = memory, *times = sigmas + n, *audio_sigmas = times + n,
           *audio_times = audio_sigmas + n;
     LT_TRY(lt_h3_open_shifts(p->model));
-    LT_TRY(lt_sigmas_h3(n, p->model->video_shift, sigmas, times));
-    LT_TRY(lt_sigmas_h3(n, p->model->audio_shift, audio_sigmas, audio_times));
+    LT_TRY(lt_sigmas_shifted(n, p->model->video_shift, sigmas, times));
+    LT_TRY(lt_sigmas_shifted(n, p->model->audio_shift, audio_sigmas, audio_times));
     json_t *answer = json_pack("{s:o, s:o, s:o, s:o}", "sigmas", floats(sigmas, n), "timesteps",
                                floats(times, n - 1), "audio_sigmas", floats(audio_sigmas, n),
                                "audio_timesteps", floats(audio_times, n - 1));

@@ -13,6 +13,7 @@
 #include <jansson.h>
 
 #include "parallel/engine.h"
+#include "scheduler/sampler.h"
 
 enum { LT_STREAMS_MAX = 4, LT_TRAINED_MAX = 32 };
 
@@ -83,9 +84,7 @@ struct lt_family {
     /* steps grid points: sigmas [steps], timesteps [steps - 1], of stream i. */
     lt_status (*sigmas)(const lt_model *model, int stream, int steps, float *sigmas,
                         float *timesteps);
-    /* One solver step in place: x [n] at sigma -> sigma_next, v the velocity. */
-    void (*solver_step)(float *x, const float *v, int64_t n, float sigma, float sigma_next,
-                        float timestep);
+    lt_sampler_kind sampler; /* what moves its latents by its velocities */
 
     /* Text. ids: malloc'ed, the caller frees. rows [count, text_width] host f32. */
     lt_status (*tokenize)(const lt_model *model, const char *prompt, int32_t **ids, int64_t *count);

@@ -16,7 +16,6 @@
 #include "base/log.h"
 #include "model/loading.h"
 #include "model/source.h"
-#include "scheduler/sampler.h"
 #include "scheduler/sigmas.h"
 
 /* Source: spec/minimax-h3.md 0, 8.1; 124 frames is diffusers' default length. */
@@ -26,8 +25,8 @@ static const int64_t trained[] = {124, 141, 158, 175, 192, 209, 226, 243,
 
 static void h3_close(lt_model **model)
 {
-    m->base.family->text_close(*model);
     lt_h3_model *m = (lt_h3_model *)*model;
+    m->base.family->text_close(*model);
     m->base.family->dit_close(*model);
     m->base.family->decode_close(*model);
     lt_bpe_close(&m->bpe);
@@ -141,7 +140,7 @@ static lt_status streams(const lt_model *model, const lt_shape *shape, lt_stream
 static lt_status sigmas(const lt_model *model, int stream, int steps, float *out, float *timesteps)
 {
     const lt_h3_model *m = (const lt_h3_model *)model;
-    return lt_sigmas_h3(steps, stream == 0 ? m->video_shift : m->audio_shift, out, timesteps);
+    return lt_sigmas_shifted(steps, stream == 0 ? m->video_shift : m->audio_shift, out, timesteps);
 }
 
 /* ---- text ---- */
@@ -174,8 +173,8 @@ static lt_status text_encode(lt_model *model, const int32_t *ids, int64_t count,
 {
     return lt_qwen3vl_encode(((lt_h3_model *)model)->text_encoder, ids, count, rows);
 }
-static void text_close(lt_model *model) { lt_qwen3vl_close(&((lt_h3_model *)model)->text_encoder); }
 
+static void text_close(lt_model *model) { lt_qwen3vl_close(&((lt_h3_model *)model)->text_encoder); }
 
 /* ---- DiT ---- */
 
@@ -431,7 +430,7 @@ const lt_family lt_family_h3 = {.name = "minimax-h3",
                                 .frames_grid = frames_grid,
                                 .streams = streams,
                                 .sigmas = sigmas,
-                                .solver_step = lt_euler_h3_step,
+                                .sampler = LT_SAMPLER_EULER,
                                 .tokenize = tokenize,
                                 .text_width = text_width,
                                 .text_ranks = text_ranks,

@@ -65,9 +65,10 @@ void lt_clip_noise(const lt_plan *plan, lt_clip *clip)
     }
 }
 
-/* Noise levels of all streams, and the union of their timesteps. */
+/* Noise levels of all streams, each with its sampler, and the union of their timesteps. */
 typedef struct {
     float *sigma[LT_STREAMS_MAX], *timestep[LT_STREAMS_MAX];
+    lt_sampler *sampler[LT_STREAMS_MAX];
     float *unique;
     int unique_count;
 } levels;
@@ -77,11 +78,14 @@ static void levels_free(levels *l)
     for (int s = 0; s < LT_STREAMS_MAX; s++) {
         free(l->sigma[s]);
         free(l->timestep[s]);
+        lt_sampler_close(&l->sampler[s]);
     }
     free(l->unique);
 }
 
-static lt_status levels_make(const lt_model *model, const lt_plan *plan, levels *out)
+/* elements: of each stream's latents. */
+static lt_status levels_make(const lt_model *model, const lt_plan *plan, const int64_t *elements,
+                             levels *out)
 {
     memset(out, 0, sizeof *out);
     const int steps = plan->steps, streams = plan->stream_count;
@@ -95,6 +99,8 @@ static lt_status levels_make(const lt_model *model, const lt_plan *plan, levels 
         if (out->sigma[s] == NULL || out->timestep[s] == NULL)
             LT_FAIL(LT_ENOMEM, "sigmas: no memory for %d steps", steps);
         LT_TRY(model->family->sigmas(model, s, steps, out->sigma[s], out->timestep[s]));
+        LT_TRY(lt_sampler_open(model->family->sampler, out->sigma[s], out->timestep[s], steps,
+                               elements[s], &out->sampler[s]));
         out->unique_count = lt_timesteps_union(out->unique, out->unique_count, out->timestep[s],
                                                steps - 1, out->unique);
     }
@@ -159,8 +165,7 @@ static lt_status one_step(lt_model *model, const lt_mesh *mesh, const lt_plan *p
     LT_TRY(share_velocity(mesh, velocity));
     LT_TRY(check_velocity(plan, velocity, i));
     for (int s = 0; s < clip->count; s++)
-        model->family->solver_step(clip->data[s], velocity->data[s], clip->elements[s],
-                                   l->sigma[s][i], l->sigma[s][i + 1], l->timestep[s][i]);
+        lt_sampler_step(l->sampler[s], clip->data[s], velocity->data[s]);
     return LT_OK;
 }
 
@@ -183,7 +188,7 @@ lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
     lt_clip velocity = {0};
     lt_status st = LT_OK;
     int opened = 0, begun = 0;
-    LT_TRY_GOTO(levels_make(model, plan, &l), st, done);
+    LT_TRY_GOTO(levels_make(model, plan, clip->elements, &l), st, done);
     LT_TRY_GOTO(lt_clip_new(plan, &velocity), st, done);
     lt_progress_stage(progress, "load", "part", 1);
     opened = 1;

@@ -59,10 +59,16 @@ static void same_bits_as_published(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         float sigmas[STEPS_MAX], timesteps[STEPS_MAX - 1], x[VALUES];
-        assert_int_equal(lt_sigmas_h3(cases[i].steps, cases[i].shift, sigmas, timesteps), LT_OK);
+        lt_sampler *sampler = NULL;
+        assert_int_equal(lt_sigmas_shifted(cases[i].steps, cases[i].shift, sigmas, timesteps),
+                         LT_OK);
         memcpy(x, start, sizeof x);
+        assert_int_equal(
+            lt_sampler_open(LT_SAMPLER_EULER, sigmas, timesteps, cases[i].steps, VALUES, &sampler),
+            LT_OK);
         for (int step = 0; step < cases[i].after; step++)
-            lt_euler_h3_step(x, velocity, VALUES, sigmas[step], sigmas[step + 1], timesteps[step]);
+            lt_sampler_step(sampler, x, velocity);
+        lt_sampler_close(&sampler);
         for (int k = 0; k < VALUES; k++)
             if (!(x[k] == cases[i].x[k]))
                 fail_msg("%s: value %d: found %a, wanted %a", cases[i].name, k, (double)x[k],
@@ -70,18 +76,53 @@ static void same_bits_as_published(void **state)
     }
 }
 
+/* Each is where its own steps have brought it, whatever others do between; and it keeps its levels,
+ * whatever becomes of the caller's. */
+static void samplers_keep_apart(void **state)
+{
+    (void)state;
+    float sigmas[2][STEPS_MAX], timesteps[2][STEPS_MAX - 1], x[2][VALUES];
+    lt_sampler *sampler[2] = {NULL, NULL};
+    static const int of[2] = {2, 4}; /* cases that go to the end, or nearly */
+    for (int s = 0; s < 2; s++) {
+        const int steps = cases[of[s]].steps;
+        assert_int_equal(lt_sigmas_shifted(steps, cases[of[s]].shift, sigmas[s], timesteps[s]),
+                         LT_OK);
+        assert_int_equal(
+            lt_sampler_open(LT_SAMPLER_EULER, sigmas[s], timesteps[s], steps, VALUES, &sampler[s]),
+            LT_OK);
+        memset(sigmas[s], 0, sizeof sigmas[s]);
+        memset(timesteps[s], 0, sizeof timesteps[s]);
+        memcpy(x[s], start, sizeof start);
+    }
+    for (int step = 0; step < STEPS_MAX; step++)
+        for (int s = 0; s < 2; s++)
+            if (step < cases[of[s]].after)
+                lt_sampler_step(sampler[s], x[s], velocity);
+    for (int s = 0; s < 2; s++) {
+        assert_memory_equal(x[s], cases[of[s]].x, sizeof x[s]);
+        lt_sampler_close(&sampler[s]);
+        assert_null(sampler[s]);
+    }
+}
+
 static void nothing_to_do(void **state)
 {
     (void)state;
     float x = 3.0f;
-    const float v = 1.0f;
-    lt_euler_h3_step(&x, &v, 0, 1.0f, 0.5f, 0.0f);
+    const float v = 1.0f, sigmas[2] = {1.0f, 0.5f}, timestep = 0.0f;
+    lt_sampler *sampler = NULL;
+    assert_int_equal(lt_sampler_open(LT_SAMPLER_EULER, sigmas, &timestep, 2, 0, &sampler), LT_OK);
+    lt_sampler_step(sampler, &x, &v);
     assert_true(x == 3.0f);
+    lt_sampler_close(&sampler);
+    lt_sampler_close(&sampler);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(same_bits_as_published),
+                                       cmocka_unit_test(samplers_keep_apart),
                                        cmocka_unit_test(nothing_to_do)};
     return cmocka_run_group_tests_name("sampler", tests, NULL, NULL);
 }

@@ -38,7 +38,7 @@ static void agrees_with_published(void **state)
         const json_t *s = json_object_get(at.value, "sigmas"),
                      *t = json_object_get(at.value, "timesteps");
         assert_int_equal(json_array_size(s), steps);
-        assert_int_equal(lt_sigmas_h3((int)steps, shift, sigmas, timesteps), LT_OK);
+        assert_int_equal(lt_sigmas_shifted((int)steps, shift, sigmas, timesteps), LT_OK);
         for (size_t k = 0; k < (size_t)steps; k++) {
             const double wanted = json_number_value(json_array_get(s, k));
             if (!((double)sigmas[k] == wanted))
@@ -78,7 +78,7 @@ static void refuses(void **state)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         float sigmas[1000], timesteps[1000];
-        if (lt_sigmas_h3(bad[i].steps, bad[i].shift, sigmas, timesteps) != LT_EUSAGE)
+        if (lt_sigmas_shifted(bad[i].steps, bad[i].shift, sigmas, timesteps) != LT_EUSAGE)
             fail_msg("%s: accepted", bad[i].name);
     }
 }
@@ -87,8 +87,8 @@ static void timestep_lists(void **state)
 {
     (void)state;
     float a[8], b[8], sigmas[9], all[16];
-    assert_int_equal(lt_sigmas_h3(9, 12.0, sigmas, a), LT_OK);
-    assert_int_equal(lt_sigmas_h3(9, 3.0, sigmas, b), LT_OK);
+    assert_int_equal(lt_sigmas_shifted(9, 12.0, sigmas, a), LT_OK);
+    assert_int_equal(lt_sigmas_shifted(9, 3.0, sigmas, b), LT_OK);
     const int count = lt_timesteps_union(a, 8, b, 8, all);
     assert_int_equal(count, 15); /* both begin at 0 */
     for (int i = 0; i < 8; i++) {
