@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "tests/film/run.h"
+#include "tests/support/run.h"
 
 static scratch s;
 

@@ -7,7 +7,7 @@
  * @model is the copy. Ranks: 1, two rows on 2. Needs: tests/parity/nano. */
 #include <math.h>
 
-#include "tests/faults/spoil.h"
+#include "tests/support/spoil.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
 #define DIT    "model/transformer/"

@@ -5,7 +5,7 @@
  * and 70 pairs of vae/config.json's clip_length and token_drop. Here every second number meets
  * one of the values in turn; `test_configs all` tries all of them (some minutes). Ranks: 1. Needs:
  * tests/parity/nano. */
-#include "tests/faults/spoil.h"
+#include "tests/support/spoil.h"
 
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"
 

@@ -12,7 +12,7 @@
 
 #include "base/new_file.h"
 #include "tests/faults/fail_nth.h"
-#include "tests/film/run.h"
+#include "tests/support/run.h"
 
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"
 

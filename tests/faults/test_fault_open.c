@@ -5,7 +5,7 @@
  * tests/parity/nano. */
 #include "model/family.h"
 #include "tests/faults/fail_nth.h"
-#include "tests/unit/scratch.h"
+#include "tests/support/scratch.h"
 
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"
 

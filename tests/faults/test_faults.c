@@ -4,7 +4,7 @@
  * its present step. Method: mpirun on the real program and a tiny model; LONGTAKE_FAULT makes one
  * rank go wrong as it begins a step. Ranks: 2 and 3, each in turn. Needs: mpirun,
  * tests/parity/nano. */
-#include "tests/film/run.h"
+#include "tests/support/run.h"
 
 enum { LIMIT_S = 30 };
 /* 10 s from the fault on, and what the start takes on a machine with more ranks than cores. */

@@ -2,7 +2,7 @@
  * Goal: one line that says all that is missing, or what the path is, and a hint that helps; before
  * work, nothing left. Method: copies of the tiny model with files taken out or replaced; a hub's
  * cache made by hand. Ranks: 1. Needs: tests/parity/nano. */
-#include "tests/faults/spoil.h"
+#include "tests/support/spoil.h"
 
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"
 

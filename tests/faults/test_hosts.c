@@ -5,7 +5,7 @@
  * network namespaces as hosts (hosts.sh); mpirun started on the first, with the keepalive options
  * without which it never notices. Ranks: 2 and 4. Needs: root, iproute2, namespaces; skipped where
  * they are not to be had. */
-#include "tests/film/film.h"
+#include "tests/support/film.h"
 
 /* Slow under a sanitizer with full stacks: one film of four ranks is enough there. */
 #ifdef __SANITIZE_ADDRESS__

@@ -8,8 +8,8 @@
 #include <sys/mount.h>
 
 #include "model/inspect_want.h"
-#include "tests/faults/spoil.h"
-#include "tests/film/film.h"
+#include "tests/support/film.h"
+#include "tests/support/spoil.h"
 
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"
 

@@ -4,8 +4,8 @@
  * that collide are refused before work; a sheet or wav that fails leaves the film. Method: the
  * program on a tiny model; what must stay is compared afterwards. Ranks: 1. Needs:
  * tests/parity/nano; root for other users' folders. */
-#include "tests/faults/spoil.h"
-#include "tests/film/film.h"
+#include "tests/support/film.h"
+#include "tests/support/spoil.h"
 
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"
 

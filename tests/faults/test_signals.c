@@ -5,7 +5,7 @@
  * mpirun, /proc, tests/parity/nano. */
 #include <dirent.h>
 
-#include "tests/film/run.h"
+#include "tests/support/run.h"
 
 enum { LIMIT_S = 60 };
 

@@ -3,7 +3,7 @@
  * says who it is; tasks that MPI does not see are refused before anything is made; help, a wrong
  * verb and inspect speak once. Method: mpirun with several programs, variables as Slurm sets them.
  * Ranks: 1 and 2. Needs: mpirun, sleep, true, tests/parity/nano. */
-#include "tests/film/run.h"
+#include "tests/support/run.h"
 
 enum { LIMIT_S = 60 };
 

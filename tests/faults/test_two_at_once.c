@@ -5,7 +5,7 @@
  * meet, and that is killed. Ranks: 1. Needs: tests/parity/nano. */
 #include <dirent.h>
 
-#include "tests/film/film.h"
+#include "tests/support/film.h"
 
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"
 enum { FRAMES = 22, LIMIT_S = 60 };

@@ -6,7 +6,7 @@
  * 2 heads: in groups of 3 and 4 some ranks have none. Method: starts the program under mpirun and
  * reads what it wrote, in lossless codecs. Ranks: 1 to 4, oversubscribed. Needs: mpirun,
  * tests/parity/nano. */
-#include "tests/film/film.h"
+#include "tests/support/film.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
 #define PROMPT "A large red rubber ball drops and bounces on a wooden floor under a sunny sky."

@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-#include "tests/film/film.h"
+#include "tests/support/film.h"
 
 #define DEMO LT_SOURCE_DIR "/models/demo"
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"

@@ -6,7 +6,7 @@
 #include <jansson.h>
 
 #include "media/mux.h"
-#include "tests/film/film.h"
+#include "tests/support/film.h"
 
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"
 enum { RATE = 8000 }; /* of nano's sound; the released model and the demo have 32000 */

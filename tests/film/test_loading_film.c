@@ -5,12 +5,12 @@
  * model that nobody has, and two that differ, are one line. Method: mpirun gives ranks folders of
  * their own, in which the relative --model is there or not. Ranks: 2 and 4, oversubscribed. Needs:
  * mpirun, tests/parity/nano. */
-#include "tests/film/film.h"
+#include "tests/support/film.h"
 
 #include "model/checkpoint.h"
 #include "model/h3_layout.h"
-#include "tests/faults/spoil.h"
-#include "tests/unit/dit_files.h"
+#include "tests/support/dit_files.h"
+#include "tests/support/spoil.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
 #define PROMPT "A ball drops on a floor."

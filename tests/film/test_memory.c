@@ -5,7 +5,7 @@
  * started. Ranks: 1. Needs: models/demo. Not under a sanitizer: its shadow is no memory of ours. */
 #include <sys/resource.h>
 
-#include "tests/film/film.h"
+#include "tests/support/film.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SANITIZED = 1 };

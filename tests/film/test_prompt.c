@@ -5,7 +5,7 @@
  * channel stands out, and rises of the short-time energy. A prompt that names neither sky nor floor
  * means sunshine and wood: there the colours of sky and floor are measured. Ranks: 1. Needs:
  * models/demo. */
-#include "tests/film/film.h"
+#include "tests/support/film.h"
 
 #define DEMO LT_SOURCE_DIR "/models/demo"
 

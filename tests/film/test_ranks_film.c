@@ -4,7 +4,7 @@
  * in the mesh changes no bit. Both models have 3 heads: on 4 ranks some hold none, and tp=4 leaves
  * a rank without columns. Method: starts the program under mpirun and reads what it wrote. Ranks: 1
  * to 4, oversubscribed. Needs: mpirun, models/demo, tests/parity/nano. */
-#include "tests/film/film.h"
+#include "tests/support/film.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
 #define DEMO   LT_SOURCE_DIR "/models/demo"

@@ -8,8 +8,8 @@
 
 #include "media/mux.h"
 #include "run/film_tags.h"
-#include "tests/faults/spoil.h"
-#include "tests/film/film.h"
+#include "tests/support/film.h"
+#include "tests/support/spoil.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
 #define SHARD  "transformer/diffusion_pytorch_model-00001-of-00003.safetensors"

@@ -9,7 +9,7 @@
 
 #include "run/film_tags.h"
 #include "run/store_hdf5_internal.h"
-#include "tests/film/run.h"
+#include "tests/support/run.h"
 
 #define DEMO   LT_SOURCE_DIR "/models/demo"
 #define PROMPT "A red ball drops."

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "tests/film/run.h"
+#include "tests/support/run.h"
 
 #define DEMO LT_SOURCE_DIR "/models/demo"
 #define TINY " --frames 5 --size 64x64 --steps 3 "

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "model/h3_dit.h"
-#include "tests/unit/each_isa.h"
+#include "tests/support/each_isa.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"
 

@@ -18,7 +18,7 @@
 #include "base/json.h"
 #include "base/new_file.h"
 #include "model/qwen3vl.h"
-#include "tests/unit/each_isa.h"
+#include "tests/support/each_isa.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"
 

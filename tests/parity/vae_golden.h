@@ -13,7 +13,7 @@
 
 #include "model/checkpoint.h"
 #include "parallel/engine.h"
-#include "tests/unit/each_isa.h"
+#include "tests/support/each_isa.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"
 

@@ -3,7 +3,7 @@
  * to the closed forms and differences within 1e-5; a transport that spoils one bit is found out.
  * Method: suites run in this process, untimed (4 ranks share two cores here), rank 0 keeps the
  * rows. Ranks: as launched; the counts of rows are those of 4. Needs: models/demo. */
-#include "rank_test.h"
+#include "tests/support/ranks.h"
 
 #include <stdlib.h>
 

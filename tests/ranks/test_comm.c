@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "parallel/mesh.h"
-#include "rank_test.h"
+#include "tests/support/ranks.h"
 
 /* ---- host ---- */
 

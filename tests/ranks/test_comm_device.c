@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "parallel/engine.h"
-#include "rank_test.h"
+#include "tests/support/ranks.h"
 
 enum { BUFFER_BYTES = 1 << 18 };
 

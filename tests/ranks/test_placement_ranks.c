@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "parallel/mesh.h"
-#include "rank_test.h"
+#include "tests/support/ranks.h"
 
 /* Which node rank r says it is on. */
 static int round_robin(int rank) { return rank % 2; }

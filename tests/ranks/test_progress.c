@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "rank_test.h"
+#include "tests/support/ranks.h"
 
 enum { MESSAGE_BYTES = 16 << 20, TURNS = 3, PATIENCE_MS = 10000 };
 

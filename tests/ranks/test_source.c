@@ -5,7 +5,7 @@
  * what is not served are refused. Method: each rank works in a folder of its own, which holds a
  * copy or does not; readers wait in a barrier while the others read. Ranks: as launched (4: all
  * cases). Needs: nothing. */
-#include "rank_test.h"
+#include "tests/support/ranks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include "base/new_file.h"
 #include "model/checkpoint.h"
 #include "model/source_internal.h"
-#include "tests/unit/scratch.h"
+#include "tests/support/scratch.h"
 
 static scratch s;
 static int rank, ranks;

@@ -28,7 +28,7 @@
 
 #include "base/philox.h"
 #include "kernels/kernels.h"
-#include "tests/unit/each_isa.h"
+#include "tests/support/each_isa.h"
 
 enum { KT_PIECES_MAX = 16, KT_GUARD_BYTES = 64, KT_GUARD = 0xa5, KT_PARTS_MAX = 4 };
 

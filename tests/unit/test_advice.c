@@ -1,7 +1,7 @@
 /* test_advice.c - warnings of lengths, sizes and words that a model does not know.
  * Goal: a warning says what was asked, what is rendered, what is known and what is nearest, and
  * nothing is said where all is well. Method: stderr is a file. Ranks: 1. Needs: /tmp. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include "base/log.h"
 #include "run/advice.h"

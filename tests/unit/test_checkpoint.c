@@ -2,7 +2,7 @@
  * Goal: every slice holds the values that its rows and columns name, whatever the dtype; each way
  * in which a folder can be wrong ends in one line that names file and tensor. Method: small files
  * made here; slices against plain indexing. Ranks: 1. Needs: nothing. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include <fcntl.h>
 #include <math.h>

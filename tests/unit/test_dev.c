@@ -1,7 +1,7 @@
 /* test_dev.c - ./dev: new files are formatted too, and an unknown verb is refused.
  * Goal: `./dev fmt` touches what is changed or new, and nothing else. Method: a copy of the script
  * in a repository of its own. Ranks: 1. Needs: git, clang-format, dpkg; skipped without. */
-#include "tests/film/run.h"
+#include "tests/support/run.h"
 
 static scratch s;
 

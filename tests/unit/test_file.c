@@ -2,7 +2,7 @@
  * Goal: errors name file and numbers. Method: a folder of
  * its own; /dev/full for a full disk; invented /proc and control groups. Ranks: 1. Needs: /tmp,
  * Linux. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>

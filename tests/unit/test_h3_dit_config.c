@@ -4,7 +4,7 @@
  * beside the source tree, where they are). */
 #include <stdio.h>
 
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include "base/file.h"
 #include "model/h3_dit.h"

@@ -3,7 +3,7 @@
  * Method: the published indexes (skipped where ../shared isn't there), runs of rows against the
  * order written out, the nano DiT in both layouts value by value, the nano video VAE's fused
  * layers. Ranks: 1. Needs: tests/parity. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include "base/file.h"
 #include "base/json.h"

@@ -16,7 +16,7 @@
 #include "model/h3_audio_config.h"
 #include "model/h3_tiles.h"
 #include "model/h3_video_vae.h"
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 /* ---- axes ---- */
 static const struct {

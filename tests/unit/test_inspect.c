@@ -3,7 +3,7 @@
  * what is wrong fails. Method: the published configs and indexes (skipped where ../shared isn't
  * there), the demo model, the nano checkpoints, and copies of a part with one fault each. Ranks: 1.
  * Needs: models/demo, tests/parity. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include "base/file.h"
 #include "base/json.h"

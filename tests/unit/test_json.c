@@ -1,7 +1,7 @@
 /* test_json.c - limits, messages with paths, getters, and writing.
  * Goal: bad text and bad values are refused with the place. Method: texts with the words that their
  * message must hold. Ranks: 1. Needs: a folder in /tmp. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include "base/file.h"
 #include "base/json.h"

@@ -3,7 +3,7 @@
  * at once; a running owner's to nobody; what cannot be looked up is refused with its remedy.
  * Method: child processes that begin on one signal and hold what they took until all have answered;
  * leases written by hand for other hosts. Ranks: 1. Needs: /tmp, /proc. */
-#include "tests/unit/scratch.h"
+#include "tests/support/scratch.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* test_log.c - who says what at which level.
  * Goal: levels, rank 0 alone, warnings once, whole lines. Method: stderr is led into a file while
  * lines are said. Ranks: 1 (others are claimed). Needs: a folder in /tmp. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include <fcntl.h>
 #include <pthread.h>

@@ -3,7 +3,7 @@
  * failed or dropped file stays; two makers of one name never both win; leftovers of ended processes
  * go, those of living ones stay. Method: folders of its own; children that are killed; threads that
  * race. Ranks: 1. Needs: /tmp, /proc. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include <dirent.h>
 #include <errno.h>

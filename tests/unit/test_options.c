@@ -1,7 +1,7 @@
 /* test_options.c - one table: flags, job keys, messages, --help, the dump.
  * Goal: every row reads the same from a flag and from a job file; what is wrong is refused with its
  * place; what is dumped reads back. Method: a table of the test's own. Ranks: 1. Needs: /tmp. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include <jansson.h>
 

@@ -2,7 +2,7 @@
  * Goal: the smallest limit counts, at every level of either version of control groups; texts that
  * are no count are nothing. Method: a root folder with the files of Linux; rows of limits. Ranks:
  * 1. Needs: a folder in /tmp. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include "run/processors.h"
 

@@ -2,7 +2,7 @@
  * Goal: each line one JSON object with the wall clock's time; warnings that came before the file
  * are in it; last words are whole and safe. Method: a file in a scratch folder, read back. Ranks:
  * 1. Needs: a folder in /tmp. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include <fcntl.h>
 #include <jansson.h>

@@ -1,7 +1,7 @@
 /* test_safetensors.c - headers that must be refused, and files that come back as they were.
  * Goal: no header, however made, is believed; what is written is read. Method: a table of raw
  * files, each with one fault and the words that its message must hold. Ranks: 1. Needs: nothing. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include "base/file.h"
 #include "model/checkpoint.h"

@@ -2,7 +2,7 @@
  * Goal: rows, columns, joins, biases and roundings are those asked for; dry asks for the same
  * memory and reads nothing; closing gives all back. Method: a small checkpoint made here, one row
  * of ones and a ramp through each layer on the backend ref. Ranks: 1. Needs: nothing. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include <math.h>
 

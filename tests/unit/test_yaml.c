@@ -1,7 +1,7 @@
 /* test_yaml.c - types of plain words, limits, refusals with their places.
  * Goal: the same tree as JSON would give, YAML 1.2's types, nothing clever. Method: texts beside
  * the JSON that they mean. Ranks: 1. Needs: a folder in /tmp. */
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 #include "base/json.h"
 #include "base/yaml.h"

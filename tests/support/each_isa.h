@@ -6,8 +6,8 @@
  *
  * Sets that the machine or the build lacks are passed over: plain is everywhere. No backend may be
  * open. */
-#ifndef LT_EACH_ISA_H
-#define LT_EACH_ISA_H
+#ifndef LT_TEST_EACH_ISA_H
+#define LT_TEST_EACH_ISA_H
 
 #include "kernels/cpu/cpu.h"
 

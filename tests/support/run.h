@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "tests/unit/scratch.h"
+#include "tests/support/scratch.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { RUN_LIMIT_S = 900 }; /* a bench that takes 20 s takes minutes */

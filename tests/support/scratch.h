@@ -1,7 +1,7 @@
 /* scratch.h - a folder of a test's own, and raw .safetensors files in it.
  * All of it is removed by scratch_free; a test that fails leaves it for a look. */
-#ifndef LT_SCRATCH_H
-#define LT_SCRATCH_H
+#ifndef LT_TEST_SCRATCH_H
+#define LT_TEST_SCRATCH_H
 
 #include <setjmp.h>
 #include <stdarg.h>

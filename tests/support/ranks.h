@@ -1,7 +1,7 @@
-/* rank_test.h - what the tests under mpirun share: the world, a voice, groups of every size.
+/* ranks.h - what the tests under mpirun share: the world, a voice, groups of every size.
  * For the one file of each program. Functions are Collective on the world where they say so. */
-#ifndef RANK_TEST_H
-#define RANK_TEST_H
+#ifndef LT_TEST_RANKS_H
+#define LT_TEST_RANKS_H
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -7,7 +7,7 @@
 #include <dirent.h>
 #include <jansson.h>
 
-#include "tests/film/run.h"
+#include "tests/support/run.h"
 
 enum { SPOIL_PATH = 600 };
 

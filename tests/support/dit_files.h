@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 #include "model/inspect_want.h"
-#include "scratch.h"
+#include "tests/support/scratch.h"
 
 /* Heads and FFN divide by 4; what is whole on every rank (norms, projections, the time embedder) is
  * less than a hundredth of it. */

@@ -10,7 +10,7 @@
 #include <math.h>
 
 #include "run/store_hdf5.h"
-#include "tests/film/run.h"
+#include "tests/support/run.h"
 
 typedef struct film {
     int64_t frames, samples;
