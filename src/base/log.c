@@ -12,9 +12,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/new_file.h"
 #include "base/record.h"
 #include "base/text.h"
@@ -22,21 +22,9 @@
 enum { LINE_BYTES = 2048, WARNED_MAX = 512 };
 
 static atomic_int log_rank = 0, log_size = 1, log_level = 1;
-static pthread_once_t start_once = PTHREAD_ONCE_INIT;
-static struct timespec start;
 static pthread_mutex_t warned_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t warned[WARNED_MAX];
 static int warned_count;
-
-static void start_set(void) { (void)clock_gettime(CLOCK_MONOTONIC, &start); }
-
-double lt_seconds(void)
-{
-    struct timespec now;
-    (void)pthread_once(&start_once, start_set);
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
-}
 
 void lt_log_open(int rank, int size, int level)
 {

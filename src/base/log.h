@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "base/clock.h"
 #include "base/status.h"
 
 /* Call once after the rank is known; before it, lines carry 0/1. */
@@ -37,8 +38,5 @@ void lt_log_text(const char *text, size_t bytes);
 lt_status lt_log_file_open(const char *path, int replace);
 void lt_log_file_close(void);
 void lt_log_kept(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-/* Monotonic seconds since lt_log_open or the first call. */
-double lt_seconds(void);
 
 #endif

@@ -10,11 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "base/text.h"
 
 /* Warnings that come before the run folder is there; one that is longer is cut. */
@@ -24,51 +23,6 @@ static atomic_int record_fd = -1;
 static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
 static char kept[KEPT_MAX][KEPT_BYTES];
 static int kept_count;
-
-/* ---- the time ---- */
-
-static char *put_digits(char *at, int64_t value, int digits)
-{
-    for (int i = digits - 1; i >= 0; i--) {
-        at[i] = (char)('0' + value % 10);
-        value /= 10;
-    }
-    return at + digits;
-}
-
-/* Days since 1970 to year, month, day, with years that begin in March; gmtime_r takes a lock.
- * Source: Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days. */
-static char *put_date(char *at, int64_t days)
-{
-    const int64_t z = days + 719468, era = z / 146097, doe = z - era * 146097;
-    const int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-    const int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
-    const int64_t day = doy - (153 * mp + 2) / 5 + 1, month = mp < 10 ? mp + 3 : mp - 9;
-    at = put_digits(at, yoe + era * 400 + (month <= 2), 4);
-    *at++ = '-';
-    at = put_digits(at, month, 2);
-    *at++ = '-';
-    return put_digits(at, day, 2);
-}
-
-const char *lt_utc_now(char out[LT_UTC_BYTES])
-{
-    struct timespec now = {0, 0};
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    const int64_t s = now.tv_sec > 0 ? now.tv_sec : 0; /* a clock before 1970 is no clock */
-    char *at = put_date(out, s / 86400);
-    *at++ = 'T';
-    at = put_digits(at, s / 3600 % 24, 2);
-    *at++ = ':';
-    at = put_digits(at, s / 60 % 60, 2);
-    *at++ = ':';
-    at = put_digits(at, s % 60, 2);
-    *at++ = '.';
-    at = put_digits(at, now.tv_nsec / 1000000, 3);
-    *at++ = 'Z';
-    *at = '\0';
-    return out;
-}
 
 /* ---- lines ---- */
 
@@ -174,13 +128,13 @@ void lt_record_last(const char *text)
     char *at = put_text(line, end, "{\"event\":\"error\",\"time\":\"");
     at = put_text(at, end, lt_utc_now(now));
     at = put_text(at, end, "\",\"seconds\":");
-    *put_digits(digits, (int64_t)seconds, 9) = '\0';
+    *lt_text_digits(digits, (int64_t)seconds, 9) = '\0';
     at = put_text(at, end, digits + strspn(digits, "0") - (digits[strspn(digits, "0")] == '\0'));
     at = put_text(at, end, ".");
-    *put_digits(digits, (int64_t)(seconds * 1000) % 1000, 3) = '\0';
+    *lt_text_digits(digits, (int64_t)(seconds * 1000) % 1000, 3) = '\0';
     at = put_text(at, end, digits);
     at = put_text(at, end, ",\"process\":");
-    *put_digits(digits, (int64_t)getpid(), 9) = '\0';
+    *lt_text_digits(digits, (int64_t)getpid(), 9) = '\0';
     at = put_text(at, end, digits + strspn(digits, "0"));
     at = put_text(at, end, ",\"text\":\"");
     at = put_quoted(at, end, text);

@@ -12,6 +12,8 @@
 
 #include <jansson.h>
 
+#include "base/clock.h"
+
 /* Lines go to fd from here on, which stays the caller's and open until lt_record_close. The
  * warnings that came before follow the first event. */
 void lt_record_open(int fd);
@@ -27,9 +29,5 @@ void lt_record_warning(const char *text);
 /* An event "error" with this text by who leaves at once with exit code 75 (_exit): safe in a signal
  * handler. */
 void lt_record_last(const char *text);
-
-enum { LT_UTC_BYTES = 32 };
-/* Now, "2026-11-30T22:15:04.071Z"; safe in a signal handler. Returns out. */
-const char *lt_utc_now(char out[LT_UTC_BYTES]);
 
 #endif

@@ -148,3 +148,12 @@ const char *lt_real_text(double x, char buffer[32])
     }
     return buffer;
 }
+
+char *lt_text_digits(char *at, int64_t value, int digits)
+{
+    for (int i = digits - 1; i >= 0; i--) {
+        at[i] = (char)('0' + value % 10);
+        value /= 10;
+    }
+    return at + digits;
+}

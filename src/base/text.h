@@ -37,4 +37,8 @@ int lt_edit_distance(const char *a, const char *b);
 /* x, finite, with the fewest digits that give the same double again, in a buffer of 32 bytes. */
 const char *lt_real_text(double x, char buffer[32]);
 
+/* value >= 0 as so many decimal digits at `at`, no NUL; returns what is behind them. Safe in a
+ * signal handler. */
+char *lt_text_digits(char *at, int64_t value, int digits);
+
 #endif
