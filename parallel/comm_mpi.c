@@ -497,24 +497,6 @@ static void mpi_post_drop(lt_post **post)
     lt_mpi_busy(-1);
 }
 
-static lt_status local_here(lt_group *base, int *local_rank, int *local_size)
-{
-    MPI_Comm node;
-    LT_MPI(MPI_Comm_split_type(((mpi_group *)base)->comm, MPI_COMM_TYPE_SHARED, base->rank,
-                               MPI_INFO_NULL, &node));
-    LT_MPI(MPI_Comm_rank(node, local_rank));
-    LT_MPI(MPI_Comm_size(node, local_size));
-    LT_MPI(MPI_Comm_free(&node));
-    return LT_OK;
-}
-
-static lt_status mpi_local(lt_group *base, int *local_rank, int *local_size)
-{
-    LT_TRY(meet((mpi_group *)base));
-    lt_mpi_enter();
-    return out(local_here(base, local_rank, local_size));
-}
-
 static void mpi_close(void)
 {
     lt_mpi_watch_close();
@@ -531,7 +513,7 @@ static void mpi_abort(int exit_code)
 
 static const lt_transport mpi_transport = {"mpi",     mpi_split,     mpi_free,      mpi_exchange,
                                            mpi_post,  mpi_post_test, mpi_post_drop, mpi_post_probe,
-                                           mpi_local, mpi_close,     mpi_abort};
+                                           mpi_close, mpi_abort};
 
 /* The world and its heartbeats get communicators of their own, once all ranks have come. */
 static lt_status open_here(lt_group **world)

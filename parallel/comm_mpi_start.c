@@ -18,8 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/env.h"
 #include "base/log.h"
-#include "base/options.h"
 #include "base/stop.h"
 #include "parallel/comm_mpi_impl.h"
 #include "parallel/launcher.h"

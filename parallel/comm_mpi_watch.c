@@ -15,11 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fault.h"
+#include "base/host.h"
 #include "base/log.h"
-#include "base/options.h"
 #include "parallel/comm.h"
 #include "parallel/comm_mpi_impl.h"
-#include "parallel/nodes.h"
 #include "parallel/watch.h"
 
 enum { TAG_BEAT = 1 };
@@ -116,25 +116,11 @@ static int receive_beat(lt_beat *beat, int *from)
     return 1;
 }
 
-/* Ranks see each other's processes if host name, boot and process namespace are the same. FNV-1a
- * (Fowler, Noll, Vo). */
-static uint64_t my_place(char host[LT_NODE_NAME_BYTES])
-{
-    char text[256] = "", boot[LT_NODE_BOOT_BYTES], space[64] = "";
-    lt_node_here(host, boot);
-    const ssize_t n = readlink("/proc/self/ns/pid", space, sizeof space - 1);
-    (void)snprintf(text, sizeof text, "%s %s %s", host, boot, n > 0 ? space : "");
-    uint64_t h = 14695981039346656037u;
-    for (const char *p = text; *p != '\0'; p++)
-        h = (h ^ (unsigned char)*p) * 1099511628211u;
-    return h;
-}
-
 static lt_status gather_peers(lt_group *group, lt_watch_peer *peers)
 {
     lt_watch_peer me;
     memset(&me, 0, sizeof me);
-    me.place = my_place(me.host);
+    lt_host_me(&me.host);
     me.pid = (int32_t)getpid();
     LT_TRY(lt_all_gather_host(group, &me, sizeof me, peers));
     return LT_OK;

@@ -55,19 +55,11 @@ static lt_status solo_post_probe(lt_group *group, int tag, int *peer)
     return LT_OK;
 }
 
-static lt_status solo_local(lt_group *group, int *local_rank, int *local_size)
-{
-    (void)group;
-    *local_rank = 0;
-    *local_size = 1;
-    return LT_OK;
-}
-
 static void solo_close(void) {}
 static void solo_abort(int exit_code) { (void)exit_code; }
 
 static const lt_transport solo = {"solo",     solo_split,     solo_free,      solo_exchange,
                                   solo_post,  solo_post_test, solo_post_drop, solo_post_probe,
-                                  solo_local, solo_close,     solo_abort};
+                                  solo_close, solo_abort};
 
 lt_status lt_solo_open(lt_group **world) { return new_group(world); }

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/options.h"
+#include "base/env.h"
 
 /* A whole number of a variable, or `otherwise`. */
 static long long number_of(const char *name, long long otherwise)

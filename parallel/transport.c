@@ -224,8 +224,3 @@ void lt_post_drop(lt_post **post)
         world_transport->post_drop(post);
     *post = NULL;
 }
-
-lt_status lt_group_local(lt_group *group, int *local_rank, int *local_size)
-{
-    return group->transport->local(group, local_rank, local_size);
-}

@@ -88,8 +88,4 @@ void lt_post_drop(lt_post **post);
  * one, on a group that the main thread posts to with other tags. Local. */
 lt_status lt_post_probe(lt_group *group, int tag, int *peer);
 
-/* For placement: the number of ranks of `group` on this host, and my index among them.
- * Collective on group, Blocking. */
-lt_status lt_group_local(lt_group *group, int *local_rank, int *local_size);
-
 #endif

@@ -16,8 +16,7 @@ typedef struct lt_transport {
     lt_status (*post_test)(lt_post **post, int *done);
     void (*post_drop)(lt_post **post);
     lt_status (*post_probe)(lt_group *group, int tag, int *peer); /* as lt_post_probe */
-    lt_status (*local)(lt_group *group, int *local_rank, int *local_size);
-    void (*close)(void); /* of the world: the last call */
+    void (*close)(void);                                          /* of the world: the last call */
     void (*abort)(int exit_code);
 } lt_transport;
 

@@ -28,8 +28,7 @@
  * the one that the others lost, and says nothing about their end. A rank that has closed the world
  * is silent for good, so it says LT_BEAT_BYE and is watched no more. A peer that computes for
  * minutes is no loss: its thread beats. No progress is judged by calls: if one waits while nobody's
- * calls or steps change for ten steps (60 s at least), all end and the line lists who waits in
- * what.
+ * calls or steps change for ten steps (60 s at least), all end and the line says who waits where.
  *
  * Peers are all other ranks up to 64 ranks; beyond, the ranks at distances 1, 2, 4, ... in both
  * directions, over which LT_BEAT_LOST is passed on once by everybody. */
@@ -146,7 +145,7 @@ static void say_lost(int lost)
     (void)snprintf(line, sizeof line,
                    "rank %d on %s is lost (%s)%s: rank %d on %s %s %s; rank %d was last heard of "
                    "%.1f s ago, %s",
-                   lost, p->who.host, w.reason, more, w.rank, w.peer[w.rank].who.host,
+                   lost, p->who.host.name, w.reason, more, w.rank, w.peer[w.rank].who.host.name,
                    now.waits ? "waits" : "is", mine, lost, lt_seconds() - p->heard, theirs);
     lt_watch_print(line);
 }
@@ -160,9 +159,9 @@ static void say_stuck(double seconds)
         const lt_beat b = i == w.rank ? beat_now(LT_BEAT_ALIVE) : w.peer[i].last;
         lt_watch_where(&b, place, sizeof place);
         if (n > 0 && (size_t)n < sizeof line)
-            n +=
-                snprintf(line + n, sizeof line - (size_t)n, "%s rank %d on %s %s %s",
-                         i == 0 ? "" : ";", i, w.peer[i].who.host, b.waits ? "waits" : "is", place);
+            n += snprintf(line + n, sizeof line - (size_t)n, "%s rank %d on %s %s %s",
+                          i == 0 ? "" : ";", i, w.peer[i].who.host.name, b.waits ? "waits" : "is",
+                          place);
     }
     lt_watch_print(line);
 }
@@ -509,7 +508,7 @@ lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt
     const double now = lt_seconds();
     for (int i = 0; i < size; i++) {
         w.peer[i].who = peers[i];
-        lt_watch_tame(w.peer[i].who.host, sizeof w.peer[i].who.host);
+        lt_watch_tame(w.peer[i].who.host.name, sizeof w.peer[i].who.host.name);
         w.peer[i].heard = now;
         w.peer[i].watched = i != rank && lt_watch_is_near(rank, i, size);
         w.peer[i].process = i != rank ? lt_watch_process(&peers[i], &peers[rank]) : -1;
@@ -595,6 +594,7 @@ const char *lt_watch_me(void)
         sleep_s(1e-2);
     const lt_beat now = beat_now(LT_BEAT_ALIVE);
     lt_watch_where(&now, place, sizeof place);
-    (void)snprintf(text, sizeof text, "rank %d on %s %s", w.rank, w.peer[w.rank].who.host, place);
+    (void)snprintf(text, sizeof text, "rank %d on %s %s", w.rank, w.peer[w.rank].who.host.name,
+                   place);
     return text;
 }

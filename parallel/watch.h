@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+#include "base/host.h"
 #include "parallel/transport.h"
 
 /* This thread goes into, and comes out of, the collective `name` of an axis ("" or NULL: none).
@@ -25,15 +26,6 @@ void lt_note_step(int step, double predicted_s);
  * for a signal's line (base/stop.h), and the piece of it at work, from 1 (0: none). */
 void lt_note_stage(const char *stage);
 void lt_note_item(int item);
-
-/* Test hook. LONGTAKE_FAULT=RANK:STEP:KIND makes that rank, as it begins that step (0: the text,
- * -1: the end of loading, -2: the first clip to decode), kill itself (kill), stop itself (stop),
- * wait for ever (hang; the least time without progress is then 3 s), or fail (error: LT_EDEVICE
- * from here). `model` and `program` at step 0 make the rank's hash of that name differ
- * (lt_fault_is). Local. */
-lt_status lt_fault_step(const lt_group *world, int step);
-int lt_fault_is(const lt_group *world, const char *kind);
-int lt_fault_hangs(void); /* any rank */
 
 /* Seconds; the defaults are in watch.c. */
 typedef struct lt_watch_limits {
@@ -66,10 +58,9 @@ typedef struct lt_beat {
     char stage[12], name[40], axis[16], text[96];
 } lt_beat;
 
-/* One rank as it is known at the start. place: equal on ranks that see each other's processes. */
+/* One rank as it is known at the start. */
 typedef struct lt_watch_peer {
-    char host[64];
-    uint64_t place;
+    lt_host_id host;
     int32_t pid;
 } lt_watch_peer;
 

@@ -1,15 +1,10 @@
-/* watch_note.c - where a rank is, and the faults that tests put there.            Level 2: parallel
+/* watch_note.c - where a rank is.                                                 Level 2: parallel
  * The watch's thread reads what the main thread and the comm queue's write here. Each of the two
  * has a place of its own: while the main thread computes, that the queue waits for a peer is no
  * wait of this rank, unless the main thread is blocked on the queue. */
 #include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
-#include "base/options.h"
 #include "base/span.h"
 #include "base/stop.h"
 #include "kernels/kernels.h"
@@ -125,45 +120,3 @@ void lt_note_stage(const char *stage)
 }
 
 void lt_note_item(int item) { atomic_store(&lt_note.item, item); }
-
-/* ---- test hook ---- */
-
-int lt_fault_hangs(void)
-{
-    int rank = 0, step = 0;
-    char kind[16];
-    const char *text = lt_env("LONGTAKE_FAULT");
-    return text != NULL && sscanf(text, "%d:%d:%15[a-z]", &rank, &step, kind) == 3 &&
-           strcmp(kind, "hang") == 0;
-}
-
-static int fault_of(int rank, int *step, char kind[16])
-{
-    const char *text = lt_env("LONGTAKE_FAULT");
-    int who = -1;
-    return text != NULL && sscanf(text, "%d:%d:%15[a-z]", &who, step, kind) == 3 && who == rank;
-}
-
-int lt_fault_is(const lt_group *world, const char *kind)
-{
-    int step = 0;
-    char found[16];
-    return fault_of(lt_group_rank(world), &step, found) && step == 0 && strcmp(found, kind) == 0;
-}
-
-lt_status lt_fault_step(const lt_group *world, int step)
-{
-    int wanted = 0;
-    char kind[16];
-    if (!fault_of(lt_group_rank(world), &wanted, kind) || wanted != step)
-        return LT_OK;
-    if (strcmp(kind, "kill") == 0)
-        (void)raise(SIGKILL);
-    if (strcmp(kind, "stop") == 0)
-        (void)raise(SIGSTOP);
-    while (strcmp(kind, "hang") == 0)
-        (void)pause();
-    if (strcmp(kind, "error") == 0)
-        LT_FAIL(LT_EDEVICE, "a fault that LONGTAKE_FAULT asked for");
-    return LT_OK;
-}

@@ -19,7 +19,7 @@ int lt_watch_is_near(int from, int to, int size)
 int lt_watch_process(const lt_watch_peer *peer, const lt_watch_peer *me)
 {
 #ifdef SYS_pidfd_open
-    if (peer->place == me->place && peer->pid != me->pid)
+    if (lt_host_shares_processes(&peer->host, &me->host) && peer->pid != me->pid)
         return (int)syscall(SYS_pidfd_open, peer->pid, 0);
 #endif
     (void)peer, (void)me;

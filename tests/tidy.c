@@ -91,7 +91,7 @@ static const struct {
               {"exit", "src/cmd/main.c"},
               {"system", ""},
               {"popen", ""},
-              {"getenv", "src/base/options.c"},
+              {"getenv", "src/base/env.c"},
               {"gets", ""},
               {"strtok", ""},
               {"MPI_COMM_WORLD", "parallel/comm_mpi.c"}};

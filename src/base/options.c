@@ -13,12 +13,6 @@
 
 enum { WANT_BYTES = 512, WHERE_BYTES = 512 };
 
-const char *lt_env(const char *name)
-{
-    const char *value = getenv(name);
-    return value != NULL && value[0] != '\0' ? value : NULL;
-}
-
 /* Index of the row of this name, or count. */
 static size_t find(const lt_options *o, const char *name, size_t bytes)
 {

@@ -124,7 +124,4 @@ void lt_options_help(const lt_options *opts, FILE *to, const char *usage, const 
  * LT_ENOMEM. */
 lt_status lt_options_dump_yaml(const lt_options *opts, char **out);
 
-/* An environment variable, or NULL: the one place that asks. An empty one counts as not set. */
-const char *lt_env(const char *name);
-
 #endif

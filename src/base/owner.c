@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 uint32_t lt_owner_hash(const char *text)
@@ -45,19 +44,12 @@ static int start_of(int64_t pid, uint64_t *start)
 
 void lt_owner_me(lt_owner *out)
 {
-    struct stat space;
+    lt_host_id here;
+    lt_host_me(&here);
     memset(out, 0, sizeof *out);
-    if (gethostname(out->host, sizeof out->host - 1) != 0 || out->host[0] == '\0')
-        (void)snprintf(out->host, sizeof out->host, "localhost");
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (f != NULL) {
-        if (fgets(out->boot, sizeof out->boot, f) == NULL)
-            out->boot[0] = '\0';
-        (void)fclose(f);
-        out->boot[strcspn(out->boot, "\n")] = '\0';
-    }
-    if (stat("/proc/self/ns/pid", &space) == 0)
-        out->space = (uint64_t)space.st_ino;
+    memcpy(out->host, here.name, sizeof out->host);
+    memcpy(out->boot, here.boot, sizeof out->boot);
+    out->space = here.processes;
     out->pid = (int64_t)getpid();
     (void)start_of(out->pid, &out->start);
 }

@@ -15,12 +15,12 @@
 
 #include <stdint.h>
 
-enum { LT_OWNER_HOST_BYTES = 65, LT_OWNER_BOOT_BYTES = 40 };
+#include "base/host.h"
 
 typedef struct lt_owner {
-    char host[LT_OWNER_HOST_BYTES]; /* gethostname */
-    char boot[LT_OWNER_BOOT_BYTES]; /* /proc/sys/kernel/random/boot_id; "" where there is none */
-    uint64_t space;                 /* inode of the namespace of process numbers; 0: unknown */
+    char host[LT_HOST_NAME_BYTES]; /* as the next two: of lt_host_id */
+    char boot[LT_HOST_BOOT_BYTES];
+    uint64_t space;
     int64_t pid;
     uint64_t start;
 } lt_owner;

@@ -97,7 +97,7 @@ static void tell_codecs(finding *f)
 /* "2: a (ranks 0, 2), b (ranks 1, 3)": what --placement nodes goes by. */
 static void tell_nodes(finding *f, const lt_nodes *nodes)
 {
-    enum { RANKS_BYTES = 96, ROOM = RANKS_BYTES + LT_NODE_NAME_BYTES + 16 };
+    enum { RANKS_BYTES = 96, ROOM = RANKS_BYTES + LT_HOST_NAME_BYTES + 16 };
     char found[448] = "", ranks[RANKS_BYTES];
     int *list = calloc((size_t)nodes->ranks, sizeof *list);
     for (int node = 0; node < nodes->count && list != NULL; node++) {

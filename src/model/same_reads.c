@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/host.h"
 #include "parallel/comm.h"
-#include "parallel/nodes.h"
 
 typedef struct mark {
     uint64_t key, value;
@@ -85,17 +85,17 @@ static const noted *differing(const mark *theirs, uint64_t count)
 static lt_status compare(lt_group *world, const uint64_t *counts, const mark *all, uint64_t most)
 {
     const int rank = lt_group_rank(world);
-    char host[LT_NODE_NAME_BYTES], boot[LT_NODE_BOOT_BYTES];
+    lt_host_id here;
     for (int r = 0; r < rank; r++) {
         const noted *bad = differing(all + (uint64_t)r * most, counts[r]);
         if (bad == NULL)
             continue;
-        lt_node_here(host, boot);
+        lt_host_me(&here);
         lt_hint("the hosts' copies of the model differ: copy that file again");
         LT_FAIL(LT_EDATA,
                 "%s: want the same values on all ranks, found others on rank %d (%s) than on rank "
                 "%d",
-                bad->what, rank, host, r);
+                bad->what, rank, here.name, r);
     }
     return LT_OK;
 }

@@ -1,9 +1,9 @@
 /* source.c - which ranks have a model's folder, and its files on those that don't. Level 3: model
  *
  *     every rank   lists its copy: names, sizes, hashes of heads (source_table.c)
- *     all          who has one, and on which host
+ *     all          who has one, and on which node
  *     the lowest   sends its list; the others compare theirs, or take it over
- *     the lacking  are dealt out: a reader on the same host first, then whoever has fewest
+ *     the lacking  are dealt out: a reader on the same node first, then whoever has fewest
  *     readers      start a thread that answers (source_serve.c)
  *
  * All ranks work out the same readers from the same figures, so that nothing more is said about it.
@@ -19,10 +19,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
+#include "base/fault.h"
 #include "base/file.h"
+#include "base/host.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "model/same_reads.h"
@@ -34,8 +34,8 @@ enum { JSON_BYTES_MAX = 64 << 20 }; /* json.h */
 
 /* What one rank says of itself. */
 typedef struct standing {
-    uint64_t host;
-    int32_t has, pad;
+    lt_node_id node;
+    int32_t has;
 } standing;
 
 static struct {
@@ -45,24 +45,19 @@ static struct {
     int is_served; /* this rank lacks them */
 } shared;
 
-static uint64_t my_host(void)
-{
-    char name[256] = "";
-    (void)gethostname(name, sizeof name - 1);
-    return XXH3_64bits(name, strlen(name));
-}
-
 /* ---- who has it ---- */
 
 /* Everybody's standing and room for the readers; malloc'ed. */
 static lt_status meet(lt_group *world, int has, standing **all, int **reader)
 {
     const int size = lt_group_size(world);
-    const standing mine = {.host = my_host(), .has = has};
-    lt_status st = LT_OK;
+    standing mine;
+    memset(&mine, 0, sizeof mine);
+    mine.has = has;
+    lt_status st = lt_node_me(&mine.node);
     *all = calloc((size_t)size, sizeof **all);
     *reader = calloc((size_t)size, sizeof **reader);
-    if (*all == NULL || *reader == NULL)
+    if (st == LT_OK && (*all == NULL || *reader == NULL))
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "no memory for %d ranks", size);
     LT_TRY(lt_agree(world, st));
     return lt_all_gather_host(world, &mine, sizeof mine, *all);
@@ -78,7 +73,7 @@ static int deal(const standing *all, int size, int *reader)
         for (int near = 1; near >= 0 && best < 0 && !all[r].has; near--)
             for (int q = 0; q < size; q++) {
                 int clients = 0;
-                if (!all[q].has || (near && all[q].host != all[r].host))
+                if (!all[q].has || (near && !lt_node_same(&all[q].node, &all[r].node)))
                     continue;
                 for (int k = 0; k < r; k++)
                     clients += reader[k] == q;
@@ -98,7 +93,7 @@ static lt_status compare(lt_group *world, int first, const char *text, size_t by
                          lt_source_table *mine)
 {
     char line[LT_PATH_BYTES + 128] = "";
-    const int rank = lt_group_rank(world), fault = lt_fault_is(world, "model");
+    const int rank = lt_group_rank(world), fault = lt_fault_is(rank, "model");
     lt_source_table theirs = {0};
     lt_status st = lt_source_table_parse(text, bytes, mine->root, &theirs);
     if (st == LT_OK && mine->count == 0) {

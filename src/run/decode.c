@@ -36,6 +36,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "base/text.h"
@@ -332,7 +333,7 @@ static lt_status decode_pictures(pool *p)
     for (int64_t item = 0; item < p->items; item++) {
         const int owner = owner_of(p, item);
         lt_note_item((int)item + 1);
-        LT_TRY(lt_fault_step(p->world, -2 - (int)item));
+        LT_TRY(lt_fault_step(p->rank, -2 - (int)item));
         LT_TRY(stop_here(p));
         const size_t bytes =
             (size_t)p->family->decode_item(p->model, &p->plan->shape, item).frames * frame_bytes(p);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/philox.h"
 #include "base/stop.h"
@@ -156,7 +157,7 @@ static lt_status one_step(lt_model *model, const lt_mesh *mesh, const lt_plan *p
         forward.timestep[s] = l->timestep[s][i];
         forward.velocity[s] = velocity->data[s];
     }
-    st = lt_fault_step(mesh->world, i + 1);
+    st = lt_fault_step(lt_group_rank(mesh->world), i + 1);
     if (st == LT_OK && !is_idle(mesh))
         st = model->family->dit_forward(model, &forward);
     if (has_idle(mesh))
@@ -198,7 +199,7 @@ lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
     st = model->family->dit_begin(model, &plan->shape, text_rows, text_count);
     LT_TRY_GOTO(lt_agree(engine->mesh->world, st), st, done);
     LT_TRY_GOTO(lt_same_reads_check(engine->mesh->world), st, done);
-    LT_TRY_GOTO(lt_fault_step(engine->mesh->world, -1), st, done);
+    LT_TRY_GOTO(lt_fault_step(lt_group_rank(engine->mesh->world), -1), st, done);
     lt_progress_step(progress, 1);
     const int evaluations = plan->steps - 1;
     lt_progress_stage(progress, "denoise", "evaluation", evaluations);

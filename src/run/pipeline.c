@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -46,7 +47,7 @@ static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
         LT_FAIL(LT_ENOMEM, "text: no memory for %lld rows", (long long)s->token_count);
     lt_progress_stage(s->progress, "text", "prompt", 1);
     lt_progress_work(s->progress, plan->memory[0].flops);
-    lt_status st = lt_fault_step(s->world, 0);
+    lt_status st = lt_fault_step(lt_group_rank(s->world), 0);
     if (st == LT_OK && s->text_group != NULL) {
         s->engine.mesh = &s->text_mesh;
         st = family->text_open(s->model, &s->engine, plan->dtype);

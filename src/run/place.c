@@ -15,8 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/env.h"
+#include "base/host.h"
 #include "base/log.h"
-#include "base/options.h"
 #include "parallel/comm.h"
 #include "parallel/launcher.h"
 #include "parallel/nodes.h"
@@ -26,7 +27,7 @@
 
 /* A rank's host and mask, to be compared with others'. */
 typedef struct {
-    char host[LT_NODE_NAME_BYTES];
+    lt_host_id host;
     cpu_set_t mask;
 } given;
 
@@ -53,23 +54,29 @@ static void widen(cpu_set_t *mask)
         *mask = theirs;
 }
 
-/* How many ranks of this host have this rank's mask, and its index among them. */
-static lt_status sharers(lt_group *world, const given *mine, int *count, int *index)
+/* How many ranks this host has; how many of them have this rank's mask, and its index among those.
+ */
+static lt_status sharers(lt_group *world, const given *mine, int *local_ranks, int *count,
+                         int *index)
 {
     const int size = lt_group_size(world), rank = lt_group_rank(world);
     given *all = calloc((size_t)size, sizeof *all);
     lt_status st = LT_OK;
-    *count = 1;
+    *local_ranks = *count = 1;
     *index = 0;
     if (all == NULL)
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "place: no memory for %d ranks", size);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_all_gather_host(world, mine, sizeof *mine, all), st, done);
-    for (int i = 0; i < size; i++)
-        if (i != rank && memcmp(&all[i], mine, sizeof *mine) == 0) {
+    for (int i = 0; i < size; i++) {
+        if (i == rank || !lt_host_same(&all[i].host, &mine->host))
+            continue;
+        (*local_ranks)++;
+        if (CPU_EQUAL(&all[i].mask, &mine->mask)) {
             (*count)++;
             *index += i < rank;
         }
+    }
 done:
     free(all);
     return st;
@@ -92,20 +99,16 @@ static void bind_to(const cpu_set_t *mask, lt_range share)
 
 lt_status lt_place(lt_group *world, int asked, int *threads, int *local_ranks)
 {
-    int local_rank = 0, sharing = 1, index = 0;
-    char boot[LT_NODE_BOOT_BYTES];
+    int sharing = 1, index = 0;
     const char *why = "--threads";
     given mine;
     memset(&mine, 0, sizeof mine);
-    LT_TRY(lt_group_local(world, &local_rank, local_ranks));
-    lt_node_here(mine.host, boot);
-    const size_t used = strlen(mine.host); /* nothing behind the name: it is compared whole */
-    memset(mine.host + used, 0, sizeof mine.host - used);
+    lt_host_me(&mine.host);
     if (sched_getaffinity(0, sizeof mine.mask, &mine.mask) != 0)
         CPU_SET(0, &mine.mask);
     if (lt_launcher_find().speaks_mpi)
         widen(&mine.mask);
-    LT_TRY(sharers(world, &mine, &sharing, &index));
+    LT_TRY(sharers(world, &mine, local_ranks, &sharing, &index));
     const int count = CPU_COUNT(&mine.mask);
     const lt_range share = lt_share(count, sharing, index);
     if (lt_group_size(world) > 1 && count >= sharing)
@@ -160,7 +163,7 @@ static void node_names(const lt_mesh *mesh, lt_axis axis, int first, char *out, 
     out[0] = '\0';
     for (int i = 0; i < mesh->spec.size[axis] && go; i++) {
         const int node = mesh->nodes.of_rank[mesh->rank_at[first + i * stride]];
-        char text[LT_NODE_NAME_BYTES + 2];
+        char text[LT_HOST_NAME_BYTES + 2];
         int known = 0;
         for (int k = 0; k < i; k++)
             known |= mesh->nodes.of_rank[mesh->rank_at[first + k * stride]] == node;

@@ -13,8 +13,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/fault.h"
 #include "base/file.h"
-#include "parallel/watch.h"
 
 enum { HEAD_BYTES = 1 << 20, LIST_BYTES = 128 };
 
@@ -89,7 +89,7 @@ lt_status lt_same_program(lt_group *world, int argc, char *const argv[])
         return LT_OK;
     uint64_t h = mix(0, LT_VERSION, sizeof LT_VERSION);
     LT_TRY(lt_agree(world, mix_file(&h, "/proc/self/exe")));
-    h += (uint64_t)lt_fault_is(world, "program");
+    h += (uint64_t)lt_fault_is(lt_group_rank(world), "program");
     LT_TRY(compare(world, LT_EUSAGE, "the program (version " LT_VERSION ")", h));
     h = 0;
     for (int i = 0; i < argc; i++)

@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/host.h"
 #include "base/json.h"
 #include "media/mux.h"
 #include "parallel/comm.h"
-#include "parallel/nodes.h"
 #include "run/folder.h"
 
 lt_status lt_store_latents(const lt_plan *plan, const lt_clip *clip)
@@ -193,18 +193,19 @@ lt_status lt_store_check(const char *run, const lt_latents *store, const lt_mode
 static lt_status open_same(lt_group *world, const char *run, int unsealed, uint64_t wanted,
                            lt_latents **store)
 {
-    char file[LT_PATH_BYTES], host[LT_NODE_NAME_BYTES], boot[LT_NODE_BOOT_BYTES];
+    char file[LT_PATH_BYTES];
+    lt_host_id here;
     LT_TRY(lt_store_file(run, file, sizeof file));
     LT_TRY(lt_latents_open(file, unsealed, store));
     const uint64_t found = lt_latents_hash(*store);
     if (found == wanted)
         return LT_OK;
-    lt_node_here(host, boot);
+    lt_host_me(&here);
     lt_hint("all ranks read the run folder: give them one that all hosts share, or equal copies");
     LT_FAIL(LT_EDATA,
             "%s: want the same on all ranks, found another on rank %d (%s): xxh64: want %016llx as "
             "rank 0 has, found %016llx",
-            file, lt_group_rank(world), host, (unsigned long long)wanted,
+            file, lt_group_rank(world), here.name, (unsigned long long)wanted,
             (unsigned long long)found);
 }
 

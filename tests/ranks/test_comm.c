@@ -312,24 +312,15 @@ static void large_messages(void **state)
     free(in);
 }
 
-static void places(void **state)
-{
-    (void)state;
-    int at = -1, here = 0, all[RANKS_MAX];
-    OK(lt_group_local(world, &at, &here));
-    WANT(here >= 1 && here <= lt_group_size(world) && at >= 0 && at < here);
-    OK(lt_all_gather_host(world, &at, sizeof at, all));
-    for (int i = 0; i < lt_group_size(world) && here == lt_group_size(world); i++)
-        WANT(all[i] == i); /* one host: my index is my rank */
-}
-
 int main(void)
 {
     if (ranks_open() != 0)
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(host_collectives), cmocka_unit_test(agreement), cmocka_unit_test(meshes),
-        cmocka_unit_test(large_messages),   cmocka_unit_test(places),
+        cmocka_unit_test(host_collectives),
+        cmocka_unit_test(agreement),
+        cmocka_unit_test(meshes),
+        cmocka_unit_test(large_messages),
     };
     const int failed = cmocka_run_group_tests_name("comm", tests, NULL, NULL);
     ranks_close();

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "base/env.h"
 #include "base/options.h"
 #include "base/text.h"
 

@@ -71,8 +71,8 @@ static void watch(void)
     static const lt_watch_wire wire = {take, give, send_beat, receive, busy};
     lt_watch_peer peers[2];
     memset(peers, 0, sizeof peers);
-    (void)snprintf(peers[0].host, sizeof peers[0].host, "here");
-    memset(peers[1].host, '\a', sizeof peers[1].host); /* no end either */
+    (void)snprintf(peers[0].host.name, sizeof peers[0].host.name, "here");
+    memset(peers[1].host.name, '\a', sizeof peers[1].host.name); /* no end either */
     if (lt_watch_start(&wire, 0, 2, peers, &lt_watch_defaults) != LT_OK)
         _exit(1);
     while (atomic_load(&next) < count - 1)

@@ -1,0 +1,10 @@
+/* env.c - environment variables.                                                  Level 0: base */
+#include "base/env.h"
+
+#include <stdlib.h>
+
+const char *lt_env(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
