@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/leave.h"
 #include "base/log.h"
 #include "parallel/engine.h"
 #include "parallel/transport_impl.h"
@@ -206,8 +207,9 @@ static lt_status take_words(lt_group *group, const verdict *v, lt_status mine)
  * first. */
 static double patience(lt_status mine, int rank)
 {
-    const double turn = 0.1 * (rank % 10);
-    return mine == LT_OK ? 0 : mine == LT_EPEER ? 10 + turn : 3 + turn;
+    const double turn = 1e-3 * LT_LEAVE_OWN_TURN_MS * (rank % 10);
+    return mine == LT_OK ? 0
+                         : turn + 1e-3 * (mine == LT_EPEER ? LT_LEAVE_HEARD_MS : LT_LEAVE_OWN_MS);
 }
 
 static lt_status agree(lt_group *group, lt_status mine)

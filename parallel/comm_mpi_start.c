@@ -16,16 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/env.h"
-#include "base/log.h"
+#include "base/leave.h"
 #include "base/stop.h"
 #include "parallel/comm_mpi_impl.h"
 #include "parallel/launcher.h"
-#include "parallel/watch_impl.h"
 
-enum { TAG_HERE = 1, TAG_GO = 2, EXIT_RESUMABLE = 75, LIMIT_S = 60, LIMIT_S_MAX = 1 << 20 };
+enum { TAG_HERE = 1, TAG_GO = 2, LIMIT_S = 60, LIMIT_S_MAX = 1 << 20 };
 
 static MPI_Comm all = MPI_COMM_NULL; /* of the launch */
 static struct {
@@ -69,7 +67,7 @@ static int missing(char *out, size_t bytes)
 
 static void speak(void)
 {
-    char line[LT_WATCH_LINE_BYTES - 64], who[256] = "", known[400];
+    char line[LT_LEAVE_LINE_BYTES - 256], who[256] = "", known[400];
     const char *begin = "the start took longer than";
     (void)lt_launcher_absent(known, sizeof known);
     if (!atomic_load(&s.called)) {
@@ -89,11 +87,11 @@ static void speak(void)
         else
             (void)snprintf(who, sizeof who, "all ranks came, and one of them is stuck or gone");
     }
-    (void)snprintf(line, sizeof line,
-                   "%s %d s: %s%s%s\nlongtake: hint: start longtake on every rank; "
-                   "LONGTAKE_START_SECONDS=300 gives a slow start more time",
-                   begin, s.limit_s, who, known[0] != '\0' ? ": " : "", known);
-    lt_watch_print(line);
+    (void)snprintf(line, sizeof line, "%s %d s: %s%s%s", begin, s.limit_s, who,
+                   known[0] != '\0' ? ": " : "", known);
+    lt_leave_say(line, "",
+                 "start longtake on every rank; LONGTAKE_START_SECONDS=300 gives a slow start more "
+                 "time");
 }
 
 /* Until the start is over, or the limit has passed. */
@@ -103,7 +101,7 @@ static void *keep_time(void *unused)
     (void)unused;
     const lt_launcher from = lt_launcher_find();
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += s.limit_s + (from.rank > 0 ? 2 : 0);
+    until.tv_sec += s.limit_s + (from.rank > 0 ? LT_LEAVE_START_LATER_S : 0);
     (void)pthread_mutex_lock(&s.lock);
     int error = 0;
     while (!s.over && error == 0)
@@ -112,7 +110,7 @@ static void *keep_time(void *unused)
     (void)pthread_mutex_unlock(&s.lock);
     if (late) {
         speak();
-        _exit(EXIT_RESUMABLE);
+        lt_leave(0, LT_EXIT_RESUMABLE);
     }
     return NULL;
 }

@@ -19,9 +19,9 @@
  *     a peer's word   that it is lost
  *
  * Whoever knows tells the others (LT_BEAT_LOST); the lowest survivor prints the one line; all leave
- * by _exit(75), the speaker first: the launcher ends the rest when it does. _exit, since the main
- * thread may be stuck where nothing reaches it. A rank that fails alone prints for itself and sends
- * poison: the others say nothing.
+ * at once (base/leave.h), since the main thread may be stuck where nothing reaches it, the speaker
+ * first: the launcher ends the rest when it does. A rank that fails alone prints for itself and
+ * sends poison: the others say nothing.
  *
  * What goes wrong otherwise: a rank that was itself stopped wakes to find all others silent; time
  * in which this thread did not run is therefore no one's silence; and if it was long, the rank is
@@ -41,19 +41,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/leave.h"
 #include "base/log.h"
-#include "base/new_file.h"
 #include "base/stop.h"
 #include "parallel/watch_impl.h"
 
-enum { EXIT_RESUMABLE = 75, LINE_BYTES = LT_WATCH_LINE_BYTES };
-
-const lt_watch_limits lt_watch_defaults = {.beat_s = 0.25,
-                                           .silence_s = 5,
-                                           .progress_s = 60,
-                                           .progress_steps = 10,
-                                           .signal_s = 0.5,
-                                           .leave_s = 0.3};
+const lt_watch_limits lt_watch_defaults = {
+    .beat_s = 0.25, .silence_s = 5, .progress_s = 60, .progress_steps = 10, .signal_s = 0.5};
 static const double busy_nap_s = 1e-4, idle_nap_s = 2e-3, read_every_s = 1e-2;
 /* Whom a rank that was stopped for longer than the silence misses when it wakes has given it up. */
 static const double given_up_s = 3;
@@ -132,7 +126,7 @@ static int lowest_survivor(void)
 
 static void say_lost(int lost)
 {
-    char line[LINE_BYTES - 64], theirs[160], mine[160], more[48] = "";
+    char line[LT_LEAVE_LINE_BYTES - 64], theirs[160], mine[160], more[48] = "";
     const lt_beat now = beat_now(LT_BEAT_ALIVE);
     const peer_state *p = &w.peer[lost];
     int others = -1;
@@ -147,13 +141,13 @@ static void say_lost(int lost)
                    "%.1f s ago, %s",
                    lost, p->who.host.name, w.reason, more, w.rank, w.peer[w.rank].who.host.name,
                    now.waits ? "waits" : "is", mine, lost, lt_seconds() - p->heard, theirs);
-    lt_watch_print(line);
+    lt_leave_say(line, "", lt_stop_hint());
 }
 
 static void say_stuck(double seconds)
 {
     enum { LISTED_MAX = 8 };
-    char line[LINE_BYTES - 64], place[160];
+    char line[LT_LEAVE_LINE_BYTES - 64], place[160];
     int n = snprintf(line, sizeof line, "no progress anywhere for %.0f s:", seconds);
     for (int i = 0; i < w.size && i < LISTED_MAX; i++) {
         const lt_beat b = i == w.rank ? beat_now(LT_BEAT_ALIVE) : w.peer[i].last;
@@ -163,7 +157,7 @@ static void say_stuck(double seconds)
                           i == 0 ? "" : ";", i, w.peer[i].who.host.name, b.waits ? "waits" : "is",
                           place);
     }
-    lt_watch_print(line);
+    lt_leave_say(line, "", lt_stop_hint());
 }
 
 /* ---- the end ---- */
@@ -178,12 +172,9 @@ static void tell(const lt_beat *b, int must)
     w.wire.give();
 }
 
-static void leave(int speaks)
+static _Noreturn void leave(int speaks)
 {
-    lt_new_file_abandon();
-    /* A silent rank leaves later: it must not make the launcher end the one that speaks. */
-    sleep_s(speaks ? w.limits.leave_s : w.limits.leave_s + 1.2);
-    _exit(EXIT_RESUMABLE);
+    lt_leave(speaks ? LT_LEAVE_SPEAKER_MS : LT_LEAVE_SILENT_MS, LT_EXIT_RESUMABLE);
 }
 
 /* The user's signal, where nobody stops in order: in one line, and no rank is called lost. */
@@ -193,7 +184,7 @@ static void end_stopped(int signal_number)
     atomic_store(&w.ending, 1);
     const int speaks = lowest_survivor() == w.rank;
     if (speaks)
-        lt_watch_print(lt_stop_words(signal_number, line, sizeof line));
+        lt_leave_say(lt_stop_words(signal_number, line, sizeof line), "", lt_stop_hint());
     const lt_beat b = beat_now(speaks ? LT_BEAT_POISON : LT_BEAT_ALIVE);
     tell(&b, 1);
     leave(speaks);
@@ -357,7 +348,8 @@ static void look_at_signal(double now)
     if (w.stop != 0 && !w.stopped)
         stop_all(w.stop);
     /* A rank above the one that speaks gives it time to do so. */
-    if (lt_stop_is_late() && (w.rank == lowest_survivor() || now - w.late_at > 2))
+    if (lt_stop_is_late() &&
+        (w.rank == lowest_survivor() || now - w.late_at > 1e-3 * LT_LEAVE_SIGNAL_LATER_MS))
         end_stopped(lt_stop_signal());
     if (!lt_stop_is_late())
         w.late_at = now;

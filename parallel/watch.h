@@ -34,7 +34,6 @@ typedef struct lt_watch_limits {
     double progress_s;     /* at least so long without progress before all end, */
     double progress_steps; /* and so many times the longest step */
     double signal_s;       /* how long a SIGTERM waits for its reason to show */
-    double leave_s;        /* from the line to _exit(75) */
 } lt_watch_limits;
 extern const lt_watch_limits lt_watch_defaults;
 

@@ -38,7 +38,6 @@ int lt_watch_is_starved(int pid);
 enum { LT_WATCH_STARVED_S = 60 };
 
 /* ---- words (watch_words.c) ---- */
-enum { LT_WATCH_LINE_BYTES = 2048 };
 /* from, cut to the room. */
 void lt_watch_copy(char *to, size_t bytes, const char *from);
 /* Text that came from elsewhere, made fit to be printed: it ends within its room, and what is no
@@ -46,7 +45,4 @@ void lt_watch_copy(char *to, size_t bytes, const char *from);
 void lt_watch_tame(char *text, size_t bytes);
 /* "at step 3 in sum_partials (tp, call 17)" */
 void lt_watch_where(const lt_beat *b, char *out, size_t bytes);
-/* The one error line, and the hint to what is kept, in one write. */
-void lt_watch_print(const char *line);
-
 #endif

@@ -2,11 +2,7 @@
  *                                                                                 Level 2: parallel
  */
 #include <stdio.h>
-#include <unistd.h>
 
-#include "base/log.h"
-#include "base/record.h"
-#include "base/stop.h"
 #include "parallel/watch_impl.h"
 
 void lt_watch_copy(char *to, size_t bytes, const char *from)
@@ -35,18 +31,4 @@ void lt_watch_where(const lt_beat *b, char *out, size_t bytes)
         (void)snprintf(step, sizeof step, "before the work");
     (void)snprintf(out, bytes, "%s %s %s (%s%scall %u)", step, b->waits ? "in" : "after", b->name,
                    b->axis, b->axis[0] != '\0' ? ", " : "", b->calls);
-}
-
-void lt_watch_print(const char *line)
-{
-    char text[LT_WATCH_LINE_BYTES];
-    const char *hint = lt_stop_hint();
-    const int n =
-        snprintf(text, sizeof text, "longtake: error: %s\n%s%s%s", line,
-                 hint[0] != '\0' ? "longtake: hint: " : "", hint, hint[0] != '\0' ? "\n" : "");
-    const size_t bytes = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
-    if (bytes > 0)
-        text[bytes - 1] = '\n';
-    lt_record_last(line);
-    lt_log_text(text, bytes);
 }

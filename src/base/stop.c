@@ -1,6 +1,6 @@
 /* stop.c - signals that ask a program to end.                                     Level 0: base
  * A handler may do next to nothing: it stores, writes what it puts together here by hand, and
- * leaves by _exit. */
+ * leaves (leave.h). */
 #include "base/stop.h"
 
 #include <assert.h>
@@ -12,12 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/leave.h"
 #include "base/log.h"
-#include "base/new_file.h"
-#include "base/record.h"
 #include "base/text.h"
 
-enum { PATIENCE_S = 8, EXIT_RESUMABLE = 75, HINT_BYTES = 1200, LINE_BYTES = 2048 };
+enum { HINT_BYTES = 1200 };
 
 static atomic_int came, asked, armed, held, shielded, says = 1, on_terminal, has_hint;
 static atomic_int exit_code = -1;
@@ -87,26 +86,15 @@ const char *lt_stop_words(int signal_number, char *out, size_t bytes)
     return out;
 }
 
-static void leave(int signal_number, const char *more)
+static _Noreturn void leave(int signal_number, const char *more)
 {
-    char line[LINE_BYTES] = "", words[256];
-    lt_new_file_abandon();
+    char words[256];
     (void)lt_stop_words(signal_number, words, sizeof words);
-    if (atomic_load(&says))
-        lt_record_last(words);
     if (atomic_load(&on_terminal))
-        add(line, sizeof line, "\n");
-    add(line, sizeof line, "longtake: error: ");
-    add(line, sizeof line, words);
-    add(line, sizeof line, more);
-    add(line, sizeof line, "\n");
-    if (atomic_load(&has_hint)) {
-        add(line, sizeof line, "longtake: hint: ");
-        add(line, sizeof line, hint);
-        add(line, sizeof line, "\n");
-    }
-    say(line);
-    _exit(EXIT_RESUMABLE);
+        say("\n"); /* behind the terminal's ^C */
+    if (atomic_load(&says))
+        lt_leave_say(words, more, lt_stop_hint());
+    lt_leave(0, LT_EXIT_RESUMABLE);
 }
 
 static void late(int signal_number)
@@ -126,7 +114,7 @@ static void on_signal(int signal_number)
     const int saved = errno;
     int none = 0;
     if (atomic_load(&exit_code) >= 0)
-        _exit(atomic_load(&exit_code));
+        lt_leave(0, atomic_load(&exit_code));
     const int is_first = atomic_compare_exchange_strong(&came, &none, signal_number);
     if (is_first)
         atomic_store(&came_ms, now_ms());
@@ -153,7 +141,7 @@ void lt_stop_ask(int signal_number)
         return;
     atomic_store(&asked_ms, now_ms());
     if (!atomic_load(&held))
-        (void)alarm(PATIENCE_S);
+        (void)alarm(LT_LEAVE_IN_ORDER_S);
     const char *stage = atomic_load(&at_stage);
     if (stage == NULL) /* it ends already */
         return;
@@ -213,7 +201,7 @@ int lt_stop_is_armed(void) { return atomic_load(&armed); }
 int lt_stop_is_late(void)
 {
     return atomic_load(&asked) && !atomic_load(&shielded) &&
-           now_ms() - atomic_load(&asked_ms) > 1000 * PATIENCE_S;
+           now_ms() - atomic_load(&asked_ms) > 1000 * LT_LEAVE_IN_ORDER_S;
 }
 
 void lt_stop_arm(int speaks)

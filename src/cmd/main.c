@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/leave.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "base/text.h"
@@ -66,21 +67,6 @@ static lt_status unknown_verb(const char *name)
     LT_FAIL(LT_EUSAGE, "unknown verb '%.200s'", name);
 }
 
-/* The line, its hint and its trail at once, also into the log. */
-static void print_error(int verbose)
-{
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *to = open_memstream(&text, &bytes);
-    if (to != NULL)
-        lt_error_print(to, verbose);
-    if (to != NULL && fclose(to) == 0)
-        lt_log_text(text, bytes);
-    else
-        lt_error_print(stderr, verbose);
-    free(text);
-}
-
 /* What a program gets that asked for JSON: the failure, after whatever rows there were. stdout may
  * be what failed, so nothing more is said of it. */
 static void answer_error(lt_status st)
@@ -124,7 +110,7 @@ static int report(lt_status st, lt_group *world, int verbose, int json)
         (void)lt_fail(st, __FILE__, __LINE__, "%s", text);
     }
     if (!agreed || rank == 0)
-        print_error(verbose);
+        lt_leave_say_error(verbose);
     if (json && (!agreed || rank == 0))
         answer_error(first);
     if (!agreed) {

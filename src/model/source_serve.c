@@ -36,6 +36,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/leave.h"
 #include "base/log.h"
 #include "parallel/watch.h"
 
@@ -247,8 +248,7 @@ static void end_job(lt_status st)
     (void)snprintf(text, sizeof text, "%s: %s, the reader of ranks that lack it: %s",
                    server.table->root, me, lt_error_text());
     (void)lt_fail(st, __FILE__, __LINE__, "%s", text);
-    lt_error_print(stderr, 0);
-    (void)fflush(stderr);
+    lt_leave_say_error(0);
     lt_world_abort(lt_exit_code(st));
 }
 
