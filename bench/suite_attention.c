@@ -119,9 +119,10 @@ static void use_backend(lt_engine *engine, const lt_backend *backend)
     engine->compute->backend = engine->comm->backend = engine->copy->backend = backend;
 }
 
-static lt_status silent_exchange(lt_group *group, const lt_transfer *list, int count)
+static lt_status silent_exchange(lt_group *group, const lt_transfer *list, int count,
+                                 const lt_host_call *call)
 {
-    (void)group, (void)list, (void)count;
+    (void)group, (void)list, (void)count, (void)call;
     return LT_OK;
 }
 

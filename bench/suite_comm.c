@@ -148,7 +148,7 @@ static int partner(const rig *r) { return (r->rank ^ 1) < r->size ? r->rank ^ 1 
 static lt_status pair_run(rig *r)
 {
     const lt_transfer both = {partner(r), r->send, r->bytes, r->recv, r->bytes};
-    return lt_exchange(r->group, &both, 1);
+    return lt_exchange(r->group, &both, 1, NULL);
 }
 static uint32_t pair_want(const rig *r, int64_t i) { return word(partner(r), i); }
 

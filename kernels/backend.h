@@ -15,6 +15,7 @@
 #define LT_BACKEND_H
 
 #include "base/tensor.h"
+#include "kernels/host_call.h"
 
 enum { LT_BACKEND_API = 3 }; /* bump when a member is added, moved or changes meaning */
 
@@ -136,9 +137,6 @@ double lt_op_flops(const lt_op *op);
 
 typedef lt_status (*lt_kernel)(const lt_op *op);
 
-/* What a queue runs on the host: may wait for other ranks; uses no queue. */
-typedef lt_status (*lt_host_fn)(void *work);
-
 struct lt_backend {
     uint32_t api;
     const char *name;        /* "ref", "cpu", "far", "dry", "cuda" */
@@ -158,9 +156,9 @@ struct lt_backend {
     lt_status (*mark)(lt_queue *q, lt_event *event);
     lt_status (*wait)(lt_queue *q, const lt_event *event); /* the host only where ops run at once */
     lt_status (*sync)(lt_queue *q);                        /* Blocking */
-    /* fn(work) in its turn, on any thread of the host; work is malloc'ed and the queue's from here
-     * on, also after an error. A failure of fn is kept: what lies behind it on q does not run, and
-     * waits and syncs return it. */
+    /* fn(work, call) in its turn, on any thread of the host; work is malloc'ed and the queue's from
+     * here on, also after an error. A failure of fn is kept: what lies behind it on q does not run,
+     * and waits and syncs return it. */
     lt_status (*host)(lt_queue *q, lt_host_fn fn, void *work);
     /* This rank has failed: drop what q holds and has not begun, wait for what runs, whose pauses
      * say that it must end. q is of no use after it: waits and syncs return a failure, and leave

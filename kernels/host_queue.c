@@ -5,10 +5,10 @@
  * is back, which is all the order there is. While somebody waits, the pieces are his: ops among
  * them then have the whole team of threads.
  *
- * A piece that waits for other ranks asks lt_host_pause what to do between two looks. While nobody
- * waits for the queue, the processor belongs to the compute that goes on beside it: the thread
- * sleeps. Once somebody waits there is nothing better to do than to look again at once, so a wait
- * ends the sleep. */
+ * A piece that waits for other ranks asks its call (host_call.h) what to do between two looks.
+ * While nobody waits for the queue, the processor belongs to the compute that goes on beside it:
+ * the thread sleeps. Once somebody waits there is nothing better to do than to look again at once,
+ * so a wait ends the sleep. */
 #include "kernels/host_queue.h"
 
 #include <pthread.h>
@@ -28,6 +28,7 @@ typedef struct piece {
 } piece;
 
 struct lt_host_queue {
+    lt_host_call call; /* what the thread gives its pieces */
     pthread_mutex_t lock;
     pthread_cond_t more, done, hurry; /* pushed; finished; somebody began to wait */
     pthread_t thread;
@@ -39,10 +40,9 @@ struct lt_host_queue {
     char text[1024], hint[1024];
 };
 
-static _Thread_local lt_host_queue *of_this_thread;
-
-/* Run the first piece. The lock is held before and after, not meanwhile. */
-static void run_first(lt_host_queue *q)
+/* Run the first piece; call is NULL where a waiter does it. The lock is held before and after, not
+ * meanwhile. */
+static void run_first(lt_host_queue *q, const lt_host_call *call)
 {
     piece *p = q->first;
     const int skip = q->failed != LT_OK;
@@ -51,7 +51,7 @@ static void run_first(lt_host_queue *q)
         q->last = NULL;
     q->running = 1;
     (void)pthread_mutex_unlock(&q->lock);
-    const lt_status st = skip ? LT_OK : p->fn(p->work);
+    const lt_status st = skip ? LT_OK : p->fn(p->work, call);
     free(p->work);
     free(p);
     (void)pthread_mutex_lock(&q->lock);
@@ -69,7 +69,6 @@ static void *thread_main(void *queue)
 {
     lt_host_queue *q = queue;
     const struct sched_param none = {.sched_priority = 0};
-    of_this_thread = q;
     /* A wish: what is pushed must not take the processor from who pushes it, just before he gives a
      * device its next work. */
     (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
@@ -78,7 +77,7 @@ static void *thread_main(void *queue)
     (void)pthread_mutex_lock(&q->lock);
     for (;;) {
         if (q->first != NULL && !q->running && (!q->waiting || q->closing))
-            run_first(q);
+            run_first(q, &q->call);
         else if (q->closing && q->first == NULL)
             break;
         else
@@ -86,6 +85,22 @@ static void *thread_main(void *queue)
     }
     (void)pthread_mutex_unlock(&q->lock);
     return NULL;
+}
+
+static lt_pause pause_of(void *queue, double seconds)
+{
+    lt_host_queue *q = queue;
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)(seconds * 1e9);
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)pthread_mutex_lock(&q->lock);
+    if (q->waiting == 0 && !q->given_up)
+        (void)pthread_cond_timedwait(&q->hurry, &q->lock, &until);
+    const int given_up = q->given_up, waiting = q->waiting;
+    (void)pthread_mutex_unlock(&q->lock);
+    return given_up ? LT_PAUSE_GIVEN_UP : waiting > 0 ? LT_PAUSE_AWAITED : LT_PAUSE_SLEPT;
 }
 
 static int start(lt_host_queue *q)
@@ -120,6 +135,7 @@ lt_status lt_host_queue_open(void (*begin)(void), lt_host_queue **out)
     lt_host_queue *q = calloc(1, sizeof *q);
     if (q == NULL)
         LT_FAIL(LT_ENOMEM, "queue: no memory");
+    q->call = (lt_host_call){pause_of, q};
     q->begin = begin;
     const int error = start(q);
     if (error != 0) {
@@ -191,7 +207,7 @@ static void finish(lt_host_queue *q, uint64_t seq)
         if (q->running)
             (void)pthread_cond_wait(&q->done, &q->lock);
         else
-            run_first(q);
+            run_first(q, NULL);
     }
     q->waiting--;
     if (q->first != NULL)
@@ -235,24 +251,4 @@ lt_status lt_host_queue_wait(lt_host_queue *q, uint64_t seq)
     if (hint[0] != '\0')
         lt_hint("%s", hint);
     LT_FAIL(failed, "%s", text);
-}
-
-int lt_host_is_apart(void) { return of_this_thread != NULL; }
-
-lt_pause lt_host_pause(double seconds)
-{
-    lt_host_queue *q = of_this_thread;
-    if (q == NULL)
-        return LT_PAUSE_AWAITED;
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)(seconds * 1e9);
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    (void)pthread_mutex_lock(&q->lock);
-    if (q->waiting == 0 && !q->given_up)
-        (void)pthread_cond_timedwait(&q->hurry, &q->lock, &until);
-    const int given_up = q->given_up, waiting = q->waiting;
-    (void)pthread_mutex_unlock(&q->lock);
-    return given_up ? LT_PAUSE_GIVEN_UP : waiting > 0 ? LT_PAUSE_AWAITED : LT_PAUSE_SLEPT;
 }

@@ -23,23 +23,13 @@ lt_status lt_download(lt_queue *q, void *to, const lt_tensor *from);
 lt_status lt_mark_event(lt_queue *q, lt_event *event);
 lt_status lt_wait(lt_queue *q, const lt_event *event);
 lt_status lt_sync(lt_queue *q); /* Blocking */
-/* Queue fn(work), which runs on the host: exchanges with other ranks. work is malloc'ed; the queue
- * frees it, also after an error. Errors: LT_ENOMEM; what fn fails with comes out of waits and
- * syncs. */
+/* Queue fn(work, call), which runs on the host: exchanges with other ranks. work is malloc'ed; the
+ * queue frees it, also after an error. Errors: LT_ENOMEM; what fn fails with comes out of waits
+ * and syncs. */
 lt_status lt_host(lt_queue *q, lt_host_fn fn, void *work);
 /* This rank has failed: nothing more of what q holds runs; Blocking until what runs has ended.
  * Keeps the error text. Local. */
 void lt_give_up(lt_queue *q);
-/* For fn, while it waits for something, between two looks. Local. */
-typedef enum lt_pause {
-    LT_PAUSE_SLEPT,   /* for so many seconds: nobody waits for this queue */
-    LT_PAUSE_AWAITED, /* another thread is blocked until this queue gets on: look again at once;
-                         also outside of a queue's own thread */
-    LT_PAUSE_GIVEN_UP /* fail: the queue was given up */
-} lt_pause;
-lt_pause lt_host_pause(double seconds);
-/* 1: this is a queue's own thread, beside the main one. Local. */
-int lt_host_is_apart(void);
 
 /* ---- prepared layers. Blocking. Device memory comes from arena; free before the arena. ---- */
 lt_status lt_linear_prepare(const lt_backend *backend, lt_arena *arena, const char *name,

@@ -16,9 +16,9 @@
 /* Where this rank is, for whoever must say it when another is lost. */
 #define NAMED(name, group, expr)                                                                   \
     do {                                                                                           \
-        lt_note_begin(name, (group)->axis);                                                        \
+        lt_note_begin(name, (group)->axis, NULL);                                                  \
         const lt_status named_ = (expr);                                                           \
-        lt_note_end();                                                                             \
+        lt_note_end(NULL);                                                                         \
         return named_;                                                                             \
     } while (0)
 
@@ -37,11 +37,11 @@ static lt_status broadcast(lt_group *group, int root, void *data, size_t bytes)
         if (me < span && me + span < size) {
             move =
                 (lt_transfer){.peer = (me + span + root) % size, .send = data, .send_bytes = bytes};
-            LT_TRY(lt_exchange(group, &move, 1));
+            LT_TRY(lt_exchange(group, &move, 1, NULL));
         } else if (me >= span && me < 2 * span) {
             move =
                 (lt_transfer){.peer = (me - span + root) % size, .recv = data, .recv_bytes = bytes};
-            LT_TRY(lt_exchange(group, &move, 1));
+            LT_TRY(lt_exchange(group, &move, 1, NULL));
         }
     }
     return LT_OK;
@@ -88,7 +88,7 @@ static lt_status barrier(lt_group *group)
         const lt_transfer moves[2] = {
             {.peer = (rank + span) % size, .send = &mine, .send_bytes = 1},
             {.peer = (rank - span + size) % size, .recv = &theirs, .recv_bytes = 1}};
-        LT_TRY(lt_exchange(group, moves, 2));
+        LT_TRY(lt_exchange(group, moves, 2, NULL));
     }
     return LT_OK;
 }
@@ -112,7 +112,7 @@ static lt_status all_gather_host(lt_group *group, const void *mine, size_t bytes
         moves[count++] = (lt_transfer){peer, (char *)all + (size_t)rank * bytes, bytes,
                                        (char *)all + (size_t)peer * bytes, bytes};
     }
-    const lt_status st = lt_exchange(group, moves, count);
+    const lt_status st = lt_exchange(group, moves, count, NULL);
     free(moves);
     LT_TRY(st);
     return LT_OK;
@@ -140,7 +140,7 @@ lt_status lt_all_gather_ranges(lt_group *group, void *whole, size_t row_bytes,
                                        (char *)whole + (size_t)ranges[peer].first * row_bytes,
                                        (size_t)ranges[peer].count * row_bytes};
     }
-    const lt_status st = lt_exchange(group, moves, count);
+    const lt_status st = lt_exchange(group, moves, count, NULL);
     free(moves);
     LT_TRY(st);
     return LT_OK;
@@ -235,7 +235,7 @@ static lt_status agree(lt_group *group, lt_status mine)
             {.peer = (rank + span) % size, .send = &sent, .send_bytes = sizeof sent},
             {.peer = (rank - span + size) % size, .recv = &theirs, .recv_bytes = sizeof theirs}};
         group->wait_seconds_max = patience(mine, rank);
-        const lt_status moved = lt_exchange(group, moves, 2);
+        const lt_status moved = lt_exchange(group, moves, 2, NULL);
         group->wait_seconds_max = 0;
         if (moved != LT_OK && mine != LT_OK) {
             lt_error_clear();

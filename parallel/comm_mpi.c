@@ -34,7 +34,6 @@
 #include "base/log.h"
 #include "base/new_file.h"
 #include "base/span.h"
-#include "kernels/kernels.h"
 #include "parallel/comm_mpi_impl.h"
 #include "parallel/transport_impl.h"
 #include "parallel/watch_impl.h"
@@ -338,7 +337,8 @@ static lt_status poll_post(lt_post *post, int *done)
  * main thread that computes, each look takes the processor from it for some microseconds, and a
  * long message between ranks of one host needs but a few (one of them copies it whole): sleep
  * between looks, longer each time, until somebody waits. */
-static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max)
+static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max,
+                           const lt_host_call *call)
 {
     const double begin = lt_seconds(), patience = 5e-4 + (double)bytes * 1e-9;
     double pause = 2e-5, awaited = -1; /* since when somebody waits for us */
@@ -353,8 +353,8 @@ static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max)
         if (now - begin > seconds_max && lt_watch_quiet_s() > seconds_max)
             LT_FAIL(LT_EPEER, "MPI: a peer said nothing for %.0f s: it is gone or stuck",
                     seconds_max);
-        const lt_pause why = lt_host_pause(pause);
-        lt_note_awaited(why == LT_PAUSE_AWAITED);
+        const lt_pause why = lt_host_pause(call, pause);
+        lt_note_awaited(why == LT_PAUSE_AWAITED, call);
         if (why == LT_PAUSE_GIVEN_UP)
             LT_FAIL(LT_EPEER, "given up after a failure");
         if (why == LT_PAUSE_SLEPT) {
@@ -381,7 +381,8 @@ static lt_status start_all(const lt_transfer *list, int count, int rank, lt_post
     return LT_OK;
 }
 
-static lt_status mpi_exchange(lt_group *base, const lt_transfer *list, int count)
+static lt_status mpi_exchange(lt_group *base, const lt_transfer *list, int count,
+                              const lt_host_call *call)
 {
     size_t room = 0, bytes = 0;
     for (int i = 0; i < count; i++) {
@@ -399,7 +400,7 @@ static lt_status mpi_exchange(lt_group *base, const lt_transfer *list, int count
     }
     lt_self_copy(list, count, base->rank); /* while the others' bytes travel */
     if (post != NULL)
-        LT_TRY_GOTO(wait_post(post, bytes, lt_wait_seconds(base)), st, done);
+        LT_TRY_GOTO(wait_post(post, bytes, lt_wait_seconds(base), call), st, done);
 done:
     if (post != NULL) {
         lt_mpi_enter();
@@ -421,7 +422,7 @@ static lt_status meet(mpi_group *group)
         lt_mpi_enter();
         lt_status st = out(start_send(post, (rank + span) % size, &mine, 1));
         if (st == LT_OK)
-            st = wait_post(post, 2, LT_PEER_SILENCE_SECONDS);
+            st = wait_post(post, 2, LT_PEER_SILENCE_SECONDS, NULL);
         lt_mpi_enter();
         drop(&post);
         LT_TRY(out(st));

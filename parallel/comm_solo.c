@@ -26,8 +26,10 @@ static lt_status solo_split(lt_group *parent, const int *ranks, int count, lt_gr
 
 static void solo_free(lt_group *group) { free(group); }
 
-static lt_status solo_exchange(lt_group *group, const lt_transfer *list, int count)
+static lt_status solo_exchange(lt_group *group, const lt_transfer *list, int count,
+                               const lt_host_call *call)
 {
+    (void)call;
     lt_self_copy(list, count, group->rank);
     return LT_OK;
 }

@@ -188,16 +188,16 @@ static void copy_blocks(const lt_block_copy *list, int count)
     }
 }
 
-static lt_status run(void *work)
+static lt_status run(void *work, const lt_host_call *call)
 {
     const lt_comm_task *t = work;
     const int layer = lt_span_layer(t->layer);
-    lt_note_begin(t->name, t->group->axis);
+    lt_note_begin(t->name, t->group->axis, call);
     copy_blocks(t->before, t->befores);
-    const lt_status st = t->moves > 0 ? lt_exchange(t->group, t->move, t->moves) : LT_OK;
+    const lt_status st = t->moves > 0 ? lt_exchange(t->group, t->move, t->moves, call) : LT_OK;
     if (st == LT_OK)
         copy_blocks(t->after, t->afters);
-    lt_note_end();
+    lt_note_end(call);
     (void)lt_span_layer(layer);
     LT_TRY(st);
     return LT_OK;

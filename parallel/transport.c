@@ -145,14 +145,14 @@ void lt_group_free(lt_group **group)
     *group = NULL;
 }
 
-lt_status lt_exchange(lt_group *group, const lt_transfer *list, int count)
+lt_status lt_exchange(lt_group *group, const lt_transfer *list, int count, const lt_host_call *call)
 {
     for (int i = 0; i < count; i++)
         assert(list[i].peer >= 0 && list[i].peer < group->size);
     lt_traffic_count(group, list, count);
-    lt_note_begin("exchange", group->axis);
-    const lt_status st = group->transport->exchange(group, list, count);
-    lt_note_end();
+    lt_note_begin("exchange", group->axis, call);
+    const lt_status st = group->transport->exchange(group, list, count, call);
+    lt_note_end(call);
     return st;
 }
 
@@ -213,7 +213,7 @@ lt_status lt_post_wait(lt_post **post)
         return LT_OK;
     lt_note_message();
     const lt_status st = wait_for(post);
-    lt_note_end();
+    lt_note_end(NULL);
     LT_TRY(st);
     return LT_OK;
 }

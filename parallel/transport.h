@@ -10,6 +10,7 @@
 #define LT_TRANSPORT_H
 
 #include "base/status.h"
+#include "kernels/host_call.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -68,8 +69,10 @@ void lt_group_free(lt_group **group);
 
 /* All transfers of this rank at once; returns when all are done. Collective in the sense that each
  * named peer must make the matching call. Several transfers with one peer meet in the order of the
- * lists. Blocking. count 0 is allowed. */
-lt_status lt_exchange(lt_group *group, const lt_transfer *list, int count);
+ * lists. Blocking. count 0 is allowed. call is what a queue gave its host function, which says how
+ * to wait; NULL on the main thread. */
+lt_status lt_exchange(lt_group *group, const lt_transfer *list, int count,
+                      const lt_host_call *call);
 
 /* Non-blocking point-to-point, for the decode pool and a model's files: messages with a tag
  * (0..1023), host memory. lt_post_send copies nothing: data must stay until lt_post_wait. Local. */

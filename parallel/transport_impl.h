@@ -9,7 +9,8 @@ typedef struct lt_transport {
     const char *name;
     lt_status (*split)(lt_group *parent, const int *ranks, int count, lt_group **out);
     void (*free_group)(lt_group *group);
-    lt_status (*exchange)(lt_group *group, const lt_transfer *list, int count);
+    lt_status (*exchange)(lt_group *group, const lt_transfer *list, int count,
+                          const lt_host_call *call);
     /* send: data is read; recv: data is written */
     lt_status (*post)(lt_group *group, int peer, int tag, void *data, size_t bytes, int is_send,
                       lt_post **out);

@@ -14,9 +14,10 @@
 #include "parallel/transport.h"
 
 /* This thread goes into, and comes out of, the collective `name` of an axis ("" or NULL: none).
- * They nest: the outermost name counts; NULL as a name leaves the last one standing. */
-void lt_note_begin(const char *name, const char *axis);
-void lt_note_end(void);
+ * They nest: the outermost name counts; NULL as a name leaves the last one standing. call is what a
+ * queue gave its host function; NULL: the main thread itself waits. */
+void lt_note_begin(const char *name, const char *axis, const lt_host_call *call);
+void lt_note_end(const lt_host_call *call);
 /* Main thread only. The step at work, from 1; 0: none. The longest step so far (at least
  * predicted_s, 0: not known) gives the deadline for no progress; outside steps only the deadline of
  * a wait holds. */

@@ -18,8 +18,8 @@ extern lt_watch_note lt_note;
 /* Where this rank is: the collective that its main thread waits in, its own or one of the comm
  * queue that it waits for (*waits 1), else the last one begun. */
 void lt_note_read(const char **name, const char **axis, int *waits);
-/* From inside a collective: is the main thread blocked until it gets on? */
-void lt_note_awaited(int awaited);
+/* From inside a collective that a queue runs: is the main thread blocked until it gets on? */
+void lt_note_awaited(int awaited, const lt_host_call *call);
 
 /* The note of a wait for one message. */
 void lt_note_message(void);

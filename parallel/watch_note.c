@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "base/span.h"
 #include "base/stop.h"
-#include "kernels/kernels.h"
 #include "parallel/comm.h"
 #include "parallel/transport_impl.h"
 #include "parallel/watch_impl.h"
@@ -30,11 +29,11 @@ static _Thread_local double span_began = -1;
 static _Thread_local uint64_t span_bytes;
 static _Thread_local const char *span_name, *span_axis;
 
-static place *my_place(void) { return lt_host_is_apart() ? &of_queue : &of_main; }
+static place *place_of(const lt_host_call *call) { return call != NULL ? &of_queue : &of_main; }
 
-void lt_note_awaited(int awaited)
+void lt_note_awaited(int awaited, const lt_host_call *call)
 {
-    if (!lt_host_is_apart())
+    if (call == NULL)
         return; /* what the main thread is in holds it up */
     (void)pthread_mutex_lock(&lock);
     of_queue.awaited = awaited;
@@ -57,7 +56,7 @@ void lt_note_read(const char **name, const char **axis, int *waits)
     (void)pthread_mutex_unlock(&lock);
 }
 
-void lt_note_begin(const char *name, const char *axis)
+void lt_note_begin(const char *name, const char *axis, const lt_host_call *call)
 {
     if (depth++ > 0 || name == NULL)
         return;
@@ -66,7 +65,7 @@ void lt_note_begin(const char *name, const char *axis)
     span_began = lt_span_begin();
     span_bytes = lt_traffic_of_thread();
     atomic_fetch_add(&lt_note.calls, 1);
-    place *p = my_place();
+    place *p = place_of(call);
     (void)pthread_mutex_lock(&lock);
     *p = (place){name, span_axis, 1, p == &of_main};
     latest = p;
@@ -74,7 +73,7 @@ void lt_note_begin(const char *name, const char *axis)
     counted = 1;
 }
 
-void lt_note_end(void)
+void lt_note_end(const lt_host_call *call)
 {
     if (--depth > 0)
         return;
@@ -83,13 +82,13 @@ void lt_note_end(void)
         return;
     counted = 0;
     (void)pthread_mutex_lock(&lock);
-    my_place()->inside = 0;
+    place_of(call)->inside = 0;
     (void)pthread_mutex_unlock(&lock);
     lt_span_end(LT_SPAN_COLLECTIVE, span_name, span_axis, span_began,
                 lt_traffic_of_thread() - span_bytes);
 }
 
-void lt_note_message(void) { lt_note_begin("wait for a message", NULL); }
+void lt_note_message(void) { lt_note_begin("wait for a message", NULL, NULL); }
 
 void lt_note_step(int step, double predicted_s)
 {

@@ -128,7 +128,7 @@ static lt_status cpu_host(lt_queue *queue, lt_host_fn fn, void *work)
 {
     cpu_queue *q = (cpu_queue *)queue;
     if (queue->kind != LT_QUEUE_COMM) {
-        const lt_status st = fn(work);
+        const lt_status st = fn(work, NULL);
         free(work);
         return st;
     }
@@ -183,7 +183,11 @@ lt_scratch lt_cpu_op_scratch(const lt_op *op)
     }
 }
 
-static lt_status run_op(void *op) { return kernels[((const lt_op *)op)->kind](op); }
+static lt_status run_op(void *op, const lt_host_call *call)
+{
+    (void)call; /* waits for nothing */
+    return kernels[((const lt_op *)op)->kind](op);
+}
 
 static lt_status cpu_submit(lt_queue *queue, const lt_op *op)
 {

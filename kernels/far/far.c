@@ -160,7 +160,7 @@ static lt_status perform(work *w)
     case WORK_DOWNLOAD:
         return lt_backend_cpu.download(far.cpu, w->memory, &w->op.out[0]);
     case WORK_HOST:
-        return w->fn(w->memory);
+        return w->fn(w->memory, NULL);
     case WORK_DISCARD:
         memset(w->memory, NAN_BYTE, w->bytes);
         break;

@@ -74,7 +74,7 @@ static lt_status ref_sync(lt_queue *q)
 static lt_status ref_host(lt_queue *q, lt_host_fn fn, void *work)
 {
     (void)q;
-    const lt_status st = fn(work);
+    const lt_status st = fn(work, NULL);
     free(work);
     LT_TRY(st);
     return LT_OK;

@@ -91,7 +91,7 @@ static lt_status gather_columns(const lt_loading *l, transit *t, lt_range mine)
 {
     for (int q = 0; q < t->size; q++)
         t->list[q] = (lt_transfer){q, &mine, sizeof mine, &t->columns[q], sizeof mine};
-    LT_TRY(lt_exchange(l->group, t->list, t->size));
+    LT_TRY(lt_exchange(l->group, t->list, t->size, NULL));
     for (int q = 0; q < t->size; q++) {
         const lt_range c = t->columns[q];
         if (c.first < 0 || c.count < 0 || c.first > t->width - c.count)
@@ -159,7 +159,7 @@ static lt_status exchange_all(lt_loading *l, transit *t, lt_range columns)
         LT_TRY(meet(l, read_block(t, rows)));
         pack(t, rows);
         place(t, b);
-        LT_TRY(lt_exchange(l->group, t->list, t->size));
+        LT_TRY(lt_exchange(l->group, t->list, t->size, NULL));
     }
     return LT_OK;
 }

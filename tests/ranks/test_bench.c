@@ -95,9 +95,10 @@ static void comm_moves_the_right_words(void **state)
 /* The real transport, but for one bit of every message of at least 64 bytes that rank 0 gets. */
 static const lt_transport *honest;
 
-static lt_status spoil(lt_group *group, const lt_transfer *list, int count)
+static lt_status spoil(lt_group *group, const lt_transfer *list, int count,
+                       const lt_host_call *call)
 {
-    OK(honest->exchange(group, list, count));
+    OK(honest->exchange(group, list, count, call));
     for (int i = 0; i < count; i++)
         if (group->rank == 0 && list[i].recv_bytes >= 64)
             ((unsigned char *)list[i].recv)[5] ^= 1u;

@@ -90,12 +90,12 @@ static void exchanges(lt_group *group)
                 out[peer][k][i] = byte_of(100 * rank + 10 * peer + k, i);
             list[count++] = (lt_transfer){peer, out[peer][k], to, in[peer][k], from};
         }
-    OK(lt_exchange(group, list, count));
+    OK(lt_exchange(group, list, count, NULL));
     for (int peer = 0; peer < size; peer++)
         for (int k = 0; k < 2; k++)
             for (size_t i = 0; i < hash(peer, rank, k) % 5 * 16; i++)
                 WANT(in[peer][k][i] == byte_of(100 * peer + 10 * rank + k, i));
-    OK(lt_exchange(group, NULL, 0));
+    OK(lt_exchange(group, NULL, 0, NULL));
     OK(lt_barrier(group));
 }
 
@@ -304,7 +304,7 @@ static void large_messages(void **state)
     for (size_t i = 0; i < bytes / 4; i++)
         out[i] = (uint32_t)i * 2654435761u + (uint32_t)rank;
     const lt_transfer list[] = {{next, out, bytes, NULL, 0}, {before, NULL, 0, in, bytes}};
-    OK(lt_exchange(world, list, 2));
+    OK(lt_exchange(world, list, 2, NULL));
     for (size_t i = 0; i < bytes / 4; i++)
         if (in[i] != (uint32_t)i * 2654435761u + (uint32_t)before)
             stop("large message", "other bytes", __LINE__);

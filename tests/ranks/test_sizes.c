@@ -46,9 +46,10 @@ static void refused(lt_status st, size_t sent, size_t wanted)
 static void by_exchange(lt_group *group, size_t sent, size_t wanted)
 {
     if (lt_group_rank(group) == 0)
-        (void)lt_exchange(group, &(lt_transfer){1, data, sent, NULL, 0}, 1);
+        (void)lt_exchange(group, &(lt_transfer){1, data, sent, NULL, 0}, 1, NULL);
     else
-        refused(lt_exchange(group, &(lt_transfer){0, NULL, 0, room, wanted}, 1), sent, wanted);
+        refused(lt_exchange(group, &(lt_transfer){0, NULL, 0, room, wanted}, 1, NULL), sent,
+                wanted);
 }
 
 static void by_broadcast(lt_group *group, size_t sent, size_t wanted)
@@ -65,9 +66,9 @@ static void by_two(lt_group *group, size_t sent, size_t wanted)
     const lt_transfer out[2] = {{1, data, sent, NULL, 0}, {1, data, wanted, NULL, 0}};
     const lt_transfer in[2] = {{0, NULL, 0, room, wanted}, {0, NULL, 0, room + LARGEST, wanted}};
     if (lt_group_rank(group) == 0)
-        (void)lt_exchange(group, out, 2);
+        (void)lt_exchange(group, out, 2, NULL);
     else
-        refused(lt_exchange(group, in, 2), sent, wanted);
+        refused(lt_exchange(group, in, 2, NULL), sent, wanted);
 }
 
 static void by_post(lt_group *group, size_t sent, size_t wanted)

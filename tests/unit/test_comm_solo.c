@@ -65,10 +65,10 @@ static void exchange_with_oneself(void **state)
                                 {.peer = 0, .recv = &c, .recv_bytes = sizeof c},
                                 {.peer = 0}, /* nothing either way */
                                 {0, &b, sizeof b, &d, sizeof d}};
-    OK(lt_exchange(world, list, 4)); /* the k-th send meets the k-th receive */
+    OK(lt_exchange(world, list, 4, NULL)); /* the k-th send meets the k-th receive */
     assert_int_equal(c, 1);
     assert_int_equal(d, 2);
-    OK(lt_exchange(world, NULL, 0));
+    OK(lt_exchange(world, NULL, 0, NULL));
     lt_post *post = NULL;
     OK(lt_post_wait(&post)); /* no post at all: done */
 }

@@ -27,7 +27,7 @@ typedef struct {
     int at_gate, pauses;
 } job;
 
-static lt_status run(void *work)
+static lt_status run(void *work, const lt_host_call *call)
 {
     const job *j = work;
     if (j->at_gate)
@@ -35,9 +35,10 @@ static lt_status run(void *work)
             ;
     if (j->pauses) {
         (void)sem_post(&begun);
-        while (lt_host_pause(20) == LT_PAUSE_SLEPT) /* far longer than the test: a wait ends it */
+        while (lt_host_pause(call, 20) ==
+               LT_PAUSE_SLEPT) /* far longer than the test: a wait ends it */
             ;
-        ended = lt_host_pause(0);
+        ended = lt_host_pause(call, 0);
     }
     if (ran < ORDER_MAX)
         order[ran++] = j->number;
@@ -190,12 +191,12 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* A pause lasts until somebody waits; on the main thread there is none. */
+/* A pause lasts until somebody waits; without a call there is none. */
 static void pauses(void **state)
 {
     const double began = now();
     (void)state;
-    assert_int_equal(lt_host_pause(20), LT_PAUSE_AWAITED);
+    assert_int_equal(lt_host_pause(NULL, 20), LT_PAUSE_AWAITED);
     for (int i = 0; i < 20; i++) {
         rig r;
         open_rig(&r, &lt_backend_cpu);
