@@ -150,7 +150,7 @@ static void *download(rig *r, const lt_tensor *x)
 
 /* Largest difference of my rows from the same rows of the whole, over the largest |y|; a NaN
  * counts. *differ: share of values that are not the same. */
-static double distance(rig *r, const void *mine, lt_range rows, double *differ)
+static double rows_distance(rig *r, const void *mine, lt_range rows, double *differ)
 {
     const int64_t width = r->heads.count * r->c->width, pitch = PARTS * width;
     const size_t element = lt_dtype_bytes(r->act);
@@ -162,14 +162,12 @@ static double distance(rig *r, const void *mine, lt_range rows, double *differ)
             float a, b;
             lt_convert(whole + (size_t)(i * pitch + Y * width + j) * element, r->act, &b, LT_F32,
                        1);
-            largest = fmax(largest, fabs((double)b));
+            largest = worse(largest, fabs((double)b));
             if (i < rows.first || i >= rows.first + rows.count)
                 continue;
             const size_t at = (size_t)((i - rows.first) * pitch + Y * width + j) * element;
             lt_convert((const char *)mine + at, r->act, &a, LT_F32, 1);
-            const double d = fabs((double)a - (double)b);
-            if (!(d <= worst))
-                worst = d;
+            worst = worse(worst, fabs((double)a - (double)b));
             different += !(a == b);
         }
     free(whole);
@@ -195,7 +193,7 @@ static void compare(rig *r, const lt_attention_share *share, lt_range rows)
     void *mine = download(r, &r->mine);
     OK(lt_attention(r->engine.compute, &q, &k, &v, r->heads.count, r->heads.count, r->c->scale, 0,
                     0, &y, NULL));
-    const double worst = distance(r, mine, rows, &differ);
+    const double worst = rows_distance(r, mine, rows, &differ);
     const double allowed = r->act == LT_F32 ? 2e-6 : 1.0 / 128;
     const double few = r->act == LT_F32 ? 1 : 0.02 + 2 / fmax((double)lt_elements(&y), 1);
     (void)snprintf(text, sizeof text, "%s: %s %s: off by %.3g (allowed %.3g), %.2g differ",

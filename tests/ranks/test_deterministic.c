@@ -59,15 +59,6 @@ static const char *const meshes[] = {
 };
 enum { MESHES = sizeof meshes / sizeof *meshes };
 
-static float *noise(int64_t count, int64_t seed)
-{
-    float *x = calloc((size_t)count + 1, sizeof *x);
-    WANT(x != NULL);
-    for (int64_t i = 0; i < count; i++)
-        x[i] = (float)(hash(i, seed, 0) >> 8) / 8388608.0f - 1.0f;
-    return x;
-}
-
 static void read_config(const char *model, lt_h3_dit_config *config)
 {
     char path[512];
@@ -82,9 +73,9 @@ static void request_new(request *q)
     read_config(q->model, &config);
     q->video_count = l->video_rows * lt_h3_dit_video_width(&config);
     q->audio_count = l->audio_rows * config.audio_channels;
-    q->video = noise(q->video_count, 1);
-    q->audio = noise(q->audio_count, 2);
-    q->text = noise(l->text_rows * config.text_dim, 3);
+    q->video = spread(q->video_count, 1);
+    q->audio = spread(q->audio_count, 2);
+    q->text = spread(l->text_rows * config.text_dim, 3);
     q->index = calloc((size_t)l->rows, sizeof *q->index);
     lt_h3_layout_timesteps(l, 2, 1, q->index);
 }
@@ -125,22 +116,11 @@ static float *evaluate(const request *q, const lt_mesh *mesh)
     return out;
 }
 
-static lt_group *alone_new(void)
-{
-    lt_group *self = NULL;
-    for (int i = 0; i < lt_group_size(world); i++) {
-        lt_group *one = NULL;
-        OK(lt_group_split(world, &i, 1, &one));
-        self = one != NULL ? one : self;
-    }
-    return self;
-}
-
 /* Every rank by itself. */
 static float *evaluate_alone(const request *q, int deterministic)
 {
     lt_mesh mesh;
-    lt_group *self = alone_new();
+    lt_group *self = group_of_one();
     OK(lt_mesh_open(self, &(lt_mesh_spec){{1, 1, 1, 1, 1}}, &mesh));
     mesh.deterministic = deterministic;
     float *out = evaluate(q, &mesh);
@@ -148,14 +128,6 @@ static float *evaluate_alone(const request *q, int deterministic)
     lt_group_free(&self);
     OK(lt_barrier(world));
     return out;
-}
-
-/* The first ranks of the world as this mesh; NULL: too few, or I am not in it. */
-static lt_group *mesh_group(const char *text, lt_mesh_spec *spec)
-{
-    OK(lt_mesh_parse(text, spec));
-    const int size = lt_mesh_ranks(spec);
-    return size <= lt_group_size(world) ? group_of(size, 0) : NULL;
 }
 
 static XXH64_hash_t hash_of(const request *q, const float *out)
@@ -178,17 +150,8 @@ static void some_meshes(request *q, double tolerance, int n)
     request_new(q);
     float *plain = evaluate_alone(q, 0), *alone = evaluate_alone(q, 1);
     const XXH64_hash_t wanted = hash_of(q, alone);
-    double worst = 0, largest = 1e-30;
-    for (int64_t i = 0; i < q->video_count + q->audio_count; i++) {
-        const double d = fabs((double)plain[i] - (double)alone[i]);
-        if (!(d <= worst)) /* a NaN counts */
-            worst = d;
-        largest = fmax(largest, fabs((double)plain[i]));
-    }
-    char text[128];
-    (void)snprintf(text, sizeof text, "off by %.3g, allowed %.3g", worst / largest, tolerance);
-    if (!(worst / largest <= tolerance))
-        stop("deterministic against plain", text, __LINE__);
+    const double off = distance(alone, plain, q->video_count + q->audio_count);
+    want(off <= tolerance, q->name, "deterministic against plain", off, tolerance);
     int count = 0;
     for (int i = 0; i < MESHES; i += n) {
         lt_mesh_spec spec;
@@ -207,7 +170,7 @@ static void some_meshes(request *q, double tolerance, int n)
         OK(lt_barrier(world));
     }
     print_message("%s: velocities %016llx on %d meshes; from plain %.2g\n", q->name,
-                  (unsigned long long)wanted, count, worst / largest);
+                  (unsigned long long)wanted, count, off);
     free(plain);
     free(alone);
     request_free(q);
@@ -317,7 +280,7 @@ static XXH64_hash_t denoise_on(lt_model *model, lt_group *group, const lt_mesh_s
     lt_plan plan = {.mesh = *spec, .steps = STEPS, .seed = 11, .dtype = LT_F32};
     plan.shape = (lt_shape){.frames = 22, .width = 64, .height = 32};
     OK(lt_plan_streams(&plan, model));
-    float *text = noise(TEXT_ROWS * model->family->text_width(model), 4);
+    float *text = spread(TEXT_ROWS * model->family->text_width(model), 4);
     OK(lt_mesh_open(group, spec, &mesh));
     mesh.deterministic = 1;
     OK(lt_engine_open(&lt_backend_cpu, 1, &mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
@@ -339,7 +302,7 @@ static void whole_loop(void **state)
     (void)state;
     lt_model *model;
     OK(lt_model_open(DATA "nano", &model));
-    lt_group *self = alone_new();
+    lt_group *self = group_of_one();
     const XXH64_hash_t wanted = denoise_on(model, self, &(lt_mesh_spec){{1, 1, 1, 1, 1}});
     lt_group_free(&self);
     OK(lt_barrier(world));

@@ -4,47 +4,11 @@
  * row blocks (2,091 rows). Each rank reads its slices only; modulation tables are the same bits.
  * Method: the first P ranks of the world form a mesh; each rank also computes the whole alone.
  * Ranks: as launched; meshes with more are left out. Needs: tests/parity/nano*. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
+#include "tests/support/ranks.h"
 
 #include "model/h3_dit.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"
-
-static lt_group *world;
-static FILE
-    *voice; /* stderr; cmocka's own is silenced on ranks above 0, so that one rank reports */
-
-/* A rank that fails alone would leave the others waiting: it ends the job. */
-static void ok(lt_status st, const char *what)
-{
-    if (st == LT_OK)
-        return;
-    fprintf(voice, "rank %d: %s\n", lt_group_rank(world), what);
-    lt_error_print(voice, 1);
-    fflush(voice);
-    lt_world_abort(1);
-    fail();
-}
-#define OK(expr) ok((expr), #expr)
-
-static void want(int good, const char *mesh, const char *what, double found, double allowed)
-{
-    if (good)
-        return;
-    fprintf(voice, "rank %d: mesh %s: %s: found %.3g, allowed %.3g\n", lt_group_rank(world), mesh,
-            what, found, allowed);
-    fflush(voice);
-    lt_world_abort(1);
-    fail();
-}
 
 /* What a mesh made: velocities, tables, bytes of tensors read by load. */
 typedef struct result {
@@ -65,18 +29,6 @@ typedef struct request {
 } request;
 
 static const float timesteps[] = {0.0f, 0.25f, 0.5f};
-
-static float *noise(int64_t count, uint32_t seed)
-{
-    float *x = calloc((size_t)count + 1, sizeof *x);
-    assert_non_null(x);
-    for (int64_t i = 0; i < count; i++) {
-        seed = seed * 1664525u +
-               1013904223u; /* Numerical Recipes' generator: any even spread will do */
-        x[i] = (float)(seed >> 8) / 8388608.0f - 1.0f;
-    }
-    return x;
-}
 
 static void read_config(const char *model, lt_h3_dit_config *config)
 {
@@ -125,63 +77,32 @@ static void result_free(result *r)
     *r = (result){0};
 }
 
-/* Largest |a - b| over the largest |b|; a NaN counts. */
-static double distance(const float *a, const float *b, int64_t count)
-{
-    double worst = 0.0, largest = 1e-30;
-    for (int64_t i = 0; i < count; i++) {
-        const double d = fabs((double)a[i] - (double)b[i]);
-        if (!(d <= worst))
-            worst = d;
-        largest = fmax(largest, fabs((double)b[i]));
-    }
-    return worst / largest;
-}
+typedef struct comparison {
+    const request *q;
+    const result *alone;
+    const char *mesh;
+    double tolerance, read_share;
+} comparison;
 
-static void same_on_all(lt_group *group, const char *mesh, const char *what, const float *mine,
-                        int64_t count)
+static void compare(const lt_mesh *mesh, void *ctx)
 {
-    const size_t bytes = (size_t)count * sizeof *mine;
-    float *first = malloc(bytes + 1);
-    memcpy(first, mine, bytes);
-    OK(lt_broadcast(group, 0, first, bytes));
-    want(memcmp(first, mine, bytes) == 0, mesh, what, 1.0, 0.0);
-    free(first);
-}
-
-static void mesh_agrees(const request *q, const char *text, const result *alone, double tolerance,
-                        double read_share)
-{
-    lt_mesh_spec spec;
-    lt_mesh mesh;
-    lt_group *group = NULL;
-    int list[16];
-    OK(lt_mesh_parse(text, &spec));
-    const int size = lt_mesh_ranks(&spec);
-    if (size > lt_group_size(world))
-        return;
-    for (int i = 0; i < size; i++)
-        list[i] = i;
-    OK(lt_group_split(world, list, size, &group));
-    if (group) {
-        result r = {0};
-        OK(lt_mesh_open(group, &spec, &mesh));
-        evaluate(q, &mesh, &r);
-        const double video = distance(r.video, alone->video, r.video_count);
-        const double audio = distance(r.audio, alone->audio, r.audio_count);
-        want(video <= tolerance, text, "picture velocities", video, tolerance);
-        want(audio <= tolerance, text, "sound velocities", audio, tolerance);
-        want(memcmp(r.tables, alone->tables, r.tables_bytes) == 0, text, "modulation tables (bits)",
-             1.0, 0.0);
-        const double share = (double)r.read_bytes / (double)alone->read_bytes;
-        want(share <= read_share, text, "share of the weights read", share, read_share);
-        same_on_all(group, text, "picture velocities on all ranks (bits)", r.video, r.video_count);
-        same_on_all(group, text, "sound velocities on all ranks (bits)", r.audio, r.audio_count);
-        result_free(&r);
-        lt_mesh_close(&mesh);
-        lt_group_free(&group);
-    }
-    OK(lt_barrier(world));
+    const comparison *c = ctx;
+    const result *alone = c->alone;
+    result r = {0};
+    evaluate(c->q, mesh, &r);
+    const double video = distance(r.video, alone->video, r.video_count);
+    const double audio = distance(r.audio, alone->audio, r.audio_count);
+    want(video <= c->tolerance, c->mesh, "video velocities", video, c->tolerance);
+    want(audio <= c->tolerance, c->mesh, "audio velocities", audio, c->tolerance);
+    want(memcmp(r.tables, alone->tables, r.tables_bytes) == 0, c->mesh, "modulation tables (bits)",
+         1, 0);
+    const double share = (double)r.read_bytes / (double)alone->read_bytes;
+    want(share <= c->read_share, c->mesh, "share of the weights read", share, c->read_share);
+    same_on_all(mesh->world, c->mesh, "video velocities on all ranks (bits)", r.video,
+                r.video_count);
+    same_on_all(mesh->world, c->mesh, "audio velocities on all ranks (bits)", r.audio,
+                r.audio_count);
+    result_free(&r);
 }
 
 static void request_new(request *q)
@@ -189,9 +110,9 @@ static void request_new(request *q)
     lt_h3_dit_config config;
     const lt_h3_layout *l = q->layout;
     read_config(q->model, &config);
-    q->video = noise(l->video_rows * lt_h3_dit_video_width(&config), 1);
-    q->audio = noise(l->audio_rows * config.audio_channels, 2);
-    q->text = noise(l->text_rows * config.text_dim, 3);
+    q->video = spread(l->video_rows * lt_h3_dit_video_width(&config), 1);
+    q->audio = spread(l->audio_rows * config.audio_channels, 2);
+    q->text = spread(l->text_rows * config.text_dim, 3);
     q->index = calloc((size_t)l->rows, sizeof *q->index);
     lt_h3_layout_timesteps(l, 2, 1, q->index);
 }
@@ -222,25 +143,18 @@ static const struct {
 
 static void all_meshes(request *q, double tolerance)
 {
-    lt_mesh_spec spec;
     lt_mesh mesh;
-    lt_group *self = NULL;
+    lt_group *self = group_of_one();
     result alone = {0};
     request_new(q);
-    for (int i = 0; i < lt_group_size(world); i++) { /* every rank alone, by itself */
-        lt_group *one = NULL;
-        OK(lt_group_split(world, &i, 1, &one));
-        if (one)
-            self = one;
-    }
-    OK(lt_mesh_parse("uly=1", &spec));
-    OK(lt_mesh_open(self, &spec, &mesh));
+    OK(lt_mesh_open(self, &(lt_mesh_spec){{1, 1, 1, 1, 1}}, &mesh));
     evaluate(q, &mesh, &alone);
     lt_mesh_close(&mesh);
     lt_group_free(&self);
     OK(lt_barrier(world));
     for (size_t i = 0; i < sizeof meshes / sizeof *meshes; i++)
-        mesh_agrees(q, meshes[i].mesh, &alone, tolerance, meshes[i].read_share);
+        on_mesh(meshes[i].mesh, compare,
+                &(comparison){q, &alone, meshes[i].mesh, tolerance, meshes[i].read_share});
     result_free(&alone);
     request_free(q);
 }
@@ -317,13 +231,7 @@ static void film_window_bf16(void **state)
 
 int main(void)
 {
-    if (lt_world_open(&world) != LT_OK) {
-        lt_error_print(stderr, 1);
-        return 1;
-    }
-    voice = fdopen(dup(STDERR_FILENO), "w");
-    if (!voice || (lt_group_rank(world) > 0 &&
-                   (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr))))
+    if (ranks_open() != 0)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(film_window),
@@ -334,7 +242,6 @@ int main(void)
         cmocka_unit_test(film_window_bf16),
     };
     const int failed = cmocka_run_group_tests_name("dit_ranks", tests, NULL, NULL);
-    lt_world_close(&world);
-    fclose(voice);
+    ranks_close();
     return failed;
 }

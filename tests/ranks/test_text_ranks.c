@@ -4,38 +4,13 @@
  * reads its slices only; a wrong id fails on all ranks and none waits. Method: the first P ranks of
  * the world form a mesh; each rank also encodes alone. Ranks: as launched; meshes with more are
  * left out. Needs: tests/parity/nano*. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
+#include "tests/support/ranks.h"
 
 #include "model/qwen3vl.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"
 
 enum { WIDTH = 12, VOCAB = 392 }; /* nano's */
-
-static lt_group *world;
-static FILE *voice; /* stderr; cmocka's own is silenced on ranks above 0, so that one reports */
-
-/* A rank that fails alone would leave the others waiting: it ends the job. */
-static void want(int good, const char *mesh, const char *what, double found, double allowed)
-{
-    if (good)
-        return;
-    fprintf(voice, "rank %d: mesh %s: %s: found %.3g, allowed %.3g\n", lt_group_rank(world), mesh,
-            what, found, allowed);
-    lt_error_print(voice, 1);
-    fflush(voice);
-    lt_world_abort(1);
-    fail();
-}
-#define OK(expr) want((expr) == LT_OK, "any", #expr, 1, 0)
 
 typedef struct request {
     const char *model;
@@ -78,19 +53,6 @@ static uint64_t encode(const request *q, const lt_mesh *mesh, float *rows)
     return read;
 }
 
-/* Largest |a - b| over the largest |b|; a NaN counts. */
-static double distance(const float *a, const float *b, int64_t count)
-{
-    double worst = 0, largest = 1e-30;
-    for (int64_t i = 0; i < count; i++) {
-        const double d = fabs((double)a[i] - (double)b[i]);
-        if (!(d <= worst))
-            worst = d;
-        largest = fmax(largest, fabs((double)b[i]));
-    }
-    return worst / largest;
-}
-
 static const struct {
     const char *mesh;
     double read_share;
@@ -102,59 +64,42 @@ static const struct {
     {"uly=2,tp=2", 0.7}, /* the other axes do the same again */
 };
 
-static void mesh_agrees(const request *q, size_t which, const float *alone, uint64_t alone_read)
+typedef struct comparison {
+    const request *q;
+    size_t mesh;
+    const float *alone;
+    uint64_t alone_read;
+} comparison;
+
+static void compare(const lt_mesh *mesh, void *ctx)
 {
-    const char *text = meshes[which].mesh;
-    const size_t values = (size_t)q->count * WIDTH;
-    lt_mesh_spec spec;
-    lt_mesh mesh;
-    lt_group *group = NULL;
-    int list[16];
-    OK(lt_mesh_parse(text, &spec));
-    const int size = lt_mesh_ranks(&spec);
-    if (size > lt_group_size(world))
-        return;
-    for (int i = 0; i < size; i++)
-        list[i] = i;
-    OK(lt_group_split(world, list, size, &group));
-    if (group != NULL) {
-        float *rows = malloc(values * sizeof *rows), *first = malloc(values * sizeof *first);
-        assert_true(rows != NULL && first != NULL);
-        OK(lt_mesh_open(group, &spec, &mesh));
-        const uint64_t read = encode(q, &mesh, rows);
-        want(memcmp(rows, alone, values * sizeof *rows) == 0, text, "rows: bits of one rank",
-             distance(rows, alone, (int64_t)values), 0);
-        const double share = (double)read / (double)alone_read;
-        want(share <= meshes[which].read_share, text, "share of the weights read", share,
-             meshes[which].read_share);
-        memcpy(first, rows, values * sizeof *rows);
-        OK(lt_broadcast(group, 0, first, values * sizeof *first));
-        want(memcmp(first, rows, values * sizeof *rows) == 0, text, "bits on all ranks", 1, 0);
-        free(rows);
-        free(first);
-        lt_mesh_close(&mesh);
-        lt_group_free(&group);
-    }
-    OK(lt_barrier(world));
+    const comparison *c = ctx;
+    const char *text = meshes[c->mesh].mesh;
+    const int64_t values = (int64_t)c->q->count * WIDTH;
+    float *rows = malloc((size_t)values * sizeof *rows);
+    WANT(rows != NULL);
+    const uint64_t read = encode(c->q, mesh, rows);
+    want(memcmp(rows, c->alone, (size_t)values * sizeof *rows) == 0, text, "rows: bits of one rank",
+         distance(rows, c->alone, values), 0);
+    const double share = (double)read / (double)c->alone_read;
+    want(share <= meshes[c->mesh].read_share, text, "share of the weights read", share,
+         meshes[c->mesh].read_share);
+    same_on_all(mesh->world, text, "bits on all ranks", rows, values);
+    free(rows);
 }
 
 static void all_meshes(const request *q)
 {
     float *alone = malloc((size_t)q->count * WIDTH * sizeof *alone);
-    int self = lt_group_rank(world);
-    lt_group *group = NULL, *none = NULL;
-    lt_mesh_spec spec;
+    lt_group *group = group_of_one();
     lt_mesh mesh;
-    assert_non_null(alone);
-    for (int i = 0; i < lt_group_size(world); i++) /* a group of one for each rank */
-        OK(lt_group_split(world, &i, 1, i == self ? &group : &none));
-    OK(lt_mesh_parse("tp=1", &spec));
-    OK(lt_mesh_open(group, &spec, &mesh));
+    WANT(alone != NULL);
+    OK(lt_mesh_open(group, &(lt_mesh_spec){{1, 1, 1, 1, 1}}, &mesh));
     const uint64_t read = encode(q, &mesh, alone);
     lt_mesh_close(&mesh);
     lt_group_free(&group);
     for (size_t i = 0; i < sizeof meshes / sizeof *meshes; i++)
-        mesh_agrees(q, i, alone, read);
+        on_mesh(meshes[i].mesh, compare, &(comparison){q, i, alone, read});
     free(alone);
 }
 
@@ -185,13 +130,7 @@ static void agrees_in_bf16(void **state)
 
 int main(void)
 {
-    if (lt_world_open(&world) != LT_OK) {
-        lt_error_print(stderr, 1);
-        return 1;
-    }
-    voice = fdopen(dup(STDERR_FILENO), "w");
-    if (voice == NULL || (lt_group_rank(world) > 0 && (freopen("/dev/null", "w", stdout) == NULL ||
-                                                       freopen("/dev/null", "w", stderr) == NULL)))
+    if (ranks_open() != 0)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_in_f32),
@@ -200,7 +139,6 @@ int main(void)
         cmocka_unit_test(agrees_in_bf16),
     };
     const int failed = cmocka_run_group_tests_name("text_ranks", tests, NULL, NULL);
-    lt_world_close(&world);
-    fclose(voice);
+    ranks_close();
     return failed;
 }

@@ -44,15 +44,6 @@ static lt_status take(void *ctx, int64_t first_frame, int64_t count, const float
     return LT_OK;
 }
 
-static float *noise(int64_t count)
-{
-    float *x = malloc((size_t)count * sizeof *x);
-    WANT(x != NULL);
-    for (int64_t i = 0; i < count; i++)
-        x[i] = (float)(hash(i, 3, 5) >> 8) / 8388608.0f - 1.0f;
-    return x;
-}
-
 static result decode(const request *q, const lt_mesh *mesh, const lt_backend *backend)
 {
     lt_engine engine;
@@ -71,7 +62,7 @@ static result decode(const request *q, const lt_mesh *mesh, const lt_backend *ba
     r.frame_count = lt_h3_video_frame_count(&config, q->t);
     r.count = r.frame_count * 3 * 256 * q->h * q->w;
     r.frames = calloc((size_t)r.count, sizeof *r.frames);
-    float *z = noise(config.latent_channels * q->t * q->h * q->w);
+    float *z = spread(config.latent_channels * q->t * q->h * q->w, 1);
     WANT(r.frames != NULL);
     for (int twice = 0; twice < 2; twice++) /* a second film must find nothing of the first */
         OK(lt_h3_video_decode(decoder, dry ? NULL : z, q->t, q->h, q->w, take, &r));
@@ -83,29 +74,6 @@ static result decode(const request *q, const lt_mesh *mesh, const lt_backend *ba
     lt_engine_close(&engine);
     free(z);
     return r;
-}
-
-/* Largest |a - b| over the largest |b|; a NaN counts. */
-static double distance(const float *a, const float *b, int64_t count)
-{
-    double worst = 0, largest = 1e-30;
-    for (int64_t i = 0; i < count; i++) {
-        const double d = fabs((double)a[i] - (double)b[i]);
-        if (!(d <= worst))
-            worst = d;
-        largest = fmax(largest, fabs((double)b[i]));
-    }
-    return worst / largest;
-}
-
-static void want(int good, const request *q, const char *mesh, const char *what, double found,
-                 double allowed)
-{
-    char text[256];
-    (void)snprintf(text, sizeof text, "%s, %s: %s: found %.3g, allowed %.3g", q->name, mesh, what,
-                   found, allowed);
-    if (!good)
-        stop("decode", text, __LINE__);
 }
 
 /* Bytes of what tp splits: the linear layers of the blocks, with their biases. */
@@ -128,67 +96,39 @@ static const struct {
     {"tp=4", 0.32}, {"win=2,tp=2", 0.51}, /* two groups, as the pool has them */
 };
 
-static void same_on_all(const request *q, const char *text, const lt_mesh *mesh, const result *r)
-{
-    float *first = malloc((size_t)r->count * sizeof *first);
-    WANT(first != NULL);
-    memcpy(first, r->frames, (size_t)r->count * sizeof *first);
-    OK(lt_broadcast(mesh->world, 0, first, (size_t)r->count * sizeof *first));
-    want(memcmp(first, r->frames, (size_t)r->count * sizeof *first) == 0, q, text,
-         "bits on all ranks", 1, 0);
-    free(first);
-}
-
-static void mesh_agrees(const request *q, const char *text, double allowed, const lt_mesh *mesh,
+static void mesh_agrees(const request *q, const char *spec, double allowed, const lt_mesh *mesh,
                         const result *alone)
 {
+    char text[128];
+    (void)snprintf(text, sizeof text, "%s, %s", q->name, spec);
     lt_dry_target(q->backend);
     result r = decode(q, mesh, q->backend), dry = decode(q, mesh, &lt_backend_dry);
     lt_dry_target(&lt_backend_cpu);
     const double worst = distance(r.frames, alone->frames, r.count);
-    want(worst <= tolerance, q, text, "frames", worst, tolerance);
+    want(worst <= tolerance, text, "frames", worst, tolerance);
     const double blocks = blocks_bytes(q);
     const double read = 1 - ((double)alone->read_bytes - (double)r.read_bytes) / blocks;
     const double kept = 1 - ((double)alone->weight_bytes - (double)r.weight_bytes) / blocks;
-    want(read <= allowed, q, text, "share of the blocks read", read, allowed);
+    want(read <= allowed, text, "share of the blocks read", read, allowed);
     /* rows are read whole; the halves of SwiGLU take two reads */
-    want(r.reads <= 2 * alone->reads, q, text, "reads", (double)r.reads, 2 * (double)alone->reads);
+    want(r.reads <= 2 * alone->reads, text, "reads", (double)r.reads, 2 * (double)alone->reads);
     /* packed layers are padded to whole tiles, which shows at nano's widths */
-    want(kept <= allowed + 0.06, q, text, "share of the blocks kept", kept, allowed + 0.06);
-    want(dry.weight_bytes == r.weight_bytes, q, text, "weights of a dry walk",
+    want(kept <= allowed + 0.06, text, "share of the blocks kept", kept, allowed + 0.06);
+    want(dry.weight_bytes == r.weight_bytes, text, "weights of a dry walk",
          (double)dry.weight_bytes, (double)r.weight_bytes);
-    want(dry.work_bytes == r.work_bytes, q, text, "work of a dry walk", (double)dry.work_bytes,
+    want(dry.work_bytes == r.work_bytes, text, "work of a dry walk", (double)dry.work_bytes,
          (double)r.work_bytes);
-    same_on_all(q, text, mesh, &r);
+    same_on_all(mesh->world, text, "frames on all ranks (bits)", r.frames, r.count);
     if (lt_group_rank(world) == 0)
-        print_message("    %-20s %-10s %.1e, read %.2f, kept %.2f\n", q->name, text, worst, read,
-                      kept);
+        print_message("    %-32s %.1e, read %.2f, kept %.2f\n", text, worst, read, kept);
     free(dry.frames);
     if (q->backend == &lt_backend_far) {
         result cpu = decode(q, mesh, &lt_backend_cpu);
-        want(memcmp(cpu.frames, r.frames, (size_t)r.count * sizeof *r.frames) == 0, q, text,
+        want(memcmp(cpu.frames, r.frames, (size_t)r.count * sizeof *r.frames) == 0, text,
              "bits of cpu", 1, 0);
         free(cpu.frames);
     }
     free(r.frames);
-}
-
-/* Open a mesh of the first ranks and let them check; the others wait. */
-static void on_mesh(const char *text, void (*check)(const lt_mesh *mesh, void *ctx), void *ctx)
-{
-    lt_mesh_spec spec;
-    lt_mesh mesh;
-    OK(lt_mesh_parse(text, &spec));
-    if (lt_mesh_ranks(&spec) > lt_group_size(world))
-        return;
-    lt_group *group = group_of(lt_mesh_ranks(&spec), 0);
-    if (group != NULL) {
-        OK(lt_mesh_open(group, &spec, &mesh));
-        check(&mesh, ctx);
-        lt_mesh_close(&mesh);
-        lt_group_free(&group);
-    }
-    OK(lt_barrier(world));
 }
 
 typedef struct comparison {
@@ -252,14 +192,14 @@ static void helpers_check(const lt_mesh *mesh, void *ctx)
     OK(lt_engine_open(backend, 1, mesh, (size_t)1 << 28, (size_t)1 << 28, &engine));
     OK(lt_checkpoint_open(q.weights, LT_PART_H3_VIDEO_VAE, &files));
     OK(lt_h3_video_decoder_open(files, &engine, &config, &decoder));
-    float *z = noise(config.latent_channels * q.t * q.h * q.w);
+    float *z = spread(config.latent_channels * q.t * q.h * q.w, 1);
     const int keeps = lt_group_rank(mesh->axis[LT_AXIS_TP]) == 0;
     OK(lt_h3_video_decode_clip(decoder, z, q.t, q.h, q.w, keeps ? some : NULL));
     OK(lt_h3_video_decode_clip(decoder, z, q.t, q.h, q.w, all)); /* now it keeps them */
-    want(!keeps || memcmp(all, some, bytes) == 0, &q, "tp=3", "bits with helpers", 1, 0);
+    want(!keeps || memcmp(all, some, bytes) == 0, "tp=3", "bits with helpers", 1, 0);
     memset(some, 0, bytes);
     OK(lt_h3_video_decode_clip(decoder, z, q.t, q.h, q.w, keeps ? some : NULL)); /* and helps */
-    want(!keeps || memcmp(all, some, bytes) == 0, &q, "tp=3", "bits with helpers again", 1, 0);
+    want(!keeps || memcmp(all, some, bytes) == 0, "tp=3", "bits with helpers again", 1, 0);
     WANT(lt_arena_used(engine.step) == 0);
     lt_h3_video_decoder_close(&decoder);
     lt_checkpoint_close(&files);

@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "run/store_hdf5.h"
+#include "tests/support/distance.h"
 #include "tests/support/run.h"
 
 typedef struct film {
@@ -187,26 +188,15 @@ static inline void latents_read(const char *run, latents *out)
     lt_latents_close(&file);
 }
 
-/* The worst difference as a share of the largest value, over both streams; NaN stays NaN, other
+/* The worst distance of the two streams; NaN stays (latents that are all 0 prove nothing), other
  * sizes are Inf. 0 only if all bits are the same, but for the sign of zero. */
 static inline double latents_differ(const latents *a, const latents *b)
 {
     double worst = 0;
     for (int s = 0; s < 2; s++) {
-        double largest = 0, off = 0;
         if (a->count[s] != b->count[s])
             return INFINITY;
-        for (int64_t i = 0; i < a->count[s]; i++) {
-            const double d = fabs((double)a->data[s][i] - (double)b->data[s][i]);
-            if (!(d <= off))
-                off = d;
-            if (!(fabs((double)a->data[s][i]) <= largest))
-                largest = fabs((double)a->data[s][i]);
-        }
-        const double share =
-            off / largest; /* latents that are all 0 give NaN: they prove nothing */
-        if (!(share <= worst))
-            worst = share;
+        worst = worse(worst, distance(a->data[s], b->data[s], a->count[s]));
     }
     return worst;
 }
