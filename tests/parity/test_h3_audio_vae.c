@@ -3,7 +3,7 @@
  * on every backend and in both weight layouts; any range decoded alone equals the whole; a dry walk
  * takes the same path. Method: a tiny random checkpoint. Tolerance: 1e-5 of the largest value.
  * Ranks: 1. Needs: tests/parity/nano, nano-original. */
-#include "vae_golden.h"
+#include "tests/parity/golden.h"
 
 #include "model/h3_audio_encoder.h"
 #include "model/h3_audio_vae.h"
@@ -35,11 +35,11 @@ static void setup_close(setup *s)
 /* ---- decoder ---- */
 static void decode_golden(const char *name, const char *model, const lt_backend *backend)
 {
-    golden g;
+    golden_file g;
     setup s;
     int64_t in[5], out[5];
     lt_h3_audio_decoder *decoder;
-    golden_open(&g, name);
+    golden_file_open(&g, name);
     float *latents = golden_read(&g, "latents", LT_F32, in),
           *want = golden_read(&g, "sample", LT_F32, out);
     setup_open(&s, model, backend);
@@ -48,10 +48,10 @@ static void decode_golden(const char *name, const char *model, const lt_backend 
     float *got = calloc((size_t)(in[0] * out[2]), sizeof *got);
     assert_non_null(got);
     OK(lt_h3_audio_decode(decoder, latents, in[0], in[2], got));
-    judge(backend->name, name, distance(got, want, in[0] * out[2]));
+    compare(backend->name, name, distance(got, want, in[0] * out[2]), tolerance);
     lt_h3_audio_decoder_close(&decoder);
     setup_close(&s);
-    lt_checkpoint_close(&g.file);
+    golden_file_close(&g);
     free(got), free(want), free(latents);
 }
 
@@ -106,11 +106,11 @@ static void ranges_equal_the_whole(void **state)
 {
     (void)state;
     const double allowed = 1e-6;
-    golden g;
+    golden_file g;
     setup s;
     int64_t dim[5];
     lt_h3_audio_decoder *decoder;
-    golden_open(&g, "audio_decode");
+    golden_file_open(&g, "audio_decode");
     float *seed = golden_read(&g, "latents", LT_F32, dim);
     setup_open(&s, diffusers, &lt_backend_cpu);
     OK(lt_h3_audio_decoder_open(s.files, &s.engine, &s.config, &decoder));
@@ -134,7 +134,7 @@ static void ranges_equal_the_whole(void **state)
     }
     lt_h3_audio_decoder_close(&decoder);
     setup_close(&s);
-    lt_checkpoint_close(&g.file);
+    golden_file_close(&g);
     free(seed);
 }
 
@@ -172,11 +172,11 @@ static void context_is_enough(void **state)
 /* ---- encoder ---- */
 static void encode_golden(const char *name, const char *model, const lt_backend *backend)
 {
-    golden g;
+    golden_file g;
     setup s;
     int64_t in[5], out[5];
     lt_h3_audio_encoder *encoder;
-    golden_open(&g, name);
+    golden_file_open(&g, name);
     float *samples = golden_read(&g, "sample", LT_F32, in),
           *want = golden_read(&g, "mean", LT_F32, out);
     setup_open(&s, model, backend);
@@ -186,10 +186,10 @@ static void encode_golden(const char *name, const char *model, const lt_backend 
     float *got = calloc((size_t)count, sizeof *got);
     assert_non_null(got);
     OK(lt_h3_audio_encode(encoder, samples, in[0], in[2], got));
-    judge(backend->name, name, distance(got, want, count));
+    compare(backend->name, name, distance(got, want, count), tolerance);
     lt_h3_audio_encoder_close(&encoder);
     setup_close(&s);
-    lt_checkpoint_close(&g.file);
+    golden_file_close(&g);
     free(got), free(want), free(samples);
 }
 

@@ -4,7 +4,7 @@
  * checkpoint with the real ratios in space and time, so that tiles, clips and cross-fades are real;
  * large results are compared on a grid of pixels. Tolerance: 1e-5 of the largest value. Ranks: 1.
  * Needs: tests/parity/nano, nano-original. */
-#include "vae_golden.h"
+#include "tests/parity/golden.h"
 
 #include "model/h3_video_encoder.h"
 #include "model/h3_video_vae.h"
@@ -29,7 +29,7 @@ static lt_status take(void *ctx, int64_t first_frame, int64_t count, const float
 }
 
 /* The film at the golden's pixels: every stride-th of [3, F, H, W]. */
-static double film_distance(golden *g, const film *f)
+static double film_distance(const golden_file *g, const film *f)
 {
     int64_t dim[5], shape[5], step[3] = {1, 1, 1};
     const int strided = golden_has(g, "sample_strided");
@@ -71,13 +71,13 @@ static const layout original = {DATA "nano-original/video_vae/source",
 
 static void decode_golden(const char *name, const layout *model, const lt_backend *backend)
 {
-    golden g;
+    golden_file g;
     int64_t dim[5];
     lt_h3_video_config config;
     lt_engine engine;
     lt_checkpoint *files;
     lt_h3_video_decoder *decoder;
-    golden_open(&g, name);
+    golden_file_open(&g, name);
     float *z = golden_read(&g, "latents", LT_F32, dim);
     OK(lt_h3_video_config_read(model->config, &config));
     engine_open(&engine, backend);
@@ -91,11 +91,11 @@ static void decode_golden(const char *name, const layout *model, const lt_backen
     OK(lt_h3_video_decode(decoder, z, dim[1], dim[2], dim[3], take, &f));
     assert_int_equal(f.next, f.frames);
     assert_int_equal(lt_arena_used(engine.step), 0);
-    judge(backend->name, name, film_distance(&g, &f));
+    compare(backend->name, name, film_distance(&g, &f), tolerance);
     lt_h3_video_decoder_close(&decoder);
     lt_checkpoint_close(&files);
     lt_engine_close(&engine);
-    lt_checkpoint_close(&g.file);
+    golden_file_close(&g);
     free(f.pixels);
     free(z);
 }
@@ -141,13 +141,13 @@ static void decoder_reads_original_layout(void **state)
 /* ---- encoder ---- */
 static void encode_golden(const char *name, const layout *model, const lt_backend *backend)
 {
-    golden g;
+    golden_file g;
     int64_t in[5], out[5], shape[4];
     lt_h3_video_config config;
     lt_engine engine;
     lt_checkpoint *files;
     lt_h3_video_encoder *encoder;
-    golden_open(&g, name);
+    golden_file_open(&g, name);
     float *sample = golden_read(&g, "sample", LT_F32, in);
     float *want = golden_read(&g, "moments", LT_F32, out);
     OK(lt_h3_video_config_read(model->config, &config));
@@ -161,12 +161,12 @@ static void encode_golden(const char *name, const layout *model, const lt_backen
     float *moments = calloc((size_t)count, sizeof *moments);
     assert_non_null(moments);
     OK(lt_h3_video_encode(encoder, sample, in[1], in[2], in[3], moments));
-    judge(backend->name, name, distance(moments, want, count));
+    compare(backend->name, name, distance(moments, want, count), tolerance);
     assert_int_equal(lt_arena_used(engine.step), 0);
     lt_h3_video_encoder_close(&encoder);
     lt_checkpoint_close(&files);
     lt_engine_close(&engine);
-    lt_checkpoint_close(&g.file);
+    golden_file_close(&g);
     free(moments);
     free(sample);
     free(want);
@@ -244,13 +244,13 @@ static void dry_walk_counts_memory(void **state)
 static void clips_are_independent(void **state)
 {
     (void)state;
-    golden g;
+    golden_file g;
     int64_t dim[5];
     lt_h3_video_config config;
     lt_engine engine;
     lt_checkpoint *files;
     lt_h3_video_decoder *decoder;
-    golden_open(&g, "vae_decode_long");
+    golden_file_open(&g, "vae_decode_long");
     float *z = golden_read(&g, "latents", LT_F32, dim);
     OK(lt_h3_video_config_read(diffusers.config, &config));
     engine_open(&engine, &lt_backend_cpu);
@@ -283,7 +283,7 @@ static void clips_are_independent(void **state)
     lt_h3_video_decoder_close(&decoder);
     lt_checkpoint_close(&files);
     lt_engine_close(&engine);
-    lt_checkpoint_close(&g.file);
+    golden_file_close(&g);
     free(f.pixels), free(raw), free(part), free(tails), free(z);
 }
 

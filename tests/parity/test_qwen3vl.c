@@ -4,35 +4,14 @@
  * random checkpoints of 52 layers whose sizes divide by nothing, each text encoded whole.
  * Tolerances: f32 1e-5 of the largest value (DESIGN 9); bf16 twice the distance that the reference
  * itself shows between bf16 and f32. Ranks: 1. Needs: tests/parity/nano*, models/demo. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "base/new_file.h"
 #include "model/qwen3vl.h"
-#include "tests/support/each_isa.h"
-
-#define DATA LT_SOURCE_DIR "/tests/parity/"
-
-static lt_group *world;
-static lt_mesh mesh;
-
-static void ok(lt_status st, const char *what)
-{
-    if (st != LT_OK) {
-        lt_error_print(stderr, 1);
-        fail_msg("%s: %s", what, lt_error_text());
-    }
-}
-#define OK(expr) ok((expr), #expr)
+#include "tests/parity/golden.h"
+#include "tests/support/alone.h"
 
 typedef struct golden {
     int64_t count, width;
@@ -40,42 +19,34 @@ typedef struct golden {
     float *want, *want_f32; /* want_f32: NULL in f32 files */
 } golden;
 
-static float *golden_rows(lt_checkpoint *file, const char *name, golden *g)
+static float *golden_rows(const golden_file *file, const char *name, golden *g)
 {
-    lt_tensor_info info;
-    if (!lt_checkpoint_find(file, name, &info))
+    int64_t dim[5], count = 0;
+    float *rows = golden_find(file, name, LT_F32, dim, &count);
+    if (rows == NULL)
         return NULL;
-    assert_true(info.ndim == 2 && info.dim[0] == g->count);
-    g->width = info.dim[1];
-    const lt_dims dims = LT_DIMS(g->count, g->width);
-    float *rows = malloc((size_t)(g->count * g->width) * sizeof *rows);
-    assert_non_null(rows);
-    OK(lt_checkpoint_read(file, name, dims, lt_slice_whole(dims), LT_F32, rows));
+    assert_true(dim[0] == g->count && count == g->count * dim[1]);
+    g->width = dim[1];
     return rows;
 }
 
 static void golden_open(const char *name, golden *g)
 {
-    char path[512];
-    lt_checkpoint *file = NULL;
-    lt_tensor_info info;
+    golden_file file;
+    int64_t dim[5];
     *g = (golden){0};
-    (void)snprintf(path, sizeof path, DATA "golden/%s.safetensors", name);
-    OK(lt_checkpoint_open(path, LT_PART_ANY, &file));
-    assert_true(lt_checkpoint_find(file, "input_ids", &info) && info.ndim == 1);
-    g->count = info.dim[0];
-    int64_t *wide = malloc((size_t)g->count * sizeof *wide);
+    golden_file_open(&file, name);
+    int64_t *wide = golden_read(&file, "input_ids", LT_I64, dim);
+    g->count = dim[0];
     g->ids = malloc((size_t)g->count * sizeof *g->ids);
-    assert_true(wide != NULL && g->ids != NULL);
-    const lt_dims dims = LT_DIMS(g->count);
-    OK(lt_checkpoint_read(file, "input_ids", dims, lt_slice_whole(dims), LT_I64, wide));
+    assert_non_null(g->ids);
     for (int64_t i = 0; i < g->count; i++)
         g->ids[i] = (int32_t)wide[i];
     free(wide);
-    g->want = golden_rows(file, "hidden_states", g);
-    g->want_f32 = golden_rows(file, "hidden_states_f32", g);
+    g->want = golden_rows(&file, "hidden_states", g);
+    g->want_f32 = golden_rows(&file, "hidden_states_f32", g);
     assert_non_null(g->want);
-    lt_checkpoint_close(&file);
+    golden_file_close(&file);
 }
 
 static void golden_close(golden *g)
@@ -83,19 +54,6 @@ static void golden_close(golden *g)
     free(g->ids);
     free(g->want);
     free(g->want_f32);
-}
-
-/* Largest |a - b| over the largest |b|; infinite or NaN where a NaN is. */
-static double distance(const float *a, const float *b, int64_t count)
-{
-    double worst = 0, largest = 0;
-    for (int64_t i = 0; i < count; i++) {
-        const double d = fabs((double)a[i] - (double)b[i]);
-        if (!(d <= worst))
-            worst = d;
-        largest = fmax(largest, fabs((double)b[i]));
-    }
-    return worst / largest;
 }
 
 typedef struct run {
@@ -156,13 +114,10 @@ static void agrees_on(const lt_backend *backend)
         assert_int_equal(r.config.hidden, g.width);
         float *rows = encode(&r, g.ids, g.count);
         const int64_t all = g.count * g.width;
-        const double allowed = g.want_f32 != NULL ? 2 * distance(g.want, g.want_f32, all) : 1e-5;
+        const double allowed =
+            g.want_f32 != NULL ? 2 * distance(g.want, g.want_f32, all) : tolerance;
         const double found = distance(rows, g.want, all);
-        print_message("%s %s: worst %.3g, allowed %.3g\n", backend->name, cases[i].golden, found,
-                      allowed);
-        if (!(found <= allowed))
-            fail_msg("%s %s: worst %.3g, allowed %.3g", backend->name, cases[i].golden, found,
-                     allowed);
+        compare(backend->name, cases[i].golden, found, allowed);
         free(rows);
         run_close(&r);
         golden_close(&g);
@@ -335,24 +290,6 @@ static void reads_configs(void **state)
     (void)unlink(path);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    lt_mesh_spec spec;
-    OK(lt_world_open(&world));
-    OK(lt_mesh_parse("uly=1", &spec));
-    OK(lt_mesh_open(world, &spec, &mesh));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    lt_mesh_close(&mesh);
-    lt_world_close(&world);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,5 +298,5 @@ int main(void)
         cmocka_unit_test(refuses_ids),           cmocka_unit_test(dry_walk_predicts),
         cmocka_unit_test(leaves_out_identities), cmocka_unit_test(reads_configs),
     };
-    return cmocka_run_group_tests_name("qwen3vl", tests, setup, teardown);
+    return cmocka_run_group_tests_name("qwen3vl", tests, alone_setup, alone_teardown);
 }

@@ -15,19 +15,11 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/bpe_internal.h"
+#include "tests/support/check.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano/tokenizer"
 #define H3     LT_SOURCE_DIR "/../shared/h3-tokenizer"
 #define GOLDEN LT_SOURCE_DIR "/tests/parity/golden/"
-
-static void ok(lt_status st, const char *what)
-{
-    if (st != LT_OK) {
-        lt_error_print(stderr, 1);
-        fail_msg("%s: %s", what, lt_error_text());
-    }
-}
-#define OK(expr) ok((expr), #expr)
 
 /* The text's ids must be wanted[0..count). */
 static void want_ids(const lt_bpe *bpe, const char *text, size_t bytes, const int32_t *wanted,

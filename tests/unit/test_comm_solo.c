@@ -12,31 +12,13 @@
 
 #include "parallel/engine.h"
 #include "parallel/transport_impl.h"
+#include "tests/support/alone.h"
 
-#define OK(expr)                                                                                   \
-    do {                                                                                           \
-        if ((expr) != LT_OK)                                                                       \
-            fail_msg("%s: %s", #expr, lt_error_text());                                            \
-    } while (0)
-
-static lt_group *world;
-static lt_mesh mesh;
-
+/* Under a launcher the world is another: tests/ranks is for that. */
 static int setup(void **state)
 {
-    (void)state;
-    const lt_mesh_spec spec = {{1, 1, 1, 1, 1}};
-    if (lt_world_open(&world) != LT_OK || strcmp(lt_group_transport(world), "solo") != 0)
-        return -1; /* started under a launcher: tests/ranks is for that */
-    return lt_mesh_open(world, &spec, &mesh) == LT_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    lt_mesh_close(&mesh);
-    lt_world_close(&world);
-    return world == NULL ? 0 : -1;
+    const int failed = alone_setup(state);
+    return failed == 0 && strcmp(lt_group_transport(world), "solo") == 0 ? 0 : -1;
 }
 
 static void host_collectives(void **state)
@@ -155,5 +137,5 @@ int main(void)
         cmocka_unit_test(agreement),        cmocka_unit_test(device_collectives),
         cmocka_unit_test(engine_too_large),
     };
-    return cmocka_run_group_tests_name("comm_solo", tests, setup, teardown);
+    return cmocka_run_group_tests_name("comm_solo", tests, setup, alone_teardown);
 }

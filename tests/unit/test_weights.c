@@ -2,6 +2,7 @@
  * Goal: rows, columns, joins, biases and roundings are those asked for; dry asks for the same
  * memory and reads nothing; closing gives all back. Method: a small checkpoint made here, one row
  * of ones and a ramp through each layer on the backend ref. Ranks: 1. Needs: nothing. */
+#include "tests/support/check.h"
 #include "tests/support/scratch.h"
 
 #include <math.h>
@@ -58,12 +59,6 @@ static void close_fixture(fixture *f)
     lt_checkpoint_close(&f->checkpoint);
     scratch_free(&f->s);
 }
-
-#define OK(expr)                                                                                   \
-    do {                                                                                           \
-        if ((expr) != LT_OK)                                                                       \
-            fail_msg("%s: %s", #expr, lt_error_text());                                            \
-    } while (0)
 
 /* y[out] of one row x = (1, 2, ..., in). */
 static void apply(fixture *f, const lt_linear *w, float *out)
