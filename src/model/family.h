@@ -136,10 +136,8 @@ struct lt_family {
     void (*decode_close)(lt_model *model);
 };
 
-extern const lt_family lt_family_h3;
-
-/* Find the family of a folder and open the model. Errors: LT_ENOINPUT, LT_EDATA: what was looked
- * for. */
+/* Find the family of a folder and open the model (families.c). Errors: LT_ENOINPUT, LT_EDATA: what
+ * was looked for. */
 lt_status lt_model_open(const char *path, lt_model **out);
 void lt_model_close(lt_model **model);
 

@@ -9,11 +9,6 @@
 
 #include "model/checkpoint.h"
 
-/* 1 if the file is what git-lfs leaves in place of a file that was not fetched. */
-int lt_is_lfs_pointer(const char *path);
-/* Fail for such a file, with the hint how to have it. */
-lt_status lt_lfs_pointer_fail(const char *path);
-
 /* What was looked for, part by part, and what was not found. */
 typedef struct lt_folder_lack {
     int shards, missing, pointers;

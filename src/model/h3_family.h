@@ -35,6 +35,8 @@ typedef struct lt_h3_model {
     lt_h3_audio_decoder *audio_decoder;
 } lt_h3_model;
 
+extern const lt_family lt_family_h3;
+
 /* A model with nothing opened but longtake.json. lt_model_close closes it. */
 lt_status lt_h3_model_new(const char *path, lt_h3_model **out);
 /* Does the folder look like this family's? Local. */

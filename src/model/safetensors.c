@@ -20,7 +20,7 @@
 #include "base/json.h"
 #include "base/new_file.h"
 #include "model/checkpoint.h"
-#include "model/folder_check.h"
+#include "model/lfs_pointer.h"
 
 /* The format's own limit on a header. */
 static const uint64_t header_bytes_max = 100000000;
