@@ -1,6 +1,7 @@
-/* probe.c - longtake probe: one stage, tensors in, tensors out.                   Level 5: cmd
- * The verb's frame: opens what every stage needs, times it, writes what it made. The stages are in
- * probe_stages.c (networks) and probe_small.c (tokenize, layout, sigmas). */
+/* probe.c - longtake probe: one stage, tensors in, tensors out.
+ * The verb's frame: finds the stage and the model's family, opens what every stage needs, writes
+ * what was made. What a stage reads and makes goes by probe_io.c; a family's stages are a file of
+ * their own (probe_h3.c). */
 #include "cmd/probe.h"
 
 #include <stdlib.h>
@@ -8,136 +9,30 @@
 #include <sys/resource.h>
 
 #include "base/file.h"
-#include "base/log.h"
-#include "model/loading.h"
+#include "cmd/probe_h3.h"
 #include "model/same_reads.h"
 #include "model/source.h"
 #include "parallel/comm.h"
 #include "run/outputs.h"
 #include "run/pipeline.h"
-#include "run/place.h"
 #include "run/plan.h"
 #include "run/session.h"
 #include "run/trace.h"
 
-/* Address space only: pages are taken as they are used. */
-static const size_t arena_bytes = (size_t)1 << 38;
-
-static const double gib = 1024.0 * 1024.0 * 1024.0;
-
-static const lt_probe_stage stages[] = {
-    {"tokenize", lt_probe_tokenize, 0, 1},
-    {"text", lt_probe_text, 1, 0},
-    {"dit", lt_probe_dit, 1, 0},
-    {"layout", lt_probe_layout, 0, 0},
-    {"sigmas", lt_probe_sigmas, 0, 1},
-    {"denoise", lt_probe_denoise, 1, 0},
-    {"vae-decode", lt_probe_vae_decode, 1, 0},
-    {"vae-encode", lt_probe_vae_encode, 1, 0},
-    {"audio-decode", lt_probe_audio_decode, 1, 0},
-    {"audio-encode", lt_probe_audio_encode, 1, 0},
+static const lt_probe_stage stages[LT_PROBE_STAGES] = {
+    [LT_PROBE_TOKENIZE] = {"tokenize", 0, 1},
+    [LT_PROBE_TEXT] = {"text", 1, 0},
+    [LT_PROBE_DIT] = {"dit", 1, 0},
+    [LT_PROBE_LAYOUT] = {"layout", 0, 0},
+    [LT_PROBE_SIGMAS] = {"sigmas", 0, 1},
+    [LT_PROBE_DENOISE] = {"denoise", 1, 0},
+    [LT_PROBE_VAE_DECODE] = {"vae-decode", 1, 0},
+    [LT_PROBE_VAE_ENCODE] = {"vae-encode", 1, 0},
+    [LT_PROBE_AUDIO_DECODE] = {"audio-decode", 1, 0},
+    [LT_PROBE_AUDIO_ENCODE] = {"audio-encode", 1, 0},
 };
 
-lt_status lt_probe_open_input(lt_probe *p)
-{
-    if (p->in != NULL)
-        return LT_OK;
-    if (p->job->in == NULL)
-        LT_FAIL(LT_EUSAGE, "--in: probe %s wants a .safetensors file", p->stage);
-    LT_TRY(lt_checkpoint_open(p->job->in, LT_PART_ANY, &p->in));
-    return LT_OK;
-}
-
-static lt_status find_input(lt_probe *p, const char *name, lt_tensor_info *info)
-{
-    LT_TRY(lt_probe_open_input(p));
-    if (!lt_checkpoint_find(p->in, name, info))
-        LT_FAIL(LT_EDATA, "%s: tensor '%s' is missing: probe %s reads it", p->job->in, name,
-                p->stage);
-    return LT_OK;
-}
-
-int lt_probe_has(lt_probe *p, const char *name)
-{
-    lt_tensor_info info;
-    return lt_probe_open_input(p) == LT_OK && lt_checkpoint_find(p->in, name, &info);
-}
-
-lt_status lt_probe_read(lt_probe *p, const char *name, int ndim, lt_dtype dtype, lt_dims *dims,
-                        void **out)
-{
-    lt_tensor_info info;
-    LT_TRY(find_input(p, name, &info));
-    if (info.ndim != ndim)
-        LT_FAIL(LT_EDATA, "%s: tensor '%s': want %d dims, found %d", p->job->in, name, ndim,
-                info.ndim);
-    dims->ndim = ndim;
-    int64_t n = 1;
-    for (int i = 0; i < ndim; i++) {
-        if (info.dim[i] < 1) /* beside an empty dim the others may be anything */
-            LT_FAIL(LT_EDATA, "%s: tensor '%s': dim %d: want 1 or more, found %lld", p->job->in,
-                    name, i, (long long)info.dim[i]);
-        dims->dim[i] = info.dim[i];
-        n *= info.dim[i]; /* checked against the file's size at open */
-    }
-    LT_TRY(lt_probe_take(p, (size_t)n * lt_dtype_bytes(dtype), out));
-    const uint64_t before[2] = {lt_checkpoint_bytes_read(), lt_checkpoint_reads()};
-    LT_TRY(lt_checkpoint_read(p->in, name, *dims, lt_slice_whole(*dims), dtype, *out));
-    p->input_bytes += lt_checkpoint_bytes_read() - before[0];
-    p->input_reads += lt_checkpoint_reads() - before[1];
-    return LT_OK;
-}
-
-lt_status lt_probe_take(lt_probe *p, size_t bytes, void **out)
-{
-    if (p->owned_count == LT_PROBE_OWNED_MAX)
-        LT_FAIL(LT_EINTERNAL, "probe %s: more than %d buffers", p->stage, LT_PROBE_OWNED_MAX);
-    *out = calloc(1, bytes > 0 ? bytes : 1);
-    if (*out == NULL)
-        LT_FAIL(LT_ENOMEM, "probe %s: no memory for %zu bytes", p->stage, bytes);
-    p->owned[p->owned_count++] = *out;
-    return LT_OK;
-}
-
-lt_status lt_probe_make(lt_probe *p, const char *name, lt_dtype dtype, lt_dims dims, void **out)
-{
-    size_t n = lt_dtype_bytes(dtype);
-    int over = 0;
-    for (int i = 0; i < dims.ndim; i++)
-        over |= dims.dim[i] < 0 || __builtin_mul_overflow(n, (size_t)dims.dim[i], &n);
-    const int64_t room = lt_memory_available_bytes();
-    if (over || n > INT64_MAX || (room >= 0 && (int64_t)n > room))
-        LT_FAIL(LT_ENOMEM, "probe %s: %s: want %s%.2f GiB, this host has %.2f GiB", p->stage, name,
-                over ? "more than " : "", (double)(over ? SIZE_MAX : n) / gib, (double)room / gib);
-    if (p->job->out == NULL) /* said before the work, not after it; all ranks have the same flags */
-        LT_FAIL(LT_EUSAGE, "--out: probe %s wants a .safetensors file to write", p->stage);
-    if (p->made_count == LT_PROBE_MADE_MAX)
-        LT_FAIL(LT_EINTERNAL, "probe %s: more than %d outputs", p->stage, LT_PROBE_MADE_MAX);
-    LT_TRY(lt_probe_take(p, n, out));
-    p->made[p->made_count++] = lt_tensor_wrap(*out, name, dtype, dims);
-    return LT_OK;
-}
-
-void lt_probe_time(lt_probe *p, double seconds)
-{
-    if (p->time_count < p->job->repeat)
-        p->seconds[p->time_count++] = seconds;
-}
-
-lt_status lt_probe_engine(lt_probe *p)
-{
-    const lt_backend *backend = NULL;
-    int threads = 0, local = 0;
-    const char *device =
-        p->job->device != NULL && strcmp(p->job->device, "auto") != 0 ? p->job->device : "cpu";
-    LT_TRY(lt_place(p->world, (int)p->job->threads, &threads, &local));
-    LT_TRY(lt_backend_find(device, &backend));
-    LT_TRY(lt_mesh_open_placed(p->world, &p->spec, lt_plan_placement(p->job->placement), &p->mesh));
-    p->mesh.attention = lt_plan_attention(p->job->attention);
-    p->mesh.deterministic = p->job->deterministic;
-    LT_TRY(lt_engine_open(backend, threads, &p->mesh, arena_bytes, arena_bytes, &p->engine));
-    return LT_OK;
-}
+static const lt_probe_family *const families[] = {&lt_probe_h3};
 
 static lt_status read_mesh(lt_probe *p)
 {
@@ -158,12 +53,17 @@ static lt_status share_model(lt_probe *p)
     return lt_session_source(p->world, p->path, sizeof p->path);
 }
 
+/* A folder that no family knows may still be a tokenizer's, or hold a single part: the first
+ * family's readers say what they miss. */
 static lt_status open_model(lt_probe *p)
 {
-    lt_h3_model *model = NULL;
-    LT_TRY(lt_h3_model_new(p->path, &model));
-    p->model = model;
-    return LT_OK;
+    p->family = families[0];
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (families[i]->recognise(p->path)) {
+            p->family = families[i];
+            break;
+        }
+    return p->family->open(p->path, &p->model);
 }
 
 static lt_status write_outputs(lt_probe *p)
@@ -238,7 +138,7 @@ static lt_status run_stage(lt_probe *p, const lt_probe_stage *stage)
     if (st == LT_OK && stage->needs_engine)
         st = lt_probe_engine(p);
     if (st == LT_OK)
-        st = stage->run(p);
+        st = p->family->run[stage - stages](p);
     if (!alone && !st_is_known(st)) /* before anything is written */
         st = same_reads(p, st);
     if (st == LT_OK)
@@ -319,8 +219,7 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
         st = lt_trace_write(world, trace, outputs.replace);
     if (st == LT_OK && job->json)
         st = say_json(&p);
-    lt_model *base = p.model != NULL ? &p.model->base : NULL;
-    lt_model_close(&base);
+    lt_model_close(&p.model);
     lt_source_end();
     lt_engine_close(&p.engine);
     lt_mesh_close(&p.mesh);

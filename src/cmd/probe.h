@@ -1,20 +1,39 @@
-/* probe.h - what the stages of `longtake probe` share.                            Level 5: cmd */
+/* probe.h - the stages of `longtake probe`, and what they share.
+ * The command line's stages are one list; a family has a function for each of them. */
 #ifndef LT_PROBE_H
 #define LT_PROBE_H
 
 #include "base/file.h"
 #include "cmd/answer.h"
 #include "cmd/verbs.h"
-#include "model/h3_family.h"
+#include "model/checkpoint.h"
+#include "model/family.h"
 
 enum { LT_PROBE_OWNED_MAX = 64, LT_PROBE_MADE_MAX = 8 };
+
+enum {
+    LT_PROBE_TOKENIZE,
+    LT_PROBE_TEXT,
+    LT_PROBE_DIT,
+    LT_PROBE_LAYOUT,
+    LT_PROBE_SIGMAS,
+    LT_PROBE_DENOISE,
+    LT_PROBE_VAE_DECODE,
+    LT_PROBE_VAE_ENCODE,
+    LT_PROBE_AUDIO_DECODE,
+    LT_PROBE_AUDIO_ENCODE,
+    LT_PROBE_STAGES
+};
+
+typedef struct lt_probe_family lt_probe_family;
 
 typedef struct lt_probe {
     const lt_job *job;
     lt_group *world;
     const char *stage;
     char path[LT_PATH_BYTES]; /* of the model */
-    lt_h3_model *model;
+    const lt_probe_family *family;
+    lt_model *model; /* opened by the family, its parts by the stages */
     lt_mesh_spec spec;
     lt_mesh mesh;
     lt_engine engine;
@@ -29,14 +48,20 @@ typedef struct lt_probe {
     int64_t time_count;
 } lt_probe;
 
-/* Functions here are Local and Blocking; a stage that needs an engine is Collective on the world.
- */
 typedef struct lt_probe_stage {
     const char *name;
-    lt_status (*run)(lt_probe *probe);
     int needs_engine; /* 0: rank 0 alone */
     int prints;       /* 1: its answer goes to stdout, nothing to --out */
 } lt_probe_stage;
+
+/* Functions here are Local and Blocking; a stage that needs an engine is Collective on the world.
+ */
+struct lt_probe_family {
+    int (*recognise)(const char *path);
+    /* A model of which no part is open yet; lt_model_close closes it. */
+    lt_status (*open)(const char *path, lt_model **out);
+    lt_status (*run[LT_PROBE_STAGES])(lt_probe *probe);
+};
 
 lt_status lt_probe_open_input(lt_probe *probe);
 int lt_probe_has(lt_probe *probe, const char *name);
@@ -51,16 +76,5 @@ lt_status lt_probe_make(lt_probe *probe, const char *name, lt_dtype dtype, lt_di
 /* One repetition's time. */
 void lt_probe_time(lt_probe *probe, double seconds);
 lt_status lt_probe_engine(lt_probe *probe);
-
-lt_status lt_probe_tokenize(lt_probe *probe);
-lt_status lt_probe_text(lt_probe *probe);
-lt_status lt_probe_dit(lt_probe *probe);
-lt_status lt_probe_layout(lt_probe *probe);
-lt_status lt_probe_sigmas(lt_probe *probe);
-lt_status lt_probe_denoise(lt_probe *probe);
-lt_status lt_probe_vae_decode(lt_probe *probe);
-lt_status lt_probe_vae_encode(lt_probe *probe);
-lt_status lt_probe_audio_decode(lt_probe *probe);
-lt_status lt_probe_audio_encode(lt_probe *probe);
 
 #endif

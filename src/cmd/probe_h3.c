@@ -1,16 +1,18 @@
-/* probe_stages.c - the stages of probe that run a network.                        Level 5: cmd
- * Each: read and check the inputs, open its part alone, run --repeat times, make the outputs. Under
- * a mesh every rank reads the input file and holds the whole output; rank 0 writes it. */
+/* probe_h3.c - H3's stages of probe that run a network, and the table of all of them.
+ * Under a mesh every rank reads the input file and holds the whole output; rank 0 writes it. */
+#include "cmd/probe_h3.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "cmd/probe.h"
 #include "model/h3_audio_encoder.h"
+#include "model/h3_family.h"
 #include "model/h3_video_encoder.h"
-#include "model/loading.h"
 #include "parallel/comm.h"
 #include "run/denoise.h"
+
+static lt_h3_model *h3(const lt_probe *p) { return (lt_h3_model *)p->model; }
 
 /* Where a bf16 run is possible and not refused: as render's auto. */
 static lt_dtype pick_dtype(const lt_probe *p, const lt_checkpoint *files, const char *witness)
@@ -51,18 +53,18 @@ static lt_status read_ids(lt_probe *p, int32_t **ids, int64_t *count)
     return LT_OK;
 }
 
-lt_status lt_probe_text(lt_probe *p)
+static lt_status probe_text(lt_probe *p)
 {
     void *rows = NULL;
     int32_t *narrow = NULL;
     int64_t count = 0;
     LT_TRY(read_ids(p, &narrow, &count));
-    LT_TRY(lt_h3_open_text(p->model));
-    LT_TRY(lt_probe_make(p, "hidden_states", LT_F32, LT_DIMS(count, p->model->text.hidden), &rows));
-    const lt_dtype dtype = pick_dtype(p, p->model->text_files,
-                                      "model.language_model.layers.0.self_attn.q_proj.weight");
+    LT_TRY(lt_h3_open_text(h3(p)));
+    LT_TRY(lt_probe_make(p, "hidden_states", LT_F32, LT_DIMS(count, h3(p)->text.hidden), &rows));
+    const lt_dtype dtype =
+        pick_dtype(p, h3(p)->text_files, "model.language_model.layers.0.self_attn.q_proj.weight");
     lt_qwen3vl *text = NULL;
-    LT_TRY(lt_qwen3vl_open(p->model->text_files, &p->engine, &p->model->text, dtype, &text));
+    LT_TRY(lt_qwen3vl_open(h3(p)->text_files, &p->engine, &h3(p)->text, dtype, &text));
     lt_status st = LT_OK;
     for (int64_t i = 0; i < p->job->repeat && st == LT_OK; i++) {
         const double began = lt_seconds();
@@ -109,7 +111,7 @@ static lt_status read_layout(lt_probe *p, dit_inputs *in)
 static lt_status read_dit(lt_probe *p, dit_inputs *in)
 {
     lt_dims d;
-    const lt_h3_dit_config *c = &p->model->dit_config;
+    const lt_h3_dit_config *c = &h3(p)->dit_config;
     LT_TRY(read_layout(p, in));
     LT_TRY(lt_probe_read(p, "hidden_states", 2, LT_F32, &d, &in->video));
     LT_TRY(same_dim(p, "hidden_states", d.dim[0], in->arrays.video_rows, "rows of video_indices"));
@@ -144,7 +146,7 @@ static lt_status read_dit(lt_probe *p, dit_inputs *in)
 static lt_status forward_dit(lt_probe *p, lt_h3_dit *dit, const dit_inputs *in)
 {
     void *video = NULL, *audio = NULL;
-    const lt_h3_dit_config *c = &p->model->dit_config;
+    const lt_h3_dit_config *c = &h3(p)->dit_config;
     LT_TRY(lt_probe_make(p, "sample", LT_F32,
                          LT_DIMS(in->arrays.video_rows, lt_h3_dit_video_width(c)), &video));
     LT_TRY(lt_probe_make(p, "audio_sample", LT_F32,
@@ -158,19 +160,18 @@ static lt_status forward_dit(lt_probe *p, lt_h3_dit *dit, const dit_inputs *in)
     return LT_OK;
 }
 
-lt_status lt_probe_dit(lt_probe *p)
+static lt_status probe_dit(lt_probe *p)
 {
     dit_inputs in = {0};
     lt_h3_dit *dit = NULL;
     lt_h3_layout *layout = NULL;
-    LT_TRY(lt_h3_open_dit(p->model));
+    LT_TRY(lt_h3_open_dit(h3(p)));
     LT_TRY(read_dit(p, &in));
-    const lt_dtype dtype =
-        pick_dtype(p, p->model->dit_files, "transformer_blocks.0.attn.to_q.weight");
+    const lt_dtype dtype = pick_dtype(p, h3(p)->dit_files, "transformer_blocks.0.attn.to_q.weight");
     LT_TRY(lt_h3_layout_from(p->job->in, &in.arrays, &layout));
     lt_status st = LT_OK;
-    LT_TRY_GOTO(lt_h3_dit_open(p->model->dit_files, &p->engine, &p->model->dit_config, dtype, &dit),
-                st, done);
+    LT_TRY_GOTO(lt_h3_dit_open(h3(p)->dit_files, &p->engine, &h3(p)->dit_config, dtype, &dit), st,
+                done);
     LT_TRY_GOTO(lt_h3_dit_tables(dit, in.timestep, (int)in.steps), st, done);
     LT_TRY_GOTO(lt_h3_dit_begin(dit, layout, in.text, LT_F32), st, done);
     LT_TRY_GOTO(forward_dit(p, dit, &in), st, done);
@@ -190,8 +191,8 @@ static lt_status denoise_text(lt_probe *p, lt_dtype dtype, float **rows, int64_t
     void *x = NULL;
     if (lt_probe_has(p, "encoder_hidden_states")) {
         LT_TRY(lt_probe_read(p, "encoder_hidden_states", 2, LT_F32, &d, &x));
-        LT_TRY(same_dim(p, "encoder_hidden_states", d.dim[1], p->model->dit_config.text_dim,
-                        "text_dim"));
+        LT_TRY(
+            same_dim(p, "encoder_hidden_states", d.dim[1], h3(p)->dit_config.text_dim, "text_dim"));
         *rows = x;
         *count = d.dim[0];
         return LT_OK;
@@ -199,10 +200,10 @@ static lt_status denoise_text(lt_probe *p, lt_dtype dtype, float **rows, int64_t
     void *out = NULL;
     int32_t *narrow = NULL;
     LT_TRY(read_ids(p, &narrow, count));
-    LT_TRY(lt_h3_open_text(p->model));
-    LT_TRY(lt_probe_take(p, (size_t)(*count * p->model->text.hidden) * sizeof(float), &out));
+    LT_TRY(lt_h3_open_text(h3(p)));
+    LT_TRY(lt_probe_take(p, (size_t)(*count * h3(p)->text.hidden) * sizeof(float), &out));
     lt_qwen3vl *text = NULL;
-    LT_TRY(lt_qwen3vl_open(p->model->text_files, &p->engine, &p->model->text, dtype, &text));
+    LT_TRY(lt_qwen3vl_open(h3(p)->text_files, &p->engine, &h3(p)->text, dtype, &text));
     const lt_status st = lt_qwen3vl_encode(text, narrow, *count, out);
     lt_qwen3vl_close(&text);
     LT_TRY(st);
@@ -210,26 +211,26 @@ static lt_status denoise_text(lt_probe *p, lt_dtype dtype, float **rows, int64_t
     return LT_OK;
 }
 
-lt_status lt_probe_denoise(lt_probe *p)
+static lt_status probe_denoise(lt_probe *p)
 {
     lt_dims v, a;
     void *video = NULL, *audio = NULL, *video_out = NULL, *audio_out = NULL;
     float *rows = NULL;
     int64_t count = 0;
     lt_plan plan = {.mesh = p->spec,
-                    .steps = p->job->steps > 0 ? (int)p->job->steps : p->model->base.facts.steps};
-    LT_TRY(lt_h3_open_dit(p->model));
-    LT_TRY(lt_h3_open_shifts(p->model));
+                    .steps = p->job->steps > 0 ? (int)p->job->steps : p->model->facts.steps};
+    LT_TRY(lt_h3_open_dit(h3(p)));
+    LT_TRY(lt_h3_open_shifts(h3(p)));
     LT_TRY(lt_probe_read(p, "latents", 4, LT_F32, &v, &video));
     LT_TRY(lt_probe_read(p, "audio_latents", 3, LT_F32, &a, &audio));
-    plan.dtype = pick_dtype(p, p->model->dit_files, "transformer_blocks.0.attn.to_q.weight");
+    plan.dtype = pick_dtype(p, h3(p)->dit_files, "transformer_blocks.0.attn.to_q.weight");
     const int64_t latent = v.dim[1];
     if (latent < 7 || (latent - 2) % 5 != 0)
         LT_FAIL(LT_EDATA, "%s: tensor 'latents': want 5n + 2 latent frames (n >= 1), found %lld",
                 p->job->in, (long long)latent);
     plan.shape = (lt_shape){(latent - 2) / 5 * 17 + 5, v.dim[3] * LT_H3_CELL_PIXELS,
                             v.dim[2] * LT_H3_CELL_PIXELS};
-    LT_TRY(lt_plan_streams(&plan, &p->model->base));
+    LT_TRY(lt_plan_streams(&plan, p->model));
     LT_TRY(same_dim(p, "latents", v.dim[0], plan.stream[0].dim[0], "in_channels"));
     LT_TRY(same_dim(p, "audio_latents", a.dim[0], 2, "channels"));
     LT_TRY(same_dim(p, "audio_latents", a.dim[1], plan.stream[1].dim[1], "audio_in_channels"));
@@ -245,7 +246,7 @@ lt_status lt_probe_denoise(lt_probe *p)
         memcpy(video_out, video, (size_t)clip.elements[0] * sizeof(float));
         memcpy(audio_out, audio, (size_t)clip.elements[1] * sizeof(float));
         const double began = lt_seconds();
-        LT_TRY(lt_denoise(&p->model->base, &p->engine, &plan, rows, count, &clip, NULL, NULL));
+        LT_TRY(lt_denoise(p->model, &p->engine, &plan, rows, count, &clip, NULL, NULL));
         lt_probe_time(p, lt_seconds() - began);
     }
     return LT_OK;
@@ -268,12 +269,12 @@ static lt_status take_frames(void *ctx, int64_t first, int64_t count, const floa
     return LT_OK;
 }
 
-lt_status lt_probe_vae_decode(lt_probe *p)
+static lt_status probe_vae_decode(lt_probe *p)
 {
     lt_dims d;
     void *z = NULL, *sample = NULL;
-    LT_TRY(lt_h3_open_video(p->model));
-    const lt_h3_video_config *c = &p->model->video;
+    LT_TRY(lt_h3_open_video(h3(p)));
+    const lt_h3_video_config *c = &h3(p)->video;
     LT_TRY(lt_probe_read(p, "latents", 4, LT_F32, &d, &z));
     LT_TRY(same_dim(p, "latents", d.dim[0], c->latent_channels, "latent_channels"));
     const int64_t frames = lt_h3_video_frame_count(c, d.dim[1]);
@@ -285,7 +286,7 @@ lt_status lt_probe_vae_decode(lt_probe *p)
     frame_sink sink = {sample, frames, height * width};
     lt_h3_video_decoder *decoder = NULL;
     /* A rank whose files fail must not leave the others waiting in a sum. */
-    lt_status st = lt_h3_video_decoder_open(p->model->video_files, &p->engine, c, &decoder);
+    lt_status st = lt_h3_video_decoder_open(h3(p)->video_files, &p->engine, c, &decoder);
     st = lt_agree(p->world, st);
     for (int64_t i = 0; i < p->job->repeat && st == LT_OK; i++) {
         const double began = lt_seconds();
@@ -297,19 +298,19 @@ lt_status lt_probe_vae_decode(lt_probe *p)
     return LT_OK;
 }
 
-lt_status lt_probe_vae_encode(lt_probe *p)
+static lt_status probe_vae_encode(lt_probe *p)
 {
     lt_dims d;
     int64_t shape[4];
     void *sample = NULL, *moments = NULL;
-    LT_TRY(lt_h3_open_video(p->model));
+    LT_TRY(lt_h3_open_video(h3(p)));
     LT_TRY(lt_probe_read(p, "sample", 4, LT_F32, &d, &sample));
     LT_TRY(same_dim(p, "sample", d.dim[0], 3, "colours"));
-    LT_TRY(lt_h3_video_moments_shape(&p->model->video, d.dim[1], d.dim[2], d.dim[3], shape));
+    LT_TRY(lt_h3_video_moments_shape(&h3(p)->video, d.dim[1], d.dim[2], d.dim[3], shape));
     LT_TRY(lt_probe_make(p, "moments", LT_F32, LT_DIMS(shape[0], shape[1], shape[2], shape[3]),
                          &moments));
     lt_h3_video_encoder *encoder = NULL;
-    LT_TRY(lt_h3_video_encoder_open(p->model->video_files, &p->engine, &p->model->video, &encoder));
+    LT_TRY(lt_h3_video_encoder_open(h3(p)->video_files, &p->engine, &h3(p)->video, &encoder));
     lt_status st = LT_OK;
     for (int64_t i = 0; i < p->job->repeat && st == LT_OK; i++) {
         const double began = lt_seconds();
@@ -323,17 +324,17 @@ lt_status lt_probe_vae_encode(lt_probe *p)
 
 /* ---- sound ---- */
 
-lt_status lt_probe_audio_decode(lt_probe *p)
+static lt_status probe_audio_decode(lt_probe *p)
 {
     lt_dims d;
     void *z = NULL, *sample = NULL;
-    LT_TRY(lt_h3_open_audio(p->model));
-    const lt_h3_audio_config *c = &p->model->audio;
+    LT_TRY(lt_h3_open_audio(h3(p)));
+    const lt_h3_audio_config *c = &h3(p)->audio;
     LT_TRY(lt_probe_read(p, "latents", 3, LT_F32, &d, &z));
     LT_TRY(same_dim(p, "latents", d.dim[1], c->latent_channels, "latent_channels"));
     LT_TRY(lt_probe_make(p, "sample", LT_F32, LT_DIMS(d.dim[0], 1, d.dim[2] * c->hop), &sample));
     lt_h3_audio_decoder *decoder = NULL;
-    LT_TRY(lt_h3_audio_decoder_open(p->model->audio_files, &p->engine, c, &decoder));
+    LT_TRY(lt_h3_audio_decoder_open(h3(p)->audio_files, &p->engine, c, &decoder));
     lt_status st = LT_OK;
     for (int64_t i = 0; i < p->job->repeat && st == LT_OK; i++) {
         const double began = lt_seconds();
@@ -345,18 +346,18 @@ lt_status lt_probe_audio_decode(lt_probe *p)
     return LT_OK;
 }
 
-lt_status lt_probe_audio_encode(lt_probe *p)
+static lt_status probe_audio_encode(lt_probe *p)
 {
     lt_dims d;
     void *sample = NULL, *mean = NULL;
-    LT_TRY(lt_h3_open_audio(p->model));
-    const lt_h3_audio_config *c = &p->model->audio;
+    LT_TRY(lt_h3_open_audio(h3(p)));
+    const lt_h3_audio_config *c = &h3(p)->audio;
     LT_TRY(lt_probe_read(p, "sample", 3, LT_F32, &d, &sample));
     LT_TRY(same_dim(p, "sample", d.dim[1], 1, "channels"));
     const int64_t ticks = (d.dim[2] + c->hop - 1) / c->hop;
     LT_TRY(lt_probe_make(p, "mean", LT_F32, LT_DIMS(d.dim[0], c->latent_channels, ticks), &mean));
     lt_h3_audio_encoder *encoder = NULL;
-    LT_TRY(lt_h3_audio_encoder_open(p->model->audio_files, &p->engine, c, &encoder));
+    LT_TRY(lt_h3_audio_encoder_open(h3(p)->audio_files, &p->engine, c, &encoder));
     lt_status st = LT_OK;
     for (int64_t i = 0; i < p->job->repeat && st == LT_OK; i++) {
         const double began = lt_seconds();
@@ -367,3 +368,24 @@ lt_status lt_probe_audio_encode(lt_probe *p)
     LT_TRY(st);
     return LT_OK;
 }
+
+static lt_status open_model(const char *path, lt_model **out)
+{
+    lt_h3_model *model = NULL;
+    LT_TRY(lt_h3_model_new(path, &model));
+    *out = &model->base;
+    return LT_OK;
+}
+
+const lt_probe_family lt_probe_h3 = {.recognise = lt_h3_recognise,
+                                     .open = open_model,
+                                     .run = {[LT_PROBE_TOKENIZE] = lt_probe_h3_tokenize,
+                                             [LT_PROBE_TEXT] = probe_text,
+                                             [LT_PROBE_DIT] = probe_dit,
+                                             [LT_PROBE_LAYOUT] = lt_probe_h3_layout,
+                                             [LT_PROBE_SIGMAS] = lt_probe_h3_sigmas,
+                                             [LT_PROBE_DENOISE] = probe_denoise,
+                                             [LT_PROBE_VAE_DECODE] = probe_vae_decode,
+                                             [LT_PROBE_VAE_ENCODE] = probe_vae_encode,
+                                             [LT_PROBE_AUDIO_DECODE] = probe_audio_decode,
+                                             [LT_PROBE_AUDIO_ENCODE] = probe_audio_encode}};

@@ -1,11 +1,12 @@
-/* probe_small.c - the stages of probe that compute no network.                    Level 5: cmd */
+/* probe_h3_small.c - H3's stages of probe that compute no network. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "cmd/probe.h"
+#include "cmd/probe_h3.h"
+#include "model/h3_family.h"
 #include "scheduler/sigmas.h"
 
 enum { TEXT_BYTES_MAX = 256 << 20 };
@@ -48,7 +49,8 @@ static lt_status tokenize_line(lt_probe *p, char *line, size_t bytes, int64_t nu
                 p->job->text_file, (long long)number);
     int32_t *ids = NULL;
     int64_t count = 0;
-    if (lt_bpe_encode(p->model->bpe, line, (size_t)length, &ids, &count) != LT_OK) {
+    if (lt_bpe_encode(((const lt_h3_model *)p->model)->bpe, line, (size_t)length, &ids, &count) !=
+        LT_OK) {
         char text[512];
         (void)snprintf(text, sizeof text, "%s", lt_error_text());
         LT_FAIL(LT_EDATA, "%s:%lld: %s", p->job->text_file, (long long)number, text);
@@ -61,13 +63,14 @@ static lt_status tokenize_line(lt_probe *p, char *line, size_t bytes, int64_t nu
     return LT_OK;
 }
 
-lt_status lt_probe_tokenize(lt_probe *p)
+lt_status lt_probe_h3_tokenize(lt_probe *p)
 {
     char *text = NULL;
     size_t bytes = 0;
     if (p->job->text_file == NULL)
         LT_FAIL(LT_EUSAGE, "--text-file: probe tokenize wants a file with one text a line");
-    LT_TRY(lt_h3_open_bpe(p->model));
+    lt_h3_model *m = (lt_h3_model *)p->model;
+    LT_TRY(lt_h3_open_bpe(m));
     LT_TRY(lt_file_read(p->job->text_file, TEXT_BYTES_MAX, &text, &bytes));
     lt_status st = LT_OK;
     const double began = lt_seconds();
@@ -92,16 +95,17 @@ static json_t *floats(const float *x, int count)
     return list;
 }
 
-lt_status lt_probe_sigmas(lt_probe *p)
+lt_status lt_probe_h3_sigmas(lt_probe *p)
 {
-    const int n = p->job->steps > 0 ? (int)p->job->steps : p->model->base.facts.steps;
+    const int n = p->job->steps > 0 ? (int)p->job->steps : p->model->facts.steps;
+    lt_h3_model *m = (lt_h3_model *)p->model;
     void *memory = NULL;
     LT_TRY(lt_probe_take(p, 4 * (size_t)n * sizeof(float), &memory));
     float *sigmas = memory, *times = sigmas + n, *audio_sigmas = times + n,
           *audio_times = audio_sigmas + n;
-    LT_TRY(lt_h3_open_shifts(p->model));
-    LT_TRY(lt_sigmas_shifted(n, p->model->video_shift, sigmas, times));
-    LT_TRY(lt_sigmas_shifted(n, p->model->audio_shift, audio_sigmas, audio_times));
+    LT_TRY(lt_h3_open_shifts(m));
+    LT_TRY(lt_sigmas_shifted(n, m->video_shift, sigmas, times));
+    LT_TRY(lt_sigmas_shifted(n, m->audio_shift, audio_sigmas, audio_times));
     json_t *answer = json_pack("{s:o, s:o, s:o, s:o}", "sigmas", floats(sigmas, n), "timesteps",
                                floats(times, n - 1), "audio_sigmas", floats(audio_sigmas, n),
                                "audio_timesteps", floats(audio_times, n - 1));
@@ -123,7 +127,7 @@ static lt_status copy_indices(lt_probe *p, const char *name, const int64_t *from
     return LT_OK;
 }
 
-lt_status lt_probe_layout(lt_probe *p)
+lt_status lt_probe_h3_layout(lt_probe *p)
 {
     lt_dims dims;
     void *ids = NULL, *positions = NULL;
