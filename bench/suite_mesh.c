@@ -177,20 +177,20 @@ static void compare(const float *a, const float *b, int64_t count, double *diff)
         *diff = worst / largest;
 }
 
-static lt_status forward(rig *r, lt_h3_dit *dit)
+static lt_status forward(rig *r, lt_h3_dit *dit, lt_h3_dit_state *state)
 {
-    return lt_h3_dit_forward(dit, r->video, r->audio, r->index, r->video_out, r->audio_out);
+    return lt_h3_dit_forward(dit, state, r->video, r->audio, r->index, r->video_out, r->audio_out);
 }
 
-static lt_status time_it(rig *r, const lt_mesh *mesh, lt_h3_dit *dit, double share_s,
-                         double *median)
+static lt_status time_it(rig *r, const lt_mesh *mesh, lt_h3_dit *dit, lt_h3_dit_state *state,
+                         double share_s, double *median)
 {
     double seconds[ROUNDS_MAX];
     int rounds = 1;
     for (int i = -1; i < rounds; i++) { /* the first one says how many there will be */
         LT_TRY(lt_barrier(mesh->world));
         const double began = lt_seconds();
-        LT_TRY(forward(r, dit));
+        LT_TRY(forward(r, dit, state));
         const double took = lt_seconds() - began;
         if (i < 0)
             LT_TRY(lt_bench_rounds(mesh->world, took, share_s, ROUNDS_MAX, &rounds));
@@ -206,22 +206,22 @@ static lt_status evaluate(rig *r, const lt_mesh *mesh, double share_s, finding *
     assert(r->model != NULL);
     lt_engine engine;
     lt_h3_dit *dit = NULL;
+    lt_h3_dit_state *state = NULL;
     LT_TRY(lt_engine_open(&lt_backend_cpu, r->bench->threads, mesh, lt_bench_arena_bytes(),
                           lt_bench_arena_bytes(), &engine));
     lt_status st = LT_OK;
     LT_TRY_GOTO(lt_h3_dit_open(r->model->dit_files, &engine, &r->model->dit_config, LT_F32, &dit),
                 st, done);
     LT_TRY_GOTO(lt_h3_dit_tables(dit, timesteps, TIMESTEPS), st, done);
-    LT_TRY_GOTO(lt_h3_dit_begin(dit, r->layout, r->text, LT_F32), st, done);
+    LT_TRY_GOTO(lt_h3_dit_begin(dit, r->layout, r->text, LT_F32, &state), st, done);
     lt_traffic_reset();
-    LT_TRY_GOTO(forward(r, dit), st, done);
+    LT_TRY_GOTO(forward(r, dit, state), st, done);
     f->sent = lt_traffic_read().sent_bytes;
     f->received = lt_traffic_read().received_bytes;
     if (r->bench->timed)
-        LT_TRY_GOTO(time_it(r, mesh, dit, share_s, median), st, done);
+        LT_TRY_GOTO(time_it(r, mesh, dit, state, share_s, median), st, done);
 done:
-    if (dit != NULL)
-        lt_h3_dit_end(dit);
+    lt_h3_dit_end(&state);
     lt_h3_dit_close(&dit);
     lt_engine_close(&engine);
     return st;

@@ -143,7 +143,8 @@ static lt_status read_dit(lt_probe *p, dit_inputs *in)
     return LT_OK;
 }
 
-static lt_status forward_dit(lt_probe *p, lt_h3_dit *dit, const dit_inputs *in)
+static lt_status forward_dit(lt_probe *p, lt_h3_dit *dit, lt_h3_dit_state *state,
+                             const dit_inputs *in)
 {
     void *video = NULL, *audio = NULL;
     const lt_h3_dit_config *c = &h3(p)->dit_config;
@@ -154,7 +155,7 @@ static lt_status forward_dit(lt_probe *p, lt_h3_dit *dit, const dit_inputs *in)
     for (int64_t i = 0; i < p->job->repeat; i++) {
         LT_TRY(lt_barrier(p->world));
         const double began = lt_seconds();
-        LT_TRY(lt_h3_dit_forward(dit, in->video, in->audio, in->times, video, audio));
+        LT_TRY(lt_h3_dit_forward(dit, state, in->video, in->audio, in->times, video, audio));
         lt_probe_time(p, lt_seconds() - began);
     }
     return LT_OK;
@@ -164,6 +165,7 @@ static lt_status probe_dit(lt_probe *p)
 {
     dit_inputs in = {0};
     lt_h3_dit *dit = NULL;
+    lt_h3_dit_state *state = NULL;
     lt_h3_layout *layout = NULL;
     LT_TRY(lt_h3_open_dit(h3(p)));
     LT_TRY(read_dit(p, &in));
@@ -173,11 +175,10 @@ static lt_status probe_dit(lt_probe *p)
     LT_TRY_GOTO(lt_h3_dit_open(h3(p)->dit_files, &p->engine, &h3(p)->dit_config, dtype, &dit), st,
                 done);
     LT_TRY_GOTO(lt_h3_dit_tables(dit, in.timestep, (int)in.steps), st, done);
-    LT_TRY_GOTO(lt_h3_dit_begin(dit, layout, in.text, LT_F32), st, done);
-    LT_TRY_GOTO(forward_dit(p, dit, &in), st, done);
+    LT_TRY_GOTO(lt_h3_dit_begin(dit, layout, in.text, LT_F32, &state), st, done);
+    LT_TRY_GOTO(forward_dit(p, dit, state, &in), st, done);
 done:
-    if (dit != NULL)
-        lt_h3_dit_end(dit);
+    lt_h3_dit_end(&state);
     lt_h3_dit_close(&dit);
     lt_h3_layout_free(&layout);
     return st;

@@ -4,7 +4,8 @@
  * and sound), their noise levels, text rows, velocities and frames. A model is opened once: its
  * configs, tensor headers and tokenizer are read and checked; weights are loaded by the *_open
  * functions, part by part, into the engine's phase arena, in the order in which the run releases
- * them. Every *_open and walk works on the backend `dry` too: that is how memory is planned.
+ * them: DiT and decoders may be open together, and what was opened last is closed first. Every
+ * *_open and walk works on the backend `dry` too: that is how memory is planned.
  *
  * Latents are host f32, one array per stream in the stream's dims, normalised (the DiT's space). */
 #ifndef LT_FAMILY_H
@@ -47,6 +48,8 @@ typedef struct lt_model_facts {
 } lt_model_facts;
 
 typedef struct lt_family lt_family;
+/* What a DiT knows of one text and one shape; each family has its own. */
+typedef struct lt_dit_state lt_dit_state;
 
 /* Head of each family's model struct. */
 typedef struct lt_model {
@@ -101,10 +104,13 @@ struct lt_family {
      * may use and release much memory before dit_open loads the rest. */
     lt_status (*dit_open)(lt_model *model, lt_engine *engine, lt_dtype dtype,
                           const float *timesteps, int count);
+    /* One text and one shape. Several states may be alive at once, in any order of forwards; all
+     * ranks begin and evaluate them in the same order. *out NULL after an error. The model is open
+     * as long as they are. dit_end: NULL is fine. */
     lt_status (*dit_begin)(lt_model *model, const lt_shape *shape, const float *text_rows,
-                           int64_t text_count);
-    lt_status (*dit_forward)(lt_model *model, const lt_forward *forward);
-    void (*dit_end)(lt_model *model);
+                           int64_t text_count, lt_dit_state **out);
+    lt_status (*dit_forward)(lt_model *model, lt_dit_state *state, const lt_forward *forward);
+    void (*dit_end)(lt_dit_state **state);
     void (*dit_close)(lt_model *model);
 
     /* Decoders. Local, but for decode_open (not on dry) and item_raw: the ranks of engine->mesh's

@@ -153,7 +153,7 @@ void lt_h3_dit_close(lt_h3_dit **dit)
     if (!dit || !*dit)
         return;
     lt_h3_dit *d = *dit;
-    lt_h3_request_free(d);
+    assert(d->states == NULL);
     if (d->dry)
         lt_dry_host(-(int64_t)lt_h3_dit_tables_bytes(d, d->timestep_count));
     lt_weights_close(&d->weights);

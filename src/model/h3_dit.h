@@ -2,9 +2,10 @@
  * Source: spec/minimax-h3.md 4; the published MiniMaxH3Transformer3DModel (diffusers 0.42.1).
  *
  * Life of one: open -> tables (or tables_set) -> load -> { begin -> forward ... -> end } ... ->
- * close. The tables hold what the 13 B modulation weights say for the run's timesteps; those
- * weights are read layer by layer and dropped, so memory needs the larger of tables' one layer and
- * load's blocks, never the sum.
+ * close. Several states, each of one text and one shape, may be alive at once. The tables hold
+ * what the 13 B modulation weights say for the run's timesteps; those weights are read layer by
+ * layer and dropped, so memory needs the larger of tables' one layer and load's blocks, never the
+ * sum.
  *
  * Who holds what. Rows of the packed sequence: contiguous shares over mesh->tokens. Heads: over tp,
  * and the tp share over uly while attention runs; over ring, keys and values travel
@@ -40,6 +41,7 @@ lt_status lt_h3_dit_config_read(const char *config_json_path, lt_h3_dit_config *
 int64_t lt_h3_dit_video_width(const lt_h3_dit_config *config);
 
 typedef struct lt_h3_dit lt_h3_dit;
+typedef struct lt_h3_dit_state lt_h3_dit_state;
 
 /* Check that the checkpoint holds exactly this config's tensors (headers only) and note the shares
  * of this rank. compute: LT_F32 or LT_BF16; the 12 tensors of patch projections, time and heads
@@ -47,7 +49,7 @@ typedef struct lt_h3_dit lt_h3_dit;
  * file, tensor, wanted, found. */
 lt_status lt_h3_dit_open(lt_checkpoint *checkpoint, lt_engine *engine,
                          const lt_h3_dit_config *config, lt_dtype compute, lt_h3_dit **out);
-/* Local. Gives no arena back: release your mark of phase after it. */
+/* Local. Its states have ended. Gives no arena back: release your mark of phase after it. */
 void lt_h3_dit_close(lt_h3_dit **dit);
 
 /* Make the modulation tables of these timesteps, in any order, on the host of every rank; earlier
@@ -68,23 +70,25 @@ const float *lt_h3_dit_timesteps(const lt_h3_dit *dit, int *count);
  * but for a closing agreement. Errors: LT_EDATA, LT_ENOMEM, LT_EPEER. */
 lt_status lt_h3_dit_load(lt_h3_dit *dit);
 
-/* Begin a request: rotary rows of my share, refined text rows, index rows; they stay in
+/* Begin a state: rotary rows of my share, refined text rows, index rows; they stay in
  * engine->step until end, and forward works above them. text_rows [L, text_dim] host, dense. The
- * layout is borrowed until end. Loads if need be. Collective on mesh->tokens and tp. Errors:
- * LT_EDATA, LT_ENOMEM. */
+ * layout is borrowed until end. Loads if need be. *out NULL after an error. Collective on
+ * mesh->tokens and tp, all ranks in the same order of states. Errors: LT_EDATA, LT_ENOMEM. */
 lt_status lt_h3_dit_begin(lt_h3_dit *dit, const lt_h3_layout *layout, const void *text_rows,
-                          lt_dtype text_dtype);
+                          lt_dtype text_dtype, lt_h3_dit_state **out);
 
 /* One evaluation. video_rows [Nv, 4C] and audio_rows [Na, Ca] f32 in the order of the layout's
  * indices; timestep_index [S] names the tables' timestep of each row. Outputs, same shapes, whole
- * on every rank; a NaN in them is for the caller to see. Host arrays, none may overlap. Collective
- * on mesh->tokens and tp, Blocking. Errors: LT_EUSAGE when begin or tables are missing; LT_EDATA
- * for an index outside the tables; LT_ENOMEM. */
-lt_status lt_h3_dit_forward(lt_h3_dit *dit, const float *video_rows, const float *audio_rows,
-                            const int32_t *timestep_index, float *video_out, float *audio_out);
+ * on every rank; a NaN in them is for the caller to see. Host arrays, none may overlap. What other
+ * states are alive never shows. Collective on mesh->tokens and tp, Blocking. Errors: LT_EUSAGE when
+ * tables are missing; LT_EDATA for an index outside the tables; LT_ENOMEM. */
+lt_status lt_h3_dit_forward(lt_h3_dit *dit, lt_h3_dit_state *state, const float *video_rows,
+                            const float *audio_rows, const int32_t *timestep_index,
+                            float *video_out, float *audio_out);
 
-/* Give back what begin took of engine->step. Local. */
-void lt_h3_dit_end(lt_h3_dit *dit);
+/* End a state, in any order; NULL is fine. What it took of engine->step comes back when those that
+ * began after it have ended too, and only if nobody else took of step since. Local. */
+void lt_h3_dit_end(lt_h3_dit_state **state);
 
 /* For parity of intermediates: fn is called in begin ("refiner", -1) and forward ("block", i) with
  * this rank's rows, [rows, hidden] as f32 on the host. NULL ends it. Local; slow. */

@@ -53,15 +53,16 @@ static int64_t parts_max(const lt_h3_dit *dit)
     return heads > ffn ? heads : ffn;
 }
 
-lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, int spread, lt_h3_pass *out)
+lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, const lt_attention_share *share,
+                         lt_h3_pass *out)
 {
     lt_arena *step = dit->engine->step;
     const lt_dtype act = dit->compute;
     const int64_t E = dit->config.hidden, inner = dit->tp_heads.count * dit->config.head_dim;
     const int64_t rows = h->dim[0], B = rows < LT_H3_ROW_BLOCK ? rows : LT_H3_ROW_BLOCK;
-    *out = (lt_h3_pass){.h = *h, .spread = spread};
+    *out = (lt_h3_pass){.h = *h, .share = share};
     if (lt_group_size(dit->tokens) == 1 && !dit->by_leaves)
-        out->spread = 0;
+        out->share = NULL;
     LT_TRY(lt_tensor_new(step, "dit.u", act, &out->u, LT_DIMS(B, E)));
     LT_TRY(lt_tensor_new(step, "dit.qkv", act, &out->qkv, LT_DIMS(rows, 3 * inner)));
     LT_TRY(lt_tensor_new(step, "dit.attention", act, &out->mixed, LT_DIMS(rows, inner)));
@@ -220,9 +221,8 @@ static lt_status attend(const lt_h3_dit *dit, lt_h3_pass *p)
     const int64_t heads = dit->tp_heads.count;
     const lt_tensor q = third(dit, &p->qkv, 0), k = third(dit, &p->qkv, 1),
                     v = third(dit, &p->qkv, 2);
-    if (p->spread)
-        return lt_attention_dist(dit->engine, &dit->request.attention, scale, &q, &k, &v,
-                                 &p->mixed);
+    if (p->share != NULL)
+        return lt_attention_dist(dit->engine, p->share, scale, &q, &k, &v, &p->mixed);
     if (q.dim[0] == 0)
         return LT_OK;
     return lt_attention(dit->engine->compute, &q, &k, &v, heads, heads, scale, 0, 0, &p->mixed,

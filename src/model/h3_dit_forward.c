@@ -1,5 +1,5 @@
 /* h3_dit_forward.c - one evaluation of H3's denoiser.                              Level 3: model
- * Formulas: spec/minimax-h3.md 4.5. What the rows of a request are: h3_dit_request.c.
+ * Formulas: spec/minimax-h3.md 4.5. What the rows of a state are: h3_dit_state.c.
  *
  *     host rows -> my rows up -> proj_in -> h -> blocks -> my rows of each kind -> norm_out -> head
  *               -> gathered over tokens -> down -> host rows in the layout's order
@@ -23,10 +23,9 @@ typedef struct forward {
 
 /* Which timesteps the rows name: timestep_map[t] = place in this evaluation's table, ascending in
  * t. */
-static lt_status timesteps_map(lt_h3_dit *dit, const int32_t *timestep_index, int *used)
+static lt_status timesteps_map(lt_h3_dit_state *q, const int32_t *timestep_index, int *used)
 {
-    lt_h3_request *q = &dit->request;
-    const int count = dit->timestep_count;
+    const int count = q->dit->timestep_count;
     *used = 0;
     if (q->map_count != count) {
         free(q->timestep_map);
@@ -38,7 +37,7 @@ static lt_status timesteps_map(lt_h3_dit *dit, const int32_t *timestep_index, in
     for (int t = 0; t < count; t++)
         q->timestep_map[t] = -1;
     if (!timestep_index) { /* a dry walk: picture and sound at levels of their own */
-        assert(dit->dry);
+        assert(q->dit->dry);
         for (; *used < 2 && *used < count; ++*used)
             q->timestep_map[*used] = *used;
         return LT_OK;
@@ -75,9 +74,8 @@ static void unstage_rows(const lt_h3_rows *r, float *rows)
 
 /* index_stage: table entries of my rows, then of my picture slots and my sound slots their
  * timestep's place. */
-static void stage_indices(lt_h3_dit *dit, const int32_t *timestep_index)
+static void stage_indices(lt_h3_dit_state *q, const int32_t *timestep_index)
 {
-    lt_h3_request *q = &dit->request;
     if (!timestep_index)
         return;
     int32_t *to = q->index_stage;
@@ -94,8 +92,9 @@ static void stage_indices(lt_h3_dit *dit, const int32_t *timestep_index)
                     [timestep_index[q->layout->audio_indices[q->audio.order[q->audio.first + i]]]];
 }
 
-static lt_status upload_tables(const lt_h3_dit *dit, forward *f)
+static lt_status upload_tables(const lt_h3_dit_state *q, forward *f)
 {
+    const lt_h3_dit *dit = q->dit;
     lt_arena *step = dit->engine->step;
     const int64_t E = dit->config.hidden, layers = dit->config.layers, used = f->used;
     const size_t element = lt_dtype_bytes(dit->compute),
@@ -107,7 +106,7 @@ static lt_status upload_tables(const lt_h3_dit *dit, forward *f)
     LT_TRY(
         lt_tensor_new(step, "dit.tables.out", dit->compute, &f->out_table, LT_DIMS(used, 2 * E)));
     for (int t = 0; t < dit->timestep_count; t++) {
-        const int32_t place = dit->request.timestep_map[t];
+        const int32_t place = q->timestep_map[t];
         if (place < 0)
             continue;
         for (int64_t i = 0; i <= layers; i++) {
@@ -144,9 +143,9 @@ static lt_status embed_rows(const lt_h3_dit *dit, const lt_h3_rows *r, const cha
     return LT_OK;
 }
 
-static lt_status embed(const lt_h3_dit *dit, lt_h3_pass *pass)
+static lt_status embed(const lt_h3_dit_state *q, lt_h3_pass *pass)
 {
-    const lt_h3_request *q = &dit->request;
+    const lt_h3_dit *dit = q->dit;
     if (!q->covered)
         LT_TRY(lt_fill(dit->engine->compute, &pass->h, 0.0f));
     if (q->text.mine > 0)
@@ -197,10 +196,10 @@ static lt_status bring_down(const lt_h3_dit *dit, const lt_h3_rows *r, const cha
     return lt_h3_down(dit, r->all, &whole);
 }
 
-static lt_status heads_run(const lt_h3_dit *dit, forward *f, const lt_tensor *video_time,
+static lt_status heads_run(const lt_h3_dit_state *q, forward *f, const lt_tensor *video_time,
                            const lt_tensor *audio_time)
 {
-    const lt_h3_request *q = &dit->request;
+    const lt_h3_dit *dit = q->dit;
     lt_arena *step = dit->engine->step;
     lt_tensor video, audio;
     if (dit->compute != LT_F32)
@@ -217,9 +216,9 @@ static lt_status heads_run(const lt_h3_dit *dit, forward *f, const lt_tensor *vi
     return lt_sync(dit->engine->compute);
 }
 
-static lt_status forward_run(lt_h3_dit *dit, int used)
+static lt_status forward_run(const lt_h3_dit_state *q, int used)
 {
-    const lt_h3_request *q = &dit->request;
+    const lt_h3_dit *dit = q->dit;
     lt_arena *step = dit->engine->step;
     forward f = {.used = used};
     lt_tensor h, lists;
@@ -227,12 +226,12 @@ static lt_status forward_run(lt_h3_dit *dit, int used)
     LT_TRY(lt_tensor_new(step, "dit.h", dit->compute, &h, LT_DIMS(rows, dit->config.hidden)));
     LT_TRY(lt_tensor_new(step, "dit.index", LT_I32, &lists, LT_DIMS(rows + kinds)));
     LT_TRY(lt_h3_up(dit, &lists, q->index_stage));
-    LT_TRY(upload_tables(dit, &f));
-    LT_TRY(lt_h3_pass_new(dit, &h, 1, &f.pass));
+    LT_TRY(upload_tables(q, &f));
+    LT_TRY(lt_h3_pass_new(dit, &h, &q->attention, &f.pass));
     f.pass.index = lt_h3_rows_at(&lists, 0, rows);
     f.pass.cos = q->cos;
     f.pass.sin = q->sin;
-    LT_TRY(embed(dit, &f.pass));
+    LT_TRY(embed(q, &f.pass));
     for (int64_t i = 0; i < dit->config.layers; i++) {
         const lt_tensor table = lt_h3_rows_at(&f.table, i * used * LT_H3_TAGS, used * LT_H3_TAGS);
         const double began = lt_span_begin();
@@ -244,27 +243,26 @@ static lt_status forward_run(lt_h3_dit *dit, int used)
     }
     const lt_tensor video_time = lt_h3_rows_at(&lists, rows, q->video.mine);
     const lt_tensor audio_time = lt_h3_rows_at(&lists, rows + q->video.mine, q->audio.mine);
-    return heads_run(dit, &f, &video_time, &audio_time);
+    return heads_run(q, &f, &video_time, &audio_time);
 }
 
-lt_status lt_h3_dit_forward(lt_h3_dit *dit, const float *video_rows, const float *audio_rows,
-                            const int32_t *timestep_index, float *video_out, float *audio_out)
+lt_status lt_h3_dit_forward(lt_h3_dit *dit, lt_h3_dit_state *q, const float *video_rows,
+                            const float *audio_rows, const int32_t *timestep_index,
+                            float *video_out, float *audio_out)
 {
-    assert(dit);
-    lt_h3_request *q = &dit->request;
+    assert(dit != NULL && q != NULL && q->dit == dit);
     int used;
-    if (!q->layout || dit->timestep_count < 1)
-        LT_FAIL(LT_EUSAGE, "DiT: a forward needs %s first",
-                q->layout ? "modulation tables" : "a request");
+    if (dit->timestep_count < 1)
+        LT_FAIL(LT_EUSAGE, "DiT: a forward needs modulation tables first");
     assert(dit->dry ||
            (timestep_index && (video_rows || !q->video.count) && (audio_rows || !q->audio.count)));
-    LT_TRY(timesteps_map(dit, timestep_index, &used));
+    LT_TRY(timesteps_map(q, timestep_index, &used));
     stage_rows(&q->video, video_rows);
     stage_rows(&q->audio, audio_rows);
-    stage_indices(dit, timestep_index);
+    stage_indices(q, timestep_index);
     const lt_mark mark = lt_arena_mark(dit->engine->step);
-    const lt_status st = forward_run(dit, used);
-    if (st == LT_OK) { /* after an error queues may still run: the request's end gives all back */
+    const lt_status st = forward_run(q, used);
+    if (st == LT_OK) { /* after an error queues may still run: the state's end gives all back */
         unstage_rows(&q->video, video_out);
         unstage_rows(&q->audio, audio_out);
         lt_arena_release(dit->engine->step, mark);

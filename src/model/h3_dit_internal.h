@@ -1,6 +1,6 @@
 /* h3_dit_internal.h - what the files of H3's DiT share.                            Level 3: model
  * h3_dit_config.c reads the config; h3_dit.c opens and loads; h3_dit_tables.c makes modulation
- * tables; h3_dit_request.c prepares a request; h3_dit_blocks.c runs blocks over rows,
+ * tables; h3_dit_state.c prepares one text and one shape; h3_dit_blocks.c runs blocks over rows,
  * h3_dit_leaves.c what they do otherwise when deterministic; h3_dit_forward.c is one evaluation. */
 #ifndef LT_H3_DIT_INTERNAL_H
 #define LT_H3_DIT_INTERNAL_H
@@ -46,9 +46,14 @@ typedef struct lt_h3_rows {
     lt_tensor local;                   /* i32 [mine]: place of my slots among my rows */
 } lt_h3_rows;
 
-typedef struct lt_h3_request {
-    const lt_h3_layout *layout; /* NULL: no request */
-    lt_mark mark;               /* of step, before begin */
+/* One text and one shape. States lie in engine->step in the order in which they began: `below` is
+ * the one that began before. One that ended with others above it is kept until they have ended. */
+struct lt_h3_dit_state {
+    lt_h3_dit *dit;
+    lt_h3_dit_state *below;
+    int ended;
+    const lt_h3_layout *layout;
+    lt_mark mark; /* of step, before begin */
     lt_h3_rows video, audio, text;
     int covered;                  /* every row of mine is named by an index */
     lt_range share;               /* my rows */
@@ -59,7 +64,7 @@ typedef struct lt_h3_request {
     int32_t *timestep_map;        /* host [timesteps]: place in this forward's table, or -1 */
     int map_count;
     int64_t dry_bytes; /* dry: what the host arrays above would take */
-} lt_h3_request;
+};
 
 struct lt_h3_dit {
     lt_checkpoint *checkpoint;
@@ -79,18 +84,18 @@ struct lt_h3_dit {
     lt_h3_block *blocks, *refiner; /* [layers], [refiner_layers] */
     float *timesteps;              /* [timestep_count] */
     int timestep_count;
-    unsigned char *tables; /* host; layer i at i * layer_bytes, norm_out last */
-    lt_h3_request request;
+    unsigned char *tables;   /* host; layer i at i * layer_bytes, norm_out last */
+    lt_h3_dit_state *states; /* the one that began last */
     lt_h3_dit_watcher watcher;
     void *watcher_ctx;
 };
 
 /* What it takes to run blocks over some rows; taken from step by lt_h3_pass_new. */
 typedef struct lt_h3_pass {
-    lt_tensor h;        /* [rows, hidden]: the residual stream, in place */
-    lt_tensor index;    /* i32 [rows] into the tables; ndim 0: no modulation */
-    lt_tensor cos, sin; /* ndim 0: no rotation */
-    int spread;         /* 1: attention reaches over the ranks of tokens */
+    lt_tensor h;                     /* [rows, hidden]: the residual stream, in place */
+    lt_tensor index;                 /* i32 [rows] into the tables; ndim 0: no modulation */
+    lt_tensor cos, sin;              /* ndim 0: no rotation */
+    const lt_attention_share *share; /* who has which rows and heads; NULL: attention stays here */
     lt_tensor u, qkv, mixed, p, s, o[2], partial[2];
     lt_tensor leaf_sums; /* by_leaves: f32 [LT_LEAF_LEVELS * B, hidden] */
 } lt_h3_pass;
@@ -100,9 +105,10 @@ typedef struct lt_h3_pass {
 size_t lt_h3_layer_bytes(const lt_h3_dit *dit, int count);
 /* Scratch for h's rows, which must be taken already; attention's own comes and goes with each call.
  */
-lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, int spread, lt_h3_pass *out);
+lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, const lt_attention_share *share,
+                         lt_h3_pass *out);
 /* h = block(h). table: [timesteps * 3, 6 * hidden], NULL without modulation. Queued, Collective on
- * tp and, when the pass is spread, on tokens. */
+ * tp and, when the pass has a share, on tokens. */
 lt_status lt_h3_block_run(const lt_h3_dit *dit, const lt_h3_block *block, const lt_tensor *table,
                           lt_h3_pass *pass);
 /* Load a block's linear layers by leaves (h3_dit_leaves.c). */
@@ -116,8 +122,6 @@ lt_status lt_h3_leaves_ff_in(const lt_h3_dit *dit, const lt_h3_leaves *leaves, c
 /* Show rows to the watcher, if there is one. Blocking. */
 lt_status lt_h3_watch(const lt_h3_dit *dit, const char *what, int64_t layer, lt_range rows,
                       const lt_tensor *h);
-/* Free a request's host memory. */
-void lt_h3_request_free(lt_h3_dit *dit);
 /* Rows [first, first + count) of x. */
 lt_tensor lt_h3_rows_at(const lt_tensor *x, int64_t first, int64_t count);
 /* lt_upload and lt_download on compute; nothing on dry, where there may be no host array. */

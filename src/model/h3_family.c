@@ -183,64 +183,90 @@ static lt_status dit_open(lt_model *model, lt_engine *engine, lt_dtype dtype,
 {
     lt_h3_model *m = (lt_h3_model *)model;
     assert(m->dit == NULL);
-    m->engine = engine;
-    m->phase_mark = lt_arena_mark(engine->phase);
+    m->dit_engine = engine;
+    m->dit_mark = lt_arena_mark(engine->phase);
     LT_TRY(lt_h3_dit_open(m->dit_files, engine, &m->dit_config, dtype, &m->dit));
     LT_TRY(lt_h3_dit_tables(m->dit, timesteps, count));
     LT_TRY(lt_h3_dit_load(m->dit));
     return LT_OK;
 }
 
-/* Of the packed rows, in and out. */
-static size_t video_floats(const lt_h3_model *m)
+struct lt_dit_state {
+    lt_h3_dit_state *dit;
+    lt_h3_layout *layout;
+    float *rows, *video_rows, *audio_rows, *video_out, *audio_out; /* one allocation, rows */
+    int32_t *row_times;
+    int64_t dry_bytes; /* dry: host memory that the arrays would take */
+};
+
+static void dit_end(lt_dit_state **state)
 {
-    return (size_t)(m->layout->video_rows * lt_h3_dit_video_width(&m->dit_config));
+    lt_dit_state *s = *state;
+    if (s == NULL)
+        return;
+    lt_h3_dit_end(&s->dit);
+    lt_h3_layout_free(&s->layout);
+    lt_dry_host(-s->dry_bytes);
+    free(s->rows);
+    free(s->row_times);
+    free(s);
+    *state = NULL;
 }
 
-static size_t audio_floats(const lt_h3_model *m)
+/* Host memory of the packed rows, in and out. */
+static lt_status rows_new(const lt_h3_model *m, lt_dit_state *s, int dry)
 {
-    return (size_t)(m->layout->audio_rows * m->dit_config.audio_channels);
-}
-
-static size_t rows_bytes(const lt_h3_model *m)
-{
-    return 2 * (video_floats(m) + audio_floats(m)) * sizeof *m->rows +
-           (size_t)m->layout->rows * sizeof *m->row_times;
+    const lt_h3_layout *l = s->layout;
+    const size_t video = (size_t)(l->video_rows * lt_h3_dit_video_width(&m->dit_config));
+    const size_t audio = (size_t)(l->audio_rows * m->dit_config.audio_channels);
+    const size_t rows_bytes = 2 * (video + audio) * sizeof *s->rows;
+    const size_t times_bytes = (size_t)l->rows * sizeof *s->row_times;
+    if (dry) {
+        s->dry_bytes = (int64_t)(lt_h3_layout_bytes(l) + rows_bytes + times_bytes);
+        lt_dry_host(s->dry_bytes);
+        return LT_OK;
+    }
+    s->rows = malloc(rows_bytes);
+    s->row_times = malloc(times_bytes);
+    if (s->rows == NULL || s->row_times == NULL)
+        LT_FAIL(LT_ENOMEM, "packed rows: no memory for %lld rows", (long long)l->rows);
+    s->video_rows = s->rows;
+    s->audio_rows = s->video_rows + video;
+    s->video_out = s->audio_rows + audio;
+    s->audio_out = s->video_out + video;
+    return LT_OK;
 }
 
 static lt_status dit_begin(lt_model *model, const lt_shape *shape, const float *text_rows,
-                           int64_t text_count)
+                           int64_t text_count, lt_dit_state **out)
 {
     lt_h3_model *m = (lt_h3_model *)model;
-    if (m->engine->backend == &lt_backend_dry) {
-        LT_TRY(
-            lt_h3_layout_dry(shape->frames, shape->width, shape->height, text_count, &m->layout));
-        m->dry_bytes = (int64_t)(lt_h3_layout_bytes(m->layout) + rows_bytes(m));
-        lt_dry_host(m->dry_bytes);
-        return lt_h3_dit_begin(m->dit, m->layout, NULL, LT_F32);
-    }
-    LT_TRY(lt_h3_layout_new(shape->frames, shape->width, shape->height, text_count, &m->layout));
-    const lt_h3_layout *l = m->layout;
-    const size_t video = video_floats(m), audio = audio_floats(m);
-    m->rows = malloc(2 * (video + audio) * sizeof(float));
-    m->row_times = malloc((size_t)l->rows * sizeof(int32_t));
-    if (m->rows == NULL || m->row_times == NULL)
-        LT_FAIL(LT_ENOMEM, "packed rows: no memory for %lld rows", (long long)l->rows);
-    m->video_rows = m->rows;
-    m->audio_rows = m->video_rows + video;
-    m->video_out = m->audio_rows + audio;
-    m->audio_out = m->video_out + video;
-    return lt_h3_dit_begin(m->dit, l, text_rows, LT_F32);
+    const int dry = m->dit_engine->backend == &lt_backend_dry;
+    lt_dit_state *s = calloc(1, sizeof *s);
+    lt_status st = LT_OK;
+    *out = NULL;
+    if (s == NULL)
+        LT_FAIL(LT_ENOMEM, "DiT: no memory for a state's description");
+    st = dry ? lt_h3_layout_dry(shape->frames, shape->width, shape->height, text_count, &s->layout)
+             : lt_h3_layout_new(shape->frames, shape->width, shape->height, text_count, &s->layout);
+    LT_TRY_GOTO(st, st, failed);
+    LT_TRY_GOTO(rows_new(m, s, dry), st, failed);
+    LT_TRY_GOTO(lt_h3_dit_begin(m->dit, s->layout, text_rows, LT_F32, &s->dit), st, failed);
+    *out = s;
+    return LT_OK;
+failed:
+    dit_end(&s);
+    return st;
 }
 
-static lt_status dit_forward(lt_model *model, const lt_forward *f)
+static lt_status dit_forward(lt_model *model, lt_dit_state *s, const lt_forward *f)
 {
     lt_h3_model *m = (lt_h3_model *)model;
-    const lt_h3_layout *l = m->layout;
+    const lt_h3_layout *l = s->layout;
     const int64_t C = m->dit_config.channels, Ca = m->dit_config.audio_channels;
     if (f->latent[0] == NULL) { /* a walk on dry */
-        assert(m->engine->backend == &lt_backend_dry);
-        return lt_h3_dit_forward(m->dit, NULL, NULL, NULL, NULL, NULL);
+        assert(m->dit_engine->backend == &lt_backend_dry);
+        return lt_h3_dit_forward(m->dit, s->dit, NULL, NULL, NULL, NULL, NULL);
     }
     int count = 0;
     const float *timesteps = lt_h3_dit_timesteps(m->dit, &count);
@@ -249,30 +275,16 @@ static lt_status dit_forward(lt_model *model, const lt_forward *f)
     if (video < 0 || audio < 0)
         LT_FAIL(LT_EINTERNAL, "timesteps %.9g, %.9g: no table was made for them",
                 (double)f->timestep[0], (double)f->timestep[1]);
-    lt_h3_layout_timesteps(l, (int32_t)video, (int32_t)audio, m->row_times);
+    lt_h3_layout_timesteps(l, (int32_t)video, (int32_t)audio, s->row_times);
     lt_h3_patchify(f->latent[0], C, l->latent_frames, l->latent_height, l->latent_width,
-                   m->video_rows);
-    lt_h3_audio_to_rows(f->latent[1], Ca, l->audio_ticks, m->audio_rows);
-    LT_TRY(lt_h3_dit_forward(m->dit, m->video_rows, m->audio_rows, m->row_times, m->video_out,
-                             m->audio_out));
-    lt_h3_unpatchify(m->video_out, C, l->latent_frames, l->latent_height, l->latent_width,
+                   s->video_rows);
+    lt_h3_audio_to_rows(f->latent[1], Ca, l->audio_ticks, s->audio_rows);
+    LT_TRY(lt_h3_dit_forward(m->dit, s->dit, s->video_rows, s->audio_rows, s->row_times,
+                             s->video_out, s->audio_out));
+    lt_h3_unpatchify(s->video_out, C, l->latent_frames, l->latent_height, l->latent_width,
                      f->velocity[0]);
-    lt_h3_rows_to_audio(m->audio_out, Ca, l->audio_ticks, f->velocity[1]);
+    lt_h3_rows_to_audio(s->audio_out, Ca, l->audio_ticks, f->velocity[1]);
     return LT_OK;
-}
-
-static void dit_end(lt_model *model)
-{
-    lt_h3_model *m = (lt_h3_model *)model;
-    if (m->dit != NULL)
-        lt_h3_dit_end(m->dit);
-    lt_h3_layout_free(&m->layout);
-    lt_dry_host(-m->dry_bytes);
-    m->dry_bytes = 0;
-    free(m->rows);
-    free(m->row_times);
-    m->rows = NULL;
-    m->row_times = NULL;
 }
 
 static void dit_close(lt_model *model)
@@ -281,7 +293,7 @@ static void dit_close(lt_model *model)
     if (m->dit == NULL)
         return;
     lt_h3_dit_close(&m->dit);
-    lt_arena_release(m->engine->phase, m->phase_mark);
+    lt_arena_release(m->dit_engine->phase, m->dit_mark);
 }
 
 /* ---- decoding ---- */
@@ -290,8 +302,8 @@ static lt_status decode_open(lt_model *model, lt_engine *engine)
 {
     lt_h3_model *m = (lt_h3_model *)model;
     assert(m->video_decoder == NULL && m->audio_decoder == NULL);
-    m->engine = engine;
-    m->phase_mark = lt_arena_mark(engine->phase);
+    m->decode_engine = engine;
+    m->decode_mark = lt_arena_mark(engine->phase);
     LT_TRY(lt_h3_video_decoder_open(m->video_files, engine, &m->video, &m->video_decoder));
     LT_TRY(lt_h3_audio_decoder_open(m->audio_files, engine, &m->audio, &m->audio_decoder));
     lt_checkpoint_rest(m->video_files);
@@ -306,7 +318,7 @@ static void decode_close(lt_model *model)
     lt_h3_video_decoder_close(&m->video_decoder);
     lt_h3_audio_decoder_close(&m->audio_decoder);
     if (opened)
-        lt_arena_release(m->engine->phase, m->phase_mark);
+        lt_arena_release(m->decode_engine->phase, m->decode_mark);
 }
 
 static int64_t decode_items(const lt_model *model, const lt_shape *shape)
@@ -384,10 +396,10 @@ static lt_status item_finish(const lt_model *model, const lt_shape *shape, int64
     const float *finished = lt_h3_video_finish_clip(&m->video, raw, h, w, carry, last, &count);
     assert(count == decode_item(model, shape, item).frames);
     if (dtype == LT_U8)
-        lt_h3_video_to_u8(finished, count, shape->height * shape->width, m->engine->threads,
+        lt_h3_video_to_u8(finished, count, shape->height * shape->width, m->decode_engine->threads,
                           frames);
     else
-        lt_h3_video_to_u16(finished, count, shape->height * shape->width, m->engine->threads,
+        lt_h3_video_to_u16(finished, count, shape->height * shape->width, m->decode_engine->threads,
                            frames);
     return LT_OK;
 }

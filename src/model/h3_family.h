@@ -22,14 +22,10 @@ typedef struct lt_h3_model {
     lt_h3_video_config video;
     lt_h3_audio_config audio;
     lt_checkpoint *text_files, *dit_files, *video_files, *audio_files;
-    /* while a part is loaded */
-    lt_engine *engine;
-    lt_mark phase_mark;
+    /* while a part is loaded: whose engine, and where phase stood */
+    lt_engine *dit_engine, *decode_engine;
+    lt_mark dit_mark, decode_mark;
     lt_h3_dit *dit;
-    int64_t dry_bytes; /* dry: host memory that dit_begin would take */
-    lt_h3_layout *layout;
-    float *rows, *video_rows, *audio_rows, *video_out, *audio_out; /* one allocation, rows */
-    int32_t *row_times;
     lt_qwen3vl *text_encoder;
     lt_h3_video_decoder *video_decoder;
     lt_h3_audio_decoder *audio_decoder;

@@ -146,8 +146,9 @@ static lt_status share_velocity(const lt_mesh *mesh, const lt_clip *velocity)
     return LT_OK;
 }
 
-static lt_status one_step(lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
-                          const levels *l, int i, lt_clip *clip, lt_clip *velocity)
+static lt_status one_step(lt_model *model, lt_dit_state *state, const lt_mesh *mesh,
+                          const lt_plan *plan, const levels *l, int i, lt_clip *clip,
+                          lt_clip *velocity)
 {
     lt_status st = LT_OK;
     lt_forward forward = {0};
@@ -159,7 +160,7 @@ static lt_status one_step(lt_model *model, const lt_mesh *mesh, const lt_plan *p
     }
     st = lt_fault_step(lt_group_rank(mesh->world), i + 1);
     if (st == LT_OK && !is_idle(mesh))
-        st = model->family->dit_forward(model, &forward);
+        st = model->family->dit_forward(model, state, &forward);
     if (has_idle(mesh))
         st = lt_agree(mesh->world, st); /* idle ranks must not wait for what never comes */
     LT_TRY(st);
@@ -188,15 +189,15 @@ lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
     levels l;
     lt_clip velocity = {0};
     lt_status st = LT_OK;
-    int opened = 0, begun = 0;
+    int opened = 0;
+    lt_dit_state *state = NULL;
     LT_TRY_GOTO(levels_make(model, plan, clip->elements, &l), st, done);
     LT_TRY_GOTO(lt_clip_new(plan, &velocity), st, done);
     lt_progress_stage(progress, "load", "part", 1);
     opened = 1;
     LT_TRY_GOTO(model->family->dit_open(model, engine, plan->dtype, l.unique, l.unique_count), st,
                 done);
-    begun = 1;
-    st = model->family->dit_begin(model, &plan->shape, text_rows, text_count);
+    st = model->family->dit_begin(model, &plan->shape, text_rows, text_count, &state);
     LT_TRY_GOTO(lt_agree(engine->mesh->world, st), st, done);
     LT_TRY_GOTO(lt_same_reads_check(engine->mesh->world), st, done);
     LT_TRY_GOTO(lt_fault_step(lt_group_rank(engine->mesh->world), -1), st, done);
@@ -208,7 +209,7 @@ lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
     for (int i = 0; i < evaluations; i++) {
         const double began = lt_seconds();
         lt_note_step(i + 1, 0);
-        st = one_step(model, engine->mesh, plan, &l, i, clip, &velocity);
+        st = one_step(model, state, engine->mesh, plan, &l, i, clip, &velocity);
         if (st == LT_OK && i + 1 < evaluations)
             st = stop_here(i + 1, evaluations);
         LT_TRY_GOTO(lt_agree(engine->mesh->world, st), st, done);
@@ -221,8 +222,7 @@ done:
         lt_note_step(0, 0);
     else
         lt_engine_give_up(engine);
-    if (begun)
-        model->family->dit_end(model);
+    model->family->dit_end(&state);
     if (opened)
         model->family->dit_close(model);
     lt_progress_done(progress);

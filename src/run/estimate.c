@@ -156,18 +156,20 @@ static lt_status walk_dit(lt_plan *plan, lt_model *model, const lt_mesh *mesh, i
     LT_TRY(walk_begin(&engine, mesh));
     const int unique = (plan->steps - 1) * plan->stream_count;
     float *times = calloc((size_t)unique, sizeof *times);
+    lt_dit_state *state = NULL;
     lt_status st = LT_OK;
     if (times == NULL)
         LT_FAIL_GOTO(LT_ENOMEM, st, done, "plan: no memory for %d timesteps", unique);
     for (int i = 0; i < unique; i++)
         times[i] = (float)i / (float)unique;
     LT_TRY_GOTO(model->family->dit_open(model, &engine, plan->dtype, times, unique), st, close);
-    LT_TRY_GOTO(model->family->dit_begin(model, &plan->shape, NULL, token_count), st, close);
+    LT_TRY_GOTO(model->family->dit_begin(model, &plan->shape, NULL, token_count, &state), st,
+                close);
     lt_dry_reset(); /* the flops of one evaluation */
     lt_forward forward = {.timestep = {times[0], times[0], times[0], times[0]}};
-    LT_TRY_GOTO(model->family->dit_forward(model, &forward), st, close);
+    LT_TRY_GOTO(model->family->dit_forward(model, state, &forward), st, close);
 close:
-    model->family->dit_end(model);
+    model->family->dit_end(&state);
     model->family->dit_close(model);
 done:
     walk_end(&engine, plan->threads, &plan->memory[1]);

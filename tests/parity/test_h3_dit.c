@@ -117,9 +117,11 @@ static void run_forward(run *r, const golden *g)
     lt_h3_dit_watch(r->dit, watch, r);
     r->video = calloc((size_t)g->video_count, sizeof *r->video);
     r->audio = calloc((size_t)g->audio_count, sizeof *r->audio);
-    OK(lt_h3_dit_begin(r->dit, g->layout, g->text, LT_F32));
-    OK(lt_h3_dit_forward(r->dit, g->video, g->audio, g->index, r->video, r->audio));
-    lt_h3_dit_end(r->dit);
+    lt_h3_dit_state *state = NULL;
+    OK(lt_h3_dit_begin(r->dit, g->layout, g->text, LT_F32, &state));
+    OK(lt_h3_dit_forward(r->dit, state, g->video, g->audio, g->index, r->video, r->audio));
+    lt_h3_dit_end(&state);
+    assert_null(state);
     assert_int_equal(lt_arena_used(r->engine.step), 0);
 }
 
@@ -251,16 +253,80 @@ static void refuses(void **state)
     run_open(&r, "nano", &lt_backend_ref, LT_F32);
     const float bad = NAN;
     assert_int_equal(lt_h3_dit_tables(r.dit, &bad, 1), LT_EDATA);
+    lt_h3_dit_state *begun = NULL;
+    OK(lt_h3_dit_begin(r.dit, g.layout, g.text, LT_F32, &begun));
     assert_int_equal(
-        lt_h3_dit_forward(r.dit, g.video, g.audio, g.index, g.want_video, g.want_audio), LT_EUSAGE);
+        lt_h3_dit_forward(r.dit, begun, g.video, g.audio, g.index, g.want_video, g.want_audio),
+        LT_EUSAGE);
     OK(lt_h3_dit_tables(r.dit, g.timestep, 2));
-    OK(lt_h3_dit_begin(r.dit, g.layout, g.text, LT_F32));
     g.index[3] = 2;
     assert_int_equal(
-        lt_h3_dit_forward(r.dit, g.video, g.audio, g.index, g.want_video, g.want_audio), LT_EDATA);
+        lt_h3_dit_forward(r.dit, begun, g.video, g.audio, g.index, g.want_video, g.want_audio),
+        LT_EDATA);
     assert_non_null(strstr(lt_error_text(), "timestep_indices[3]"));
+    lt_h3_dit_end(&begun);
     run_close(&r);
     golden_close(&g);
+}
+
+enum { TOGETHER = 3 };
+
+/* Velocities, video then audio. */
+static void forward_into(run *r, lt_h3_dit_state *state, const golden *g, float *out)
+{
+    OK(lt_h3_dit_forward(r->dit, state, g->video, g->audio, g->index, out, out + g->video_count));
+}
+
+/* Several states at once: other texts, other shapes, forwards between each other, ends in an order
+ * that is not the beginnings'. Each gives the bits that it gives alone, and nothing is left. */
+static void states_do_not_meet(const lt_backend *backend, lt_dtype compute)
+{
+    static const char *const names[TOGETHER] = {"dit_f32", "dit_wide_f32", "dit_single_f32"};
+    golden g[TOGETHER];
+    float *alone[TOGETHER], *together[TOGETHER];
+    lt_h3_dit_state *begun[TOGETHER] = {NULL};
+    run r;
+    run_open(&r, "nano", backend, compute);
+    for (int i = 0; i < TOGETHER; i++)
+        golden_open(names[i], &g[i]);
+    OK(lt_h3_dit_tables(r.dit, g[0].timestep, 2));
+    for (int i = 0; i < TOGETHER; i++) {
+        const size_t count = (size_t)(g[i].video_count + g[i].audio_count);
+        lt_h3_dit_state *one = NULL;
+        alone[i] = calloc(count, sizeof **alone);
+        together[i] = calloc(count, sizeof **together);
+        OK(lt_h3_dit_begin(r.dit, g[i].layout, g[i].text, LT_F32, &one));
+        forward_into(&r, one, &g[i], alone[i]);
+        lt_h3_dit_end(&one);
+    }
+    for (int i = 0; i < TOGETHER; i++)
+        OK(lt_h3_dit_begin(r.dit, g[i].layout, g[i].text, LT_F32, &begun[i]));
+    static const int order[] = {2, 0, 1, 1, 0, 2}, ends[TOGETHER] = {1, 0, 2};
+    for (size_t k = 0; k < sizeof order / sizeof *order; k++)
+        forward_into(&r, begun[order[k]], &g[order[k]], together[order[k]]);
+    lt_h3_dit_end(&begun[ends[0]]);
+    forward_into(&r, begun[0], &g[0], together[0]); /* the memory of an ended one is not used yet */
+    forward_into(&r, begun[2], &g[2], together[2]);
+    for (int i = 1; i < TOGETHER; i++)
+        lt_h3_dit_end(&begun[ends[i]]);
+    assert_int_equal(lt_arena_used(r.engine.step), 0);
+    for (int i = 0; i < TOGETHER; i++) {
+        const size_t count = (size_t)(g[i].video_count + g[i].audio_count);
+        assert_memory_equal(alone[i], together[i], count * sizeof(float));
+        assert_true(alone[i][0] == alone[i][0]);
+        free(alone[i]);
+        free(together[i]);
+        golden_close(&g[i]);
+    }
+    run_close(&r);
+}
+
+static void states_live_together(void **state)
+{
+    (void)state;
+    states_do_not_meet(&lt_backend_cpu, LT_F32);
+    states_do_not_meet(&lt_backend_cpu, LT_BF16);
+    states_do_not_meet(&lt_backend_far, LT_F32);
 }
 
 /* The walk that plans memory: same calls, no host arrays, and the peak that the real run has. */
@@ -275,9 +341,10 @@ static void dry_walk_predicts(void **state)
     run_forward(&wet, &g);
     run_open(&dry, "nano", &lt_backend_dry, LT_F32);
     OK(lt_h3_dit_tables(dry.dit, NULL, 2));
-    OK(lt_h3_dit_begin(dry.dit, g.layout, NULL, LT_F32));
-    OK(lt_h3_dit_forward(dry.dit, NULL, NULL, NULL, NULL, NULL));
-    lt_h3_dit_end(dry.dit);
+    lt_h3_dit_state *begun = NULL;
+    OK(lt_h3_dit_begin(dry.dit, g.layout, NULL, LT_F32, &begun));
+    OK(lt_h3_dit_forward(dry.dit, begun, NULL, NULL, NULL, NULL, NULL));
+    lt_h3_dit_end(&begun);
     assert_int_equal(lt_arena_peak(dry.engine.phase), lt_arena_peak(wet.engine.phase));
     assert_int_equal(lt_arena_peak(dry.engine.step), lt_arena_peak(wet.engine.step));
     run_close(&dry);
@@ -293,6 +360,7 @@ int main(void)
         cmocka_unit_test(far_gives_cpu_bits),
         cmocka_unit_test(tables_survive),
         cmocka_unit_test(refuses),
+        cmocka_unit_test(states_live_together),
         cmocka_unit_test(dry_walk_predicts),
     };
     return cmocka_run_group_tests_name("h3_dit", tests, alone_setup, alone_teardown);

@@ -97,6 +97,7 @@ static float *evaluate(const request *q, const lt_mesh *mesh)
     lt_engine engine;
     lt_checkpoint *files;
     lt_h3_dit *dit;
+    lt_h3_dit_state *state;
     float *out = calloc((size_t)(q->video_count + q->audio_count) + 1, sizeof *out);
     WANT(out != NULL);
     read_config(q->model, &config);
@@ -106,10 +107,10 @@ static float *evaluate(const request *q, const lt_mesh *mesh)
     OK(lt_h3_dit_open(files, &engine, &config, q->compute, &dit));
     OK(lt_h3_dit_tables(dit, timesteps, 3));
     OK(lt_h3_dit_load(dit));
-    OK(lt_h3_dit_begin(dit, q->layout, q->text, LT_F32));
+    OK(lt_h3_dit_begin(dit, q->layout, q->text, LT_F32, &state));
     for (int twice = 0; twice < 2; twice++) /* a second evaluation must find nothing of the first */
-        OK(lt_h3_dit_forward(dit, q->video, q->audio, q->index, out, out + q->video_count));
-    lt_h3_dit_end(dit);
+        OK(lt_h3_dit_forward(dit, state, q->video, q->audio, q->index, out, out + q->video_count));
+    lt_h3_dit_end(&state);
     lt_h3_dit_close(&dit);
     lt_checkpoint_close(&files);
     lt_engine_close(&engine);

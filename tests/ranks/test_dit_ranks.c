@@ -44,6 +44,7 @@ static void evaluate(const request *q, const lt_mesh *mesh, result *r)
     lt_engine engine;
     lt_checkpoint *files;
     lt_h3_dit *dit;
+    lt_h3_dit_state *state;
     read_config(q->model, &config);
     OK(lt_engine_open(q->backend, 1, mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
     (void)snprintf(path, sizeof path, DATA "%s/transformer", q->model);
@@ -60,10 +61,10 @@ static void evaluate(const request *q, const lt_mesh *mesh, result *r)
     r->audio_count = q->layout->audio_rows * config.audio_channels;
     r->video = calloc((size_t)r->video_count + 1, sizeof *r->video);
     r->audio = calloc((size_t)r->audio_count + 1, sizeof *r->audio);
-    OK(lt_h3_dit_begin(dit, q->layout, q->text, LT_F32));
+    OK(lt_h3_dit_begin(dit, q->layout, q->text, LT_F32, &state));
     for (int twice = 0; twice < 2; twice++) /* a second evaluation must find nothing of the first */
-        OK(lt_h3_dit_forward(dit, q->video, q->audio, q->index, r->video, r->audio));
-    lt_h3_dit_end(dit);
+        OK(lt_h3_dit_forward(dit, state, q->video, q->audio, q->index, r->video, r->audio));
+    lt_h3_dit_end(&state);
     lt_h3_dit_close(&dit);
     lt_checkpoint_close(&files);
     lt_engine_close(&engine);
