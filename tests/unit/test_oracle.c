@@ -124,8 +124,7 @@ static lt_layout layout_of(const grade *g, int step)
 static void joint(const grade *g, clip *f)
 {
     const levels s = levels_from(g->from);
-    float *v = malloc(T * COLUMNS * sizeof *v), *fused = malloc(T * COLUMNS * sizeof *fused);
-    assert_true(v != NULL && fused != NULL);
+    static float v[T * COLUMNS], fused[T * COLUMNS];
     for (int step = 0; step < s.steps; step++) {
         lt_layout l = layout_of(g, step);
         lt_fuse w;
@@ -143,8 +142,6 @@ static void joint(const grade *g, clip *f)
         lt_fuse_free(&w);
         lt_layout_free(&l);
     }
-    free(v);
-    free(fused);
 }
 
 /* Chunk by chunk: what it shares with the one before, and the anchors, are clean context. */
@@ -155,7 +152,7 @@ static void extend(const grade *g, clip *f)
     for (int64_t k = 0; k < l.count; k++) {
         const lt_range w = l.window[k], own = l.own[k];
         int64_t frame[WINDOW + ANCHORS_MAX];
-        float v[(WINDOW + ANCHORS_MAX) * COLUMNS];
+        float v[(WINDOW + ANCHORS_MAX) * COLUMNS] = {0};
         const int anchors = lt_layout_anchors(&l, k, anchor, g->anchors, frame);
         const int known = anchors + (int)(own.first - w.first), n = anchors + (int)w.count;
         for (int64_t i = 0; i < w.count; i++)
