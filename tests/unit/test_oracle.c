@@ -1,9 +1,9 @@
 /* test_oracle.c - every way of cutting a clip into windows, graded by a denoiser that is exact.
- * Goal: spec/long-video.md 11's figures within 2 %, the faults that a grade must see, a loop without
- * a seam. Method: the whole run (50 Euler steps, shift 5, 81 frames, windows of 21) is a linear map
- * M from noise to data. The latents carry one column a noise value, so that the loop itself,
- * window.c and fuse.c in it, works out M; M M' is the covariance of what would be rendered, without
- * sampling. Ranks: 1. Needs: nothing. */
+ * Goal: spec/long-video.md 11's figures within 2 %, the faults that a grade must see, a loop that
+ * has no seam. Method: the whole run (50 Euler steps, shift 5, 81 frames, windows of 21) is a
+ * linear map M from noise to data. The latents carry one column a noise value, so that the loop
+ * itself, window.c and fuse.c in it, works out M; M M' is the covariance of what would be
+ * rendered, without sampling. Ranks: 1. Needs: nothing. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
