@@ -11,8 +11,7 @@
 #include <cmocka.h>
 
 #include "tests/support/run.h"
-
-static scratch s;
+#include "tests/support/the_scratch.h"
 
 /* Runs script in a folder of its own; in it $0 is the program. */
 static run_result sh(const char *script)
@@ -212,20 +211,6 @@ static void text_from_outside_is_made_safe(void **state)
     assert_int_equal(wrong, 0);
 }
 
-static int begin(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,5 +219,5 @@ int main(void)
         cmocka_unit_test(gone_readers_end_no_work),
         cmocka_unit_test(text_from_outside_is_made_safe),
     };
-    return cmocka_run_group_tests_name("answers", tests, begin, end);
+    return cmocka_run_group_tests_name("answers", tests, scratch_setup, scratch_teardown);
 }

@@ -8,28 +8,13 @@
 #include <math.h>
 
 #include "tests/support/spoil.h"
+#include "tests/support/the_scratch.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
 #define DIT    "model/transformer/"
 #define SHARD  DIT "diffusion_pytorch_model-00001-of-00003.safetensors"
 #define INDEX  DIT "diffusion_pytorch_model.safetensors.index.json"
 #define TENSOR "proj_in.weight"
-
-static scratch s;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
 
 /* The path of a name in the row's folder; good until the eighth next call. */
 static const char *at(const char *name)
@@ -337,5 +322,5 @@ int main(void)
         cmocka_unit_test(is_refused_in_one_line),
         cmocka_unit_test(one_rank_speaks),
     };
-    return cmocka_run_group_tests_name("bad_input", tests, setup, teardown);
+    return cmocka_run_group_tests_name("bad_input", tests, scratch_setup, scratch_teardown);
 }

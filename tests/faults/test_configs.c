@@ -6,10 +6,10 @@
  * one of the values in turn; `test_configs all` tries all of them (some minutes). Ranks: 1. Needs:
  * tests/parity/nano. */
 #include "tests/support/spoil.h"
+#include "tests/support/the_scratch.h"
 
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"
 
-static scratch s;
 static char model[SPOIL_PATH];
 static int every, broken;
 
@@ -126,17 +126,9 @@ static void clips_and_drops(void **state)
 
 static int setup(void **state)
 {
-    (void)state;
-    scratch_new(&s);
+    (void)scratch_setup(state);
     (void)spoil_join(model, s.folder, "model");
     spoil_copy(NANO, model);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
     return 0;
 }
 
@@ -147,5 +139,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(clips_and_drops),
     };
     every = argc > 1 && strcmp(argv[1], "all") == 0;
-    return cmocka_run_group_tests_name("configs", tests, setup, teardown);
+    return cmocka_run_group_tests_name("configs", tests, setup, scratch_teardown);
 }

@@ -5,29 +5,21 @@
  * rank go wrong as it begins a step. Ranks: 2 and 3, each in turn. Needs: mpirun,
  * tests/parity/nano. */
 #include "tests/support/run.h"
+#include "tests/support/the_scratch.h"
 
 enum { LIMIT_S = 30 };
 /* 10 s from the fault on, and what the start takes on a machine with more ranks than cores. */
 static const double seconds_max = 10 + 10;
 
-static scratch s;
 static char host[64];
 
 static int setup(void **state)
 {
-    (void)state;
-    scratch_new(&s);
+    (void)scratch_setup(state);
     run_tell_sanitizers(2);
     (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
     (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
     assert_int_equal(gethostname(host, sizeof host - 1), 0);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
     return 0;
 }
 
@@ -226,5 +218,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(each_fault),
                                        cmocka_unit_test(users_signals)};
-    return cmocka_run_group_tests_name("faults", tests, setup, teardown);
+    return cmocka_run_group_tests_name("faults", tests, setup, scratch_teardown);
 }

@@ -6,16 +6,15 @@
 #include <dirent.h>
 
 #include "tests/support/run.h"
+#include "tests/support/the_scratch.h"
 
 enum { LIMIT_S = 60 };
 
-static scratch s;
 static char film[600], events[600], out[600], err[600];
 
 static int setup(void **state)
 {
-    (void)state;
-    scratch_new(&s);
+    (void)scratch_setup(state);
     run_tell_sanitizers(2);
     (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
     (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
@@ -23,13 +22,6 @@ static int setup(void **state)
     (void)snprintf(events, sizeof events, "%s/film.run/events.ndjson", s.folder);
     (void)snprintf(out, sizeof out, "%s/.stdout", s.folder);
     (void)snprintf(err, sizeof err, "%s/.stderr", s.folder);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
     return 0;
 }
 
@@ -215,5 +207,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(one_line_in_every_stage),
                                        cmocka_unit_test(limits_of_a_shell)};
-    return cmocka_run_group_tests_name("signals", tests, setup, teardown);
+    return cmocka_run_group_tests_name("signals", tests, setup, scratch_teardown);
 }

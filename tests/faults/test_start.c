@@ -4,25 +4,16 @@
  * verb and inspect speak once. Method: mpirun with several programs, variables as Slurm sets them.
  * Ranks: 1 and 2. Needs: mpirun, sleep, true, tests/parity/nano. */
 #include "tests/support/run.h"
+#include "tests/support/the_scratch.h"
 
 enum { LIMIT_S = 60 };
 
-static scratch s;
-
 static int setup(void **state)
 {
-    (void)state;
-    scratch_new(&s);
+    (void)scratch_setup(state);
     run_tell_sanitizers(2);
     (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
     (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
     return 0;
 }
 
@@ -160,5 +151,5 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(ranks_that_never_come),
                                        cmocka_unit_test(tasks_without_mpi),
                                        cmocka_unit_test(two_ranks_speak_once)};
-    return cmocka_run_group_tests_name("start", tests, setup, teardown);
+    return cmocka_run_group_tests_name("start", tests, setup, scratch_teardown);
 }

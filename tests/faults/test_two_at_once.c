@@ -6,29 +6,20 @@
 #include <dirent.h>
 
 #include "tests/support/film.h"
+#include "tests/support/the_scratch.h"
 
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"
 enum { FRAMES = 22, LIMIT_S = 60 };
 
-static scratch s;
-
 static int setup(void **state)
 {
-    (void)state;
-    scratch_new(&s);
+    (void)scratch_setup(state);
     run_tell_sanitizers(1);
     const char *const words[] = {
         "render",   "--model", NANO,      "-p", "A ball.", "--size", "64x64",
         "--frames", "22",      "--steps", "3",  "-q",      "-o",     scratch_path(&s, "first.mp4"),
         NULL};
     run_well(&s, 1, words);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
     return 0;
 }
 
@@ -204,5 +195,5 @@ int main(void)
         cmocka_unit_test(one_is_whole_the_other_refused),
         cmocka_unit_test(a_killed_owner_gives_way),
     };
-    return cmocka_run_group_tests_name("two_at_once", tests, setup, teardown);
+    return cmocka_run_group_tests_name("two_at_once", tests, setup, scratch_teardown);
 }

@@ -7,6 +7,7 @@
  * reads what it wrote, in lossless codecs. Ranks: 1 to 4, oversubscribed. Needs: mpirun,
  * tests/parity/nano. */
 #include "tests/support/film.h"
+#include "tests/support/the_scratch.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
 #define PROMPT "A large red rubber ball drops and bounces on a wooden floor under a sunny sky."
@@ -17,22 +18,6 @@ enum { EVERY = 3 };
 #else
 enum { EVERY = 1 };
 #endif
-
-static scratch s;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
 
 /* All planes of all frames, 16 bit. */
 typedef struct pictures {
@@ -299,5 +284,5 @@ int main(void)
         cmocka_unit_test(groups_on_far_give_the_same_bits),
         cmocka_unit_test(bad_groups_are_refused),
     };
-    return cmocka_run_group_tests_name("decode_groups", tests, setup, teardown);
+    return cmocka_run_group_tests_name("decode_groups", tests, scratch_setup, scratch_teardown);
 }

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "tests/support/film.h"
+#include "tests/support/the_scratch.h"
 
 #define DEMO LT_SOURCE_DIR "/models/demo"
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"
@@ -18,22 +19,6 @@ enum { SANITIZED = 1 };
 #else
 enum { SANITIZED = 0 };
 #endif
-
-static scratch s;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
 
 static const double tolerance = 0.15; /* of the measured peak; what plan.json promises */
 
@@ -187,5 +172,5 @@ int main(void)
                                        cmocka_unit_test(what_cannot_fit_is_refused_with_numbers),
                                        cmocka_unit_test(dry_run_makes_nothing),
                                        cmocka_unit_test(long_jobs_say_how_long)};
-    return cmocka_run_group_tests_name("estimate", tests, setup, teardown);
+    return cmocka_run_group_tests_name("estimate", tests, scratch_setup, scratch_teardown);
 }

@@ -7,26 +7,11 @@
 
 #include "media/mux.h"
 #include "tests/support/film.h"
+#include "tests/support/the_scratch.h"
 
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"
 enum { RATE = 8000 }; /* of nano's sound; the released model and the demo have 32000 */
 #define PROMPT "A red ball bounces on a wooden floor."
-
-static scratch s;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
 
 /* scratch_path turns over after four calls; these stay until the end. */
 static const char *kept(const char *name)
@@ -324,5 +309,5 @@ int main(void)
         cmocka_unit_test(original_layout_renders),
         cmocka_unit_test(bf16_weights_render),
     };
-    return cmocka_run_group_tests_name("film", tests, setup, teardown);
+    return cmocka_run_group_tests_name("film", tests, scratch_setup, scratch_teardown);
 }

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "tests/support/film.h"
+#include "tests/support/the_scratch.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SANITIZED = 1 };
@@ -14,22 +15,6 @@ enum { SANITIZED = 0 };
 #endif
 
 #define DEMO LT_SOURCE_DIR "/models/demo"
-
-static scratch s;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
 
 /* 17n + 5 frames are 5n + 2 latents and round(40 frames / 24) ticks of sound. */
 enum {
@@ -112,5 +97,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(does_not_grow_with_the_clip),
                                        cmocka_unit_test(renders_under_a_limit_of_addresses)};
-    return cmocka_run_group_tests_name("memory", tests, setup, teardown);
+    return cmocka_run_group_tests_name("memory", tests, scratch_setup, scratch_teardown);
 }

@@ -6,26 +6,11 @@
  * means sunshine and wood: there the colours of sky and floor are measured. Ranks: 1. Needs:
  * models/demo. */
 #include "tests/support/film.h"
+#include "tests/support/the_scratch.h"
 
 #define DEMO LT_SOURCE_DIR "/models/demo"
 
 enum { FRAMES = 90, SIDE = 128 };
-
-static scratch s;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
 
 /* Pixels of one colour in each frame, and where they are. */
 typedef struct seen {
@@ -221,5 +206,5 @@ int main(void)
         cmocka_unit_test(a_green_ball_is_not_red),
         cmocka_unit_test(what_a_prompt_leaves_open_is_sunshine_and_wood),
     };
-    return cmocka_run_group_tests_name("prompt", tests, setup, teardown);
+    return cmocka_run_group_tests_name("prompt", tests, scratch_setup, scratch_teardown);
 }

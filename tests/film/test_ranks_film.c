@@ -5,6 +5,7 @@
  * a rank without columns. Method: starts the program under mpirun and reads what it wrote. Ranks: 1
  * to 4, oversubscribed. Needs: mpirun, models/demo, tests/parity/nano. */
 #include "tests/support/film.h"
+#include "tests/support/the_scratch.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
 #define DEMO   LT_SOURCE_DIR "/models/demo"
@@ -16,22 +17,6 @@ enum { EVERY = 3, POOL_RANKS = 2, PLACED = 2 };
 #else
 enum { EVERY = 1, POOL_RANKS = 4, PLACED = 3 };
 #endif
-
-static scratch s;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
 
 /* DESIGN section 9: different meshes, stated tolerance; the issue asks for 1e-4. Sums are in
  * another order only, so f32 should stay far below. */
@@ -222,5 +207,5 @@ int main(void)
         cmocka_unit_test(the_pool_changes_no_pixel),
         cmocka_unit_test(placement_changes_no_bit),
     };
-    return cmocka_run_group_tests_name("ranks_film", tests, setup, teardown);
+    return cmocka_run_group_tests_name("ranks_film", tests, scratch_setup, scratch_teardown);
 }

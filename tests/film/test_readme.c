@@ -13,22 +13,7 @@
 #include <cmocka.h>
 
 #include "tests/support/run.h"
-
-static scratch s;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
+#include "tests/support/the_scratch.h"
 
 /* Says which command failed: bash's own name of it. */
 static const char head[] = "set -eu\n"
@@ -168,5 +153,5 @@ int main(void)
         cmocka_unit_test(helps_run_as_written),
         cmocka_unit_test(stand_in_knows_verbs),
     };
-    return cmocka_run_group_tests_name("readme", tests, setup, teardown);
+    return cmocka_run_group_tests_name("readme", tests, scratch_setup, scratch_teardown);
 }

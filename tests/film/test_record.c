@@ -10,27 +10,12 @@
 #include "run/film_tags.h"
 #include "tests/support/film.h"
 #include "tests/support/spoil.h"
+#include "tests/support/the_scratch.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"
 #define SHARD  "transformer/diffusion_pytorch_model-00001-of-00003.safetensors"
 #define TENSOR "proj_in.weight"
 #define PROMPT "A red ball bounces on a wooden floor."
-
-static scratch s;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
 
 static int has_codec(const char *name)
 {
@@ -421,5 +406,5 @@ int main(void)
         cmocka_unit_test(manifest_names_what_was_used),
         cmocka_unit_test(sizes_are_asked_of_the_encoder),
     };
-    return cmocka_run_group_tests_name("record", tests, setup, teardown);
+    return cmocka_run_group_tests_name("record", tests, scratch_setup, scratch_teardown);
 }

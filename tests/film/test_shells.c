@@ -11,8 +11,7 @@
 
 #include "run/job.h"
 #include "tests/support/run.h"
-
-static scratch s;
+#include "tests/support/the_scratch.h"
 
 static run_result sh(const char *script)
 {
@@ -90,20 +89,6 @@ static void man_has_every_option(void **state)
     run_free(&r);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -111,5 +96,5 @@ int main(void)
         cmocka_unit_test(bash_completes),
         cmocka_unit_test(man_has_every_option),
     };
-    return cmocka_run_group_tests_name("shells", tests, setup, teardown);
+    return cmocka_run_group_tests_name("shells", tests, scratch_setup, scratch_teardown);
 }

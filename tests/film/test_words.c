@@ -9,11 +9,10 @@
 #include <cmocka.h>
 
 #include "tests/support/run.h"
+#include "tests/support/the_scratch.h"
 
 #define DEMO LT_SOURCE_DIR "/models/demo"
 #define TINY " --frames 5 --size 64x64 --steps 3 "
-
-static scratch s;
 
 typedef struct row {
     const char *name, *script;
@@ -305,24 +304,10 @@ static void words_are_answered(void **state)
     assert_int_equal(wrong, 0);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_are_answered),
     };
-    return cmocka_run_group_tests_name("words", tests, setup, teardown);
+    return cmocka_run_group_tests_name("words", tests, scratch_setup, scratch_teardown);
 }

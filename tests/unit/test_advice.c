@@ -1,12 +1,10 @@
 /* test_advice.c - warnings of lengths, sizes and words that a model does not know.
  * Goal: a warning says what was asked, what is rendered, what is known and what is nearest, and
  * nothing is said where all is well. Method: stderr is a file. Ranks: 1. Needs: /tmp. */
-#include "tests/support/scratch.h"
+#include "tests/support/the_scratch.h"
 
 #include "base/log.h"
 #include "run/advice.h"
-
-static scratch s;
 
 /* What the call said. */
 static char *said(void (*call)(void))
@@ -98,20 +96,6 @@ static void unknown_words_are_named(void **state)
     facts.words = NULL;
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,5 +103,5 @@ int main(void)
         cmocka_unit_test(sizes_are_told_plainly),
         cmocka_unit_test(unknown_words_are_named),
     };
-    return cmocka_run_group_tests_name("advice", tests, setup, teardown);
+    return cmocka_run_group_tests_name("advice", tests, scratch_setup, scratch_teardown);
 }

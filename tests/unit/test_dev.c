@@ -2,8 +2,7 @@
  * Goal: `./dev fmt` touches what is changed or new, and nothing else. Method: a copy of the script
  * in a repository of its own. Ranks: 1. Needs: git, clang-format, dpkg; skipped without. */
 #include "tests/support/run.h"
-
-static scratch s;
+#include "tests/support/the_scratch.h"
 
 static run_result sh(const char *script)
 {
@@ -44,25 +43,11 @@ static void refuses_an_unknown_verb(void **state)
     run_free(&r);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(formats_changed_and_new_files),
         cmocka_unit_test(refuses_an_unknown_verb),
     };
-    return cmocka_run_group_tests_name("dev", tests, setup, teardown);
+    return cmocka_run_group_tests_name("dev", tests, scratch_setup, scratch_teardown);
 }

@@ -3,7 +3,7 @@
  * at once; a running owner's to nobody; what cannot be looked up is refused with its remedy.
  * Method: child processes that begin on one signal and hold what they took until all have answered;
  * leases written by hand for other hosts. Ranks: 1. Needs: /tmp, /proc. */
-#include "tests/support/scratch.h"
+#include "tests/support/the_scratch.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,22 +16,6 @@
 #include "run/lease.h"
 
 enum { TAKERS = 20, ROUNDS = 5 };
-
-static scratch s;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_new(&s);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_free(&s);
-    return 0;
-}
 
 static int entries(const char *folder)
 {
@@ -229,5 +213,5 @@ int main(void)
         cmocka_unit_test(owners_that_nobody_can_look_up),
         cmocka_unit_test(planted_leases_are_refused),
     };
-    return cmocka_run_group_tests_name("lease", tests, setup, teardown);
+    return cmocka_run_group_tests_name("lease", tests, scratch_setup, scratch_teardown);
 }
