@@ -10,7 +10,7 @@
  *   ff.net.2           [hidden, ffn]     my columns: partial sums
  *
  * Everything else is whole on every rank. Deterministic: the same rows and columns, a layer a leaf
- * (h3_dit_leaves.c). */
+ * (parallel/linear/split_linear.h); attention's keys are cut by rows (leaf_attention.h). */
 #include "model/h3_dit.h"
 
 #include <assert.h>
@@ -100,28 +100,43 @@ static lt_status check_all(const lt_h3_dit *dit)
     return lt_checkpoint_all_used(dit->checkpoint, unread);
 }
 
+/* Of the walk that plans nothing is said; the run says it. */
+static void say_shares(const lt_h3_dit *dit)
+{
+    const lt_h3_dit_config *c = &dit->config;
+    const int size = lt_group_size(dit->tp), ordered = dit->heads.ordered;
+    const int uly = lt_group_size(dit->engine->mesh->axis[LT_AXIS_ULY]);
+    const int64_t heads =
+        ordered ? lt_leaves_share_max(c->heads, size) : lt_share_max(c->heads, size);
+    int idle = 0;
+    for (int i = 0; i < size && ordered; i++)
+        idle += lt_leaves_things(c->heads, lt_leaves_of(size, i)).count == 0;
+    if (idle > 0)
+        lt_warn("--mesh tp=%d: the model has %lld heads: %d tp rank%s to nothing", size,
+                (long long)c->heads, idle, idle == 1 ? " attends" : "s attend");
+    if (size > 1 && ordered)
+        lt_log0(1, "dit",
+                "--deterministic over tp=%d: the largest share is %.0f %% (heads) and "
+                "%.0f %% (columns) above the mean",
+                size, 100 * lt_leaves_imbalance(c->heads, size),
+                100 * lt_leaves_imbalance(c->ffn, size));
+    if (size > c->heads && !ordered)
+        lt_warn("--mesh tp=%d: the model has %lld heads: tp ranks from %lld on attend to nothing",
+                size, (long long)c->heads, (long long)c->heads);
+    if (uly > heads)
+        lt_warn("--mesh uly=%d: %lld heads to share: uly ranks from %lld on attend to nothing", uly,
+                (long long)heads, (long long)heads);
+}
+
 static void shares_note(lt_h3_dit *dit)
 {
     const lt_mesh *mesh = dit->engine->mesh;
     dit->tokens = mesh->tokens;
     dit->tp = mesh->axis[LT_AXIS_TP];
-    const int tp_size = lt_group_size(dit->tp), tp_rank = lt_group_rank(dit->tp);
-    dit->tp_heads = lt_share(dit->config.heads, tp_size, tp_rank);
-    dit->tp_ffn = lt_share(dit->config.ffn, tp_size, tp_rank);
-    dit->by_leaves = mesh->deterministic;
-    if (dit->by_leaves)
-        lt_h3_leaves_note(dit);
-    const int uly = lt_group_size(mesh->axis[LT_AXIS_ULY]);
-    const int64_t heads = dit->by_leaves ? lt_leaves_share_max(dit->config.heads, tp_size)
-                                         : lt_share_max(dit->config.heads, tp_size);
-    if (dit->dry)
-        return; /* the walk that plans says nothing; the run does */
-    if (tp_size > dit->config.heads && !dit->by_leaves)
-        lt_warn("--mesh tp=%d: the model has %lld heads: tp ranks from %lld on attend to nothing",
-                tp_size, (long long)dit->config.heads, (long long)dit->config.heads);
-    if (uly > heads)
-        lt_warn("--mesh uly=%d: %lld heads to share: uly ranks from %lld on attend to nothing", uly,
-                (long long)heads, (long long)heads);
+    dit->heads = lt_split_of(dit->config.heads, dit->config.head_dim, dit->tp, mesh->deterministic);
+    dit->ffn = lt_split_of(dit->config.ffn, 1, dit->tp, mesh->deterministic);
+    if (!dit->dry)
+        say_shares(dit);
 }
 
 lt_status lt_h3_dit_open(lt_checkpoint *checkpoint, lt_engine *engine,
@@ -157,10 +172,6 @@ void lt_h3_dit_close(lt_h3_dit **dit)
     if (d->dry)
         lt_dry_host(-(int64_t)lt_h3_dit_tables_bytes(d, d->timestep_count));
     lt_weights_close(&d->weights);
-    for (int64_t i = 0; d->blocks && i < d->config.layers; i++)
-        free(d->blocks[i].leaves);
-    for (int64_t i = 0; d->refiner && i < d->config.refiner_layers; i++)
-        free(d->refiner[i].leaves);
     free(d->blocks);
     free(d->refiner);
     free(d->timesteps);
@@ -197,37 +208,25 @@ static lt_status load_attention(const lt_h3_dit *dit, const char *prefix, lt_h3_
 {
     const lt_h3_dit_config *c = &dit->config;
     const int64_t inner = c->heads * c->head_dim;
-    const lt_range mine = {dit->tp_heads.first * c->head_dim, dit->tp_heads.count * c->head_dim};
     char q[NAME_BYTES], k[NAME_BYTES], v[NAME_BYTES], o[NAME_BYTES];
-    const char *const names[] = {name_of(q, "%sattn.to_q", prefix),
-                                 name_of(k, "%sattn.to_k", prefix),
-                                 name_of(v, "%sattn.to_v", prefix)};
-    lt_layer_spec in = lt_layer_whole(dit->weights, inner, c->hidden, 0);
-    in.rows[0] = mine;
-    const lt_layer_spec specs[] = {in, in, in};
-    if (mine.count > 0)
-        LT_TRY(lt_weights_linear_joined(dit->weights, names, specs, 3, &block->qkv));
-    /* Without heads too: this rank reads rows for the others. */
-    lt_layer_spec out = lt_layer_whole(dit->weights, c->hidden, inner, 0);
-    out.columns = mine;
-    return lt_weights_linear_columns(dit->weights, name_of(o, "%sattn.to_out.0", prefix), &out,
-                                     &mine, 1, &block->out);
+    const lt_column_part parts[] = {{name_of(q, "%sattn.to_q", prefix), inner, 0, &dit->heads},
+                                    {name_of(k, "%sattn.to_k", prefix), inner, 0, &dit->heads},
+                                    {name_of(v, "%sattn.to_v", prefix), inner, 0, &dit->heads}};
+    LT_TRY(lt_column_linear_load(dit->weights, parts, 3, c->hidden, 0, &block->qkv));
+    return lt_row_linear_load(dit->weights, name_of(o, "%sattn.to_out.0", prefix), c->hidden,
+                              &dit->heads, 0, &block->out);
 }
 
 static lt_status load_ffn(const lt_h3_dit *dit, const char *prefix, lt_h3_block *block)
 {
     const lt_h3_dit_config *c = &dit->config;
-    char name[NAME_BYTES];
-    lt_layer_spec in = lt_layer_whole(dit->weights, 2 * c->ffn, c->hidden, 0);
-    in.rows[0] = dit->tp_ffn;
-    in.rows[1] = (lt_range){c->ffn + dit->tp_ffn.first, dit->tp_ffn.count};
-    if (dit->tp_ffn.count > 0)
-        LT_TRY(lt_weights_linear(dit->weights, name_of(name, "%sff.net.0.proj", prefix), &in,
-                                 &block->ff_in));
-    lt_layer_spec out = lt_layer_whole(dit->weights, c->hidden, c->ffn, 0);
-    out.columns = dit->tp_ffn;
-    return lt_weights_linear_columns(dit->weights, name_of(name, "%sff.net.2", prefix), &out,
-                                     &dit->tp_ffn, 1, &block->ff_out);
+    char in[NAME_BYTES], out[NAME_BYTES];
+    name_of(in, "%sff.net.0.proj", prefix);
+    const lt_column_part parts[] = {{in, 2 * c->ffn, 0, &dit->ffn},
+                                    {in, 2 * c->ffn, c->ffn, &dit->ffn}};
+    LT_TRY(lt_column_linear_load(dit->weights, parts, 2, c->hidden, 0, &block->ff_in));
+    return lt_row_linear_load(dit->weights, name_of(out, "%sff.net.2", prefix), c->hidden,
+                              &dit->ffn, 0, &block->ff_out);
 }
 
 static lt_status load_block(const lt_h3_dit *dit, const char *prefix, lt_h3_block *block)
@@ -237,8 +236,6 @@ static lt_status load_block(const lt_h3_dit *dit, const char *prefix, lt_h3_bloc
     LT_TRY(load_norm(dit, prefix, "norm2", c->hidden, &block->norm2));
     LT_TRY(load_norm(dit, prefix, "attn.norm_q", c->head_dim, &block->norm_q));
     LT_TRY(load_norm(dit, prefix, "attn.norm_k", c->head_dim, &block->norm_k));
-    if (dit->by_leaves)
-        return lt_h3_leaves_load(dit, prefix, block);
     LT_TRY(load_attention(dit, prefix, block));
     return load_ffn(dit, prefix, block);
 }

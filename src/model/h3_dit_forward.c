@@ -164,7 +164,7 @@ static lt_status head_rows(const lt_h3_dit *dit, const lt_h3_rows *r,
         const int64_t count = r->mine - first < LT_H3_ROW_BLOCK ? r->mine - first : LT_H3_ROW_BLOCK;
         const lt_tensor places = lt_h3_rows_at(&r->local, first, count);
         const lt_tensor index = lt_h3_rows_at(places_of_time, first, count);
-        lt_tensor x = lt_h3_rows_at(&f->pass.o[0], 0, count),
+        lt_tensor x = lt_h3_rows_at(&f->pass.back.out[0], 0, count),
                   z = lt_h3_rows_at(&f->pass.u, 0, count);
         lt_tensor to = lt_h3_rows_at(y, first, count);
         LT_TRY(lt_gather_rows(compute, &f->pass.h, &places, &x));

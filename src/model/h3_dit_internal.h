@@ -1,13 +1,12 @@
 /* h3_dit_internal.h - what the files of H3's DiT share.                            Level 3: model
  * h3_dit_config.c reads the config; h3_dit.c opens and loads; h3_dit_tables.c makes modulation
- * tables; h3_dit_state.c prepares one text and one shape; h3_dit_blocks.c runs blocks over rows,
- * h3_dit_leaves.c what they do otherwise when deterministic; h3_dit_forward.c is one evaluation. */
+ * tables; h3_dit_state.c prepares one text and one shape; h3_dit_blocks.c runs blocks over
+ * rows; h3_dit_forward.c is one evaluation. */
 #ifndef LT_H3_DIT_INTERNAL_H
 #define LT_H3_DIT_INTERNAL_H
 
 #include "model/h3_dit.h"
-#include "model/leaf_linear.h"
-#include "model/weights.h"
+#include "model/split_weights.h"
 #include "parallel/attention_dist.h"
 
 /* Row-local work goes in blocks of this many rows, whatever the mesh: it bounds scratch. */
@@ -24,17 +23,11 @@ enum {
     LT_H3_CHUNKS
 };
 
-/* Deterministic: the linear layers of a block, by leaves (leaf_linear.h). */
-typedef struct lt_h3_leaves {
-    lt_leaf_linear qkv[3], out, ff_in[2], ff_out;
-} lt_h3_leaves;
-
-/* One transformer or refiner block, this rank's slices. Without heads or FFN columns of this rank,
- * or with leaves, the layers are NULL. */
+/* One transformer or refiner block, this rank's slices. */
 typedef struct lt_h3_block {
     lt_tensor norm1, norm2, norm_q, norm_k;
-    lt_linear *qkv, *out, *ff_in, *ff_out;
-    lt_h3_leaves *leaves; /* NULL: not deterministic */
+    lt_column_linear qkv, ff_in; /* ff_in: value, gate */
+    lt_row_linear out, ff_out;
 } lt_h3_block;
 
 /* A kind of rows (text, sound, picture) and who has them. Slot j of the kind is row indices[j]. */
@@ -73,10 +66,7 @@ struct lt_h3_dit {
     lt_dtype compute;
     int dry;
     lt_group *tokens, *tp;
-    int by_leaves;             /* 1: mesh->deterministic */
-    lt_range tp_heads;         /* of all heads */
-    lt_range tp_ffn;           /* of all FFN columns */
-    lt_cut cut_heads, cut_ffn; /* by_leaves: the same, in columns */
+    lt_split heads, ffn; /* over tp; ordered where the mesh is deterministic */
     int loaded;
     lt_weights *weights;
     lt_linear *proj_in, *audio_proj_in, *context, *proj_out, *audio_proj_out;
@@ -96,8 +86,8 @@ typedef struct lt_h3_pass {
     lt_tensor index;                 /* i32 [rows] into the tables; ndim 0: no modulation */
     lt_tensor cos, sin;              /* ndim 0: no rotation */
     const lt_attention_share *share; /* who has which rows and heads; NULL: attention stays here */
-    lt_tensor u, qkv, mixed, p, s, o[2], partial[2];
-    lt_tensor leaf_sums; /* by_leaves: f32 [LT_LEAF_LEVELS * B, hidden] */
+    lt_tensor u, qkv, mixed, p, s;
+    lt_row_scratch back; /* of the ways back into h; its first buffer serves the heads too */
 } lt_h3_pass;
 
 /* All functions are Local unless they say Collective.
@@ -111,14 +101,6 @@ lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, const lt_atte
  * tp and, when the pass has a share, on tokens. */
 lt_status lt_h3_block_run(const lt_h3_dit *dit, const lt_h3_block *block, const lt_tensor *table,
                           lt_h3_pass *pass);
-/* Load a block's linear layers by leaves (h3_dit_leaves.c). */
-lt_status lt_h3_leaves_load(const lt_h3_dit *dit, const char *prefix, lt_h3_block *block);
-void lt_h3_leaves_note(lt_h3_dit *dit); /* shares of this rank as unions of leaves */
-/* qkv [S, 3 * my heads] and value and gate p [S, 2 * my columns] of u. Queued. */
-lt_status lt_h3_leaves_qkv(const lt_h3_dit *dit, const lt_h3_leaves *leaves, const lt_tensor *u,
-                           lt_tensor *qkv);
-lt_status lt_h3_leaves_ff_in(const lt_h3_dit *dit, const lt_h3_leaves *leaves, const lt_tensor *u,
-                             lt_tensor *p);
 /* Show rows to the watcher, if there is one. Blocking. */
 lt_status lt_h3_watch(const lt_h3_dit *dit, const char *what, int64_t layer, lt_range rows,
                       const lt_tensor *h);

@@ -9,7 +9,7 @@
  *     normed  [rows, E]    \
  *     gated   [rows, 2m]    } row blocks: the FFN's middle would be 8 times x
  *     inner   [rows, m]    /
- *     partial, sum [rows, E] twice, under tp only
+ *     and what the sums over tp take
  *
  * All but attention is local to a row, so each block runs as: norm and qkv by row blocks;
  * attention; then by row blocks the output projection; then by row blocks the second norm and the
@@ -18,15 +18,13 @@
  * zero token end there.
  *
  * Under tp a rank has some heads, whole, and some columns of the FFN, value and gate together, so
- * that attention and SwiGLU need nobody. The two products that follow give f32 parts, summed in
- * rank order; the bias is in rank 0's, which always has heads and columns. The sum of one row block
- * is under way while the next is multiplied: two sets of buffers, and compute waits for sum b
- * before it starts product b + 2, so neither set is overwritten early. The order of the sums
- * depends on the tile's size alone: ranks without heads or columns take part by the same loops. The
- * rest, some hundredths of the work, each rank does whole, and so all hold the same bits of x. */
+ * that attention and SwiGLU need nobody; what leads back into x is row-parallel (split_linear.h),
+ * its bias in rank 0's product. The rest, some hundredths of the work, each rank does whole, and so
+ * all hold the same bits of x. */
 #include "model/h3_vit.h"
 
 #include "model/h3_vae_parts.h"
+#include "model/split_weights.h"
 
 #include <assert.h>
 #include <math.h>
@@ -37,7 +35,8 @@
 enum { BLOCK_ROWS = 512 }; /* scratch of the FFN: 512 x 24,576 f32 = 50 MB in the released model */
 
 typedef struct vit_layer {
-    lt_linear *qkv, *out, *up, *down; /* NULL: this rank has no heads, no columns */
+    lt_column_linear qkv, up; /* up: value, gate */
+    lt_row_linear out, down;
     lt_tensor norm1, norm2, scale1, scale2;
 } vit_layer;
 
@@ -46,7 +45,7 @@ struct lt_h3_vit {
     lt_engine *engine;
     int64_t width, middle, pixels; /* E; M; values that a token becomes */
     lt_group *tp;                  /* who shares the blocks; NULL: nobody */
-    lt_range heads, columns;       /* mine, of the heads and of M */
+    lt_split heads, columns;       /* of the heads and of M */
     lt_linear *post_quant, *proj_in, *proj_out;
     lt_tensor registers, norm_out_w, norm_out_b;
     vit_layer *layers;
@@ -57,64 +56,33 @@ struct lt_h3_vit {
 };
 
 /* ---- opening ---- */
-/* Also of a layer that this rank has nothing of: it must be there as the config has it. */
-static lt_status check_layer(lt_weights *weights, const char *name, int64_t out, int64_t in)
-{
-    char tensor[LT_H3_NAME_BYTES];
-    lt_checkpoint *checkpoint = lt_weights_checkpoint(weights);
-    lt_h3_name(tensor, "%s.weight", name);
-    LT_TRY(lt_checkpoint_check(checkpoint, tensor, LT_DIMS(out, in)));
-    lt_h3_name(tensor, "%s.bias", name);
-    return lt_checkpoint_check(checkpoint, tensor, LT_DIMS(out));
-}
-
-/* My columns, maybe none, of a layer whose results are summed over tp; rank 0 adds the bias. All
- * ranks of tp come here: they read its rows together. */
-static lt_status open_inputs(lt_weights *weights, const lt_h3_vit *vit, const char *name,
-                             int64_t in, lt_range mine, lt_linear **out)
-{
-    const int adds_bias = vit->tp == NULL || lt_group_rank(vit->tp) == 0;
-    lt_layer_spec spec = lt_layer_whole(weights, vit->width, in, adds_bias);
-    spec.bias_none = !adds_bias;
-    spec.columns = mine;
-    return lt_weights_linear_columns(weights, name, &spec, &mine, 1, out);
-}
-
 static lt_status open_attention(lt_weights *weights, const lt_h3_vit *vit, const char *prefix,
                                 vit_layer *layer)
 {
     static const char *const tails[] = {"to_q", "to_k", "to_v"};
-    const int64_t width = vit->width, D = vit->config->head_dim;
-    const lt_range mine = {vit->heads.first * D, vit->heads.count * D};
+    const int64_t width = vit->width;
     char name[3][LT_H3_NAME_BYTES], out[LT_H3_NAME_BYTES];
-    lt_layer_spec spec = lt_layer_whole(weights, width, width, 1);
-    spec.rows[0] = mine;
+    lt_column_part parts[3];
     for (int i = 0; i < 3; i++) {
         lt_h3_name(name[i], "%s.attn.%s", prefix, tails[i]);
-        LT_TRY(check_layer(weights, name[i], width, width));
+        parts[i] = (lt_column_part){name[i], width, 0, &vit->heads};
     }
     lt_h3_name(out, "%s.attn.to_out.0", prefix);
-    if (mine.count > 0)
-        LT_TRY(lt_weights_linear_joined(weights, (const char *const[]){name[0], name[1], name[2]},
-                                        (const lt_layer_spec[]){spec, spec, spec}, 3, &layer->qkv));
-    return open_inputs(weights, vit, out, width, mine, &layer->out);
+    LT_TRY(lt_column_linear_load(weights, parts, 3, width, 1, &layer->qkv));
+    return lt_row_linear_load(weights, out, width, &vit->heads, 1, &layer->out);
 }
 
 static lt_status open_ffn(lt_weights *weights, const lt_h3_vit *vit, const char *prefix,
                           vit_layer *layer)
 {
-    const int64_t width = vit->width, middle = vit->middle;
-    const lt_range mine = vit->columns;
+    const int64_t middle = vit->middle;
     char up[LT_H3_NAME_BYTES], down[LT_H3_NAME_BYTES];
     lt_h3_name(up, "%s.ff.net.0.proj", prefix);
     lt_h3_name(down, "%s.ff.net.2", prefix);
-    LT_TRY(check_layer(weights, up, 2 * middle, width));
-    lt_layer_spec spec = lt_layer_whole(weights, 2 * middle, width, 1);
-    spec.rows[0] = mine;
-    spec.rows[1] = (lt_range){middle + mine.first, mine.count};
-    if (mine.count > 0)
-        LT_TRY(lt_weights_linear(weights, up, &spec, &layer->up));
-    return open_inputs(weights, vit, down, middle, mine, &layer->down);
+    const lt_column_part parts[] = {{up, 2 * middle, 0, &vit->columns},
+                                    {up, 2 * middle, middle, &vit->columns}};
+    LT_TRY(lt_column_linear_load(weights, parts, 2, vit->width, 1, &layer->up));
+    return lt_row_linear_load(weights, down, vit->width, &vit->columns, 1, &layer->down);
 }
 
 static lt_status open_layer(lt_weights *weights, const lt_h3_vit *vit, int64_t index,
@@ -177,14 +145,13 @@ static void shares_note(lt_h3_vit *vit)
 {
     const lt_mesh *mesh = vit->engine->mesh;
     const int64_t heads = vit->config->heads;
-    int rank = 0, size = 1;
+    int size = 1;
     if (mesh != NULL && lt_group_size(mesh->axis[LT_AXIS_TP]) > 1) {
         vit->tp = mesh->axis[LT_AXIS_TP];
-        rank = lt_group_rank(vit->tp);
         size = lt_group_size(vit->tp);
     }
-    vit->heads = lt_share(heads, size, rank);
-    vit->columns = lt_share(vit->middle, size, rank);
+    vit->heads = lt_split_of(heads, vit->config->head_dim, vit->tp, 0);
+    vit->columns = lt_split_of(vit->middle, 1, vit->tp, 0);
     if (size > heads && !vit->dry) /* the walk that plans says nothing; the run does */
         lt_warn("tp=%d: the video decoder has %lld heads: tp ranks from %lld on attend to nothing",
                 size, (long long)heads, (long long)heads);
@@ -280,7 +247,7 @@ static lt_status rotary_rows(lt_h3_vit *vit, int64_t t, int64_t h, int64_t w)
 typedef struct vit_scratch {
     lt_tensor x, qkv, mixed, cos, sin;
     lt_tensor normed, gated, inner; /* row blocks */
-    lt_tensor partial[2], sum[2];   /* row blocks, under tp */
+    lt_row_scratch back;            /* row blocks; without tp normed serves */
     int64_t cells, rows, block;     /* tokens that become pixels; all tokens; rows of a block */
 } vit_scratch;
 
@@ -288,7 +255,7 @@ static lt_status take_scratch(lt_h3_vit *vit, int64_t cells, vit_scratch *s)
 {
     lt_arena *step = vit->engine->step;
     const int64_t width = vit->width, half = vit->config->rope_dim / 2;
-    const int64_t mine = vit->heads.count * vit->config->head_dim, columns = vit->columns.count;
+    const int64_t mine = vit->heads.columns.count, columns = vit->columns.columns.count;
     s->cells = cells;
     s->rows = cells + vit->config->registers + 1;
     const int64_t blocks = (s->rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
@@ -301,12 +268,8 @@ static lt_status take_scratch(lt_h3_vit *vit, int64_t cells, vit_scratch *s)
     LT_TRY(lt_tensor_new(step, "vae.normed", LT_F32, &s->normed, LT_DIMS(s->block, width)));
     LT_TRY(lt_tensor_new(step, "vae.gated", LT_F32, &s->gated, LT_DIMS(s->block, 2 * columns)));
     LT_TRY(lt_tensor_new(step, "vae.inner", LT_F32, &s->inner, LT_DIMS(s->block, columns)));
-    for (int i = 0; i < 2 && vit->tp != NULL; i++) {
-        LT_TRY(
-            lt_tensor_new(step, "vae.partial", LT_F32, &s->partial[i], LT_DIMS(s->block, width)));
-        LT_TRY(lt_tensor_new(step, "vae.sum", LT_F32, &s->sum[i], LT_DIMS(s->block, width)));
-    }
-    return LT_OK;
+    const lt_split *const splits[] = {&vit->heads, &vit->columns};
+    return lt_row_scratch_new(step, splits, 2, LT_F32, s->block, width, &s->normed, &s->back);
 }
 
 /* x = [proj_in(post_quant_conv(tokens)); registers; 0]. */
@@ -341,7 +304,7 @@ static lt_status attend(lt_h3_vit *vit, const vit_layer *layer, vit_scratch *s)
 {
     lt_queue *q = vit->engine->compute;
     const lt_h3_video_config *c = vit->config;
-    const int64_t heads = vit->heads.count, mine = heads * c->head_dim;
+    const int64_t heads = vit->heads.things.count, mine = vit->heads.columns.count;
     if (heads == 0)
         return LT_OK;
     for (int64_t first = 0; first < s->rows; first += s->block) {
@@ -350,7 +313,7 @@ static lt_status attend(lt_h3_vit *vit, const vit_layer *layer, vit_scratch *s)
         lt_tensor normed = lt_view_outer(&s->normed, (lt_range){0, range.count});
         lt_tensor qkv = lt_view_outer(&s->qkv, range);
         LT_TRY(lt_rms_norm(q, &x, &layer->norm1, c->decoder_norm_eps, LT_ROUND_ONCE, &normed));
-        LT_TRY(lt_linear_apply(q, layer->qkv, &normed, LT_ACT_NONE, &qkv));
+        LT_TRY(lt_column_linear_apply(q, &layer->qkv, &normed, &qkv));
     }
     /* q and k lie side by side: as 2 * heads heads they are normed and turned in one go. */
     lt_tensor both = lt_view_columns(&s->qkv, (lt_range){0, 2 * mine});
@@ -363,69 +326,31 @@ static lt_status attend(lt_h3_vit *vit, const vit_layer *layer, vit_scratch *s)
     return lt_attention(q, &query, &key, &value, heads, heads, scale, 0, 0, &s->mixed, NULL);
 }
 
-/* The way of row blocks back into the residual: x += (from W^T + b) * scale, summed over tp. */
-typedef struct tail {
-    const lt_h3_vit *vit;
-    const vit_scratch *s;
-    const lt_linear *layer; /* NULL: this rank adds nothing */
-    const lt_tensor *scale;
-    lt_range pending; /* rows whose sum is under way; count 0: none */
-    int slot;         /* their buffers */
-    lt_event done;
-} tail;
+/* Where the results of a row-parallel layer go: x += y * scale. */
+typedef struct target {
+    lt_queue *compute;
+    const lt_tensor *x, *scale;
+} target;
 
-static lt_status tail_finish(tail *t)
+static lt_status add_result(void *ctx, lt_range rows, const lt_tensor *y)
 {
-    lt_queue *q = t->vit->engine->compute;
-    if (t->pending.count == 0)
-        return LT_OK;
-    LT_TRY(lt_wait(q, &t->done));
-    const lt_tensor sum = lt_view_outer(&t->s->sum[t->slot], (lt_range){0, t->pending.count});
-    lt_tensor x = lt_view_outer(&t->s->x, t->pending);
-    LT_TRY(lt_scale_add(q, &sum, t->scale, &x));
-    t->pending.count = 0;
-    return LT_OK;
-}
-
-static lt_status tail_rows(tail *t, lt_range rows, const lt_tensor *from)
-{
-    const lt_h3_vit *vit = t->vit;
-    const vit_scratch *s = t->s;
-    lt_queue *q = vit->engine->compute;
-    const lt_range front = {0, rows.count};
-    if (vit->tp == NULL) {
-        lt_tensor product = lt_view_outer(&s->normed, front), x = lt_view_outer(&s->x, rows);
-        LT_TRY(lt_linear_apply(q, t->layer, from, LT_ACT_NONE, &product));
-        return lt_scale_add(q, &product, t->scale, &x);
-    }
-    const int slot = 1 - t->slot;
-    lt_tensor part = lt_view_outer(&s->partial[slot], front);
-    lt_tensor sum = lt_view_outer(&s->sum[slot], front);
-    lt_event after, done;
-    if (t->layer != NULL)
-        LT_TRY(lt_linear_apply(q, t->layer, from, LT_ACT_NONE, &part));
-    else
-        LT_TRY(lt_fill(q, &part, 0));
-    LT_TRY(lt_mark_event(q, &after));
-    LT_TRY(lt_sum_partials(vit->engine, vit->tp, &after, &part, &sum, &done));
-    LT_TRY(tail_finish(t));
-    t->slot = slot;
-    t->pending = rows;
-    t->done = done;
-    return LT_OK;
+    const target *t = ctx;
+    lt_tensor x = lt_view_outer(t->x, rows);
+    return lt_scale_add(t->compute, y, t->scale, &x);
 }
 
 /* x += out(mixed) * scale1 for the first `rows` rows. */
 static lt_status add_attention(const lt_h3_vit *vit, const vit_layer *layer, int64_t rows,
                                const vit_scratch *s)
 {
-    tail t = {.vit = vit, .s = s, .layer = layer->out, .scale = &layer->scale1};
+    target to = {vit->engine->compute, &s->x, &layer->scale1};
+    lt_row_pass back = lt_row_begin(vit->engine, &layer->out, &s->back, add_result, &to);
     for (int64_t first = 0; first < rows; first += s->block) {
         const lt_range range = block_at(first, s->block, rows);
         const lt_tensor mixed = lt_view_outer(&s->mixed, range);
-        LT_TRY(tail_rows(&t, range, &mixed));
+        LT_TRY(lt_row_block(&back, range, &mixed));
     }
-    return tail_finish(&t);
+    return lt_row_finish(&back);
 }
 
 /* x += ff(norm2(x)) * scale2 for the first `rows` rows. */
@@ -433,7 +358,8 @@ static lt_status feed_forward(const lt_h3_vit *vit, const vit_layer *layer, int6
                               const vit_scratch *s)
 {
     lt_queue *q = vit->engine->compute;
-    tail t = {.vit = vit, .s = s, .layer = layer->down, .scale = &layer->scale2};
+    target to = {q, &s->x, &layer->scale2};
+    lt_row_pass back = lt_row_begin(vit->engine, &layer->down, &s->back, add_result, &to);
     for (int64_t first = 0; first < rows; first += s->block) {
         const lt_range range = block_at(first, s->block, rows);
         const lt_range front = {0, range.count};
@@ -441,15 +367,15 @@ static lt_status feed_forward(const lt_h3_vit *vit, const vit_layer *layer, int6
         lt_tensor normed = lt_view_outer(&s->normed, front);
         lt_tensor gated = lt_view_outer(&s->gated, front);
         lt_tensor inner = lt_view_outer(&s->inner, front);
-        if (layer->up != NULL) {
+        if (vit->columns.things.count > 0) {
             LT_TRY(lt_rms_norm(q, &x, &layer->norm2, vit->config->decoder_norm_eps, LT_ROUND_ONCE,
                                &normed));
-            LT_TRY(lt_linear_apply(q, layer->up, &normed, LT_ACT_NONE, &gated));
+            LT_TRY(lt_column_linear_apply(q, &layer->up, &normed, &gated));
             LT_TRY(lt_swiglu(q, &gated, &inner));
         }
-        LT_TRY(tail_rows(&t, range, &inner));
+        LT_TRY(lt_row_block(&back, range, &inner));
     }
-    return tail_finish(&t);
+    return lt_row_finish(&back);
 }
 
 /* pixels = proj_out(norm_out(x)), straight to the host, block by block. */

@@ -10,13 +10,12 @@
  *     normed   [B, E]  \
  *     gated    [B, 2F]  } row blocks of B: the middle of the FFN is ten times as wide as x
  *     inner    [B, F]  /
- *     out      [B, E]
- *     parts    [B, n E] f32, sums of the n subtrees of leaves that I hold; sums [4 B, E] f32
+ *     and what ordered sums take
  *
- * All but attention is local to a row. Groups and columns are cut into 16 leaves whatever tp is:
- * o_proj and down_proj give f32 sums of leaves, which are added along one fixed tree and rounded
- * once (leaf_linear.h, sum_tree.h). So the text rows have the same bits for any tp, one rank
- * included. A rank without groups or columns sends nothing.
+ * All but attention is local to a row. Groups and columns are split in fixed order whatever tp is
+ * (split_linear.h): o_proj and down_proj give f32 sums of leaves, which are added along one tree
+ * and rounded once. So the text rows have the same bits for any tp, one rank included. A rank
+ * without groups or columns sends nothing.
  *
  * A layer whose o_proj and down_proj are all zero leaves x as it is. A distilled encoder is
  * published that way, since the state that is read is always that after 50 layers. One is found by
@@ -29,8 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/leaf_linear.h"
-#include "parallel/sum_tree.h"
+#include "model/split_weights.h"
 
 enum { BLOCK_ROWS = 512, NAME_BYTES = 160, LOOK_BYTES = 1 << 20, IDS_MAX = 1 << 24 };
 
@@ -39,7 +37,8 @@ enum { BLOCK_ROWS = 512, NAME_BYTES = 160, LOOK_BYTES = 1 << 20, IDS_MAX = 1 << 
 typedef struct decoder_layer {
     int identity;
     lt_tensor norm1, norm2, norm_q, norm_k;
-    lt_leaf_linear qkv[3], out, up[2], down; /* up: value, gate */
+    lt_column_linear qkv, up; /* up: value, gate */
+    lt_row_linear out, down;
 } decoder_layer;
 
 struct lt_qwen3vl {
@@ -49,8 +48,8 @@ struct lt_qwen3vl {
     lt_dtype compute;
     int dry;
     lt_group *tp;
-    lt_range heads, groups, columns; /* mine */
-    lt_cut cut_q, cut_kv, cut_ffn;   /* q: a thing is a group's query heads; kv: its head */
+    lt_split query, key, ffn; /* a thing of query is a group's heads, of key its one head */
+    int64_t heads;            /* mine */
     lt_weights *weights;
     decoder_layer *layers; /* [hidden_state] */
 };
@@ -132,7 +131,6 @@ static lt_status check_layer(lt_qwen3vl *t, int64_t layer)
 
 static lt_status load_attention(lt_qwen3vl *t, int64_t layer, decoder_layer *d)
 {
-    static const char *const parts[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
     const lt_qwen3vl_config *c = &t->config;
     const int64_t D = c->head_dim, E = c->hidden;
     char name[2][NAME_BYTES];
@@ -140,30 +138,29 @@ static lt_status load_attention(lt_qwen3vl *t, int64_t layer, decoder_layer *d)
     name_of(name[1], layer, "self_attn.k_norm.weight");
     LT_TRY(lt_weights_tensor(t->weights, name[0], LT_DIMS(D), t->compute, &d->norm_q));
     LT_TRY(lt_weights_tensor(t->weights, name[1], LT_DIMS(D), t->compute, &d->norm_k));
-    for (int i = 0; i < 3; i++) {
-        const int64_t out = (i == 0 ? c->heads : c->kv_heads) * D;
-        name_of(name[0], layer, parts[i]);
-        LT_TRY(lt_leaf_outputs_load(t->weights, name[0], out, E, 0, i == 0 ? &t->cut_q : &t->cut_kv,
-                                    &d->qkv[i]));
-    }
+    char name_q[NAME_BYTES], name_k[NAME_BYTES], name_v[NAME_BYTES];
+    name_of(name_q, layer, "self_attn.q_proj");
+    name_of(name_k, layer, "self_attn.k_proj");
+    name_of(name_v, layer, "self_attn.v_proj");
+    const lt_column_part parts[] = {{name_q, c->heads * D, 0, &t->query},
+                                    {name_k, c->kv_heads * D, 0, &t->key},
+                                    {name_v, c->kv_heads * D, 0, &t->key}};
+    LT_TRY(lt_column_linear_load(t->weights, parts, 3, E, 0, &d->qkv));
     name_of(name[0], layer, "self_attn.o_proj");
-    LT_TRY(lt_leaf_inputs_load(t->weights, name[0], E, c->heads * D, &t->cut_q, &d->out));
-    return LT_OK;
+    return lt_row_linear_load(t->weights, name[0], E, &t->query, 0, &d->out);
 }
 
 static lt_status load_ffn(lt_qwen3vl *t, int64_t layer, decoder_layer *d)
 {
-    static const char *const parts[] = {"mlp.up_proj", "mlp.gate_proj"}; /* lt_swiglu's order */
     const lt_qwen3vl_config *c = &t->config;
-    char name[NAME_BYTES];
-    for (int i = 0; i < 2; i++) {
-        name_of(name, layer, parts[i]);
-        LT_TRY(
-            lt_leaf_outputs_load(t->weights, name, c->ffn, c->hidden, 0, &t->cut_ffn, &d->up[i]));
-    }
-    name_of(name, layer, "mlp.down_proj");
-    LT_TRY(lt_leaf_inputs_load(t->weights, name, c->hidden, c->ffn, &t->cut_ffn, &d->down));
-    return LT_OK;
+    char up[NAME_BYTES], gate[NAME_BYTES], down[NAME_BYTES];
+    name_of(up, layer, "mlp.up_proj");
+    name_of(gate, layer, "mlp.gate_proj");
+    name_of(down, layer, "mlp.down_proj");
+    const lt_column_part parts[] = {{up, c->ffn, 0, &t->ffn}, /* lt_swiglu's order */
+                                    {gate, c->ffn, 0, &t->ffn}};
+    LT_TRY(lt_column_linear_load(t->weights, parts, 2, c->hidden, 0, &d->up));
+    return lt_row_linear_load(t->weights, down, c->hidden, &t->ffn, 0, &d->down);
 }
 
 static lt_status load_layer(lt_qwen3vl *t, int64_t layer)
@@ -252,14 +249,11 @@ lt_status lt_qwen3vl_open(lt_checkpoint *checkpoint, lt_engine *engine,
     t->layers = layers;
     t->dry = engine->backend == &lt_backend_dry;
     t->tp = engine->mesh->axis[LT_AXIS_TP];
-    const int rank = lt_group_rank(t->tp), size = lt_group_size(t->tp);
     const int64_t per_group = config->heads / config->kv_heads;
-    t->cut_q = lt_cut_of(config->kv_heads, per_group * config->head_dim, size, rank);
-    t->cut_kv = lt_cut_of(config->kv_heads, config->head_dim, size, rank);
-    t->cut_ffn = lt_cut_of(config->ffn, 1, size, rank);
-    t->groups = lt_leaves_things(config->kv_heads, t->cut_q.leaves);
-    t->heads = (lt_range){t->groups.first * per_group, t->groups.count * per_group};
-    t->columns = lt_cut_mine(&t->cut_ffn);
+    t->query = lt_split_of(config->kv_heads, per_group * config->head_dim, t->tp, 1);
+    t->key = lt_split_of(config->kv_heads, config->head_dim, t->tp, 1);
+    t->ffn = lt_split_of(config->ffn, 1, t->tp, 1);
+    t->heads = t->query.things.count * per_group;
     const lt_status st = load(t);
     if (st != LT_OK) {
         lt_qwen3vl_close(&t);
@@ -287,7 +281,8 @@ typedef struct pass {
     void *embedded;  /* host [L, E] of compute's dtype: what goes up, later what came down */
     void *cos, *sin; /* host [L, D / 2] */
     lt_tensor x, qkv, mixed, cos_rows, sin_rows;
-    lt_tensor normed, gated, inner, out, parts, sums;
+    lt_tensor normed, gated, inner;
+    lt_row_scratch back;
 } pass;
 
 static lt_status check_ids(const lt_qwen3vl *t, const int32_t *ids, int64_t count)
@@ -344,19 +339,13 @@ static lt_status prepare_host(lt_qwen3vl *t, const int32_t *ids, pass *p)
     return LT_OK;
 }
 
-static int64_t nodes_max(const lt_qwen3vl *t)
-{
-    const int heads = lt_leaf_inputs_nodes(&t->cut_q), ffn = lt_leaf_inputs_nodes(&t->cut_ffn);
-    return heads > ffn ? heads : ffn;
-}
-
 static lt_status take_scratch(lt_qwen3vl *t, pass *p)
 {
     lt_arena *step = t->engine->step;
     const lt_dtype act = t->compute;
     const int64_t E = t->config.hidden, D = t->config.head_dim, L = p->rows;
-    const int64_t B = L < BLOCK_ROWS ? L : BLOCK_ROWS, H = t->heads.count * D;
-    const int64_t both = H + 2 * t->groups.count * D, F = t->columns.count;
+    const int64_t B = L < BLOCK_ROWS ? L : BLOCK_ROWS, H = t->query.columns.count;
+    const int64_t both = H + 2 * t->key.columns.count, F = t->ffn.columns.count;
     LT_TRY(lt_tensor_new(step, "text.x", act, &p->x, LT_DIMS(L, E)));
     LT_TRY(lt_tensor_new(step, "text.qkv", act, &p->qkv, LT_DIMS(L, both)));
     LT_TRY(lt_tensor_new(step, "text.mixed", act, &p->mixed, LT_DIMS(L, H)));
@@ -365,10 +354,8 @@ static lt_status take_scratch(lt_qwen3vl *t, pass *p)
     LT_TRY(lt_tensor_new(step, "text.normed", act, &p->normed, LT_DIMS(B, E)));
     LT_TRY(lt_tensor_new(step, "text.gated", act, &p->gated, LT_DIMS(B, 2 * F)));
     LT_TRY(lt_tensor_new(step, "text.inner", act, &p->inner, LT_DIMS(B, F)));
-    LT_TRY(lt_tensor_new(step, "text.out", act, &p->out, LT_DIMS(B, E)));
-    LT_TRY(lt_tensor_new(step, "text.parts", LT_F32, &p->parts, LT_DIMS(nodes_max(t) * B * E)));
-    LT_TRY(lt_tensor_new(step, "text.sums", LT_F32, &p->sums, LT_DIMS(LT_LEAF_LEVELS * B, E)));
-    return LT_OK;
+    const lt_split *const splits[] = {&t->query, &t->ffn};
+    return lt_row_scratch_new(step, splits, 2, act, B, E, NULL, &p->back);
 }
 
 /* Rows [first, first + B) of the pass, as far as there are. */
@@ -383,50 +370,31 @@ static lt_tensor front(const lt_tensor *x, lt_range rows)
     return lt_view_outer(x, (lt_range){0, rows.count});
 }
 
-/* x += from W^T of a row block, summed over all leaves of all ranks. */
-static lt_status add_back(lt_qwen3vl *t, const lt_leaf_linear *layer, const lt_tensor *from,
-                          pass *p, lt_range rows)
-{
-    lt_queue *q = t->engine->compute;
-    const int64_t width = lt_leaf_inputs_nodes(&layer->cut) * t->config.hidden;
-    const lt_tensor flat = lt_view_outer(&p->parts, (lt_range){0, rows.count * width});
-    lt_tensor x = lt_view_outer(&p->x, rows), out = front(&p->out, rows);
-    lt_tensor parts = lt_view_as(&flat, LT_DIMS(rows.count, width));
-    lt_event after, done;
-    LT_TRY(lt_leaf_inputs_apply(q, layer, from, &p->sums, &parts));
-    LT_TRY(lt_mark_event(q, &after));
-    LT_TRY(lt_sum_tree(t->engine, t->tp, layer->cut.total, &after, &parts, &out, &done));
-    LT_TRY(lt_wait(q, &done));
-    LT_TRY(lt_axpby(q, 1, &out, 1, &x));
-    return LT_OK;
-}
+/* Where the results of a row-parallel layer go: x += y. */
+typedef struct target {
+    lt_queue *compute;
+    const lt_tensor *x;
+} target;
 
-/* y [rows, n columns each] = the layers' results beside each other. */
-static lt_status apply_joined(lt_queue *q, const lt_leaf_linear *layers, int count,
-                              const lt_tensor *x, lt_tensor *y)
+static lt_status add_result(void *ctx, lt_range rows, const lt_tensor *y)
 {
-    int64_t first = 0;
-    for (int i = 0; i < count; i++) {
-        const lt_range columns = {first, lt_cut_mine(&layers[i].cut).count};
-        lt_tensor part = lt_view_columns(y, columns);
-        LT_TRY(lt_leaf_outputs_apply(q, &layers[i], x, &part));
-        first += columns.count;
-    }
-    return LT_OK;
+    const target *t = ctx;
+    lt_tensor x = lt_view_outer(t->x, rows);
+    return lt_axpby(t->compute, 1, y, 1, &x);
 }
 
 /* q, k, v of all rows, normed by heads and turned. */
 static lt_status project(lt_qwen3vl *t, const decoder_layer *d, pass *p)
 {
     lt_queue *q = t->engine->compute;
-    const int64_t D = t->config.head_dim, heads = t->heads.count, groups = t->groups.count;
+    const int64_t D = t->config.head_dim, heads = t->heads, groups = t->key.things.count;
     const float eps = (float)t->config.rms_eps;
     for (int64_t first = 0; first < p->rows; first += BLOCK_ROWS) {
         const lt_range rows = block_at(p, first);
         const lt_tensor x = lt_view_outer(&p->x, rows);
         lt_tensor normed = front(&p->normed, rows), qkv = lt_view_outer(&p->qkv, rows);
         LT_TRY(lt_rms_norm(q, &x, &d->norm1, eps, LT_ROUND_TWICE, &normed));
-        LT_TRY(apply_joined(q, d->qkv, 3, &normed, &qkv));
+        LT_TRY(lt_column_linear_apply(q, &d->qkv, &normed, &qkv));
     }
     lt_tensor query = lt_view_columns(&p->qkv, (lt_range){0, heads * D});
     lt_tensor key = lt_view_columns(&p->qkv, (lt_range){heads * D, groups * D});
@@ -439,41 +407,45 @@ static lt_status project(lt_qwen3vl *t, const decoder_layer *d, pass *p)
 
 static lt_status attend(lt_qwen3vl *t, const decoder_layer *d, pass *p)
 {
-    const int64_t D = t->config.head_dim, H = t->heads.count * D, K = t->groups.count * D;
-    if (t->heads.count > 0) {
+    const int64_t D = t->config.head_dim, H = t->query.columns.count, K = t->key.columns.count;
+    if (t->heads > 0) {
         LT_TRY(project(t, d, p));
         const lt_tensor query = lt_view_columns(&p->qkv, (lt_range){0, H});
         const lt_tensor key = lt_view_columns(&p->qkv, (lt_range){H, K});
         const lt_tensor value = lt_view_columns(&p->qkv, (lt_range){H + K, K});
         const float scale = (float)(1.0 / sqrt((double)D));
-        LT_TRY(lt_attention(t->engine->compute, &query, &key, &value, t->heads.count,
-                            t->groups.count, scale, 1, 0, &p->mixed, NULL));
+        LT_TRY(lt_attention(t->engine->compute, &query, &key, &value, t->heads, t->key.things.count,
+                            scale, 1, 0, &p->mixed, NULL));
     }
+    target to = {t->engine->compute, &p->x};
+    lt_row_pass back = lt_row_begin(t->engine, &d->out, &p->back, add_result, &to);
     for (int64_t first = 0; first < p->rows; first += BLOCK_ROWS) {
         const lt_range rows = block_at(p, first);
         const lt_tensor mixed = lt_view_outer(&p->mixed, rows);
-        LT_TRY(add_back(t, &d->out, &mixed, p, rows));
+        LT_TRY(lt_row_block(&back, rows, &mixed));
     }
-    return LT_OK;
+    return lt_row_finish(&back);
 }
 
 static lt_status feed_forward(lt_qwen3vl *t, const decoder_layer *d, pass *p)
 {
     lt_queue *q = t->engine->compute;
+    target to = {q, &p->x};
+    lt_row_pass back = lt_row_begin(t->engine, &d->down, &p->back, add_result, &to);
     for (int64_t first = 0; first < p->rows; first += BLOCK_ROWS) {
         const lt_range rows = block_at(p, first);
         const lt_tensor x = lt_view_outer(&p->x, rows);
         lt_tensor normed = front(&p->normed, rows), gated = front(&p->gated, rows);
         lt_tensor inner = front(&p->inner, rows);
-        if (t->columns.count > 0) {
+        if (t->ffn.things.count > 0) {
             LT_TRY(
                 lt_rms_norm(q, &x, &d->norm2, (float)t->config.rms_eps, LT_ROUND_TWICE, &normed));
-            LT_TRY(apply_joined(q, d->up, 2, &normed, &gated));
+            LT_TRY(lt_column_linear_apply(q, &d->up, &normed, &gated));
             LT_TRY(lt_swiglu(q, &gated, &inner));
         }
-        LT_TRY(add_back(t, &d->down, &inner, p, rows));
+        LT_TRY(lt_row_block(&back, rows, &inner));
     }
-    return LT_OK;
+    return lt_row_finish(&back);
 }
 
 static lt_status run(lt_qwen3vl *t, pass *p)
