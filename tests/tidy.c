@@ -2,6 +2,7 @@
  * Goal: hold levels, sizes, banned calls, and that every room tells what is in it. Method: reads
  * the tree as text; each broken rule is one line "FILE:LINE: rule". Ranks: 1. Needs: the source
  * tree (argv[1]). */
+#include <ctype.h>
 #include <fts.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -101,6 +102,73 @@ static int is_word(char c)
     return c == '_' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
+/* tests/retired_words.txt: a word a line, lower case, "_" before and after. */
+enum { RETIRED_MAX = 256, RETIRED_BYTES = 64 };
+static char retired[RETIRED_MAX][RETIRED_BYTES];
+static int retired_count;
+
+static void read_retired(void)
+{
+    char path[4096], line[512];
+    (void)snprintf(path, sizeof path, "%s/tests/retired_words.txt", root);
+    FILE *f = fopen(path, "r");
+    if (f == NULL)
+        fail_msg("%s: not there", path);
+    while (fgets(line, sizeof line, f) != NULL) {
+        const size_t n = strcspn(line, "\t\n");
+        if (line[0] == '#' || line[0] == '-' || line[0] == '\n')
+            continue;
+        assert_true(line[n] == '\t' && retired_count < RETIRED_MAX); /* a word and what to say */
+        (void)snprintf(retired[retired_count++], RETIRED_BYTES, "_%.*s_", (int)n, line);
+    }
+    (void)fclose(f);
+}
+
+/* name: n characters of a line of code. */
+static void check_retired(const char *file, int number, const char *name, size_t n)
+{
+    char padded[256], rule[512];
+    if (n + 3 > sizeof padded)
+        return;
+    padded[0] = '_';
+    for (size_t i = 0; i < n; i++)
+        padded[i + 1] = (char)tolower((unsigned char)name[i]);
+    padded[n + 1] = '_';
+    padded[n + 2] = '\0';
+    for (int i = 0; i < retired_count; i++)
+        if (strstr(padded, retired[i]) != NULL) {
+            (void)snprintf(rule, sizeof rule, "%.*s: a retired word (tests/retired_words.txt)",
+                           (int)n, name);
+            complain(file, number, rule);
+        }
+}
+
+/* Identifiers of a line that is not inside a comment; strings and what a comment holds are passed
+ * over, and the line of a test's function, whose name is a sentence. */
+static void check_names(const char *file, int number, const char *line)
+{
+    if (strncmp(file, "tests/", 6) == 0 &&
+        (strstr(line, "(void **state)") != NULL || strstr(line, "cmocka_unit_test") != NULL))
+        return;
+    for (const char *at = line; *at != '\0';) {
+        if (at[0] == '/' && (at[1] == '*' || at[1] == '/'))
+            return;
+        if (*at == '"' || *at == '\'') {
+            const char quote = *at++;
+            for (; *at != '\0' && *at != quote; at++)
+                at += *at == '\\' && at[1] != '\0';
+            at += *at != '\0';
+            continue;
+        }
+        size_t n = 0;
+        while (is_word(at[n]))
+            n++;
+        if (n > 0)
+            check_retired(file, number, at, n);
+        at += n > 0 ? n : 1;
+    }
+}
+
 static void check_banned(const char *file, int number, const char *line)
 {
     for (size_t i = 0; i < sizeof banned / sizeof *banned; i++) {
@@ -197,6 +265,7 @@ static void check_code(const char *path, const char *file)
                 complain(file, began, "a function of more than 70 lines");
             began = 0;
         }
+        const int began_inside = in_comment;
         if (strstr(line, "/*") != NULL)
             in_comment = 1;
         says_where |= strstr(line, "Local") != NULL || strstr(line, "Collective") != NULL ||
@@ -208,6 +277,8 @@ static void check_code(const char *path, const char *file)
             check_banned(file, number, line);
         if (!in_comment)
             check_makers(file, number, line);
+        if (!began_inside && strncmp(line, "#include", 8) != 0)
+            check_names(file, number, line);
         if (strstr(line, "*/") != NULL)
             in_comment = 0;
     }
@@ -271,6 +342,7 @@ static void the_house_is_in_order(void **state)
 {
     (void)state;
     char *paths[] = {(char *)(uintptr_t)root, NULL};
+    read_retired();
     FTS *tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
     assert_non_null(tree);
     int seen = 0;

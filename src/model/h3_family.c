@@ -424,9 +424,9 @@ static lt_status sound_decode(lt_model *model, const float *latents, int64_t n, 
         z = malloc((size_t)(LT_H3_AUDIO_CHANNELS * m->audio.latent_channels * n) * sizeof *z);
         if (z == NULL)
             LT_FAIL(LT_ENOMEM, "decode: no memory for sound latents");
-        for (int64_t ear = 0; ear < LT_H3_AUDIO_CHANNELS; ear++)
-            lt_h3_audio_denormalise(&m->audio, latents + ear * m->audio.latent_channels * n, n,
-                                    z + ear * m->audio.latent_channels * n);
+        for (int64_t channel = 0; channel < LT_H3_AUDIO_CHANNELS; channel++)
+            lt_h3_audio_denormalise(&m->audio, latents + channel * m->audio.latent_channels * n, n,
+                                    z + channel * m->audio.latent_channels * n);
     }
     const lt_status st = lt_h3_audio_decode_range(m->audio_decoder, z, LT_H3_AUDIO_CHANNELS, n,
                                                   ticks.first, ticks.count, out);
