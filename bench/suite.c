@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "base/resident.h"
 #include "parallel/nodes.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 #include "run/place.h"
 
 /* All that the job's cpuset allows, whatever a launcher bound this rank to (place.c widens the mask

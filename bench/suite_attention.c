@@ -30,6 +30,9 @@
 #include "base/log.h"
 #include "bench/suite.h"
 #include "parallel/attention_dist.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
+#include "parallel/transport/traffic.h"
 #include "parallel/transport_impl.h"
 #include "run/plan.h"
 

@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "bench/suite.h"
 #include "bench/suite_choice.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 
 /* Sizes up to BYTES_ALWAYS cost so little that they are measured however short the time is. */
 enum { BYTES_ALWAYS = 32 << 10 };

@@ -19,6 +19,7 @@
 #include "parallel/grid2d.h"
 #include "parallel/leaves.h"
 #include "parallel/ring.h"
+#include "parallel/transport/traffic.h"
 #include "parallel/ulysses.h"
 
 enum { GROUPS_MAX = 4, MESSAGE_BYTES_LEAST = 256 << 10 };

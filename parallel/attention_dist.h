@@ -40,6 +40,7 @@
 #define LT_ATTENTION_DIST_H
 
 #include "parallel/engine.h"
+#include "parallel/transport/traffic.h"
 
 /* Who holds what, for one length and one set of heads. Groups are borrowed from the mesh. */
 typedef struct lt_attention_share {

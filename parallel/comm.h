@@ -1,12 +1,11 @@
-/* comm.h - collectives by what they mean.                                         Level 2: parallel
+/* comm.h - collectives of tensors, by what they mean.                             Level 2: parallel
  *
- * Two kinds. Host collectives move plain host memory (job, plan, latents). Device collectives move
- * tensors of an engine: they are queued on its comm queue, where they wait for `after`, move the
- * data, and mark `done`, on which the consumer's queue waits (lt_wait). That is all of overlap: on
- * the CPU a thread runs the comm queue (kernels/host_queue.h) while the main thread computes. All
- * groups share the queue, and ranks queue alike, so they cannot deadlock. On a backend without host
- * access the data goes through staging. A group of one rank moves nothing (or copies). Sums are
- * added in rank order, so that the same mesh always gives the same bits. */
+ * They move tensors of an engine: they are queued on its comm queue, where they wait for `after`,
+ * move the data, and mark `done`, on which the consumer's queue waits (lt_wait). That is all of
+ * overlap: on the CPU a thread runs the comm queue (kernels/host_queue.h) while the main thread
+ * computes. All groups share the queue, and ranks queue alike, so they cannot deadlock. On a
+ * backend without host access the data goes through staging. A group of one rank moves nothing (or
+ * copies). Sums are added in rank order, so that the same mesh always gives the same bits. */
 #ifndef LT_COMM_H
 #define LT_COMM_H
 
@@ -14,36 +13,11 @@
 #include "parallel/shard.h"
 #include "parallel/transport.h"
 
-/* ---- host. Collective on group, Blocking. ---- */
-lt_status lt_broadcast(lt_group *group, int root, void *data, size_t bytes);
-/* Bytes of unknown length from root: on other ranks *data is malloc'ed (a NUL is put behind them),
- * the caller frees; after an error *data is as before. Ends in an agreement: a rank without memory
- * is known to all. */
-lt_status lt_broadcast_text(lt_group *group, int root, char **data, size_t *bytes);
-lt_status lt_barrier(lt_group *group);
-/* Every rank says how it fares. All LT_OK: LT_OK. Else the failed ranks get their own status back
- * and the others LT_EPEER; error text and hint are everywhere those of the lowest failed rank
- * (which keeps its trail), so that rank 0 can print them. A rank's own failure comes before any
- * LT_EPEER, which only passes on what an agreement of fewer ranks told: it never hides the cause.
- * Takes no memory. */
-lt_status lt_agree(lt_group *group, lt_status mine);
-/* Did the last lt_agree end in a failure that all ranks of the world know of? Then *original is the
- * status of the lowest failed rank and rank 0 may print for all; else a failing rank speaks for
- * itself. An agreement of fewer ranks than the world's is no such failure: agree once more on the
- * world. Local. */
-int lt_agreed_failure(lt_status *original);
-/* all[rank * bytes .. ] = each rank's mine. */
-lt_status lt_all_gather_host(lt_group *group, const void *mine, size_t bytes, void *all);
-/* Ranges of rows of one host array, row_bytes each: every rank holds whole[ranges[rank]] and gets
- * the rest. ranges [size], disjoint, maybe empty, the same on all ranks. */
-lt_status lt_all_gather_ranges(lt_group *group, void *whole, size_t row_bytes,
-                               const lt_range *ranges);
-
-/* ---- device. Collective on group, Queued on comm; `after` and `done` may be NULL. What y held
+/* Collective on group, Queued on comm; `after` and `done` may be NULL. What y held
  * before may be overwritten once `after` has passed, so `after` must be marked behind y's last
  * reader; x must stay until `done`. A host collective over the same group must not begin before
  * what is queued on it is done. Errors: LT_ENOMEM (staging, scratch), the backend's; the
- * transport's come out of the waits. ---- */
+ * transport's come out of the waits. */
 typedef struct lt_engine lt_engine;
 
 /* y [sum of counts, E] = the ranks' x [counts[r], E] one after the other; equal dtypes. x may be my
@@ -77,13 +51,5 @@ typedef struct lt_tensor_transfer {
 lt_status lt_exchange_tensors(lt_engine *engine, lt_group *group, const char *name,
                               const lt_event *after, const lt_tensor_transfer *list, int count,
                               lt_event *done);
-
-/* What this rank has sent and received since the last reset, bytes (not to itself); calls counts
- * transfers with another rank that weren't empty. On dry: what would have moved. Local. */
-typedef struct lt_traffic {
-    uint64_t sent_bytes, received_bytes, calls;
-} lt_traffic;
-lt_traffic lt_traffic_read(void);
-void lt_traffic_reset(void);
 
 #endif

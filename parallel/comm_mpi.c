@@ -26,19 +26,23 @@
 #include <assert.h>
 #include <limits.h>
 #include <mpi.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/log.h"
-#include "base/new_file.h"
 #include "base/span.h"
 #include "parallel/comm_mpi_impl.h"
+#include "parallel/transport/detected.h"
 #include "parallel/transport_impl.h"
 #include "parallel/watch_impl.h"
 
 enum { TAG_EXCHANGE = 1024, TAG_MEET = 1025, PIECE_BYTES = 1 << 30 };
+
+typedef void (*wake_function)(void);
 
 typedef struct {
     lt_group head;
@@ -54,6 +58,7 @@ typedef struct {
 } piece;
 
 struct lt_post {
+    lt_post_head head;
     int used, room;
     MPI_Comm comm;
     int tag;
@@ -71,6 +76,51 @@ struct lt_post {
 
 static const lt_transport mpi_transport;
 static lt_post *first_post, *last_post; /* only between enter and leave */
+static pthread_mutex_t token = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int wanted, busy; /* busy: posts on their way */
+static _Atomic(wake_function) wake_on_busy;
+
+/* ---- who uses MPI ---- */
+
+/* A mutex isn't fair, and a main thread that polls takes it at once again: the thread that is
+ * seldom here says so, and the other lets it in. */
+void lt_mpi_enter(void)
+{
+    for (int i = 0; i < 50 && atomic_load(&wanted); i++)
+        (void)sched_yield();
+    (void)pthread_mutex_lock(&token);
+}
+
+void lt_mpi_leave(void) { (void)pthread_mutex_unlock(&token); }
+
+int lt_mpi_try_enter(double seconds_max)
+{
+    const double began = lt_seconds();
+    int held = pthread_mutex_trylock(&token) == 0;
+    if (held)
+        return 1;
+    atomic_store(&wanted, 1);
+    do {
+        (void)nanosleep(&(struct timespec){0, 20000}, NULL);
+        held = pthread_mutex_trylock(&token) == 0;
+    } while (!held && lt_seconds() - began < seconds_max);
+    atomic_store(&wanted, 0);
+    return held;
+}
+
+int lt_mpi_is_busy(void) { return atomic_load(&busy) > 0; }
+void lt_mpi_on_busy(void (*wake)(void)) { atomic_store(&wake_on_busy, wake); }
+
+static void more_posts(int more)
+{
+    const wake_function wake = atomic_load(&wake_on_busy);
+    if (atomic_fetch_add(&busy, more) == 0 && wake != NULL)
+        wake();
+}
+
+MPI_Comm lt_mpi_comm(const lt_group *group) { return ((const mpi_group *)group)->comm; }
+
+/* ---- groups ---- */
 
 /* Its first words: Open MPI adds who packed it, MPICH tells how it was configured. */
 const char *lt_mpi_library(void)
@@ -100,8 +150,8 @@ static lt_status failed(int code, const char *what)
             return failed(code_, #call);                                                           \
     } while (0)
 
-/* Takes comm, also when it fails. */
-static lt_status wrap(MPI_Comm comm, lt_group **out)
+/* Takes comm, also when it fails. world_size 0: it is the world itself. */
+static lt_status wrap(MPI_Comm comm, int world_size, lt_group **out)
 {
     mpi_group *group = calloc(1, sizeof *group);
     if (group == NULL) {
@@ -120,6 +170,7 @@ static lt_status wrap(MPI_Comm comm, lt_group **out)
         free(group);
         return failed(code, "a new communicator");
     }
+    group->head.world_size = world_size > 0 ? world_size : group->head.size;
     *out = &group->head;
     return LT_OK;
 }
@@ -130,7 +181,7 @@ static lt_status out(lt_status st)
 {
     lt_mpi_leave();
     if (st == LT_EPEER)
-        lt_watch_linger();
+        lt_detected_linger();
     return st;
 }
 
@@ -148,7 +199,7 @@ static lt_status split_here(lt_group *parent, const int *ranks, int count, lt_gr
     LT_MPI(MPI_Comm_split(((mpi_group *)parent)->comm, color, key < 0 ? 0 : key, &comm));
     if (comm == MPI_COMM_NULL)
         return LT_OK;
-    return wrap(comm, out);
+    return wrap(comm, parent->world_size, out);
 }
 
 static lt_status mpi_split(lt_group *parent, const int *ranks, int count, lt_group **group)
@@ -174,6 +225,7 @@ static lt_status post_new(mpi_group *group, int tag, size_t room, lt_post **out)
     lt_post *post = room <= INT_MAX ? calloc(1, sizeof *post + room * each) : NULL;
     if (post == NULL)
         LT_FAIL(LT_ENOMEM, "MPI transport: no memory for %zu messages", room);
+    post->head.transport = &mpi_transport;
     post->room = (int)room;
     post->comm = group->comm;
     post->tag = tag;
@@ -350,7 +402,7 @@ static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max,
         if (done)
             return LT_OK;
         const double now = lt_seconds();
-        if (now - begin > seconds_max && lt_watch_quiet_s() > seconds_max)
+        if (now - begin > seconds_max && lt_detected_quiet_s() > seconds_max)
             LT_FAIL(LT_EPEER, "MPI: a peer said nothing for %.0f s: it is gone or stuck",
                     seconds_max);
         const lt_pause why = lt_host_pause(call, pause);
@@ -451,7 +503,7 @@ static lt_status mpi_post(lt_group *base, int peer, int tag, void *data, size_t 
     post->axis = base->axis;
     post->began = lt_span_begin();
     post->bytes = bytes;
-    lt_mpi_busy(1);
+    more_posts(1);
     *made = post;
     return LT_OK;
 }
@@ -468,7 +520,7 @@ static lt_status mpi_post_test(lt_post **post, int *done)
             lt_span_end(LT_SPAN_MESSAGE, (*post)->of[0].is_send ? "send" : "receive", (*post)->axis,
                         (*post)->began, (*post)->bytes);
         drop(post);
-        lt_mpi_busy(-1);
+        more_posts(-1);
     }
     LT_TRY(out(st));
     return LT_OK;
@@ -495,19 +547,13 @@ static void mpi_post_drop(lt_post **post)
     delist(*post);
     drop(post);
     lt_mpi_leave();
-    lt_mpi_busy(-1);
+    more_posts(-1);
 }
 
-static void mpi_close(void)
-{
-    lt_mpi_watch_close();
-    (void)MPI_Finalize();
-}
+static void mpi_close(void) { (void)MPI_Finalize(); }
 
 static void mpi_abort(int exit_code)
 {
-    lt_new_file_abandon();
-    lt_watch_poison();
     lt_mpi_enter();
     (void)MPI_Abort(MPI_COMM_WORLD, exit_code);
 }
@@ -516,28 +562,17 @@ static const lt_transport mpi_transport = {"mpi",     mpi_split,     mpi_free,  
                                            mpi_post,  mpi_post_test, mpi_post_drop, mpi_post_probe,
                                            mpi_close, mpi_abort};
 
-/* The world and its heartbeats get communicators of their own, once all ranks have come. */
-static lt_status open_here(lt_group **world)
+/* The world gets a communicator of its own, once all ranks have come. */
+lt_status lt_mpi_open(lt_group **world)
 {
     int level = 0;
-    MPI_Comm comm, beats;
-    lt_mpi_start_begin();
+    MPI_Comm comm;
     LT_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level));
     if (level < MPI_THREAD_SERIALIZED)
         LT_FAIL(LT_EUNAVAIL, "MPI: wanted thread level SERIALIZED, found %d", level);
     LT_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     LT_TRY(lt_mpi_start_call(MPI_COMM_WORLD));
     LT_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &comm));
-    LT_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &beats));
-    LT_MPI(MPI_Comm_set_errhandler(beats, MPI_ERRORS_RETURN));
-    LT_TRY(wrap(comm, world));
-    return lt_mpi_watch_open(beats, *world);
-}
-
-lt_status lt_mpi_open(lt_group **world)
-{
-    const lt_status st = open_here(world);
-    lt_mpi_start_end();
-    LT_TRY(st);
+    LT_TRY(wrap(comm, 0, world));
     return LT_OK;
 }

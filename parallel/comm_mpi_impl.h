@@ -7,27 +7,24 @@
 #include "parallel/transport.h"
 #include <mpi.h>
 
-/* Bracket a thread's use of MPI. Local, may wait for the watch's thread (a few calls). */
+/* Bracket a thread's use of MPI. Local, may wait for another thread's few calls. */
 void lt_mpi_enter(void);
 void lt_mpi_leave(void);
+/* For a thread that is seldom here, beside one that polls: the others let it in. 0 if they did not
+ * within so many seconds. Local. */
+int lt_mpi_try_enter(double seconds_max);
 /* Look for the messages that posts wait for. Between enter and leave. Local. */
 void lt_mpi_move_posts(void);
-/* So many more posts are on their way. Local. */
-void lt_mpi_busy(int more);
-/* Watch the ranks of the world, over beats, which is taken; with one rank nothing is started.
- * Collective on the world, Blocking. */
-lt_status lt_mpi_watch_open(MPI_Comm beats, lt_group *world);
-void lt_mpi_watch_close(void);
+/* Are posts on their way? Local. */
+int lt_mpi_is_busy(void);
+/* Whom to wake when the first of them begins; NULL: nobody. Local. */
+void lt_mpi_on_busy(void (*wake)(void));
+/* The communicator of a group. Local. */
+MPI_Comm lt_mpi_comm(const lt_group *group);
 
-/* ---- before the watch begins (comm_mpi_start.c) ---- */
+/* ---- the start (comm_mpi_start.c) ---- */
 
-/* From here to the end of the start there is a limit, LONGTAKE_START_SECONDS (60; 0: none). Once it
- * has passed, one rank says who has not come and all leave with exit code 75. Local. */
-void lt_mpi_start_begin(void);
 /* All ranks of the launch's communicator report to rank 0. Collective on it, Blocking. Errors:
  * LT_EPEER, LT_EUSAGE (a rank runs another program). */
 lt_status lt_mpi_start_call(MPI_Comm launch);
-/* Local. */
-void lt_mpi_start_end(void);
-
 #endif

@@ -6,9 +6,6 @@
  * with a look at what posts wait for, is how posts go on while the main thread decodes. One beat a
  * peer may be on its way: a peer that reads nothing costs no memory. */
 #include <assert.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +15,9 @@
 #include "base/fault.h"
 #include "base/host.h"
 #include "base/log.h"
-#include "parallel/comm.h"
 #include "parallel/comm_mpi_impl.h"
+#include "parallel/transport/host_collectives.h"
+#include "parallel/transport_impl.h"
 #include "parallel/watch.h"
 
 enum { TAG_BEAT = 1 };
@@ -29,48 +27,11 @@ typedef struct {
     MPI_Request request;
 } outgoing;
 
-static pthread_mutex_t token = PTHREAD_MUTEX_INITIALIZER;
-static atomic_int wanted, posts;
 static MPI_Comm comm = MPI_COMM_NULL;
 static outgoing *out_box; /* [size] */
 static int world;
 
 static void nap(long ns) { (void)nanosleep(&(struct timespec){0, ns}, NULL); }
-
-/* A mutex isn't fair, and a main thread that polls takes it at once again: the thread that is
- * seldom here says so, and the other lets it in. */
-void lt_mpi_enter(void)
-{
-    for (int i = 0; i < 50 && atomic_load(&wanted); i++)
-        (void)sched_yield();
-    (void)pthread_mutex_lock(&token);
-}
-
-void lt_mpi_leave(void) { (void)pthread_mutex_unlock(&token); }
-
-void lt_mpi_busy(int more)
-{
-    if (atomic_fetch_add(&posts, more) == 0)
-        lt_watch_wake();
-}
-
-static int take(double seconds_max)
-{
-    const double began = lt_seconds();
-    int held = pthread_mutex_trylock(&token) == 0;
-    if (held)
-        return 1;
-    atomic_store(&wanted, 1);
-    do {
-        nap(20000);
-        held = pthread_mutex_trylock(&token) == 0;
-    } while (!held && lt_seconds() - began < seconds_max);
-    atomic_store(&wanted, 0);
-    return held;
-}
-
-static void give(void) { (void)pthread_mutex_unlock(&token); }
-static int busy(void) { return atomic_load(&posts) > 0; }
 
 static int sent(outgoing *o)
 {
@@ -103,7 +64,7 @@ static int receive_beat(lt_beat *beat, int *from)
     MPI_Message message;
     MPI_Status status;
     int found = 0, bytes = 0;
-    if (busy())
+    if (lt_mpi_is_busy())
         lt_mpi_move_posts();
     if (MPI_Improbe(MPI_ANY_SOURCE, TAG_BEAT, comm, &found, &message, &status) != MPI_SUCCESS ||
         !found)
@@ -126,14 +87,28 @@ static lt_status gather_peers(lt_group *group, lt_watch_peer *peers)
     return LT_OK;
 }
 
-lt_status lt_mpi_watch_open(MPI_Comm beats, lt_group *group)
+/* All ranks have met by now: this waits for nobody for long. */
+static lt_status open_comm(const lt_group *group)
+{
+    lt_mpi_enter();
+    int code = MPI_Comm_dup(lt_mpi_comm(group), &comm);
+    if (code == MPI_SUCCESS)
+        code = MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN);
+    lt_mpi_leave();
+    if (code != MPI_SUCCESS)
+        LT_FAIL(LT_EPEER, "MPI: no communicator for heartbeats: error %d", code);
+    return LT_OK;
+}
+
+lt_status lt_mpi_watch_open(lt_group *group)
 {
     const int rank = lt_group_rank(group), size = lt_group_size(group);
-    static const lt_watch_wire wire = {take, give, send_beat, receive_beat, busy};
-    comm = beats;
+    static const lt_watch_wire wire = {lt_mpi_try_enter, lt_mpi_leave, send_beat, receive_beat,
+                                       lt_mpi_is_busy};
     world = size;
     if (size == 1)
         return LT_OK;
+    LT_TRY(open_comm(group));
     lt_watch_peer *peers = calloc((size_t)size, sizeof *peers);
     out_box = calloc((size_t)size, sizeof *out_box);
     if (peers == NULL || out_box == NULL) {
@@ -148,6 +123,7 @@ lt_status lt_mpi_watch_open(MPI_Comm beats, lt_group *group)
         limits.progress_steps = 1; /* a busy machine's steps take seconds */
     }
     lt_status st = gather_peers(group, peers);
+    lt_mpi_on_busy(lt_watch_wake);
     if (st == LT_OK)
         st = lt_watch_start(&wire, rank, size, peers, &limits);
     free(peers);
@@ -158,6 +134,7 @@ lt_status lt_mpi_watch_open(MPI_Comm beats, lt_group *group)
 void lt_mpi_watch_close(void)
 {
     lt_watch_stop();
+    lt_mpi_on_busy(NULL);
     for (int i = 0; out_box != NULL && i < world; i++)
         if (out_box[i].request != MPI_REQUEST_NULL)
             (void)MPI_Request_free(&out_box[i].request);

@@ -12,7 +12,7 @@ static lt_status new_group(lt_group **out)
     lt_group *group = malloc(sizeof *group);
     if (group == NULL)
         LT_FAIL(LT_ENOMEM, "solo transport: no memory for a group");
-    *group = (lt_group){.transport = &solo, .rank = 0, .size = 1};
+    *group = (lt_group){.transport = &solo, .rank = 0, .size = 1, .world_size = 1};
     *out = group;
     return LT_OK;
 }

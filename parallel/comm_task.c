@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/span.h"
+#include "parallel/transport/traffic.h"
 #include "parallel/transport_impl.h"
 #include "parallel/watch.h"
 

@@ -15,6 +15,7 @@
  * So the own Q meets the own keys while the first two travel, and each part leaves while the next
  * is computed. */
 #include "parallel/grid2d.h"
+#include "parallel/transport/traffic.h"
 
 #include <stdlib.h>
 

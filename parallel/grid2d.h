@@ -4,6 +4,7 @@
 #define LT_GRID2D_H
 
 #include "parallel/attention_parts.h"
+#include "parallel/transport/traffic.h"
 
 /* The number of ranks in a row that moves the least for equal blocks: a divisor of size (1 for a
  * prime that is not worth more). *cost, *ring_cost: bytes a rank sends for one row and head, 2-D

@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "parallel/comm.h"
 #include "parallel/placement.h"
+#include "parallel/transport.h"
+#include "parallel/transport/agree.h"
 
 const char *const lt_axis_names[LT_AXIS_COUNT] = {"win", "cfg", "ring", "uly", "tp"};
 

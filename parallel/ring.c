@@ -20,6 +20,7 @@
 #include "parallel/ring.h"
 
 #include "parallel/leaf_attention.h"
+#include "parallel/transport/traffic.h"
 
 static lt_status buffers_new(lt_engine *engine, const lt_attention_share *share,
                              const lt_tensor *kv, lt_tensor other[2])

@@ -4,6 +4,7 @@
 #define LT_RING_H
 
 #include "parallel/attention_parts.h"
+#include "parallel/transport/traffic.h"
 
 /* out = attention of q [S_b, n*D] over the blocks of all ranks of the ring. kv [2 * S_b, n*D] is
  * mine, K above V, dense, behind compute. out->y and out->lse are given. Scratch of step, not given

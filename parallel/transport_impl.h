@@ -24,12 +24,17 @@ typedef struct lt_transport {
 /* Head of each transport's group struct. */
 struct lt_group {
     const lt_transport *transport;
-    int rank, size;
+    int rank, size, world_size;
     int32_t
         agreements; /* lt_agree calls so far: ranks that come from different places must notice */
     double wait_seconds_max; /* of an exchange; 0: LT_PEER_SILENCE_SECONDS */
     const char *axis;        /* for messages; NULL: none */
 };
+
+/* Each transport defines its own struct lt_post; it begins with this. */
+typedef struct lt_post_head {
+    const lt_transport *transport;
+} lt_post_head;
 
 /* Local. */
 static inline double lt_wait_seconds(const lt_group *group)
@@ -41,20 +46,23 @@ lt_status lt_solo_open(lt_group **world);
 #ifdef LT_HAVE_MPI
 lt_status lt_mpi_open(lt_group **world);
 const char *lt_mpi_library(void);
+
+/* From here to the end of the start there is a limit, LONGTAKE_START_SECONDS (60; 0: none). Once it
+ * has passed, one rank says who has not come and all leave with exit code 75. Local. */
+void lt_mpi_start_begin(void);
+void lt_mpi_start_end(void);
+
+/* Watch the ranks of the world, by heartbeats over MPI; with one rank nothing is started.
+ * Collective on the world, Blocking. Errors: LT_ENOMEM, LT_EUNAVAIL, LT_EPEER. */
+lt_status lt_mpi_watch_open(lt_group *world);
+/* Nothing where nothing was opened. Collective on the world, Blocking. */
+void lt_mpi_watch_close(void);
 #endif
 
-/* Count one message or pair of messages with another rank for lt_traffic_read; empty ones don't
- * count. */
-void lt_traffic_add(uint64_t sent_bytes, uint64_t received_bytes);
-/* What this thread has sent since it began, bytes. Local. */
-uint64_t lt_traffic_of_thread(void);
 /* Count what an exchange of this list moves to and from others, without moving it (dry). Local. */
 void lt_traffic_count(const lt_group *group, const lt_transfer *list, int count);
 
 /* Copy what a list sends to its own rank: the k-th send meets the k-th receive. Local. */
 void lt_self_copy(const lt_transfer *list, int count, int rank);
-
-/* Ranks of the world that is open; 0 when none is. Local. */
-int lt_world_size(void);
 
 #endif

@@ -4,6 +4,7 @@
 #define LT_ULYSSES_H
 
 #include "parallel/attention_dist.h"
+#include "parallel/transport/traffic.h"
 
 /* My rows with all heads -> my block's rows with my heads: q into q_tall [S_b, n*D], k and v into
  * kv_tall [2 * S_b, n*D], K above V. Collective on share->uly, Queued on comm. */

@@ -44,6 +44,7 @@
 #include "base/leave.h"
 #include "base/log.h"
 #include "base/stop.h"
+#include "parallel/transport/detected.h"
 #include "parallel/watch_impl.h"
 
 const lt_watch_limits lt_watch_defaults = {
@@ -67,8 +68,7 @@ static struct {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    _Atomic int64_t moved_ms; /* when the calls or steps of any rank last changed */
-    atomic_int running, closing, closed, poisoned, poison_sent, ending, dropped;
+    atomic_int running, closing, closed, poisoned, poison_sent, dropped;
     /* the thread's own */
     double beat_at, read_at, ran_at, changed_at, asked_at, stopped_until, late_at;
     int said_bye, stuck, by_poison, beat_step, stop, stopped; /* stop: a signal's number */
@@ -181,7 +181,7 @@ static _Noreturn void leave(int speaks)
 static void end_stopped(int signal_number)
 {
     char line[256];
-    atomic_store(&w.ending, 1);
+    lt_detected_ending();
     const int speaks = lowest_survivor() == w.rank;
     if (speaks)
         lt_leave_say(lt_stop_words(signal_number, line, sizeof line), "", lt_stop_hint());
@@ -196,7 +196,7 @@ static void end_lost(int lost, const char *reason)
     if (lt_stop_asked() || w.stopped) /* it left for the signal before this rank could */
         end_stopped(lt_stop_signal());
     lt_watch_copy(w.reason, sizeof w.reason, reason);
-    atomic_store(&w.ending, 1);
+    lt_detected_ending();
     lt_beat b = beat_now(LT_BEAT_LOST);
     b.about = lost;
     lt_watch_copy(b.text, sizeof b.text, reason);
@@ -209,7 +209,7 @@ static void end_lost(int lost, const char *reason)
 
 static void end_stuck(double seconds)
 {
-    atomic_store(&w.ending, 1);
+    lt_detected_ending();
     const lt_beat b = beat_now(LT_BEAT_STUCK);
     const int speaks = lowest_survivor() == w.rank;
     if (speaks)
@@ -234,7 +234,7 @@ static void hear(lt_beat *b, int from, double now)
     peer_state *p = &w.peer[from];
     if (b->calls != p->last.calls || b->step != p->last.step) {
         w.changed_at = now;
-        atomic_store(&w.moved_ms, (int64_t)(1e3 * now));
+        lt_detected_moved(now);
     }
     p->last = *b;
     p->heard = p->answered = now;
@@ -274,7 +274,7 @@ static void read_all(double now)
             end_lost(i, reason);
         }
     if (w.by_poison) {
-        atomic_store(&w.ending, 1);
+        lt_detected_ending();
         leave(0);
     }
     if (w.stuck)
@@ -390,7 +390,7 @@ static void look_at_progress(double now)
     int waits;
     lt_note_read(&name, &axis, &waits);
     if (calls != atomic_load(&lt_note.calls) || step != atomic_load(&lt_note.step))
-        atomic_store(&w.moved_ms, (int64_t)(1e3 * now));
+        lt_detected_moved(now);
     if (calls != atomic_load(&lt_note.calls) || step != atomic_load(&lt_note.step) || !waits ||
         longest_ms == 0) {
         calls = atomic_load(&lt_note.calls);
@@ -507,7 +507,6 @@ lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt
         lt_watch_copy(w.peer[i].last.name, sizeof w.peer[i].last.name, "start");
     }
     w.ran_at = w.changed_at = now;
-    atomic_store(&w.moved_ms, (int64_t)(1e3 * now));
     pthread_condattr_t monotonic;
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -515,8 +514,10 @@ lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt
     (void)pthread_cond_init(&w.wake, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
     lt_stop_hold(1);
+    lt_detected_begin(w.limits.silence_s);
     const int error = pthread_create(&w.thread, NULL, watch_main, NULL);
     if (error != 0) {
+        lt_detected_end();
         free_peers();
         LT_FAIL(LT_EUNAVAIL, "watch: no thread: %s", strerror(error));
     }
@@ -532,6 +533,7 @@ void lt_watch_stop(void)
     lt_watch_wake();
     (void)pthread_join(w.thread, NULL);
     atomic_store(&w.running, 0);
+    lt_detected_end();
     lt_stop_hold(0);
     (void)pthread_mutex_destroy(&w.lock);
     (void)pthread_cond_destroy(&w.wake);
@@ -560,30 +562,13 @@ void lt_watch_poison(void)
 
 int lt_watch_dropped(void) { return atomic_load(&w.dropped); }
 
-double lt_watch_quiet_s(void)
-{
-    if (!atomic_load(&w.running))
-        return 1e30;
-    return lt_seconds() - 1e-3 * (double)atomic_load(&w.moved_ms);
-}
-
-void lt_watch_linger(void)
-{
-    if (!atomic_load(&w.running))
-        return;
-    const double began = lt_seconds();
-    while (lt_seconds() - began < w.limits.silence_s + 1 || atomic_load(&w.ending))
-        sleep_s(1e-2);
-}
-
 const char *lt_watch_me(void)
 {
     static char text[256];
     char place[160];
     if (!atomic_load(&w.running))
         return "";
-    while (atomic_load(&w.ending))
-        sleep_s(1e-2);
+    lt_detected_stay();
     const lt_beat now = beat_now(LT_BEAT_ALIVE);
     lt_watch_where(&now, place, sizeof place);
     (void)snprintf(text, sizeof text, "rank %d on %s %s", w.rank, w.peer[w.rank].who.host.name,

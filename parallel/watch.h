@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 #include "base/host.h"
-#include "parallel/transport.h"
+#include "base/status.h"
+#include "kernels/host_call.h"
 
 /* This thread goes into, and comes out of, the collective `name` of an axis ("" or NULL: none).
  * They nest: the outermost name counts; NULL as a name leaves the last one standing. call is what a
@@ -88,12 +89,6 @@ void lt_watch_wake(void);
 void lt_watch_poison(void);
 /* How many heartbeats were dropped. Local. */
 int lt_watch_dropped(void);
-/* For how long no rank that is watched has begun a collective, a message or a step; very long where
- * nothing is watched. Local. */
-double lt_watch_quiet_s(void);
-/* The library behind the transport failed: a rank may be lost. Waits for the watch to find out, in
- * which case it ends the process; returns after the silence, or at once if nothing is watched. */
-void lt_watch_linger(void);
 /* "rank 1 on HOST, at step 3 in sum_partials (tp, call 17)" for the one line of a rank that fails
  * alone; "" when nothing is watched. Does not return if the job is ending already. Local. */
 const char *lt_watch_me(void);

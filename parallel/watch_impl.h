@@ -21,9 +21,6 @@ void lt_note_read(const char **name, const char **axis, int *waits);
 /* From inside a collective that a queue runs: is the main thread blocked until it gets on? */
 void lt_note_awaited(int awaited, const lt_host_call *call);
 
-/* The note of a wait for one message. */
-void lt_note_message(void);
-
 /* ---- peers (watch_peers.c) ---- */
 /* All up to 64 ranks; beyond, those at distances 1, 2, 4, ... */
 int lt_watch_is_near(int from, int to, int size);

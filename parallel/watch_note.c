@@ -7,8 +7,7 @@
 #include "base/log.h"
 #include "base/span.h"
 #include "base/stop.h"
-#include "parallel/comm.h"
-#include "parallel/transport_impl.h"
+#include "parallel/transport/traffic.h"
 #include "parallel/watch_impl.h"
 
 lt_watch_note lt_note;
@@ -87,8 +86,6 @@ void lt_note_end(const lt_host_call *call)
     lt_span_end(LT_SPAN_COLLECTIVE, span_name, span_axis, span_began,
                 lt_traffic_of_thread() - span_bytes);
 }
-
-void lt_note_message(void) { lt_note_begin("wait for a message", NULL, NULL); }
 
 void lt_note_step(int step, double predicted_s)
 {

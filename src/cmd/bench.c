@@ -11,6 +11,7 @@
 #include "bench/suite.h"
 #include "cmd/answer.h"
 #include "cmd/verbs.h"
+#include "parallel/transport/agree.h"
 #include "run/trace.h"
 #include "run/versions.h"
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cmd/answer.h"
+#include "parallel/transport/agree.h"
 #include "run/progress.h"
 
 static lt_status say_json(const char *format, const lt_outcome *out)

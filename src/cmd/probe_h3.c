@@ -9,7 +9,9 @@
 #include "model/h3_audio_encoder.h"
 #include "model/h3_family.h"
 #include "model/h3_video_encoder.h"
-#include "parallel/comm.h"
+#include "parallel/transport.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 #include "run/denoise.h"
 
 static lt_h3_model *h3(const lt_probe *p) { return (lt_h3_model *)p->model; }

@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "model/h3_dit_internal.h"
+#include "parallel/transport/agree.h"
 
 enum { NAME_BYTES = 128 };
 

@@ -19,6 +19,8 @@
 #include <string.h>
 
 #include "model/h3_dit_internal.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 
 enum { TIMESTEPS_MAX = 1 << 16 };
 

@@ -11,6 +11,7 @@
  * The blocks are as many on all ranks: the first share is the largest. Ranks whose share of rows is
  * used up go on exchanging. Values are looked at and converted by whoever reads them. */
 #include "model/loading.h"
+#include "parallel/transport/agree.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -19,7 +19,8 @@
 #define LT_LOADING_H
 
 #include "model/checkpoint.h"
-#include "parallel/comm.h"
+#include "parallel/shard.h"
+#include "parallel/transport.h"
 
 typedef struct lt_loading {
     lt_group *group; /* borrowed */

@@ -29,6 +29,7 @@
 #include <string.h>
 
 #include "model/split_weights.h"
+#include "parallel/transport/agree.h"
 
 enum { BLOCK_ROWS = 512, NAME_BYTES = 160, LOOK_BYTES = 1 << 20, IDS_MAX = 1 << 24 };
 

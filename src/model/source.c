@@ -27,7 +27,9 @@
 #include "base/log.h"
 #include "model/same_reads.h"
 #include "model/source_internal.h"
-#include "parallel/comm.h"
+#include "parallel/transport.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 #include "parallel/watch.h"
 
 enum { JSON_BYTES_MAX = 64 << 20 }; /* json.h */

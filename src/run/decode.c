@@ -44,6 +44,7 @@
 #include "media/sheet.h"
 #include "media/timeline.h"
 #include "model/same_reads.h"
+#include "parallel/transport/agree.h"
 #include "parallel/watch.h"
 #include "run/film_tags.h"
 

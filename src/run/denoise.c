@@ -20,6 +20,8 @@
 #include "base/philox.h"
 #include "base/stop.h"
 #include "model/same_reads.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 #include "parallel/watch.h"
 #include "scheduler/sigmas.h"
 

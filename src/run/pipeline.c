@@ -26,6 +26,8 @@
 #include "base/stop.h"
 #include "model/loading.h"
 #include "model/same_reads.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 #include "parallel/watch.h"
 #include "run/decode.h"
 #include "run/denoise.h"

@@ -15,6 +15,8 @@
 
 #include "base/fault.h"
 #include "base/file.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 
 enum { HEAD_BYTES = 1 << 20, LIST_BYTES = 128 };
 

@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "base/resident.h"
 #include "model/source.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 #include "run/estimate.h"
 #include "run/place.h"
 

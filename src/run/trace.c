@@ -13,6 +13,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/span.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 
 enum { SPANS_MAX = 1 << 20 };
 

@@ -5,6 +5,8 @@
  * scratch, a second call gives the same bits. Method: every rank makes all rows from a hash of
  * their coordinates, computes its heads over all of them alone, and compares its rows. Ranks: as
  * launched; more than 4 run only the meshes above 4. */
+#include "parallel/transport/host_collectives.h"
+#include "parallel/transport/traffic.h"
 #include "tests/support/ranks.h"
 
 #include <math.h>

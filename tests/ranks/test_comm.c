@@ -7,6 +7,9 @@
 #include <stdlib.h>
 
 #include "parallel/mesh.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
+#include "parallel/transport/traffic.h"
 #include "tests/support/ranks.h"
 
 /* ---- host ---- */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "parallel/engine.h"
+#include "parallel/transport/traffic.h"
 #include "tests/support/ranks.h"
 
 enum { BUFFER_BYTES = 1 << 18 };

@@ -3,6 +3,7 @@
  * velocities, so all ranks end with the same latents, bit for bit those of the mesh without these
  * axes. Method: two steps of the nano model from noise; rank 0's latents are sent to all. Ranks: as
  * launched; meshes with more are left out. Needs: tests/parity/nano. */
+#include "parallel/transport/host_collectives.h"
 #include "tests/support/ranks.h"
 
 #include <math.h>

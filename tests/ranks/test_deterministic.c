@@ -6,6 +6,7 @@
  * mode does differ between meshes (else this test would see nothing). Method: the first P ranks of
  * the world form a mesh; rank 0 hashes (XXH64) and all compare. Ranks: as launched; meshes with
  * more are left out. Needs: tests/parity/nano*. */
+#include "parallel/transport/host_collectives.h"
 #include "tests/support/ranks.h"
 
 #include <math.h>

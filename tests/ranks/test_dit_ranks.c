@@ -7,6 +7,7 @@
 #include "tests/support/ranks.h"
 
 #include "model/h3_dit.h"
+#include "parallel/transport/host_collectives.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"
 

@@ -5,6 +5,8 @@
  * too, by the same walk on `dry` (25.5 % at most: a quarter of the blocks, 13 of 51 modulation
  * layers, and 0.1 % that is whole everywhere). Method: files made here; groups of every size of the
  * world. Ranks: as launched. Needs: room for a sparse file of 66 GB, else that case is left out. */
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 #include "tests/support/ranks.h"
 
 #include <math.h>

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "parallel/mesh.h"
+#include "parallel/transport/host_collectives.h"
 #include "tests/support/ranks.h"
 
 /* Which node rank r says it is on. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "parallel/transport/host_collectives.h"
 #include "tests/support/ranks.h"
 
 enum { MESSAGE_BYTES = 16 << 20, TURNS = 3, PATIENCE_MS = 10000 };

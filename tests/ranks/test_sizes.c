@@ -6,6 +6,7 @@
  * given a tenth of a second. Ranks: 2 of those launched. Needs: nothing. */
 #include <stdlib.h>
 
+#include "parallel/transport/host_collectives.h"
 #include "parallel/transport_impl.h"
 #include "tests/support/ranks.h"
 

@@ -5,6 +5,7 @@
  * what is not served are refused. Method: each rank works in a folder of its own, which holds a
  * copy or does not; readers wait in a barrier while the others read. Ranks: as launched (4: all
  * cases). Needs: nothing. */
+#include "parallel/transport/host_collectives.h"
 #include "tests/support/ranks.h"
 
 #include <errno.h>

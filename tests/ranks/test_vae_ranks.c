@@ -6,6 +6,8 @@
  * that only helps gets no frames and changes none; files that fail on one rank are an error there
  * and of no wait. Method: the first P ranks of the world form a mesh; each rank also decodes alone.
  * Ranks: as launched; meshes with more are left out. Needs: tests/parity/nano, nano-original. */
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 #include "tests/support/ranks.h"
 
 #include <math.h>

@@ -14,8 +14,9 @@
 
 #include <cmocka.h>
 
-#include "parallel/comm.h"
 #include "parallel/mesh.h"
+#include "parallel/transport.h"
+#include "parallel/transport/host_collectives.h"
 #include "tests/support/distance.h"
 
 enum { RANKS_MAX = 16 };

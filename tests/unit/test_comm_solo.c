@@ -11,6 +11,9 @@
 #include <cmocka.h>
 
 #include "parallel/engine.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
+#include "parallel/transport/traffic.h"
 #include "parallel/transport_impl.h"
 #include "tests/support/alone.h"
 
