@@ -229,8 +229,11 @@ static double judge(const bench_case *c, const float *got, int64_t rows)
     for (int64_t i = 0; i < count; i++) {
         const double off = fabs((double)got[i] - (double)want[i]);
         largest = fmax(largest, fabs((double)want[i]));
-        if (!(off <= worst))
+        if (isnan(off)) {
             worst = off;
+            break;
+        }
+        worst = fmax(worst, off);
     }
     close_rig(&ref);
     free(want);

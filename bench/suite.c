@@ -132,6 +132,8 @@ lt_status lt_bench_may_time(const lt_bench *bench, int *go)
     return LT_OK;
 }
 
+double lt_bench_worse(double a, double b) { return isnan(a) || a > b ? a : b; }
+
 int lt_bench_is_noise(double exposed, double hidden, double overlap)
 {
     return !(exposed >= 0 && hidden >= 0 && overlap >= 0 && overlap <= 1);

@@ -72,6 +72,8 @@ lt_status lt_bench_rounds(lt_group *group, double once_s, double share_s, int mo
 /* 1 in *go while ranks may be timed and rank 0's time isn't used up. Collective on bench->world,
  * Blocking. */
 lt_status lt_bench_may_time(const lt_bench *bench, int *go);
+/* The larger of two differences; NaN, once there, stays. Local. */
+double lt_bench_worse(double a, double b);
 /* No part of a time is less than nothing or more than all of it: 1 if these say so, or are NaN. */
 int lt_bench_is_noise(double exposed, double hidden, double overlap);
 /* A real number, or null where it isn't finite. Local. */

@@ -257,8 +257,7 @@ static lt_status check(rig *r, const lt_attention_share *share, outcome *out)
     LT_TRY_GOTO(lt_sync(r->engine.compute), st, done);
     for (int64_t i = 0; i < count; i++) {
         const double d = fabs((double)r->result[i] - (double)r->alone[i]);
-        if (!(d <= mine.worst)) /* a NaN stays */
-            mine.worst = d;
+        mine.worst = lt_bench_worse(mine.worst, d);
     }
     LT_TRY_GOTO(lt_all_gather_host(world, &mine, sizeof mine, all), st, done);
     double worst = 0.0, largest = 1e-30;
@@ -267,8 +266,7 @@ static lt_status check(rig *r, const lt_attention_share *share, outcome *out)
         out->formula += all[i].formula_sent;
         out->wrong |= all[i].sent != all[i].formula_sent;
         out->wrong |= all[i].received != all[i].formula_received;
-        if (!(all[i].worst <= worst))
-            worst = all[i].worst;
+        worst = lt_bench_worse(worst, all[i].worst);
         largest = fmax(largest, all[i].largest);
     }
     out->diff = worst / largest;

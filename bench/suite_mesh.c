@@ -172,12 +172,10 @@ static void compare(const float *a, const float *b, int64_t count, double *diff)
     double worst = 0.0, largest = 1e-30;
     for (int64_t i = 0; i < count; i++) {
         const double d = fabs((double)a[i] - (double)b[i]);
-        if (!(d <= worst)) /* a NaN stays */
-            worst = d;
+        worst = lt_bench_worse(worst, d);
         largest = fmax(largest, fabs((double)b[i]));
     }
-    if (!(worst / largest <= *diff))
-        *diff = worst / largest;
+    *diff = lt_bench_worse(*diff, worst / largest);
 }
 
 static lt_status forward(rig *r, lt_h3_dit *dit, lt_h3_dit_state *state)
@@ -270,8 +268,7 @@ static lt_status give_row(rig *r, size_t which, int ranks, const finding *all, d
         wanted += all[i].formula_sent;
         wrong |= !all[i].took_part || all[i].sent != all[i].formula_sent ||
                  all[i].received != all[i].formula_received;
-        if (!(all[i].diff <= diff))
-            diff = all[i].diff;
+        diff = lt_bench_worse(diff, all[i].diff);
     }
     wrong |= !(diff <= (r->bench->job->deterministic ? 0.0 : tolerance));
     json_t *row = NULL;
