@@ -7,28 +7,15 @@
  *     every 10 ms     read what came (1/10 ms while posts of the decoding pool are under way:
  *                     the same call makes the library move them while the main thread decodes)
  *
- * and a peer counts as lost by the first of
- *
- *     its process     is gone (a pidfd tells; ranks of one host and one process namespace)
- *     its silence     of 5 s: it was stopped, its host died, the link was cut; of 60 s where its
- *                     watch on this host is runnable and only gets no processor
- *     our SIGTERM     a launcher noticed before us. All are asked; who does not answer within half
- *                     a second, or was silent for long already, is the reason. Launchers kill a
- *                     second after the TERM, so the line must be out by then. Did all answer, the
- *                     signal is the user's own.
- *     a peer's word   that it is lost
+ * What counts as a loss, verdict.c decides; this thread feeds it and acts.
  *
  * Whoever knows tells the others (LT_BEAT_LOST); the lowest survivor prints the one line; all leave
  * at once (base/leave.h), since the main thread may be stuck where nothing reaches it, the speaker
  * first: the launcher ends the rest when it does. A rank that fails alone prints for itself and
  * sends poison: the others say nothing.
  *
- * What goes wrong otherwise: a rank that was itself stopped wakes to find all others silent; time
- * in which this thread did not run is therefore no one's silence; and if it was long, the rank is
- * the one that the others lost, and says nothing about their end. A rank that has closed the world
- * is silent for good, so it says LT_BEAT_BYE and is watched no more. A peer that computes for
- * minutes is no loss: its thread beats. No progress is judged by calls: if one waits while nobody's
- * calls or steps change for ten steps (60 s at least), all end and the line says who waits where.
+ * A rank that has closed the world is silent for good, so it says LT_BEAT_BYE and is watched no
+ * more.
  *
  * Peers are all other ranks up to 64 ranks; beyond, the ranks at distances 1, 2, 4, ... in both
  * directions, over which LT_BEAT_LOST is passed on once by everybody. */
@@ -47,8 +34,6 @@
 #include "parallel/transport/detected.h"
 #include "parallel/watch_impl.h"
 
-const lt_watch_limits lt_watch_defaults = {
-    .beat_s = 0.25, .silence_s = 5, .progress_s = 60, .progress_steps = 10, .signal_s = 0.5};
 static const double busy_nap_s = 1e-4, idle_nap_s = 2e-3, read_every_s = 1e-2;
 /* Whom a rank that was stopped for longer than the silence misses when it wakes has given it up. */
 static const double given_up_s = 3;
@@ -56,23 +41,25 @@ static const double given_up_s = 3;
 typedef struct {
     lt_watch_peer who;
     lt_beat last;
-    double heard, answered;               /* when; answered: to the last question */
-    int watched, said_bye, lost, process; /* process: a pidfd or -1 */
+    int process; /* a pidfd or -1 */
 } peer_state;
 
 static struct {
     lt_watch_wire wire;
     lt_watch_limits limits;
     int rank, size;
-    peer_state *peer; /* [size] */
+    peer_state *peer;    /* [size] */
+    lt_peer *known;      /* [size]: what the verdict goes by */
+    unsigned char *lost; /* [size] */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     atomic_int running, closing, closed, poisoned, poison_sent, dropped;
     /* the thread's own */
-    double beat_at, read_at, ran_at, changed_at, asked_at, stopped_until, late_at;
-    int said_bye, stuck, by_poison, beat_step, stop, stopped; /* stop: a signal's number */
-    char reason[96];
+    double beat_at, read_at, ran_at, changed_at, asked_at, stopped_until, late_since;
+    int said_bye, stuck, by_poison, beat_step, told_signal, told_stop, own_step;
+    unsigned own_calls;
+    char reason[96]; /* of those whom a peer called lost */
 } w;
 
 static void nap(double seconds)
@@ -116,22 +103,14 @@ static lt_beat beat_now(lt_beat_kind kind)
     return b;
 }
 
-static int lowest_survivor(void)
-{
-    int rank = 0;
-    while (rank < w.size && (w.peer[rank].lost || w.peer[rank].said_bye))
-        rank++;
-    return rank;
-}
-
-static void say_lost(int lost)
+static void say_lost(int lost, const char *reason)
 {
     char line[LT_LEAVE_LINE_BYTES - 64], theirs[160], mine[160], more[48] = "";
     const lt_beat now = beat_now(LT_BEAT_ALIVE);
     const peer_state *p = &w.peer[lost];
     int others = -1;
     for (int i = 0; i < w.size; i++)
-        others += w.peer[i].lost;
+        others += w.lost[i];
     lt_watch_where(&p->last, theirs, sizeof theirs);
     lt_watch_where(&now, mine, sizeof mine);
     if (others > 0)
@@ -139,8 +118,9 @@ static void say_lost(int lost)
     (void)snprintf(line, sizeof line,
                    "rank %d on %s is lost (%s)%s: rank %d on %s %s %s; rank %d was last heard of "
                    "%.1f s ago, %s",
-                   lost, p->who.host.name, w.reason, more, w.rank, w.peer[w.rank].who.host.name,
-                   now.waits ? "waits" : "is", mine, lost, lt_seconds() - p->heard, theirs);
+                   lost, p->who.host.name, reason, more, w.rank, w.peer[w.rank].who.host.name,
+                   now.waits ? "waits" : "is", mine, lost, lt_seconds() - w.known[lost].heard,
+                   theirs);
     lt_leave_say(line, "", lt_stop_hint());
 }
 
@@ -167,7 +147,7 @@ static void tell(const lt_beat *b, int must)
     if (!w.wire.take(must ? 0.5 : 0.05))
         return;
     for (int i = 0; i < w.size; i++)
-        if (w.peer[i].watched && !w.peer[i].lost && !w.peer[i].said_bye)
+        if (w.known[i].watched && !w.lost[i] && !w.known[i].said_bye)
             w.wire.send(i, b, must);
     w.wire.give();
 }
@@ -178,11 +158,10 @@ static _Noreturn void leave(int speaks)
 }
 
 /* The user's signal, where nobody stops in order: in one line, and no rank is called lost. */
-static void end_stopped(int signal_number)
+static void end_stopped(int signal_number, int speaks)
 {
     char line[256];
     lt_detected_ending();
-    const int speaks = lowest_survivor() == w.rank;
     if (speaks)
         lt_leave_say(lt_stop_words(signal_number, line, sizeof line), "", lt_stop_hint());
     const lt_beat b = beat_now(speaks ? LT_BEAT_POISON : LT_BEAT_ALIVE);
@@ -190,32 +169,75 @@ static void end_stopped(int signal_number)
     leave(speaks);
 }
 
-static void end_lost(int lost, const char *reason)
+static void end_lost(const lt_verdict *v)
 {
-    w.peer[lost].lost = 1;
-    if (lt_stop_asked() || w.stopped) /* it left for the signal before this rank could */
-        end_stopped(lt_stop_signal());
-    lt_watch_copy(w.reason, sizeof w.reason, reason);
     lt_detected_ending();
     lt_beat b = beat_now(LT_BEAT_LOST);
-    b.about = lost;
-    lt_watch_copy(b.text, sizeof b.text, reason);
-    const int speaks = lowest_survivor() == w.rank && lt_seconds() > w.stopped_until;
-    if (speaks)
-        say_lost(lost);
+    b.about = v->rank;
+    lt_watch_copy(b.text, sizeof b.text, v->reason);
+    if (v->speaks)
+        say_lost(v->rank, v->reason);
     tell(&b, 1);
-    leave(speaks);
+    leave(v->speaks);
 }
 
-static void end_stuck(double seconds)
+static void end_stuck(const lt_verdict *v)
 {
     lt_detected_ending();
     const lt_beat b = beat_now(LT_BEAT_STUCK);
-    const int speaks = lowest_survivor() == w.rank;
-    if (speaks)
-        say_stuck(seconds);
+    if (v->speaks)
+        say_stuck(v->seconds);
     tell(&b, 1);
-    leave(speaks);
+    leave(v->speaks);
+}
+
+static void ask_all(double now)
+{
+    for (int i = 0; i < w.size; i++)
+        w.known[i].answered = -1;
+    w.asked_at = now;
+    const lt_beat b = beat_now(LT_BEAT_ASK);
+    tell(&b, 0);
+}
+
+/* The signal is the user's own: all ranks stop, in order where somebody looks at it. */
+static void stop_all(const lt_verdict *v)
+{
+    lt_beat b = beat_now(LT_BEAT_STOP);
+    b.about = v->signal;
+    if (!w.told_stop)
+        tell(&b, 1);
+    w.told_stop = 1;
+    if (lt_stop_is_armed())
+        lt_stop_ask(v->signal);
+    else
+        end_stopped(v->signal, v->speaks);
+}
+
+static void act(const lt_verdict *v, double now)
+{
+    switch (v->kind) {
+    case LT_VERDICT_NONE:
+        return;
+    case LT_VERDICT_LEAVE:
+        lt_detected_ending();
+        leave(0);
+    case LT_VERDICT_LOST:
+        end_lost(v);
+        return;
+    case LT_VERDICT_STUCK:
+        end_stuck(v);
+        return;
+    case LT_VERDICT_ASK:
+        ask_all(now);
+        return;
+    case LT_VERDICT_STOP:
+        stop_all(v);
+        return;
+    case LT_VERDICT_STOPPED:
+        end_stopped(v->signal, v->speaks);
+        return;
+    }
 }
 
 /* ---- what is heard ---- */
@@ -237,9 +259,9 @@ static void hear(lt_beat *b, int from, double now)
         lt_detected_moved(now);
     }
     p->last = *b;
-    p->heard = p->answered = now;
+    w.known[from].heard = w.known[from].answered = now;
     if (b->kind == LT_BEAT_BYE)
-        p->said_bye = 1;
+        w.known[from].said_bye = 1;
     if (b->kind == LT_BEAT_ASK) {
         const lt_beat answer = beat_now(LT_BEAT_ALIVE);
         w.wire.send(from, &answer, 0);
@@ -249,11 +271,11 @@ static void hear(lt_beat *b, int from, double now)
     if (b->kind == LT_BEAT_STUCK)
         w.stuck = 1;
     if (b->kind == LT_BEAT_STOP)
-        w.stop = b->about;
+        w.told_signal = b->about;
     if (b->kind == LT_BEAT_LOST && b->about == w.rank)
         w.by_poison = 1; /* stopped for so long that the others gave this rank up */
     else if (b->kind == LT_BEAT_LOST && b->about >= 0 && b->about < w.size) {
-        w.peer[b->about].lost = 1;
+        w.known[b->about].lost = 1;
         lt_watch_copy(w.reason, sizeof w.reason, b->text);
     }
 }
@@ -267,29 +289,15 @@ static void read_all(double now)
     while (w.wire.receive(&b, &from))
         hear(&b, from, now);
     w.wire.give();
-    for (int i = 0; i < w.size; i++)
-        if (w.peer[i].lost) {
-            char reason[sizeof w.reason];
-            lt_watch_copy(reason, sizeof reason, w.reason);
-            end_lost(i, reason);
-        }
-    if (w.by_poison) {
-        lt_detected_ending();
-        leave(0);
-    }
-    if (w.stuck)
-        end_stuck(now - w.changed_at);
 }
 
 /* ---- what is noticed ---- */
-
-static int is_watched(const peer_state *p) { return p->watched && !p->said_bye && !p->lost; }
 
 static void look_at_processes(void)
 {
     for (int i = 0; i < w.size; i++) {
         struct pollfd fd = {.fd = w.peer[i].process, .events = POLLIN};
-        if (fd.fd < 0 || w.peer[i].said_bye || poll(&fd, 1, 0) != 1)
+        if (fd.fd < 0 || w.known[i].said_bye || poll(&fd, 1, 0) != 1)
             continue;
         if (!w.wire.take(0.2)) /* its last words may lie unread: a farewell, or poison */
             continue;
@@ -298,110 +306,81 @@ static void look_at_processes(void)
         while (w.wire.receive(&b, &from))
             hear(&b, from, lt_seconds());
         w.wire.give();
-        if (!w.peer[i].said_bye && !w.by_poison && !atomic_load(&w.poisoned))
-            end_lost(i, "its process is gone");
+        w.known[i].ended = 1;
     }
 }
 
-static int is_silent(const peer_state *p, double silence)
+/* Looked up in /proc only where it matters. */
+static void look_who_starves(double now)
 {
-    return is_watched(p) && silence > w.limits.silence_s &&
-           (p->process < 0 || silence > LT_WATCH_STARVED_S || !lt_watch_is_starved(p->who.pid));
-}
-
-static void look_at_silence(double now)
-{
-    int first = -1;
     for (int i = 0; i < w.size; i++)
-        if (is_silent(&w.peer[i], now - w.peer[i].heard) &&
-            (first < 0 || w.peer[i].heard < w.peer[first].heard))
-            first = i;
-    if (first < 0)
-        return;
-    for (int i = 0; i < w.size; i++) /* a host dies with all its ranks, within a few beats */
-        if (is_watched(&w.peer[i]) &&
-            now - w.peer[i].heard > w.limits.silence_s - 4 * w.limits.beat_s) {
-            w.peer[i].lost = 1;
-            first = i < first ? i : first;
-        }
-    char reason[64];
-    (void)snprintf(reason, sizeof reason, "silent for %.1f s", now - w.peer[first].heard);
-    end_lost(first, reason);
+        w.known[i].starved = w.peer[i].process >= 0 && lt_peer_counts(&w.known[i]) &&
+                             now - w.known[i].heard > w.limits.silence_s &&
+                             lt_watch_is_starved(w.peer[i].who.pid);
 }
 
-/* The signal is the user's own: all ranks stop, in order where somebody looks at it. */
-static void stop_all(int signal_number)
+/* Time in which nobody of this rank waits, or it gets on, is no standstill. */
+static int look_at_own_progress(double now, int64_t longest_ms)
 {
-    lt_beat b = beat_now(LT_BEAT_STOP);
-    b.about = signal_number;
-    if (!w.stopped)
-        tell(&b, 1);
-    w.stopped = 1;
-    if (lt_stop_is_armed())
-        lt_stop_ask(signal_number);
-    else
-        end_stopped(signal_number);
-}
-
-static void look_at_signal(double now)
-{
-    if (w.stop != 0 && !w.stopped)
-        stop_all(w.stop);
-    /* A rank above the one that speaks gives it time to do so. */
-    if (lt_stop_is_late() &&
-        (w.rank == lowest_survivor() || now - w.late_at > 1e-3 * LT_LEAVE_SIGNAL_LATER_MS))
-        end_stopped(lt_stop_signal());
-    if (!lt_stop_is_late())
-        w.late_at = now;
-    if (lt_stop_signal() == 0 || lt_stop_asked())
-        return;
-    if (w.asked_at < 0) {
-        for (int i = 0; i < w.size; i++)
-            w.peer[i].answered = -1;
-        w.asked_at = now;
-        const lt_beat b = beat_now(LT_BEAT_ASK);
-        tell(&b, 0);
-        return;
-    }
-    if (now - w.asked_at < w.limits.signal_s)
-        return;
-    int silent = -1;
-    for (int i = w.size - 1; i >= 0; i--)
-        if (is_watched(&w.peer[i]) && w.peer[i].answered < 0)
-            silent = i;
-    if (silent >= 0) {
-        char reason[64];
-        (void)snprintf(reason, sizeof reason, "silent for %.1f s when %s came",
-                       now - w.peer[silent].heard, lt_stop_name(lt_stop_signal()));
-        for (int i = 0; i < w.size; i++)
-            w.peer[i].lost |= is_watched(&w.peer[i]) && w.peer[i].answered < 0;
-        end_lost(silent, reason);
-    }
-    stop_all(lt_stop_signal());
-}
-
-/* Only while somebody waits: that all compute for long is no standstill. */
-static void look_at_progress(double now)
-{
-    static unsigned calls;
-    static int step;
-    const int64_t longest_ms = atomic_load(&lt_note.longest_ms);
+    const unsigned calls = atomic_load(&lt_note.calls);
+    const int step = atomic_load(&lt_note.step);
     const char *name, *axis;
     int waits;
     lt_note_read(&name, &axis, &waits);
-    if (calls != atomic_load(&lt_note.calls) || step != atomic_load(&lt_note.step))
+    const int moved = calls != w.own_calls || step != w.own_step;
+    if (moved)
         lt_detected_moved(now);
-    if (calls != atomic_load(&lt_note.calls) || step != atomic_load(&lt_note.step) || !waits ||
-        longest_ms == 0) {
-        calls = atomic_load(&lt_note.calls);
-        step = atomic_load(&lt_note.step);
+    if (moved || !waits || longest_ms == 0)
         w.changed_at = now;
-        return;
-    }
-    const double steps = w.limits.progress_steps * 1e-3 * (double)longest_ms;
-    const double limit = steps > w.limits.progress_s ? steps : w.limits.progress_s;
-    if (now - w.changed_at > limit)
-        end_stuck(now - w.changed_at);
+    w.own_calls = calls;
+    w.own_step = step;
+    return waits;
+}
+
+static lt_evidence evidence(double now)
+{
+    return (lt_evidence){.rank = w.rank,
+                         .size = w.size,
+                         .peer = w.known,
+                         .limits = &w.limits,
+                         .now = now,
+                         .poison = w.by_poison,
+                         .stuck = w.stuck,
+                         .told_signal = w.told_signal,
+                         .lost_reason = w.reason,
+                         .failed_alone = atomic_load(&w.poisoned),
+                         .signal = lt_stop_signal(),
+                         .signal_name = lt_stop_name(lt_stop_signal()),
+                         .stops = lt_stop_asked(),
+                         .told_stop = w.told_stop,
+                         .asked_at = w.asked_at,
+                         .woke_until = w.stopped_until,
+                         .late_since = w.late_since,
+                         .changed_at = w.changed_at};
+}
+
+static void judge_what_was_said(double now)
+{
+    const lt_evidence e = evidence(now);
+    const lt_verdict v = lt_verdict_told(&e, w.lost);
+    act(&v, now);
+}
+
+static void judge_what_is_seen(double now)
+{
+    const int64_t longest_ms = atomic_load(&lt_note.longest_ms);
+    look_at_processes();
+    look_who_starves(now);
+    if (!lt_stop_is_late())
+        w.late_since = -1;
+    else if (w.late_since < 0)
+        w.late_since = now;
+    const int waits = look_at_own_progress(now, longest_ms);
+    lt_evidence e = evidence(now);
+    e.waits = waits;
+    e.longest_step_s = 1e-3 * (double)longest_ms;
+    const lt_verdict v = lt_verdict_seen(&e, w.lost);
+    act(&v, now);
 }
 
 /* ---- the thread ---- */
@@ -409,7 +388,7 @@ static void look_at_progress(double now)
 static int all_said_bye(void)
 {
     for (int i = 0; i < w.size; i++)
-        if (is_watched(&w.peer[i]))
+        if (lt_peer_counts(&w.known[i]))
             return 0;
     return 1;
 }
@@ -426,7 +405,7 @@ static void beat(double now)
         if (!w.wire.take(0.5))
             return;
         for (int i = 0; i < w.size; i++)
-            if (w.peer[i].watched)
+            if (w.known[i].watched)
                 w.wire.send(i, &b, 1);
         w.wire.give();
         w.said_bye = 1;
@@ -445,7 +424,7 @@ static void forgive(double now)
     const double gap = now - w.ran_at;
     if (gap > 1)
         for (int i = 0; i < w.size; i++)
-            w.peer[i].heard += gap;
+            w.known[i].heard += gap;
     if (gap > w.limits.silence_s)
         w.stopped_until = now + given_up_s;
     w.ran_at = now;
@@ -460,14 +439,13 @@ static void *watch_main(void *unused)
         const double now = lt_seconds();
         forgive(now);
         const int due = now - w.read_at >= read_every_s;
-        if (busy || due)
+        if (busy || due) {
             read_all(now);
+            judge_what_was_said(now);
+        }
         if (due) {
             w.read_at = now;
-            look_at_signal(now);
-            look_at_processes();
-            look_at_silence(now);
-            look_at_progress(now);
+            judge_what_is_seen(now);
         }
         beat(now);
         nap(busy ? busy_nap_s : idle_nap_s);
@@ -477,11 +455,15 @@ static void *watch_main(void *unused)
 
 static void free_peers(void)
 {
-    for (int i = 0; i < w.size; i++)
+    for (int i = 0; w.peer != NULL && i < w.size; i++)
         if (w.peer[i].process >= 0)
             (void)close(w.peer[i].process);
     free(w.peer);
+    free(w.known);
+    free(w.lost);
     w.peer = NULL;
+    w.known = NULL;
+    w.lost = NULL;
 }
 
 lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt_watch_peer *peers,
@@ -493,16 +475,22 @@ lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt
     w.limits = *limits;
     w.rank = rank;
     w.size = size;
-    w.asked_at = -1;
+    w.asked_at = w.late_since = -1;
     w.peer = calloc((size_t)size, sizeof *w.peer);
-    if (w.peer == NULL)
+    w.known = calloc((size_t)size, sizeof *w.known);
+    w.lost = calloc((size_t)size, sizeof *w.lost);
+    if (w.peer == NULL || w.known == NULL || w.lost == NULL) {
+        free(w.peer);
+        free(w.known);
+        free(w.lost);
         LT_FAIL(LT_ENOMEM, "watch: no memory for %d ranks", size);
+    }
     const double now = lt_seconds();
     for (int i = 0; i < size; i++) {
         w.peer[i].who = peers[i];
         lt_watch_tame(w.peer[i].who.host.name, sizeof w.peer[i].who.host.name);
-        w.peer[i].heard = now;
-        w.peer[i].watched = i != rank && lt_watch_is_near(rank, i, size);
+        w.known[i].heard = now;
+        w.known[i].watched = i != rank && lt_watch_is_near(rank, i, size);
         w.peer[i].process = i != rank ? lt_watch_process(&peers[i], &peers[rank]) : -1;
         lt_watch_copy(w.peer[i].last.name, sizeof w.peer[i].last.name, "start");
     }

@@ -13,6 +13,7 @@
 #include "base/host.h"
 #include "base/status.h"
 #include "kernels/host_call.h"
+#include "parallel/liveness/verdict.h"
 
 /* This thread goes into, and comes out of, the collective `name` of an axis ("" or NULL: none).
  * They nest: the outermost name counts; NULL as a name leaves the last one standing. call is what a
@@ -28,16 +29,6 @@ void lt_note_step(int step, double predicted_s);
  * for a signal's line (base/stop.h), and the piece of it at work, from 1 (0: none). */
 void lt_note_stage(const char *stage);
 void lt_note_item(int item);
-
-/* Seconds; the defaults are in watch.c. */
-typedef struct lt_watch_limits {
-    double beat_s;         /* from one heartbeat to the next */
-    double silence_s;      /* a peer that said nothing for so long is lost */
-    double progress_s;     /* at least so long without progress before all end, */
-    double progress_steps; /* and so many times the longest step */
-    double signal_s;       /* how long a SIGTERM waits for its reason to show */
-} lt_watch_limits;
-extern const lt_watch_limits lt_watch_defaults;
 
 /* What a rank says. Fixed size, plain bytes. Who hears it believes little: the sender's number must
  * be the one that the transport gives, the kind must be known, texts end where their room ends and

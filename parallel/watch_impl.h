@@ -31,8 +31,6 @@ int lt_watch_process(const lt_watch_peer *peer, const lt_watch_peer *me);
 /* Is that process' watch runnable, so that it is silent for want of a processor alone? 0 where
  * nothing tells. Local. */
 int lt_watch_is_starved(int pid);
-/* How long that may last: 7 s were seen, with twenty processes on two cores. */
-enum { LT_WATCH_STARVED_S = 60 };
 
 /* ---- words (watch_words.c) ---- */
 /* from, cut to the room. */
