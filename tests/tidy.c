@@ -47,9 +47,9 @@ static const struct {
                {"<oneapi/", "_dnnl.c"},
                {"<immintrin.h>", "_x86.c"},
                {"<png.h>", "src/media/sheet"},
-               {"<openssl/", "src/model/hash_list"},
+               {"<openssl/", "src/model/files/hash_list"},
                {"<nccl.h>", "parallel/comm_nccl.c"},
-               {"<utf8proc.h>", "src/model/bpe"},
+               {"<utf8proc.h>", "src/model/text/bpe"},
                {"<yaml.h>", "src/base/yaml.c"}};
 
 static void check_include(const char *file, int number, const char *line)

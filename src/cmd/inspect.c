@@ -5,9 +5,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "cmd/answer.h"
+#include "cmd/inspect_report.h"
 #include "cmd/verbs.h"
 #include "model/family.h"
-#include "model/inspect.h"
 #include "run/describe.h"
 
 static int ends_in(const char *text, const char *end)

@@ -10,8 +10,8 @@
 
 #include "base/file.h"
 #include "cmd/probe_h3.h"
-#include "model/same_reads.h"
-#include "model/source.h"
+#include "model/files/remote/source.h"
+#include "model/files/same_reads.h"
 #include "parallel/transport.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"

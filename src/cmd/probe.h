@@ -6,8 +6,8 @@
 #include "base/file.h"
 #include "cmd/answer.h"
 #include "cmd/verbs.h"
-#include "model/checkpoint.h"
 #include "model/family.h"
+#include "model/files/checkpoint.h"
 
 enum { LT_PROBE_OWNED_MAX = 64, LT_PROBE_MADE_MAX = 8 };
 

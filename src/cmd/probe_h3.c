@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "model/h3_audio_encoder.h"
-#include "model/h3_family.h"
-#include "model/h3_video_encoder.h"
+#include "model/h3/audio_encoder.h"
+#include "model/h3/h3.h"
+#include "model/h3/video_encoder.h"
 #include "parallel/transport.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"

@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "cmd/probe_h3.h"
-#include "model/h3_family.h"
+#include "model/h3/h3.h"
 #include "scheduler/sigmas.h"
 
 enum { TEXT_BYTES_MAX = 256 << 20 };

@@ -2,9 +2,9 @@
  * Above the families: each is a file that this one names, and none knows of it. */
 #include "model/family.h"
 
-#include "model/folder_check.h"
-#include "model/h3_family.h"
-#include "model/source.h"
+#include "model/files/folder_check.h"
+#include "model/files/remote/source.h"
+#include "model/h3/h3.h"
 
 static const lt_family *const families[] = {&lt_family_h3};
 

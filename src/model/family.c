@@ -5,7 +5,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "model/source.h"
+#include "model/files/remote/source.h"
 
 static lt_status read_steps(const lt_json_at *at, lt_model_facts *facts)
 {

@@ -1,4 +1,4 @@
-/* family.h - a model architecture as one table of functions.                      Level 3: model
+/* family.h - a model architecture as one table of functions.
  *
  * The run (src/run) knows no architecture: it asks the table for the clip's streams (H3: picture
  * and sound), their noise levels, text rows, velocities and frames. A model is opened once: its

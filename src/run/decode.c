@@ -43,7 +43,7 @@
 #include "media/mux.h"
 #include "media/sheet.h"
 #include "media/timeline.h"
-#include "model/same_reads.h"
+#include "model/files/same_reads.h"
 #include "parallel/transport/agree.h"
 #include "parallel/watch.h"
 #include "run/film_tags.h"

@@ -19,7 +19,7 @@
 #include "base/log.h"
 #include "base/philox.h"
 #include "base/stop.h"
-#include "model/same_reads.h"
+#include "model/files/same_reads.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "parallel/watch.h"

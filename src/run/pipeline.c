@@ -1,7 +1,7 @@
 /* pipeline.c - from a job to a film: plan, text, noise, denoise, store, decode.   Level 4: run
  *
  *   rank 0            all ranks
- *                     compare copies of the model, serve it where it lacks (model/source.h)
+ *                     compare copies of the model, serve it where it lacks (source.h)
  *   job -> model -> plan --broadcast--> model, threads, mesh, walk on dry, agree: it fits
  *   run folder        engine
  *   tokens ---------> text rows (tp over few ranks), broadcast
@@ -24,8 +24,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/stop.h"
-#include "model/loading.h"
-#include "model/same_reads.h"
+#include "model/files/same_reads.h"
+#include "model/weights/collective_read.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "parallel/watch.h"

@@ -13,7 +13,7 @@
 #include "base/new_file.h"
 #include "base/record.h"
 #include "kernels/cpu/cpu.h"
-#include "model/source.h"
+#include "model/files/remote/source.h"
 #include "run/folder.h"
 #include "run/versions.h"
 

@@ -2,7 +2,7 @@
  * Ranks that differ would meet in collectives that do not belong together, or compute something
  * that nobody asked for: so this comes before any of them. All functions: Collective on world,
  * Blocking. Errors: LT_EUSAGE, naming the ranks that differ from rank 0; LT_ENOMEM. Whether they
- * have the same model: model/source.h. */
+ * have the same model: model/files/remote/source.h. */
 #ifndef LT_SAME_H
 #define LT_SAME_H
 

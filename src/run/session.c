@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/resident.h"
-#include "model/source.h"
+#include "model/files/remote/source.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "run/estimate.h"

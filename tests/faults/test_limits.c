@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <sys/mount.h>
 
-#include "model/inspect_want.h"
+#include "model/h3/tensors.h"
 #include "tests/support/film.h"
 #include "tests/support/spoil.h"
 

@@ -7,8 +7,8 @@
  * mpirun, tests/parity/nano. */
 #include "tests/support/film.h"
 
-#include "model/checkpoint.h"
-#include "model/h3_layout.h"
+#include "model/files/checkpoint.h"
+#include "model/h3/layout.h"
 #include "tests/support/dit_files.h"
 #include "tests/support/spoil.h"
 

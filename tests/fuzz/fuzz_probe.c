@@ -4,7 +4,7 @@
 #include "fuzz_strangers.h"
 
 #include "cmd/verbs.h"
-#include "model/checkpoint.h"
+#include "model/files/checkpoint.h"
 
 static const char *const stages[] = {"text",       "dit",          "layout",     "denoise",
                                      "vae-decode", "audio-decode", "vae-encode", "audio-encode"};

@@ -7,8 +7,8 @@
 
 #include <sys/mman.h>
 
-#include "model/checkpoint.h"
-#include "model/safetensors.h"
+#include "model/files/checkpoint.h"
+#include "model/files/safetensors.h"
 
 static void require(int truth)
 {

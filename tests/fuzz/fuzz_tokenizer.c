@@ -6,7 +6,7 @@
 #include "fuzz_main.h"
 
 #include "base/text.h"
-#include "model/bpe_internal.h"
+#include "model/text/bpe_internal.h"
 
 static void require(int truth)
 {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/checkpoint.h"
+#include "model/files/checkpoint.h"
 #include "parallel/engine.h"
 #include "tests/support/check.h"
 #include "tests/support/each_isa.h"

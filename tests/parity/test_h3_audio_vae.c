@@ -5,8 +5,8 @@
  * Ranks: 1. Needs: tests/parity/nano, nano-original. */
 #include "tests/parity/golden.h"
 
-#include "model/h3_audio_encoder.h"
-#include "model/h3_audio_vae.h"
+#include "model/h3/audio_encoder.h"
+#include "model/h3/audio_vae.h"
 
 static const lt_backend *const backends[] = {&lt_backend_ref, &lt_backend_cpu, &lt_backend_far};
 static const char *const diffusers = DATA "nano/audio_vae";

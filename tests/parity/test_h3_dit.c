@@ -4,7 +4,7 @@
  * checkpoints whose sizes divide by nothing, one whole forward each. Tolerances: f32 1e-5 of the
  * largest value (DESIGN 9); bf16 twice the distance that the reference itself shows between bf16
  * and f32. Ranks: 1. Needs: tests/parity/nano*. */
-#include "model/h3_dit.h"
+#include "model/h3/dit.h"
 #include "tests/parity/golden.h"
 #include "tests/support/alone.h"
 

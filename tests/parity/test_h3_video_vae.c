@@ -6,8 +6,8 @@
  * Needs: tests/parity/nano, nano-original. */
 #include "tests/parity/golden.h"
 
-#include "model/h3_video_encoder.h"
-#include "model/h3_video_vae.h"
+#include "model/h3/video_encoder.h"
+#include "model/h3/video_vae.h"
 
 static const lt_backend *const backends[] = {&lt_backend_ref, &lt_backend_cpu, &lt_backend_far};
 

@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/new_file.h"
-#include "model/qwen3vl.h"
+#include "model/text/qwen3vl.h"
 #include "tests/parity/golden.h"
 #include "tests/support/alone.h"
 

@@ -15,7 +15,7 @@
 
 #include "base/log.h"
 #include "kernels/cpu/linear_dnnl.h"
-#include "model/h3_dit.h"
+#include "model/h3/dit.h"
 #include "run/denoise.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"

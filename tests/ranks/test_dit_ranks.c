@@ -6,7 +6,7 @@
  * Ranks: as launched; meshes with more are left out. Needs: tests/parity/nano*. */
 #include "tests/support/ranks.h"
 
-#include "model/h3_dit.h"
+#include "model/h3/dit.h"
 #include "parallel/transport/host_collectives.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"

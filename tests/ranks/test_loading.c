@@ -11,8 +11,8 @@
 
 #include <math.h>
 
-#include "model/h3_dit.h"
-#include "model/loading.h"
+#include "model/h3/dit.h"
+#include "model/weights/collective_read.h"
 #include "tests/support/dit_files.h"
 
 static scratch s;

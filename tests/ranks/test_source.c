@@ -13,8 +13,8 @@
 
 #include "base/file.h"
 #include "base/new_file.h"
-#include "model/checkpoint.h"
-#include "model/source_internal.h"
+#include "model/files/checkpoint.h"
+#include "model/files/remote/source_internal.h"
 #include "tests/support/scratch.h"
 
 static scratch s;

@@ -6,7 +6,7 @@
  * left out. Needs: tests/parity/nano*. */
 #include "tests/support/ranks.h"
 
-#include "model/qwen3vl.h"
+#include "model/text/qwen3vl.h"
 #include "parallel/transport/host_collectives.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"

@@ -13,8 +13,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "model/h3_video_vae.h"
-#include "model/loading.h"
+#include "model/h3/video_vae.h"
+#include "model/weights/collective_read.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"
 

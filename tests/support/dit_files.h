@@ -1,5 +1,5 @@
 /* dit_files.h - an H3 DiT of any shape: config.json and one shard of values made here.
- * The tensors are those that src/model/inspect_want.c derives from the config, in the dtypes that
+ * The tensors are those that src/model/h3/tensors.c derives from the config, in the dtypes that
  * the released model has. Values are an even spread; without them the shard is a hole of its size,
  * which takes no disk. */
 #ifndef LT_TEST_DIT_FILES_H
@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#include "model/inspect_want.h"
+#include "model/h3/tensors.h"
 #include "tests/support/scratch.h"
 
 /* Heads and FFN divide by 4; what is whole on every rank (norms, projections, the time embedder) is

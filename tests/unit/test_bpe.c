@@ -14,7 +14,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "model/bpe_internal.h"
+#include "model/text/bpe_internal.h"
 #include "tests/support/check.h"
 
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano/tokenizer"

@@ -7,7 +7,7 @@
 #include <fcntl.h>
 #include <math.h>
 
-#include "model/checkpoint.h"
+#include "model/files/checkpoint.h"
 
 #define F32(name, n, begin, end)                                                                   \
     "\"" name "\":{\"dtype\":\"F32\",\"shape\":[" #n "],\"data_offsets\":[" #begin "," #end "]}"

@@ -7,7 +7,7 @@
 #include "tests/support/scratch.h"
 
 #include "base/file.h"
-#include "model/h3_dit.h"
+#include "model/h3/dit.h"
 
 /* A whole config in diffusers' words. */
 #define HEAD                                                                                       \

@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "model/checkpoint.h"
-#include "model/h3_layout.h"
+#include "model/files/checkpoint.h"
+#include "model/h3/layout.h"
 
 static void compare(const char *name, const char *tensor, const void *found, lt_dtype dtype,
                     lt_dims dims)

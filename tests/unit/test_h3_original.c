@@ -7,8 +7,8 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "model/checkpoint.h"
-#include "model/h3_original.h"
+#include "model/files/checkpoint.h"
+#include "model/h3/names.h"
 
 #define SHARED LT_SOURCE_DIR "/../shared/h3-config/"
 #define PARITY LT_SOURCE_DIR "/tests/parity/"

@@ -13,9 +13,9 @@
 #include <cmocka.h>
 
 #include "base/json.h"
-#include "model/h3_audio_config.h"
-#include "model/h3_tiles.h"
-#include "model/h3_video_vae.h"
+#include "model/h3/audio_config.h"
+#include "model/h3/tiles.h"
+#include "model/h3/video_vae.h"
 #include "tests/support/scratch.h"
 
 /* ---- axes ---- */

@@ -7,8 +7,8 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "model/inspect.h"
-#include "model/inspect_want.h"
+#include "cmd/inspect_report.h"
+#include "model/h3/tensors.h"
 
 #define SHARED LT_SOURCE_DIR "/../shared/h3-config/"
 #define NANO   LT_SOURCE_DIR "/tests/parity/nano"

@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-#include "model/weights.h"
+#include "model/weights/weights.h"
 
 enum { OUT = 6, IN = 4 };
 

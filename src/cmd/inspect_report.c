@@ -1,0 +1,361 @@
+/* inspect_report.c - what a path is, what it holds, what it lacks.
+ * A path is told by its content: a model folder by its model_index.json or its transformer's
+ * config, a part by the class in its config.json, a file by its first bytes. The report is made
+ * once, as JSON, and printed from that (inspect_text.c), so that both forms say the same. */
+#include "cmd/inspect_report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "cmd/inspect_internal.h"
+#include "model/files/folder_check.h"
+
+typedef enum part_kind { PART_WEIGHTS, PART_TOKENIZER, PART_OTHER } part_kind;
+
+typedef struct known_part {
+    const char *name; /* of the folder */
+    part_kind kind;
+    lt_part part;
+    int optional; /* text to video runs without it */
+} known_part;
+
+static const known_part diffusers_parts[] = {
+    {"transformer", PART_WEIGHTS, LT_PART_H3_DIT, 0},
+    {"transformer_ref", PART_WEIGHTS, LT_PART_H3_DIT, 1},
+    {"text_encoder", PART_WEIGHTS, LT_PART_TEXT, 0},
+    {"tokenizer", PART_TOKENIZER, LT_PART_ANY, 0},
+    {"processor", PART_OTHER, LT_PART_ANY, 1},
+    {"vae", PART_WEIGHTS, LT_PART_H3_VIDEO_VAE, 0},
+    {"audio_vae", PART_WEIGHTS, LT_PART_H3_AUDIO_VAE, 0},
+    {"scheduler", PART_OTHER, LT_PART_ANY, 0},
+    {"audio_scheduler", PART_OTHER, LT_PART_ANY, 0},
+    {NULL, PART_OTHER, LT_PART_ANY, 0},
+};
+static const known_part original_parts[] = {
+    {"transformer", PART_WEIGHTS, LT_PART_H3_DIT, 0},
+    {"text_encoder", PART_WEIGHTS, LT_PART_TEXT, 0},
+    {"tokenizer", PART_TOKENIZER, LT_PART_ANY, 0},
+    {"processor", PART_OTHER, LT_PART_ANY, 1},
+    {"video_vae", PART_WEIGHTS, LT_PART_H3_VIDEO_VAE, 0},
+    {"audio_vae", PART_WEIGHTS, LT_PART_H3_AUDIO_VAE, 0},
+    {NULL, PART_OTHER, LT_PART_ANY, 0},
+};
+
+static const struct {
+    const char *name;
+    lt_part part;
+} classes[] = {
+    {"MiniMaxH3Transformer3DModel", LT_PART_H3_DIT},
+    {"MiniMaxH3DiTModel", LT_PART_H3_DIT},
+    {"AutoencoderKLMiniMaxH3", LT_PART_H3_VIDEO_VAE},
+    {"MiniMaxH3VideoVAE", LT_PART_H3_VIDEO_VAE},
+    {"AutoencoderKLMiniMaxH3Audio", LT_PART_H3_AUDIO_VAE},
+    {"MiniMaxH3AudioVAE", LT_PART_H3_AUDIO_VAE},
+    {"Qwen3VLForConditionalGeneration", LT_PART_TEXT},
+    {"qwen3_vl", LT_PART_TEXT},
+};
+
+static int has(const char *folder, const char *name)
+{
+    char path[LT_PATH_BYTES];
+    return lt_path_join(path, sizeof path, folder, name) == LT_OK && lt_file_exists(path);
+}
+
+static void set_text(json_t *object, const char *key, const char *text)
+{
+    (void)json_object_set_new(object, key, json_string(text));
+}
+
+/* ---- one part ---- */
+
+/* Scalars and short lists, flat: "text_config.hidden_size". Latent statistics and the like are left
+ * out. */
+static void copy_config(const json_t *from, const char *prefix, json_t *to)
+{
+    enum { LIST_MAX = 16 };
+    const char *key;
+    json_t *value;
+    json_object_foreach ((json_t *)(uintptr_t)from, key, value) {
+        char name[256];
+        const int n = snprintf(name, sizeof name, "%s%s", prefix, key);
+        if (n < 0 || n >= (int)sizeof name - 1 || key[0] == '_')
+            continue;
+        if (json_is_object(value) && strlen(prefix) == 0) {
+            memcpy(name + n, ".", 2);
+            copy_config(value, name, to);
+        } else if (!json_is_object(value) && !json_is_null(value) &&
+                   json_array_size(value) <= LIST_MAX) {
+            (void)json_object_set(to, name, value);
+        }
+    }
+}
+
+/* The class that a config names, or NULL. It lives as long as the config. */
+static const char *class_of(const json_t *config)
+{
+    const char *name = json_string_value(json_object_get(config, "_class_name"));
+    if (name == NULL)
+        name = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
+    return name != NULL ? name : json_string_value(json_object_get(config, "model_type"));
+}
+
+/* The first of these configs that is there gives the class; all of them give values. */
+static void read_configs(const char *folder, json_t *out, lt_inspect_fault *fault)
+{
+    static const char *const files[] = {"config.json", "source/config.json", "metadata.json",
+                                        "scheduler_config.json", "preprocessor_config.json"};
+    json_t *values = json_object();
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char path[LT_PATH_BYTES];
+        json_t *config = NULL;
+        if (!has(folder, files[i]) || lt_path_join(path, sizeof path, folder, files[i]) != LT_OK)
+            continue;
+        const lt_status st = lt_json_read(path, &config);
+        if (st != LT_OK) {
+            lt_inspect_problem(out, fault, st);
+            continue;
+        }
+        if (json_object_get(out, "class") == NULL && class_of(config) != NULL)
+            set_text(out, "class", class_of(config));
+        const json_t *kwargs = json_object_get(json_object_get(config, "metadata"), "kwargs");
+        copy_config(kwargs != NULL ? kwargs : config, "", values);
+        json_decref(config);
+    }
+    (void)json_object_set_new(out, "config", values);
+}
+
+static void look_at_tokenizer(const char *folder, json_t *out)
+{
+    static const char *const files[] = {"vocab.json", "merges.txt", "tokenizer_config.json"};
+    json_t *missing = json_array();
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (!has(folder, files[i])) {
+            char line[LT_PATH_BYTES + 64];
+            (void)snprintf(line, sizeof line, "%s: %s is missing", folder, files[i]);
+            (void)json_array_append_new(json_object_get(out, "problems"),
+                                        json_string(lt_text_printable(line)));
+            (void)json_array_append_new(missing, json_string(files[i]));
+        }
+    set_text(out, "class", "tokenizer");
+    (void)json_object_set_new(out, "missing_files", missing);
+}
+
+static lt_status look_at_part(const char *folder, const known_part *known, json_t **out,
+                              lt_inspect_fault *fault)
+{
+    json_t *part = json_object();
+    *out = part;
+    if (part == NULL)
+        LT_FAIL(LT_ENOMEM, "inspect: no memory");
+    set_text(part, "name", known->name);
+    (void)json_object_set_new(part, "path", lt_json_of_path(folder));
+    (void)json_object_set_new(part, "problems", json_array());
+    read_configs(folder, part, fault);
+    if (known->kind == PART_TOKENIZER)
+        look_at_tokenizer(folder, part);
+    if (known->kind == PART_WEIGHTS)
+        LT_TRY(lt_inspect_weights(folder, known->part, part, fault));
+    return LT_OK;
+}
+
+/* ---- a model folder ---- */
+
+/* 1: diffusers' layout, 2: the original one, 0: no model folder. */
+static int model_layout(const char *folder)
+{
+    char path[LT_PATH_BYTES];
+    json_t *config = NULL;
+    if (has(folder, "video_vae") && has(folder, "transformer"))
+        return 2;
+    if (!has(folder, "transformer") ||
+        lt_path_join(path, sizeof path, folder, "transformer/config.json") != LT_OK)
+        return has(folder, "modular_model_index.json") || has(folder, "model_index.json");
+    int layout = 1;
+    if (lt_json_read(path, &config) == LT_OK) {
+        const char *name = class_of(config);
+        layout = name != NULL && strcmp(name, "MiniMaxH3DiTModel") == 0 ? 2 : 1;
+    }
+    lt_error_clear();
+    json_decref(config);
+    return layout;
+}
+
+static lt_status look_at_parts(const char *path, const known_part *parts, json_t *report,
+                               lt_inspect_fault *fault)
+{
+    json_t *list = json_object_get(report, "parts"), *missing = json_object_get(report, "missing");
+    int complete = 1;
+    for (; parts->name != NULL; parts++) {
+        char folder[LT_PATH_BYTES];
+        json_t *part = NULL;
+        LT_TRY(lt_path_join(folder, sizeof folder, path, parts->name));
+        if (!lt_file_is_dir(folder)) {
+            if (!parts->optional) {
+                (void)json_array_append_new(missing, json_string(parts->name));
+                complete = 0;
+            }
+            continue;
+        }
+        const lt_status st = look_at_part(folder, parts, &part, fault);
+        if (!parts->optional && json_array_size(json_object_get(part, "problems")) > 0)
+            complete = 0;
+        (void)json_array_append_new(list, part);
+        LT_TRY(st);
+    }
+    (void)json_object_set_new(report, "complete", json_boolean(complete));
+    return LT_OK;
+}
+
+static lt_status look_at_model(const char *path, int layout, json_t *report,
+                               lt_inspect_fault *fault)
+{
+    set_text(report, "kind", "model");
+    set_text(report, "family", "minimax-h3");
+    set_text(report, "layout", layout == 2 ? "original" : "diffusers");
+    (void)json_object_set_new(report, "parts", json_array());
+    (void)json_object_set_new(report, "missing", json_array());
+    LT_TRY(look_at_parts(path, layout == 2 ? original_parts : diffusers_parts, report, fault));
+    json_t *also = json_array();
+    static const char *const inner[] = {"FL2VA", "Ref2VA"};
+    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++)
+        if (has(path, inner[i]))
+            (void)json_array_append_new(also, json_string(inner[i]));
+    (void)json_object_set_new(report, "also_holds", also);
+    (void)json_object_set_new(report, "memory_available_bytes",
+                              json_integer(lt_memory_available_bytes()));
+    return LT_OK;
+}
+
+/* ---- the other kinds ---- */
+
+static const known_part *part_of_config(const char *folder)
+{
+    static known_part found;
+    char path[LT_PATH_BYTES];
+    json_t *config = NULL;
+    found.name = NULL;
+    if (lt_path_join(path, sizeof path, folder, "config.json") == LT_OK &&
+        lt_json_read(path, &config) == LT_OK) {
+        const char *name = class_of(config);
+        for (size_t i = 0; name != NULL && i < sizeof classes / sizeof *classes; i++)
+            if (strcmp(name, classes[i].name) == 0)
+                found = (known_part){"part", PART_WEIGHTS, classes[i].part, 0};
+    }
+    lt_error_clear();
+    json_decref(config);
+    if (found.name == NULL && has(folder, "vocab.json") && has(folder, "merges.txt"))
+        found = (known_part){"tokenizer", PART_TOKENIZER, LT_PART_ANY, 0};
+    return found.name != NULL ? &found : NULL;
+}
+
+static lt_status list_tensors(const char *path, json_t *report)
+{
+    lt_checkpoint *c = NULL;
+    lt_status st = LT_OK;
+    json_t *list = json_array(), *weights = json_object();
+    set_text(report, "kind", "safetensors");
+    (void)json_object_set_new(report, "tensors", list);
+    (void)json_object_set_new(report, "weights", weights);
+    LT_TRY_GOTO(lt_checkpoint_open(path, LT_PART_ANY, &c), st, done);
+    LT_TRY_GOTO(lt_inspect_stored(c, weights), st, done);
+    for (int64_t i = 0; i < lt_checkpoint_count(c); i++) {
+        const lt_tensor_info info = lt_checkpoint_at(c, i);
+        json_t *shape = json_array();
+        for (int k = 0; k < info.ndim; k++)
+            (void)json_array_append_new(shape, json_integer(info.dim[k]));
+        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:I}", "name", info.name,
+                                                    "dtype", lt_dtype_name(info.dtype), "shape",
+                                                    shape, "bytes", (json_int_t)info.bytes));
+    }
+done:
+    lt_checkpoint_close(&c);
+    return st;
+}
+
+static lt_status look_at_folder(const char *path, json_t *report, lt_inspect_fault *fault)
+{
+    const int layout = model_layout(path);
+    if (layout != 0) {
+        LT_TRY(look_at_model(path, layout, report, fault));
+        return LT_OK;
+    }
+    if (has(path, "job.yaml") || has(path, "latents.h5")) {
+        static const char *const files[] = {"job.yaml", "plan.json", "manifest.json",
+                                            "events.ndjson", "latents.h5"};
+        json_t *list = json_array();
+        set_text(report, "kind", "run");
+        for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+            if (has(path, files[i]))
+                (void)json_array_append_new(list, json_string(files[i]));
+        (void)json_object_set_new(report, "files", list);
+        return LT_OK;
+    }
+    const known_part *known = part_of_config(path);
+    if (known != NULL) {
+        json_t *part = NULL, *list = json_array();
+        set_text(report, "kind", "part");
+        (void)json_object_set_new(report, "parts", list);
+        const lt_status st = look_at_part(path, known, &part, fault);
+        const int complete = json_array_size(json_object_get(part, "problems")) == 0;
+        (void)json_object_set_new(report, "complete", json_boolean(complete));
+        (void)json_array_append_new(list, part);
+        return st;
+    }
+    LT_FAIL(
+        LT_EDATA,
+        "%s: want a model folder, a part of one, or a RUN folder; found none of model_index.json, "
+        "transformer/, job.yaml, latents.h5, a config.json of a known class",
+        path);
+}
+
+static int ends_with(const char *text, const char *end)
+{
+    const size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static lt_status look(const char *path, json_t *report, lt_inspect_fault *fault)
+{
+    (void)json_object_set_new(report, "format", json_string("longtake-inspect"));
+    (void)json_object_set_new(report, "version", json_integer(1));
+    (void)json_object_set_new(report, "path", lt_json_of_path(path));
+    if (!lt_file_exists(path)) {
+        lt_folder_hint(path);
+        LT_FAIL(LT_ENOINPUT, "%s: no such file or folder", path);
+    }
+    if (lt_file_is_dir(path)) {
+        LT_TRY(look_at_folder(path, report, fault));
+    } else if (ends_with(path, ".h5")) {
+        set_text(report, "kind", "latents");
+    } else {
+        LT_TRY(list_tensors(path, report));
+    }
+    return LT_OK;
+}
+
+lt_status lt_inspect(const char *path, FILE *to, json_t **out)
+{
+    lt_inspect_fault fault = {.status = LT_OK};
+    json_t *report = json_object();
+    if (out != NULL)
+        *out = NULL;
+    lt_status st = report != NULL ? look(path, report, &fault) : LT_OK;
+    if (lt_json_starved()) /* what is told is whole */
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "%s: no memory for what it holds", path);
+    if (st != LT_OK) {
+        json_decref(report);
+        return lt_trail(st, "look", __FILE__, __LINE__);
+    }
+    if (to != NULL)
+        lt_inspect_print(report, to);
+    if (out != NULL)
+        *out = report;
+    else
+        json_decref(report);
+    if (fault.status != LT_OK)
+        LT_FAIL(fault.status, "%s", fault.text);
+    return LT_OK;
+}

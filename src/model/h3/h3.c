@@ -1,0 +1,468 @@
+/* h3.c - MiniMax-H3 as a row of the table of families.
+ *
+ * Holds together what the networks' own files do: qwen3vl.c, dit*.c, video_vae.c,
+ * audio_vae.c. Folders: diffusers' layout and the original one are told apart once, at open.
+ * Every part's headers are checked at open, so that a film is refused before work starts; a part
+ * that is missing matters only to the stage that needs it, so folders with single parts serve
+ * probe. */
+#include "model/h3/h3.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "model/files/remote/source.h"
+#include "model/weights/collective_read.h"
+#include "scheduler/sigmas.h"
+
+/* Source: spec/minimax-h3.md 0, 8.1; 124 frames is diffusers' default length. */
+enum { FPS = 24, STEPS = 50, DEFAULT_FRAMES = 124, WIDTH = 1344, HEIGHT = 768 };
+static const int64_t trained[] = {124, 141, 158, 175, 192, 209, 226, 243,
+                                  260, 277, 294, 311, 328, 345, 362};
+
+static void h3_close(lt_model **model)
+{
+    lt_h3_model *m = (lt_h3_model *)*model;
+    m->base.family->text_close(*model);
+    m->base.family->dit_close(*model);
+    m->base.family->decode_close(*model);
+    lt_bpe_close(&m->bpe);
+    lt_checkpoint_close(&m->text_files);
+    lt_checkpoint_close(&m->dit_files);
+    lt_checkpoint_close(&m->video_files);
+    lt_checkpoint_close(&m->audio_files);
+    json_decref(m->base.facts.words);
+    free(m->base.path);
+    free(m);
+    *model = NULL;
+}
+
+lt_status lt_h3_model_new(const char *path, lt_h3_model **out)
+{
+    char file[LT_PATH_BYTES];
+    lt_h3_model *m = calloc(1, sizeof *m);
+    if (m == NULL || (m->base.path = strdup(path)) == NULL) {
+        free(m);
+        LT_FAIL(LT_ENOMEM, "%s: no memory to open the model", path);
+    }
+    m->base.family = &lt_family_h3;
+    lt_model *base = &m->base;
+    lt_model_facts *facts = &m->base.facts;
+    *facts = (lt_model_facts){.steps = STEPS,
+                              .window_frames = DEFAULT_FRAMES,
+                              .fps = FPS,
+                              .sample_rate = 32000,
+                              .default_width = WIDTH,
+                              .default_height = HEIGHT,
+                              .size_multiple = LT_H3_SIZE_MULTIPLE};
+    memcpy(facts->trained_frames, trained, sizeof trained);
+    facts->trained_count = (int)(sizeof trained / sizeof *trained);
+    lt_status st = LT_OK;
+    LT_TRY_GOTO(lt_path_join(file, sizeof file, path, "video_vae"), st, failed);
+    m->original = lt_source_is_dir(file);
+    LT_TRY_GOTO(lt_model_facts_read(path, facts), st, failed);
+    *out = m;
+    return LT_OK;
+failed:
+    h3_close(&base);
+    return st;
+}
+
+static lt_status open_parts(lt_h3_model *m)
+{
+    LT_TRY(lt_h3_check_whole(m));
+    LT_TRY(lt_h3_open_shifts(m));
+    LT_TRY(lt_h3_open_bpe(m));
+    LT_TRY(lt_h3_open_text(m));
+    LT_TRY(lt_h3_open_dit(m));
+    LT_TRY(lt_h3_open_video(m));
+    LT_TRY(lt_h3_open_audio(m));
+    lt_model_facts *facts = &m->base.facts;
+    facts->sample_rate = (int)m->audio.sampling_rate;
+    facts->heads = m->dit_config.heads;
+    lt_tensor_info info;
+    facts->weights_are_bf16 =
+        lt_checkpoint_find(m->dit_files, "transformer_blocks.0.attn.to_q.weight", &info) &&
+        info.dtype == LT_BF16;
+    return lt_h3_check_parts(m);
+}
+
+static lt_status h3_open(const char *path, lt_model **out)
+{
+    lt_h3_model *m = NULL;
+    LT_TRY(lt_h3_model_new(path, &m));
+    const lt_status st = open_parts(m);
+    lt_model *base = &m->base;
+    if (st != LT_OK) {
+        h3_close(&base);
+        return lt_trail(st, "open_parts", __FILE__, __LINE__);
+    }
+    *out = base;
+    return LT_OK;
+}
+
+/* ---- the clip ---- */
+
+static int64_t frames_grid(int64_t frames) { return lt_h3_frames_next(frames); }
+
+static lt_status streams(const lt_model *model, const lt_shape *shape, lt_stream *out, int *count)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    if (!lt_h3_frames_on_grid(shape->frames))
+        LT_FAIL(LT_EUSAGE, "--frames %lld: want 17n + 5 (next: %lld)", (long long)shape->frames,
+                (long long)lt_h3_frames_next(shape->frames));
+    LT_TRY(lt_h3_size_check(shape->width, shape->height));
+    out[0] =
+        (lt_stream){.name = "latents",
+                    .ndim = 4,
+                    .time_axis = 1,
+                    .dims_text = "C T h w",
+                    .unit = "normalised",
+                    .dim = {m->dit_config.channels, lt_h3_latent_frames(shape->frames),
+                            shape->height / LT_H3_CELL_PIXELS, shape->width / LT_H3_CELL_PIXELS},
+                    .description = "final picture latents, (z - mean) / std of the video VAE"};
+    out[1] = (lt_stream){.name = "audio_latents",
+                         .ndim = 3,
+                         .time_axis = 2,
+                         .is_sound = 1,
+                         .dims_text = "ch Ca A",
+                         .unit = "normalised",
+                         .dim = {LT_H3_AUDIO_CHANNELS, m->dit_config.audio_channels,
+                                 lt_h3_audio_ticks(shape->frames)},
+                         .description = "final sound latents, left then right, 40 a second"};
+    *count = 2;
+    return LT_OK;
+}
+
+static lt_status sigmas(const lt_model *model, int stream, int steps, float *out, float *timesteps)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    return lt_sigmas_shifted(steps, stream == 0 ? m->video_shift : m->audio_shift, out, timesteps);
+}
+
+/* ---- text ---- */
+
+static lt_status tokenize(const lt_model *model, const char *prompt, int32_t **ids, int64_t *count)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    return lt_bpe_encode(m->bpe, prompt, strlen(prompt), ids, count);
+}
+
+static int64_t text_width(const lt_model *model)
+{
+    return ((const lt_h3_model *)model)->text.hidden;
+}
+
+static int text_ranks(const lt_model *model, int ranks)
+{
+    const int64_t groups = ((const lt_h3_model *)model)->text.kv_heads;
+    return groups < ranks ? (int)groups : ranks;
+}
+
+static lt_status text_open(lt_model *model, lt_engine *engine, lt_dtype dtype)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    assert(m->text_encoder == NULL);
+    return lt_qwen3vl_open(m->text_files, engine, &m->text, dtype, &m->text_encoder);
+}
+
+static lt_status text_encode(lt_model *model, const int32_t *ids, int64_t count, float *rows)
+{
+    return lt_qwen3vl_encode(((lt_h3_model *)model)->text_encoder, ids, count, rows);
+}
+
+static void text_close(lt_model *model) { lt_qwen3vl_close(&((lt_h3_model *)model)->text_encoder); }
+
+/* ---- DiT ---- */
+
+static lt_status dit_open(lt_model *model, lt_engine *engine, lt_dtype dtype,
+                          const float *timesteps, int count)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    assert(m->dit == NULL);
+    m->dit_engine = engine;
+    m->dit_mark = lt_arena_mark(engine->phase);
+    LT_TRY(lt_h3_dit_open(m->dit_files, engine, &m->dit_config, dtype, &m->dit));
+    LT_TRY(lt_h3_dit_tables(m->dit, timesteps, count));
+    LT_TRY(lt_h3_dit_load(m->dit));
+    return LT_OK;
+}
+
+struct lt_dit_state {
+    lt_h3_dit_state *dit;
+    lt_h3_layout *layout;
+    float *rows, *video_rows, *audio_rows, *video_out, *audio_out; /* one allocation, rows */
+    int32_t *row_times;
+    int64_t dry_bytes; /* dry: host memory that the arrays would take */
+};
+
+static void dit_end(lt_dit_state **state)
+{
+    lt_dit_state *s = *state;
+    if (s == NULL)
+        return;
+    lt_h3_dit_end(&s->dit);
+    lt_h3_layout_free(&s->layout);
+    lt_dry_host(-s->dry_bytes);
+    free(s->rows);
+    free(s->row_times);
+    free(s);
+    *state = NULL;
+}
+
+/* Host memory of the packed rows, in and out. */
+static lt_status rows_new(const lt_h3_model *m, lt_dit_state *s, int dry)
+{
+    const lt_h3_layout *l = s->layout;
+    const size_t video = (size_t)(l->video_rows * lt_h3_dit_video_width(&m->dit_config));
+    const size_t audio = (size_t)(l->audio_rows * m->dit_config.audio_channels);
+    const size_t rows_bytes = 2 * (video + audio) * sizeof *s->rows;
+    const size_t times_bytes = (size_t)l->rows * sizeof *s->row_times;
+    if (dry) {
+        s->dry_bytes = (int64_t)(lt_h3_layout_bytes(l) + rows_bytes + times_bytes);
+        lt_dry_host(s->dry_bytes);
+        return LT_OK;
+    }
+    s->rows = malloc(rows_bytes);
+    s->row_times = malloc(times_bytes);
+    if (s->rows == NULL || s->row_times == NULL)
+        LT_FAIL(LT_ENOMEM, "packed rows: no memory for %lld rows", (long long)l->rows);
+    s->video_rows = s->rows;
+    s->audio_rows = s->video_rows + video;
+    s->video_out = s->audio_rows + audio;
+    s->audio_out = s->video_out + video;
+    return LT_OK;
+}
+
+static lt_status dit_begin(lt_model *model, const lt_shape *shape, const float *text_rows,
+                           int64_t text_count, lt_dit_state **out)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    const int dry = m->dit_engine->backend == &lt_backend_dry;
+    lt_dit_state *s = calloc(1, sizeof *s);
+    lt_status st = LT_OK;
+    *out = NULL;
+    if (s == NULL)
+        LT_FAIL(LT_ENOMEM, "DiT: no memory for a state's description");
+    st = dry ? lt_h3_layout_dry(shape->frames, shape->width, shape->height, text_count, &s->layout)
+             : lt_h3_layout_new(shape->frames, shape->width, shape->height, text_count, &s->layout);
+    LT_TRY_GOTO(st, st, failed);
+    LT_TRY_GOTO(rows_new(m, s, dry), st, failed);
+    LT_TRY_GOTO(lt_h3_dit_begin(m->dit, s->layout, text_rows, LT_F32, &s->dit), st, failed);
+    *out = s;
+    return LT_OK;
+failed:
+    dit_end(&s);
+    return st;
+}
+
+static lt_status dit_forward(lt_model *model, lt_dit_state *s, const lt_forward *f)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    const lt_h3_layout *l = s->layout;
+    const int64_t C = m->dit_config.channels, Ca = m->dit_config.audio_channels;
+    if (f->latent[0] == NULL) { /* a walk on dry */
+        assert(m->dit_engine->backend == &lt_backend_dry);
+        return lt_h3_dit_forward(m->dit, s->dit, NULL, NULL, NULL, NULL, NULL);
+    }
+    int count = 0;
+    const float *timesteps = lt_h3_dit_timesteps(m->dit, &count);
+    const int video = lt_timestep_find(timesteps, count, f->timestep[0]);
+    const int audio = lt_timestep_find(timesteps, count, f->timestep[1]);
+    if (video < 0 || audio < 0)
+        LT_FAIL(LT_EINTERNAL, "timesteps %.9g, %.9g: no table was made for them",
+                (double)f->timestep[0], (double)f->timestep[1]);
+    lt_h3_layout_timesteps(l, (int32_t)video, (int32_t)audio, s->row_times);
+    lt_h3_patchify(f->latent[0], C, l->latent_frames, l->latent_height, l->latent_width,
+                   s->video_rows);
+    lt_h3_audio_to_rows(f->latent[1], Ca, l->audio_ticks, s->audio_rows);
+    LT_TRY(lt_h3_dit_forward(m->dit, s->dit, s->video_rows, s->audio_rows, s->row_times,
+                             s->video_out, s->audio_out));
+    lt_h3_unpatchify(s->video_out, C, l->latent_frames, l->latent_height, l->latent_width,
+                     f->velocity[0]);
+    lt_h3_rows_to_audio(s->audio_out, Ca, l->audio_ticks, f->velocity[1]);
+    return LT_OK;
+}
+
+static void dit_close(lt_model *model)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    if (m->dit == NULL)
+        return;
+    lt_h3_dit_close(&m->dit);
+    lt_arena_release(m->dit_engine->phase, m->dit_mark);
+}
+
+/* ---- decoding ---- */
+
+static lt_status decode_open(lt_model *model, lt_engine *engine)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    assert(m->video_decoder == NULL && m->audio_decoder == NULL);
+    m->decode_engine = engine;
+    m->decode_mark = lt_arena_mark(engine->phase);
+    LT_TRY(lt_h3_video_decoder_open(m->video_files, engine, &m->video, &m->video_decoder));
+    LT_TRY(lt_h3_audio_decoder_open(m->audio_files, engine, &m->audio, &m->audio_decoder));
+    lt_checkpoint_rest(m->video_files);
+    lt_checkpoint_rest(m->audio_files);
+    return LT_OK;
+}
+
+static void decode_close(lt_model *model)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    const int opened = m->video_decoder != NULL || m->audio_decoder != NULL;
+    lt_h3_video_decoder_close(&m->video_decoder);
+    lt_h3_audio_decoder_close(&m->audio_decoder);
+    if (opened)
+        lt_arena_release(m->decode_engine->phase, m->decode_mark);
+}
+
+static int64_t decode_items(const lt_model *model, const lt_shape *shape)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    return lt_h3_video_clip_count(&m->video, lt_h3_latent_frames(shape->frames));
+}
+
+static lt_decode_item decode_item(const lt_model *model, const lt_shape *shape, int64_t item)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    const int last = item + 1 == decode_items(model, shape);
+    const int64_t body = m->video.clip_length;
+    return (lt_decode_item){item * m->video.chunk_latents, lt_h3_video_clip_latents(&m->video),
+                            item * body, last ? body + m->video.tail_frames : body};
+}
+
+static size_t frame_floats(const lt_shape *shape)
+{
+    return (size_t)(3 * shape->width * shape->height);
+}
+
+static size_t decode_raw_bytes(const lt_model *model, const lt_shape *shape)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    return (size_t)lt_h3_video_clip_frames(&m->video) * frame_floats(shape) * sizeof(float);
+}
+
+static size_t decode_carry_bytes(const lt_model *model, const lt_shape *shape)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    return (size_t)m->video.tail_frames * frame_floats(shape) * sizeof(float);
+}
+
+static lt_status item_raw(lt_model *model, const lt_shape *shape, int64_t item,
+                          const float *latents, void *raw)
+{
+    (void)item;
+    lt_h3_model *m = (lt_h3_model *)model;
+    const int64_t t = lt_h3_video_clip_latents(&m->video);
+    const int64_t h = shape->height / LT_H3_CELL_PIXELS, w = shape->width / LT_H3_CELL_PIXELS;
+    float *z = NULL;
+    const int64_t bytes = m->video.latent_channels * t * h * w * (int64_t)sizeof *z;
+    if (latents == NULL) { /* a walk on dry */
+        lt_dry_host(bytes);
+        const lt_status st = lt_h3_video_decode_clip(m->video_decoder, NULL, t, h, w, raw);
+        lt_dry_host(-bytes);
+        return st;
+    } else {
+        z = malloc((size_t)(m->video.latent_channels * t * h * w) * sizeof *z);
+        if (z == NULL)
+            LT_FAIL(LT_ENOMEM, "decode: no memory for a clip's latents");
+        lt_h3_video_denormalise(&m->video, latents, t * h * w, z);
+    }
+    const lt_status st = lt_h3_video_decode_clip(m->video_decoder, z, t, h, w, raw);
+    free(z);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+static void item_carry(const lt_model *model, const lt_shape *shape, const void *raw, void *carry)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    const int64_t h = shape->height / LT_H3_CELL_PIXELS, w = shape->width / LT_H3_CELL_PIXELS;
+    memcpy(carry, lt_h3_video_tail(&m->video, raw, h, w), decode_carry_bytes(model, shape));
+}
+
+static lt_status item_finish(const lt_model *model, const lt_shape *shape, int64_t item, void *raw,
+                             const void *carry, lt_dtype dtype, void *frames)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    const int64_t h = shape->height / LT_H3_CELL_PIXELS, w = shape->width / LT_H3_CELL_PIXELS;
+    const int last = item + 1 == decode_items(model, shape);
+    int64_t count = 0;
+    const float *finished = lt_h3_video_finish_clip(&m->video, raw, h, w, carry, last, &count);
+    assert(count == decode_item(model, shape, item).frames);
+    if (dtype == LT_U8)
+        lt_h3_video_to_u8(finished, count, shape->height * shape->width, m->decode_engine->threads,
+                          frames);
+    else
+        lt_h3_video_to_u16(finished, count, shape->height * shape->width, m->decode_engine->threads,
+                           frames);
+    return LT_OK;
+}
+
+static lt_range sound_context(const lt_model *model, int64_t total, lt_range ticks)
+{
+    return lt_h3_audio_context(&((const lt_h3_model *)model)->audio, total, ticks.first,
+                               ticks.count);
+}
+
+static int64_t sound_samples(const lt_model *model, int64_t ticks)
+{
+    return ticks * ((const lt_h3_model *)model)->audio.hop;
+}
+
+static lt_status sound_decode(lt_model *model, const float *latents, int64_t n, lt_range ticks,
+                              float *out)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    float *z = NULL;
+    if (latents != NULL) {
+        z = malloc((size_t)(LT_H3_AUDIO_CHANNELS * m->audio.latent_channels * n) * sizeof *z);
+        if (z == NULL)
+            LT_FAIL(LT_ENOMEM, "decode: no memory for sound latents");
+        for (int64_t channel = 0; channel < LT_H3_AUDIO_CHANNELS; channel++)
+            lt_h3_audio_denormalise(&m->audio, latents + channel * m->audio.latent_channels * n, n,
+                                    z + channel * m->audio.latent_channels * n);
+    }
+    const lt_status st = lt_h3_audio_decode_range(m->audio_decoder, z, LT_H3_AUDIO_CHANNELS, n,
+                                                  ticks.first, ticks.count, out);
+    free(z);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+const lt_family lt_family_h3 = {.name = "minimax-h3",
+                                .recognise = lt_h3_recognise,
+                                .open = h3_open,
+                                .close = h3_close,
+                                .frames_grid = frames_grid,
+                                .streams = streams,
+                                .sigmas = sigmas,
+                                .sampler = LT_SAMPLER_EULER,
+                                .tokenize = tokenize,
+                                .text_width = text_width,
+                                .text_ranks = text_ranks,
+                                .text_open = text_open,
+                                .text_encode = text_encode,
+                                .text_close = text_close,
+                                .dit_open = dit_open,
+                                .dit_begin = dit_begin,
+                                .dit_forward = dit_forward,
+                                .dit_end = dit_end,
+                                .dit_close = dit_close,
+                                .decode_open = decode_open,
+                                .decode_items = decode_items,
+                                .decode_item = decode_item,
+                                .decode_raw_bytes = decode_raw_bytes,
+                                .decode_carry_bytes = decode_carry_bytes,
+                                .item_raw = item_raw,
+                                .item_carry = item_carry,
+                                .item_finish = item_finish,
+                                .sound_context = sound_context,
+                                .sound_samples = sound_samples,
+                                .sound_decode = sound_decode,
+                                .decode_close = decode_close};

@@ -1,0 +1,27 @@
+/* tensors.h - the tensors that an H3 config asks for, without opening a weight.
+ * Source: spec/minimax-h3.md 1, 3, 4, 6, 7. Used by inspect.c only: networks ask for their tensors
+ * themselves. Names are diffusers'. Local, Blocking. */
+#ifndef LT_INSPECT_WANT_H
+#define LT_INSPECT_WANT_H
+
+#include "model/files/checkpoint.h"
+
+typedef enum lt_need {
+    LT_NEED_RUN,    /* in memory while the part works */
+    LT_NEED_TABLES, /* read once to make tables, layer by layer */
+    LT_NEED_NOT     /* text to video runs without it */
+} lt_need;
+
+typedef struct lt_wanted {
+    const char *name; /* good during the call */
+    lt_need need;
+    lt_dims dims;
+} lt_wanted;
+
+typedef lt_status (*lt_want_fn)(void *ctx, const lt_wanted *wanted);
+
+/* Call fn for every tensor that the config in folder asks for. The audio VAE's encoder isn't
+ * listed. Errors: those of reading the config (LT_ENOINPUT, LT_EDATA), and fn's. */
+lt_status lt_h3_want(lt_part part, const char *folder, lt_want_fn fn, void *ctx);
+
+#endif
