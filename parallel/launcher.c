@@ -154,8 +154,8 @@ static void add(char *out, size_t bytes, const char *text)
  * else 0. */
 static long long ranks_here(void)
 {
-    static const char *const launchers[] = {"mpirun", "mpiexec", "orterun",
-                                            "orted",  "prterun", "prted"};
+    static const char *const launchers[] = {"mpirun",  "mpiexec", "orterun", "orted",
+                                            "prterun", "prte",    "prted"};
     char parent[24], name[64];
     (void)snprintf(parent, sizeof parent, "%ld", (long)getppid());
     program_of(parent, name, sizeof name);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/leave.h"
 #include "base/log.h"
@@ -90,6 +91,14 @@ static void speak_once(void)
         lt_answer_mute();
 }
 
+/* A launcher ends all as soon as the first has left with an error (Open MPI 5's at once): who says
+ * nothing must not be the first. */
+static void let_speak(void)
+{
+    const long ms = LT_LEAVE_SILENT_MS;
+    (void)nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+}
+
 /* One rank prints: rank 0 when all agreed on the failure, else the rank that failed, which then
  * ends the job, since its peers may wait for it. */
 static int report(lt_status st, lt_group *world, int verbose, int json)
@@ -100,6 +109,8 @@ static int report(lt_status st, lt_group *world, int verbose, int json)
         return 0;
     if (world == NULL || lt_group_size(world) == 1)
         first = st;
+    if (world == NULL && silent)
+        let_speak();
     const int alike = world == NULL && st == LT_EUNAVAIL; /* all ranks failed, for want of one */
     const int rank = world != NULL ? lt_group_rank(world)
                      : alike       ? lt_launcher_find().rank
@@ -263,7 +274,9 @@ int main(int argc, char **argv)
     if (verb == NULL)
         speak_once();
     if (argc < 2) {
-        if (!silent)
+        if (silent)
+            let_speak();
+        else
             print_help(stderr);
         return lt_exit_code(LT_EUSAGE);
     }

@@ -165,6 +165,17 @@ static void each_fault(void **state)
     }
 }
 
+/* Open MPI 5's mpirun kills 0.2 s after it has passed a TERM on, whatever it is told (4's: 1 s, or
+ * odls_base_sigkill_timeout): a step that takes longer is cut off there, its line with it. */
+static int mpirun_is_hasty(void)
+{
+    run_result r = run_argv(&s, (const char *[]){"mpirun", "--version", NULL}, LIMIT_S);
+    int major = 0;
+    assert_int_equal(sscanf(strstr(r.out, "MPI) "), "MPI) %d", &major), 1);
+    run_free(&r);
+    return major >= 5;
+}
+
 /* A denoising of ten thousand steps is sent a signal as soon as it has made one. */
 static void a_signal(int number, int code)
 {
@@ -195,6 +206,14 @@ static void a_signal(int number, int code)
         (void)kill(-pid, SIGKILL);
     char *said = run_text(err);
     assert_non_null(said);
+    if (number == SIGTERM && mpirun_is_hasty() && strstr(said, "longtake: error: ") == NULL) {
+        print_message("%s: %.1f s, exit code %d, cut off by mpirun\n", strsignal(number),
+                      run_now() - sent, WEXITSTATUS(status));
+        assert_true(run_now() - sent <= seconds_max);
+        assert_int_equal(WEXITSTATUS(status), code);
+        free(said);
+        return;
+    }
     error_line(strsignal(number), said, line, sizeof line);
     print_message("%s: %.1f s, exit code %d: %s\n", strsignal(number), run_now() - sent,
                   WEXITSTATUS(status), line);
