@@ -175,14 +175,6 @@ static void order(int mode, int rank, const fail_site *site, int occurrence)
 
 /* ---- what a run must look like ---- */
 
-static int count_of(const char *text, const char *word)
-{
-    int n = 0;
-    for (const char *p = strstr(text, word); p != NULL; p = strstr(p + 1, word))
-        n++;
-    return n;
-}
-
 /* sysexits.h's code of a failure of this kind, as status.h gives it. */
 static int code_fits(const fail_site *site, const char *err, int code)
 {

@@ -17,18 +17,9 @@ static int setup(void **state)
 {
     (void)scratch_setup(state);
     run_tell_sanitizers(2);
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    run_tell_mpirun();
     assert_int_equal(gethostname(host, sizeof host - 1), 0);
     return 0;
-}
-
-static int count_of(const char *text, const char *word)
-{
-    int n = 0;
-    for (const char *p = strstr(text, word); p != NULL; p = strstr(p + 1, word))
-        n++;
-    return n;
 }
 
 /* The one error line, a copy; fails if there is none or more than one. */

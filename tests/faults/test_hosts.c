@@ -35,8 +35,7 @@ static int setup(void **state)
     char path[600];
     scratch_new(&s);
     run_tell_sanitizers(2);
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    run_tell_mpirun();
     if (geteuid() != 0 || hosts("up", "4") != 0) {
         (void)hosts("down", NULL);
         return 0;

@@ -16,21 +16,12 @@ static int setup(void **state)
 {
     (void)scratch_setup(state);
     run_tell_sanitizers(2);
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    run_tell_mpirun();
     (void)snprintf(film, sizeof film, "%s/film.mp4", s.folder);
     (void)snprintf(events, sizeof events, "%s/film.run/events.ndjson", s.folder);
     (void)snprintf(out, sizeof out, "%s/.stdout", s.folder);
     (void)snprintf(err, sizeof err, "%s/.stderr", s.folder);
     return 0;
-}
-
-static int count_of(const char *text, const char *word)
-{
-    int n = 0;
-    for (const char *p = strstr(text, word); p != NULL; p = strstr(p + 1, word))
-        n++;
-    return n;
 }
 
 /* The process that renders our film as this rank; alone: itself. */

@@ -12,17 +12,8 @@ static int setup(void **state)
 {
     (void)scratch_setup(state);
     run_tell_sanitizers(2);
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    run_tell_mpirun();
     return 0;
-}
-
-static int count_of(const char *text, const char *word)
-{
-    int n = 0;
-    for (const char *p = strstr(text, word); p != NULL; p = strstr(p + 1, word))
-        n++;
-    return n;
 }
 
 static void want_one_line(const char *name, const run_result *r, int code, const char *holds)

@@ -84,8 +84,7 @@ static int setup(void **state)
     char path[SPOIL_PATH], part[SPOIL_PATH];
     (void)state;
     scratch_new(&s);
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    run_tell_mpirun();
     assert_int_equal(mkdir(spoil_join(home, s.folder, "home"), 0777), 0);
     assert_int_equal(mkdir(spoil_join(bare, s.folder, "bare"), 0777), 0);
     spoil_copy(NANO, spoil_join(path, home, "nano"));

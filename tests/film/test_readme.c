@@ -146,8 +146,7 @@ static void stand_in_knows_verbs(void **state)
 
 int main(void)
 {
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    run_tell_mpirun();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readme_runs_as_written),
         cmocka_unit_test(helps_run_as_written),

@@ -272,8 +272,7 @@ static run_result sh(const char *script)
                    s.folder, script);
     const char *argv[] = {"sh", "-c", text, LT_PROGRAM, NULL};
     run_tell_sanitizers(2);
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    run_tell_mpirun();
     return run_argv(&s, argv, RUN_LIMIT_S);
 }
 

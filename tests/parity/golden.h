@@ -75,6 +75,15 @@ static inline void compare(const char *backend, const char *name, double worst, 
     print_message("    %-24s %-4s %.2e, allowed %.2e\n", name, backend, worst, allowed);
 }
 
+/* check with each set of the cpu backend's inner loops that this machine has. */
+static inline void on_each_isa(void (*check)(const lt_backend *))
+{
+    for (int i = 0; i < ISA_COUNT; i++)
+        if (isa_take(i))
+            check(&lt_backend_cpu);
+    isa_leave();
+}
+
 static inline void engine_open(lt_engine *engine, const lt_backend *backend)
 {
     OK(lt_engine_open(backend, 2, NULL, (size_t)256 << 20, (size_t)256 << 20, engine));

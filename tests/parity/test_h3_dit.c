@@ -177,10 +177,7 @@ static void agrees_on_ref(void **state)
 static void agrees_on_cpu_with_each_isa(void **state)
 {
     (void)state;
-    for (int i = 0; i < ISA_COUNT; i++)
-        if (isa_take(i))
-            agrees_on(&lt_backend_cpu);
-    isa_leave();
+    on_each_isa(agrees_on);
 }
 
 /* far's memory cannot be read from here: a pointer followed above kernels/ is a crash. Same bits as

@@ -134,6 +134,13 @@ static inline void run_tell_sanitizers(int ranks)
 #endif
 }
 
+/* Open MPI wants to be told that it may run as root, as tests in containers do. */
+static inline void run_tell_mpirun(void)
+{
+    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+}
+
 /* The words before the program's that start so many ranks; their number. Under mpirun each rank is
  * left unbound: more ranks than cores. */
 static inline int run_launcher(int ranks, const char **argv)
@@ -143,8 +150,7 @@ static inline int run_launcher(int ranks, const char **argv)
     (void)snprintf(count, sizeof count, "%d", ranks);
     run_tell_sanitizers(ranks);
     if (ranks > 1) {
-        (void)setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-        (void)setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+        run_tell_mpirun();
         const char *const launcher[] = {"mpirun", "--oversubscribe", "--bind-to", "none", "-n",
                                         count};
         for (size_t i = 0; i < sizeof launcher / sizeof *launcher; i++)

@@ -71,6 +71,17 @@ static inline void scratch_safetensors(const scratch *s, const char *name, int64
     assert_int_equal(fclose(f), 0);
 }
 
+/* How often a word stands in a text. */
+static inline int count_of(const char *text, const char *word)
+{
+    int n = 0;
+    while ((text = strstr(text, word)) != NULL) {
+        n++;
+        text++;
+    }
+    return n;
+}
+
 static inline int scratch_remove_one(const char *path, const struct stat *info, int kind,
                                      struct FTW *where)
 {

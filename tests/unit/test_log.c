@@ -32,16 +32,6 @@ static char *heard(void (*say)(void))
     return text;
 }
 
-static int count_of(const char *text, const char *word)
-{
-    int n = 0;
-    while ((text = strstr(text, word)) != NULL) {
-        n++;
-        text++;
-    }
-    return n;
-}
-
 static void at_level_3(void)
 {
     lt_log_open(2, 4, 3);
