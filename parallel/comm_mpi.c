@@ -37,6 +37,7 @@
 #include "base/span.h"
 #include "parallel/comm_mpi_impl.h"
 #include "parallel/transport/detected.h"
+#include "parallel/transport/op_record.h"
 #include "parallel/transport_impl.h"
 #include "parallel/watch_impl.h"
 

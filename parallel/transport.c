@@ -7,9 +7,9 @@
 
 #include "base/clock.h"
 #include "parallel/transport/detected.h"
+#include "parallel/transport/op_record.h"
 #include "parallel/transport/traffic.h"
 #include "parallel/transport_impl.h"
-#include "parallel/watch.h"
 
 void lt_traffic_count(const lt_group *group, const lt_transfer *list, int count)
 {

@@ -5,7 +5,7 @@
  * (packing, gathers, ordered sums) is written once, in comm.c and comm_device.c, over exchange.
  * Buffers are host memory. Errors: LT_EPEER when a peer is gone or past the deadline, LT_EINTERNAL
  * when a message has another size than this end expects. After an error in an exchange or a post
- * the group is of no use: print, then lt_world_abort. */
+ * the group is of no use: print, then lt_world_abort (world.h). */
 #ifndef LT_TRANSPORT_H
 #define LT_TRANSPORT_H
 
@@ -31,29 +31,8 @@ typedef struct lt_transfer {
     size_t recv_bytes;
 } lt_transfer;
 
-/* Open the world: MPI under a launcher of MPI (launcher.h), else solo. Call once, from the main
- * thread, before threads exist. All other calls come from that thread too, but for the exchanges of
- * an engine's comm queue and the posts, probes and, when one fails, lt_world_abort of a thread that
- * serves a model's files. With more than one rank a thread begins to watch the others (watch.h):
- * from here on a lost rank ends this process with exit code 75. Until then the start has a limit
- * (LONGTAKE_START_SECONDS), after which one rank names those who have not come and all leave with
- * 75. Blocking, Collective on the world. Errors: LT_EUNAVAIL (launcher present, MPI missing in this
- * build or refused; a launcher that started more processes than MPI sees), LT_EUSAGE (a rank runs
- * another program). */
-lt_status lt_world_open(lt_group **world);
-/* Finalize; after an error on this rank alone use lt_world_abort instead. Collective on the world.
- */
-void lt_world_close(lt_group **world);
-/* Print nothing, tell the other ranks and the launcher to end the job with this exit code (mpirun
- * prints a banner of its own). Does not return under MPI; returns at once on solo. Local. */
-void lt_world_abort(int exit_code);
-
 /* What messages call this group: the name of its axis, which must live as long. Local. */
 void lt_group_name(lt_group *group, const char *axis);
-
-/* The MPI library that this program runs with, "Open MPI v4.1.4", or "none". Valid for ever. Local,
- * also before a world is open. */
-const char *lt_transport_library(void);
 
 /* Local. */
 int lt_group_rank(const lt_group *group);

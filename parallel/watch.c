@@ -32,6 +32,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "parallel/transport/detected.h"
+#include "parallel/transport/op_record.h"
 #include "parallel/watch_impl.h"
 
 static const double busy_nap_s = 1e-4, idle_nap_s = 2e-3, read_every_s = 1e-2;

@@ -1,10 +1,7 @@
 /* watch.h - who of the ranks still lives, and what is said when one doesn't.      Level 2: parallel
  *
  * Under MPI with more than one rank a thread of its own watches the others while the main thread
- * computes; watch.c tells how. Alone, nothing here starts and the notes cost a few stores.
- *
- * Notes say where a rank is: they travel with the heartbeats, so that a survivor can tell in which
- * collective a lost rank was. Local, never fail; strings must live as long as the program. */
+ * computes; watch.c tells how. Alone, nothing here starts. */
 #ifndef LT_WATCH_H
 #define LT_WATCH_H
 
@@ -12,23 +9,7 @@
 
 #include "base/host.h"
 #include "base/status.h"
-#include "kernels/host_call.h"
 #include "parallel/liveness/verdict.h"
-
-/* This thread goes into, and comes out of, the collective `name` of an axis ("" or NULL: none).
- * They nest: the outermost name counts; NULL as a name leaves the last one standing. call is what a
- * queue gave its host function; NULL: the main thread itself waits. */
-void lt_note_begin(const char *name, const char *axis, const lt_host_call *call);
-void lt_note_end(const lt_host_call *call);
-/* Main thread only. The step at work, from 1; 0: none. The longest step so far (at least
- * predicted_s, 0: not known) gives the deadline for no progress; outside steps only the deadline of
- * a wait holds. */
-void lt_note_step(int step, double predicted_s);
-
-/* The stage of the run ("text", "load", "denoise", "store", "sound", "decode"; NULL: none), also
- * for a signal's line (base/stop.h), and the piece of it at work, from 1 (0: none). */
-void lt_note_stage(const char *stage);
-void lt_note_item(int item);
 
 /* What a rank says. Fixed size, plain bytes. Who hears it believes little: the sender's number must
  * be the one that the transport gives, the kind must be known, texts end where their room ends and

@@ -3,23 +3,8 @@
 #ifndef LT_WATCH_IMPL_H
 #define LT_WATCH_IMPL_H
 
-#include <stdatomic.h>
-
+#include "parallel/transport/op_record.h"
 #include "parallel/watch.h"
-
-typedef struct lt_watch_note {
-    atomic_int step, item;
-    _Atomic(const char *) stage;
-    atomic_uint calls;          /* collectives begun, of both threads */
-    _Atomic int64_t longest_ms; /* the longest step so far; 0: not known */
-} lt_watch_note;
-extern lt_watch_note lt_note;
-
-/* Where this rank is: the collective that its main thread waits in, its own or one of the comm
- * queue that it waits for (*waits 1), else the last one begun. */
-void lt_note_read(const char **name, const char **axis, int *waits);
-/* From inside a collective that a queue runs: is the main thread blocked until it gets on? */
-void lt_note_awaited(int awaited, const lt_host_call *call);
 
 /* ---- peers (watch_peers.c) ---- */
 /* All up to 64 ranks; beyond, those at distances 1, 2, 4, ... */

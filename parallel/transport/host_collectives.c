@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "parallel/transport/op_record.h"
 #include "parallel/transport_impl.h"
-#include "parallel/watch.h"
 
 /* Where this rank is, for whoever must say it when another is lost. */
 #define NAMED(name, group, expr)                                                                   \

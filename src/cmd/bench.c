@@ -12,6 +12,7 @@
 #include "cmd/answer.h"
 #include "cmd/verbs.h"
 #include "parallel/transport/agree.h"
+#include "parallel/world.h"
 #include "run/trace.h"
 #include "run/versions.h"
 

@@ -15,6 +15,7 @@
 #include "parallel/transport.h"
 #include "parallel/transport/agree.h"
 #include "parallel/watch.h"
+#include "parallel/world.h"
 #include "run/outputs.h"
 #include "run/same.h"
 #include "run/store_hdf5.h"

@@ -45,7 +45,7 @@
 #include "media/timeline.h"
 #include "model/files/same_reads.h"
 #include "parallel/transport/agree.h"
-#include "parallel/watch.h"
+#include "parallel/transport/op_record.h"
 #include "run/film_tags.h"
 
 enum { TAG_CARRY = 1, TAG_FRAMES = 2, TAG_SOUND = 3 };

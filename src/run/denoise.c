@@ -22,7 +22,7 @@
 #include "model/files/same_reads.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
-#include "parallel/watch.h"
+#include "parallel/transport/op_record.h"
 #include "scheduler/sigmas.h"
 
 lt_status lt_clip_new(const lt_plan *plan, lt_clip *out)

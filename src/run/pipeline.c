@@ -28,7 +28,6 @@
 #include "model/weights/collective_read.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
-#include "parallel/watch.h"
 #include "run/decode.h"
 #include "run/denoise.h"
 #include "run/folder.h"

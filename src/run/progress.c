@@ -13,7 +13,7 @@
 #include "base/resident.h"
 #include "base/span.h"
 #include "base/text.h"
-#include "parallel/watch.h"
+#include "parallel/transport/op_record.h"
 
 enum { STAGES_MAX = 16, BAR_WIDTH = 28, BAR_LEAST = 4, LINE_BYTES = 256 };
 static const double line_every_s = 10.0, draw_every_s = 0.5;

@@ -9,6 +9,7 @@
 #include "kernels/cpu/linear_dnnl.h"
 #include "media/mux.h"
 #include "parallel/transport.h"
+#include "parallel/world.h"
 #include "run/store_hdf5.h"
 
 /* LT_COMMIT is this file's alone (CMakeLists.txt): a commit compiles one file again. */

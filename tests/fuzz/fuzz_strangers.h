@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "parallel/world.h"
 #include "run/describe.h"
 #include "run/pipeline.h"
 #include "run/store_hdf5_internal.h"

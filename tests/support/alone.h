@@ -4,6 +4,7 @@
 #define LT_TEST_ALONE_H
 
 #include "parallel/mesh.h"
+#include "parallel/world.h"
 #include "tests/support/check.h"
 
 static lt_group *world;

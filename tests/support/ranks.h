@@ -17,6 +17,7 @@
 #include "parallel/mesh.h"
 #include "parallel/transport.h"
 #include "parallel/transport/host_collectives.h"
+#include "parallel/world.h"
 #include "tests/support/distance.h"
 
 enum { RANKS_MAX = 16 };

@@ -15,6 +15,7 @@
 #include "parallel/transport/host_collectives.h"
 #include "parallel/transport/traffic.h"
 #include "parallel/transport_impl.h"
+#include "parallel/world.h"
 #include "tests/support/alone.h"
 
 /* Under a launcher the world is another: tests/ranks is for that. */

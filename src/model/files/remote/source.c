@@ -30,7 +30,6 @@
 #include "parallel/transport.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
-#include "parallel/watch.h"
 
 enum { JSON_BYTES_MAX = 64 << 20 }; /* json.h */
 

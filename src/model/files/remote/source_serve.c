@@ -37,7 +37,9 @@
 #include "base/file.h"
 #include "base/leave.h"
 #include "base/log.h"
+#include "parallel/transport/op_record.h"
 #include "parallel/watch.h"
+#include "parallel/world.h"
 
 enum { TAG_ASK = 1, TAG_ANSWER = 2, TAG_BYTES = 3, ASK_BYTES_MAX = 4 << 20, LEAVE_SECONDS = 2 };
 static const uint32_t ask_magic = 0x6c742d3fu; /* "lt-?": a word of this protocol, version 1 */

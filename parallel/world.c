@@ -1,6 +1,8 @@
 /* world.c - opens and closes the world: picks a transport, begins to watch.       Level 2: parallel
  * MPI is initialised only under a launcher: a program started alone must not depend on an MPI
  * runtime that can find nothing to talk to, and starts 0.3 s sooner. */
+#include "parallel/world.h"
+
 #include <assert.h>
 
 #include "base/new_file.h"

@@ -1,14 +1,15 @@
-/* watch_note.c - where a rank is.                                                 Level 2: parallel
+/* op_record.c - what this rank is doing.                                         Level 2: parallel
  * The watch's thread reads what the main thread and the comm queue's write here. Each of the two
  * has a place of its own: while the main thread computes, that the queue waits for a peer is no
  * wait of this rank, unless the main thread is blocked on the queue. */
+#include "parallel/transport/op_record.h"
+
 #include <pthread.h>
 
 #include "base/log.h"
 #include "base/span.h"
 #include "base/stop.h"
 #include "parallel/transport/traffic.h"
-#include "parallel/watch_impl.h"
 
 lt_watch_note lt_note;
 

@@ -1,0 +1,45 @@
+/* op_record.h - what this rank is doing.                                          Level 2: parallel
+ *
+ * Notes say where a rank is: they travel with the heartbeats, so that a survivor can tell in which
+ * collective a lost rank was. They know no transport, and cost a few stores. All functions are
+ * Local and never fail; strings must live as long as the program. */
+#ifndef LT_OP_RECORD_H
+#define LT_OP_RECORD_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "kernels/host_call.h"
+
+/* This thread goes into, and comes out of, the collective `name` of an axis ("" or NULL: none).
+ * They nest: the outermost name counts; NULL as a name leaves the last one standing. call is what a
+ * queue gave its host function; NULL: the main thread itself waits. */
+void lt_note_begin(const char *name, const char *axis, const lt_host_call *call);
+void lt_note_end(const lt_host_call *call);
+/* Main thread only. The step at work, from 1; 0: none. The longest step so far (at least
+ * predicted_s, 0: not known) gives the deadline for no progress; outside steps only the deadline of
+ * a wait holds. */
+void lt_note_step(int step, double predicted_s);
+
+/* The stage of the run ("text", "load", "denoise", "store", "sound", "decode"; NULL: none), also
+ * for a signal's line (base/stop.h), and the piece of it at work, from 1 (0: none). */
+void lt_note_stage(const char *stage);
+void lt_note_item(int item);
+
+/* ---- for the failure detector and the transports ---- */
+
+typedef struct lt_watch_note {
+    atomic_int step, item;
+    _Atomic(const char *) stage;
+    atomic_uint calls;          /* collectives begun, of both threads */
+    _Atomic int64_t longest_ms; /* the longest step so far; 0: not known */
+} lt_watch_note;
+extern lt_watch_note lt_note;
+
+/* Where this rank is: the collective that its main thread waits in, its own or one of the comm
+ * queue that it waits for (*waits 1), else the last one begun. */
+void lt_note_read(const char **name, const char **axis, int *waits);
+/* From inside a collective that a queue runs: is the main thread blocked until it gets on? */
+void lt_note_awaited(int awaited, const lt_host_call *call);
+
+#endif
