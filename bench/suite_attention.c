@@ -33,7 +33,7 @@
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "parallel/transport/traffic.h"
-#include "parallel/transport_impl.h"
+#include "parallel/transport/transport_impl.h"
 #include "run/plan.h"
 
 enum { ROUNDS_MAX = 64, OVERLAP_ROUNDS = 9 };

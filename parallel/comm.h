@@ -11,7 +11,7 @@
 
 #include "kernels/kernels.h"
 #include "parallel/shard.h"
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 
 /* Collective on group, Queued on comm; `after` and `done` may be NULL. What y held
  * before may be overwritten once `after` has passed, so `after` must be marked behind y's last

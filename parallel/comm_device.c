@@ -19,7 +19,7 @@
 #include <stdlib.h>
 
 #include "parallel/comm_task.h"
-#include "parallel/transport_impl.h"
+#include "parallel/transport/transport_impl.h"
 
 static lt_status mark_done(lt_engine *engine, lt_event *done)
 {

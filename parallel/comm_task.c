@@ -9,7 +9,7 @@
 #include "base/span.h"
 #include "parallel/transport/op_record.h"
 #include "parallel/transport/traffic.h"
-#include "parallel/transport_impl.h"
+#include "parallel/transport/transport_impl.h"
 
 int lt_comm_is_dry(const lt_engine *engine) { return engine->backend == &lt_backend_dry; }
 

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "parallel/placement.h"
-#include "parallel/transport.h"
 #include "parallel/transport/agree.h"
+#include "parallel/transport/transport.h"
 
 const char *const lt_axis_names[LT_AXIS_COUNT] = {"win", "cfg", "ring", "uly", "tp"};
 

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "base/host.h"
-#include "parallel/transport.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
+#include "parallel/transport/transport.h"
 
 /* Nodes in rank order: one that was not seen before is the next. Looked for backwards, since
  * launchers mostly fill node after node. */

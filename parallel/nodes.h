@@ -4,7 +4,7 @@
 #define LT_NODES_H
 
 #include "base/host.h"
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 
 typedef struct lt_nodes {
     int ranks, count;

@@ -6,9 +6,9 @@
 #include <assert.h>
 
 #include "base/new_file.h"
-#include "parallel/launcher.h"
-#include "parallel/transport_impl.h"
-#include "parallel/watch.h"
+#include "parallel/liveness/detector.h"
+#include "parallel/transport/launcher.h"
+#include "parallel/transport/transport_impl.h"
 
 static const lt_transport *world_transport;
 

@@ -39,7 +39,7 @@ enum { ROOMS = sizeof rooms / sizeof *rooms };
 /* Where an outside world may be included. */
 static const struct {
     const char *header, *only;
-} outside[] = {{"<mpi.h>", "parallel/comm_mpi"},
+} outside[] = {{"<mpi.h>", "/mpi"},
                {"<hdf5.h>", "src/run/store_hdf5"},
                {"<libav", "src/media/"},
                {"<libsw", "src/media/"},
@@ -95,7 +95,7 @@ static const struct {
               {"getenv", "src/base/env.c"},
               {"gets", ""},
               {"strtok", ""},
-              {"MPI_COMM_WORLD", "parallel/comm_mpi.c"}};
+              {"MPI_COMM_WORLD", "parallel/transport/mpi.c"}};
 
 static int is_word(char c)
 {

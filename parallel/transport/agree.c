@@ -10,7 +10,7 @@
 #include "base/leave.h"
 #include "parallel/transport/host_collectives.h"
 #include "parallel/transport/op_record.h"
-#include "parallel/transport_impl.h"
+#include "parallel/transport/transport_impl.h"
 
 /* What is known of a set of ranks. Merging two of these twice changes nothing, so the rounds of the
  * barrier spread it: no memory is taken, and no rank can fail alone on the way. */

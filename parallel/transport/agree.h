@@ -5,7 +5,7 @@
 #ifndef LT_AGREE_H
 #define LT_AGREE_H
 
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 
 /* Every rank says how it fares. All LT_OK: LT_OK. Else the failed ranks get their own status back
  * and the others LT_EPEER; error text and hint are everywhere those of the lowest failed rank

@@ -1,6 +1,6 @@
 /* detected.h - what the failure detector has found, for whoever waits for a peer. Level 2: parallel
  *
- * The detector (watch.c) writes; a transport, and a rank that failed, read, and need not know it.
+ * The detector writes; a transport, and a rank that failed, read, and need not know it.
  * All functions are Local, never fail, and may be called from any thread. */
 #ifndef LT_DETECTED_H
 #define LT_DETECTED_H

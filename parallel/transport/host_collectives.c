@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "parallel/transport/op_record.h"
-#include "parallel/transport_impl.h"
+#include "parallel/transport/transport_impl.h"
 
 /* Where this rank is, for whoever must say it when another is lost. */
 #define NAMED(name, group, expr)                                                                   \

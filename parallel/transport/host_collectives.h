@@ -5,7 +5,7 @@
 #define LT_HOST_COLLECTIVES_H
 
 #include "parallel/shard.h"
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 
 lt_status lt_broadcast(lt_group *group, int root, void *data, size_t bytes);
 lt_status lt_barrier(lt_group *group);

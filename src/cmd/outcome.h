@@ -2,7 +2,7 @@
 #ifndef LT_OUTCOME_H
 #define LT_OUTCOME_H
 
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 #include "run/job.h"
 #include "run/pipeline.h"
 

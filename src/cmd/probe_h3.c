@@ -9,9 +9,9 @@
 #include "model/h3/audio_encoder.h"
 #include "model/h3/h3.h"
 #include "model/h3/video_encoder.h"
-#include "parallel/transport.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
+#include "parallel/transport/transport.h"
 #include "run/denoise.h"
 
 static lt_h3_model *h3(const lt_probe *p) { return (lt_h3_model *)p->model; }

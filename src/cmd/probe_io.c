@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 #include "run/place.h"
 #include "run/plan.h"
 

@@ -10,8 +10,8 @@
 #include "base/text.h"
 #include "cmd/outcome.h"
 #include "cmd/verbs.h"
-#include "parallel/transport.h"
 #include "parallel/transport/agree.h"
+#include "parallel/transport/transport.h"
 
 enum { JOB_BYTES_MAX = 1 << 20 };
 

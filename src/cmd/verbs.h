@@ -4,7 +4,7 @@
 #ifndef LT_VERBS_H
 #define LT_VERBS_H
 
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 #include "run/job.h"
 
 typedef struct lt_verb {

@@ -18,13 +18,13 @@
 #include "base/env.h"
 #include "base/host.h"
 #include "base/log.h"
-#include "parallel/launcher.h"
 #include "parallel/nodes.h"
 #include "parallel/placement.h"
 #include "parallel/shard.h"
-#include "parallel/transport.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
+#include "parallel/transport/launcher.h"
+#include "parallel/transport/transport.h"
 #include "run/processors.h"
 
 /* A rank's host and mask, to be compared with others'. */

@@ -6,7 +6,7 @@
 #ifndef LT_SAME_H
 #define LT_SAME_H
 
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 
 /* The program's version and bytes, and its arguments. */
 lt_status lt_same_program(lt_group *world, int argc, char *const argv[]);

@@ -10,9 +10,9 @@
 #include "base/host.h"
 #include "base/json.h"
 #include "media/mux.h"
-#include "parallel/transport.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
+#include "parallel/transport/transport.h"
 #include "run/folder.h"
 
 lt_status lt_store_latents(const lt_plan *plan, const lt_clip *clip)

@@ -6,7 +6,7 @@
 #define LT_TRACE_H
 
 #include "base/new_file.h"
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 
 /* Begin to record (base/span.h) at the same moment on all ranks. Collective on world, Blocking.
  * Errors: LT_ENOMEM, and those of an agreement. */

@@ -8,7 +8,7 @@
 
 #include "kernels/cpu/linear_dnnl.h"
 #include "media/mux.h"
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 #include "parallel/world.h"
 #include "run/store_hdf5.h"
 

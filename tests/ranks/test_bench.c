@@ -9,7 +9,7 @@
 
 #include "base/log.h"
 #include "bench/suite.h"
-#include "parallel/transport_impl.h"
+#include "parallel/transport/transport_impl.h"
 
 static json_t *rows; /* rank 0's, of the last run */
 

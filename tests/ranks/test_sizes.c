@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "parallel/transport/host_collectives.h"
-#include "parallel/transport_impl.h"
+#include "parallel/transport/transport_impl.h"
 #include "tests/support/ranks.h"
 
 enum { LARGEST = 256 << 10, TAG = 7 };

@@ -15,8 +15,8 @@
 #include <cmocka.h>
 
 #include "parallel/mesh.h"
-#include "parallel/transport.h"
 #include "parallel/transport/host_collectives.h"
+#include "parallel/transport/transport.h"
 #include "parallel/world.h"
 #include "tests/support/distance.h"
 

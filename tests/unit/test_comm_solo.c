@@ -14,7 +14,7 @@
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "parallel/transport/traffic.h"
-#include "parallel/transport_impl.h"
+#include "parallel/transport/transport_impl.h"
 #include "parallel/world.h"
 #include "tests/support/alone.h"
 

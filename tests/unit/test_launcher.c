@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "parallel/launcher.h"
+#include "parallel/transport/launcher.h"
 
 enum { SET_MAX = 5 };
 

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "parallel/mesh.h"
-#include "parallel/transport_impl.h"
+#include "parallel/transport/transport_impl.h"
 
 static const struct {
     const char *text;

@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include "parallel/watch_impl.h"
+#include "parallel/liveness/detector_impl.h"
 
 typedef struct {
     lt_beat beat;

@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "base/host.h"
-#include "parallel/transport.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
+#include "parallel/transport/transport.h"
 
 typedef struct mark {
     uint64_t key, value;

@@ -11,7 +11,7 @@
 #ifndef LT_SAME_READS_H
 #define LT_SAME_READS_H
 
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 
 /* Local. Turned off, it forgets what was noted. */
 void lt_same_reads_set(int on);

@@ -20,7 +20,7 @@
 
 #include "model/files/checkpoint.h"
 #include "parallel/shard.h"
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 
 typedef struct lt_loading {
     lt_group *group; /* borrowed */

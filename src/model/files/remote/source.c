@@ -27,9 +27,9 @@
 #include "base/log.h"
 #include "model/files/remote/source_internal.h"
 #include "model/files/same_reads.h"
-#include "parallel/transport.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
+#include "parallel/transport/transport.h"
 
 enum { JSON_BYTES_MAX = 64 << 20 }; /* json.h */
 

@@ -14,7 +14,7 @@
 
 #include <jansson.h>
 
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 
 /* Compare the ranks' copies of the model folder `root` (each rank's own, where the path is
  * relative) and begin to serve the ranks that lack it. A folder without a model's file counts as

@@ -37,8 +37,8 @@
 #include "base/file.h"
 #include "base/leave.h"
 #include "base/log.h"
+#include "parallel/liveness/detector.h"
 #include "parallel/transport/op_record.h"
-#include "parallel/watch.h"
 #include "parallel/world.h"
 
 enum { TAG_ASK = 1, TAG_ANSWER = 2, TAG_BYTES = 3, ASK_BYTES_MAX = 4 << 20, LEAVE_SECONDS = 2 };

@@ -1,4 +1,4 @@
-/* watch_peers.c - whom a rank watches, and how it sees their processes.           Level 2: parallel
+/* peers.c - whom a rank watches, and how it sees their processes.                Level 2: parallel
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "parallel/watch_impl.h"
+#include "parallel/liveness/detector_impl.h"
 
 enum { ALL_PEERS_MAX = 64 };
 

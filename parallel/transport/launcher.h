@@ -1,7 +1,7 @@
 /* launcher.h - what started this process, as its environment tells.               Level 2: parallel
  *
  * Launchers tell a process its number and how many there are in variables of their own, before and
- * without MPI. Compared with the world that MPI gives (transport.c), they show a launcher and an
+ * without MPI. Compared with the world that MPI gives (group.c), they show a launcher and an
  * MPI that do not know each other: each process would be a world of its own, and all would render
  * the same film into the same folder.
  * All functions are Local and never fail. Tested: tests/unit/test_launcher.c. */

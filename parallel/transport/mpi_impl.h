@@ -1,10 +1,10 @@
-/* comm_mpi_impl.h - what the files that know MPI share, nobody else.               Level 2:
+/* mpi_impl.h - what the files that know MPI share, nobody else.               Level 2:
  * parallel
  */
-#ifndef LT_COMM_MPI_IMPL_H
-#define LT_COMM_MPI_IMPL_H
+#ifndef LT_MPI_IMPL_H
+#define LT_MPI_IMPL_H
 
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 #include <mpi.h>
 
 /* Bracket a thread's use of MPI. Local, may wait for another thread's few calls. */
@@ -22,7 +22,7 @@ void lt_mpi_on_busy(void (*wake)(void));
 /* The communicator of a group. Local. */
 MPI_Comm lt_mpi_comm(const lt_group *group);
 
-/* ---- the start (comm_mpi_start.c) ---- */
+/* ---- the start (mpi_start.c) ---- */
 
 /* All ranks of the launch's communicator report to rank 0. Collective on it, Blocking. Errors:
  * LT_EPEER, LT_EUSAGE (a rank runs another program). */

@@ -1,4 +1,4 @@
-/* transport.c - what is done with a group, whichever transport carries it.        Level 2: parallel
+/* group.c - what is done with a group, whichever transport carries it.        Level 2: parallel
  */
 #include <assert.h>
 #include <sched.h>
@@ -9,7 +9,7 @@
 #include "parallel/transport/detected.h"
 #include "parallel/transport/op_record.h"
 #include "parallel/transport/traffic.h"
-#include "parallel/transport_impl.h"
+#include "parallel/transport/transport_impl.h"
 
 void lt_traffic_count(const lt_group *group, const lt_transfer *list, int count)
 {

@@ -1,7 +1,7 @@
 /* transport.h - moving bytes between ranks: one verb.                             Level 2: parallel
  *
  * A group is an ordered set of ranks that talk among themselves; the transport behind it is solo
- * (one rank, copies), MPI (comm_mpi.c, which alone includes mpi.h), later NCCL. Everything else
+ * (one rank, copies), MPI (mpi.c, which alone includes mpi.h), later NCCL. Everything else
  * (packing, gathers, ordered sums) is written once, in comm.c and comm_device.c, over exchange.
  * Buffers are host memory. Errors: LT_EPEER when a peer is gone or past the deadline, LT_EINTERNAL
  * when a message has another size than this end expects. After an error in an exchange or a post

@@ -1,9 +1,9 @@
-/* watch_words.c - the words of the watch: where a rank is, and text from elsewhere made plain.
+/* words.c - the words of the watch: where a rank is, and text from elsewhere made plain.
  *                                                                                 Level 2: parallel
  */
 #include <stdio.h>
 
-#include "parallel/watch_impl.h"
+#include "parallel/liveness/detector_impl.h"
 
 void lt_watch_copy(char *to, size_t bytes, const char *from)
 {

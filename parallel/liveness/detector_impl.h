@@ -1,12 +1,12 @@
-/* watch_impl.h - what the watch's files share, nobody else.                       Level 2: parallel
+/* detector_impl.h - what the watch's files share, nobody else.                   Level 2: parallel
  */
-#ifndef LT_WATCH_IMPL_H
-#define LT_WATCH_IMPL_H
+#ifndef LT_DETECTOR_IMPL_H
+#define LT_DETECTOR_IMPL_H
 
+#include "parallel/liveness/detector.h"
 #include "parallel/transport/op_record.h"
-#include "parallel/watch.h"
 
-/* ---- peers (watch_peers.c) ---- */
+/* ---- peers (peers.c) ---- */
 /* All up to 64 ranks; beyond, those at distances 1, 2, 4, ... */
 int lt_watch_is_near(int from, int to, int size);
 /* A pidfd of a rank that runs on this host, -1. */
@@ -17,7 +17,7 @@ int lt_watch_process(const lt_watch_peer *peer, const lt_watch_peer *me);
  * nothing tells. Local. */
 int lt_watch_is_starved(int pid);
 
-/* ---- words (watch_words.c) ---- */
+/* ---- words (words.c) ---- */
 /* from, cut to the room. */
 void lt_watch_copy(char *to, size_t bytes, const char *from);
 /* Text that came from elsewhere, made fit to be printed: it ends within its room, and what is no

@@ -1,7 +1,7 @@
-/* comm_mpi_watch.c - what the watch's thread may do with MPI: beats, and progress.
+/* mpi_heartbeat.c - what the watch's thread may do with MPI: beats, and progress.
  *                                                                                 Level 2: parallel
  * Beats have a communicator of their own, so that they overtake nothing and match nothing
- * else. They are probed for, as all messages are (comm_mpi.c), and one of another size is dropped.
+ * else. They are probed for, as all messages are (mpi.c), and one of another size is dropped.
  * A probe also moves every other message of the rank (Open MPI progresses all in any call), which,
  * with a look at what posts wait for, is how posts go on while the main thread decodes. One beat a
  * peer may be on its way: a peer that reads nothing costs no memory. */
@@ -15,10 +15,10 @@
 #include "base/fault.h"
 #include "base/host.h"
 #include "base/log.h"
-#include "parallel/comm_mpi_impl.h"
+#include "parallel/liveness/detector.h"
 #include "parallel/transport/host_collectives.h"
-#include "parallel/transport_impl.h"
-#include "parallel/watch.h"
+#include "parallel/transport/mpi_impl.h"
+#include "parallel/transport/transport_impl.h"
 
 enum { TAG_BEAT = 1 };
 

@@ -1,14 +1,14 @@
-/* comm_mpi_start.c - until all ranks have come.                                   Level 2: parallel
+/* mpi_start.c - until all ranks have come.                                   Level 2: parallel
  *
  * MPI_Init waits for every process of the launch, for ever: for one that never calls it (another
  * program in a rank's place, one that ended) no less than for a slow one. So do the collectives
- * that make the first communicators, and the watch (watch.c) needs those. A thread of its own
+ * that make the first communicators, and the watch (detector.c) needs those. A thread of its own
  * therefore keeps the time: while MPI waits nobody else can. Once the ranks are in MPI, each
  * reports to rank 0 by a message of fixed size, so that rank 0 knows who is missing, and rank 0
  * tells each to go on.
  *
  * Rank 0 speaks first; the others wait two seconds longer, since rank 0 may be the one that is
- * missing. Nothing is received before its size is known (comm_mpi.c). */
+ * missing. Nothing is received before its size is known (mpi.c). */
 #include <mpi.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,8 +20,8 @@
 #include "base/env.h"
 #include "base/leave.h"
 #include "base/stop.h"
-#include "parallel/comm_mpi_impl.h"
-#include "parallel/launcher.h"
+#include "parallel/transport/launcher.h"
+#include "parallel/transport/mpi_impl.h"
 
 enum { TAG_HERE = 1, TAG_GO = 2, LIMIT_S = 60, LIMIT_S_MAX = 1 << 20 };
 

@@ -1,9 +1,9 @@
-/* transport_impl.h - what a transport fills in; for transport.c and comm_*.c only. Level 2:
+/* transport_impl.h - what a transport fills in; for group.c and comm_*.c only. Level 2:
  * parallel */
 #ifndef LT_TRANSPORT_IMPL_H
 #define LT_TRANSPORT_IMPL_H
 
-#include "parallel/transport.h"
+#include "parallel/transport/transport.h"
 
 typedef struct lt_transport {
     const char *name;

@@ -1,9 +1,9 @@
-/* watch.h - who of the ranks still lives, and what is said when one doesn't.      Level 2: parallel
+/* detector.h - who of the ranks still lives, and what is said when one doesn't.  Level 2: parallel
  *
  * Under MPI with more than one rank a thread of its own watches the others while the main thread
- * computes; watch.c tells how. Alone, nothing here starts. */
-#ifndef LT_WATCH_H
-#define LT_WATCH_H
+ * computes; detector.c tells how. Alone, nothing here starts. */
+#ifndef LT_DETECTOR_H
+#define LT_DETECTOR_H
 
 #include <stdint.h>
 

@@ -4,7 +4,7 @@
  * SLURM_STEP_NUM_TASKS; SLURM_NTASKS is the job's, also in the shell of sbatch or salloc, where one
  * process alone is right. The step ids from 2^32 - 16 on are Slurm's own (the batch script, the
  * shell of salloc). A task above 0 is never such a shell. */
-#include "parallel/launcher.h"
+#include "parallel/transport/launcher.h"
 
 #include <assert.h>
 #include <ctype.h>

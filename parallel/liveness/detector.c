@@ -1,4 +1,4 @@
-/* watch.c - the thread that watches the other ranks.                              Level 2: parallel
+/* detector.c - the thread that watches the other ranks.                          Level 2: parallel
  *
  * Open MPI 4 tells nobody that a rank is gone, and mpirun, which knows, says neither where it was
  * nor what the others waited for before it ends them. So each rank beats:
@@ -31,9 +31,9 @@
 #include "base/leave.h"
 #include "base/log.h"
 #include "base/stop.h"
+#include "parallel/liveness/detector_impl.h"
 #include "parallel/transport/detected.h"
 #include "parallel/transport/op_record.h"
-#include "parallel/watch_impl.h"
 
 static const double busy_nap_s = 1e-4, idle_nap_s = 2e-3, read_every_s = 1e-2;
 /* Whom a rank that was stopped for longer than the silence misses when it wakes has given it up. */

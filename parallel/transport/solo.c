@@ -1,9 +1,9 @@
-/* comm_solo.c - one rank: every exchange is a copy to oneself.                    Level 2: parallel
+/* solo.c - one rank: every exchange is a copy to oneself.                    Level 2: parallel
  */
 #include <assert.h>
 #include <stdlib.h>
 
-#include "parallel/transport_impl.h"
+#include "parallel/transport/transport_impl.h"
 
 static const lt_transport solo;
 

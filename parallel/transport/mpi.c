@@ -1,4 +1,4 @@
-/* comm_mpi.c - the transport over MPI; with comm_mpi_watch.c the files that know mpi.h.
+/* mpi.c - the transport over MPI; with mpi_heartbeat.c the files that know mpi.h.
  * Level 2: parallel
  *
  * Every group is a communicator of its own (a duplicate or a split), so that our messages meet
@@ -9,7 +9,7 @@
  * are int.
  *
  * MPI is used by several threads, one at a time: the main thread, the comm queue's, which runs the
- * collectives of tensors, the watch's (watch.c), which beats, and moves the decoding pool's posts
+ * collectives of tensors, the detector's, which beats, and moves the decoding pool's posts
  * while the main thread computes, and one that may serve a model's files (posts only). Every call
  * lies between lt_mpi_enter and lt_mpi_leave; nobody keeps MPI while it waits. Where MPI itself
  * waits for other ranks (split), all of them have met before.
@@ -35,11 +35,11 @@
 
 #include "base/log.h"
 #include "base/span.h"
-#include "parallel/comm_mpi_impl.h"
+#include "parallel/liveness/detector_impl.h"
 #include "parallel/transport/detected.h"
+#include "parallel/transport/mpi_impl.h"
 #include "parallel/transport/op_record.h"
-#include "parallel/transport_impl.h"
-#include "parallel/watch_impl.h"
+#include "parallel/transport/transport_impl.h"
 
 enum { TAG_EXCHANGE = 1024, TAG_MEET = 1025, PIECE_BYTES = 1 << 30 };
 
