@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "run/plan_json.h"
 
 /* Everything that a run writes; --overwrite removes these and nothing else. */
 static const char *const own_files[] = {

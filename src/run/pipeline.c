@@ -32,6 +32,7 @@
 #include "run/denoise.h"
 #include "run/folder.h"
 #include "run/place.h"
+#include "run/plan_json.h"
 #include "run/records.h"
 #include "run/session.h"
 #include "run/store_latents.h"

@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "kernels/cpu/cpu.h"
@@ -27,8 +26,6 @@
 
 const char *const lt_phase_names[LT_PHASES] = {"text", "dit", "decode"};
 const char *const lt_time_names[LT_TIMES] = {"text", "denoise", "sound", "decode"};
-
-static const int64_t frames_max = 24 * 3600; /* an hour; more is a mistake of units */
 
 static char *copy_text(const char *text) { return strdup(text != NULL ? text : ""); }
 
@@ -51,9 +48,9 @@ static lt_status plan_length(const lt_job *job, const lt_model *model, lt_plan *
         out->frames = llround(job->seconds * facts->fps);
     else
         out->frames = facts->window_frames;
-    if (out->frames < 1 || out->frames > frames_max)
+    if (out->frames < 1 || out->frames > LT_PLAN_FRAMES_MAX)
         LT_FAIL(LT_EUSAGE, "--seconds %g: want 1 to %lld frames, found %lld", job->seconds,
-                (long long)frames_max, (long long)out->frames);
+                (long long)LT_PLAN_FRAMES_MAX, (long long)out->frames);
     out->samples = lt_plan_samples(out);
     out->shape.frames = model->family->frames_grid(out->frames);
     lt_advise_length(facts, out->frames, out->shape.frames);
@@ -236,161 +233,4 @@ void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux
                          .channels = 2,
                          .samples = sound ? plan->samples : 0,
                          .threads = plan->deterministic ? LT_MUX_THREADS_FIXED : threads};
-}
-
-/* Which rank stands where, once the mesh is open. */
-static void add_order(const lt_plan *p, json_t *to)
-{
-    const char *way = p->placement == LT_PLACEMENT_RANKS ? "ranks" : "nodes";
-    (void)json_object_set_new(to, "placement", json_string(way));
-    json_t *order = p->order != NULL ? json_array() : NULL;
-    for (int i = 0; order != NULL && i < lt_mesh_ranks(&p->mesh); i++)
-        (void)json_array_append_new(order, json_integer(p->order[i]));
-    if (order != NULL)
-        (void)json_object_set_new(to, "order", order);
-}
-
-/* "estimate": {"seconds": of all, and of each stage}. */
-static void add_estimate(const lt_plan *p, json_t *to)
-{
-    double all = 0;
-    json_t *estimate = json_object();
-    for (int i = 0; i < LT_TIMES; i++) {
-        (void)json_object_set_new(estimate, lt_time_names[i], json_real(p->seconds[i]));
-        all += p->seconds[i];
-    }
-    (void)json_object_set_new(estimate, "seconds", json_real(all));
-    if (all > 0)
-        (void)json_object_set(to, "estimate", estimate);
-    json_decref(estimate);
-}
-
-lt_status lt_plan_to_json(const lt_plan *p, json_t **out)
-{
-    char mesh[96];
-    json_t *memory = json_object();
-    for (int i = 0; i < LT_PHASES; i++)
-        (void)json_object_set_new(memory, lt_phase_names[i],
-                                  json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "phase_bytes",
-                                            (json_int_t)p->memory[i].phase_bytes, "step_bytes",
-                                            (json_int_t)p->memory[i].step_bytes, "comm_bytes",
-                                            (json_int_t)p->memory[i].comm_bytes, "host_bytes",
-                                            (json_int_t)p->memory[i].host_bytes, "kernel_bytes",
-                                            (json_int_t)p->memory[i].kernel_bytes, "resident_bytes",
-                                            (json_int_t)p->memory[i].resident_bytes, "flops",
-                                            p->memory[i].flops));
-    if (p->peak_bytes > 0)
-        (void)json_object_set_new(memory, "peak_bytes", json_integer((json_int_t)p->peak_bytes));
-    *out = json_pack("{s:s, s:i, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, "
-                     "s:i, s:o, s:s, s:i, s:s, s:b, s:s, s:s, s:s, s:s, s:o, "
-                     "s:[{s:i, s:I}], s:[]}",
-                     "format", "longtake-plan", "version", 1, "model", lt_json_of_path(p->model),
-                     "prompt", p->prompt, "output", lt_json_of_path(p->output), "run",
-                     lt_json_of_path(p->run), "frames", (json_int_t)p->frames, "grid_frames",
-                     (json_int_t)p->shape.frames, "samples", (json_int_t)p->samples, "width",
-                     (json_int_t)p->shape.width, "height", (json_int_t)p->shape.height, "fps",
-                     p->fps, "sample_rate", p->sample_rate, "steps", p->steps, "evaluations",
-                     p->steps - 1, "threads", p->threads, "seed", lt_json_of_u64(p->seed), "mesh",
-                     lt_mesh_text(&p->mesh, mesh, sizeof mesh), "decode_tp", p->decode_tp,
-                     "attention", lt_plan_attention_name(p->attention), "deterministic",
-                     p->deterministic, "dtype", p->dtype == LT_BF16 ? "bf16" : "f32", "device",
-                     p->device, "codec", p->codec, "suffix", p->suffix, "memory", memory, "windows",
-                     "first_frame", 0, "frames", (json_int_t)p->shape.frames, "joins");
-    (void)json_object_set_new(*out, "crf", p->crf > 0 ? json_integer(p->crf) : json_null());
-    (void)json_object_set_new(*out, "preset",
-                              p->preset[0] != '\0' ? json_string(p->preset) : json_null());
-    add_order(p, *out);
-    add_estimate(p, *out);
-    if (lt_json_starved()) {
-        json_decref(*out);
-        *out = NULL;
-        LT_FAIL(LT_ENOMEM, "plan: no memory for its text");
-    }
-    if (*out == NULL)
-        LT_FAIL(LT_EINTERNAL, "plan: cannot be written as JSON (is the prompt valid UTF-8?)");
-    return LT_OK;
-}
-
-static lt_status read_text(const lt_json_at *at, const char *key, char *out, size_t bytes)
-{
-    const char *text = NULL;
-    LT_TRY(lt_json_string(at, key, &text));
-    if (strlen(text) >= bytes)
-        LT_FAIL(LT_EDATA, "%s: %s: want fewer than %zu bytes, found %zu", at->source, key, bytes,
-                strlen(text));
-    (void)snprintf(out, bytes, "%s", text);
-    return LT_OK;
-}
-
-static lt_status read_copy(const lt_json_at *at, const char *key, char **out)
-{
-    const char *text = NULL;
-    LT_TRY(lt_json_string(at, key, &text));
-    *out = strdup(text);
-    if (*out == NULL)
-        LT_FAIL(LT_ENOMEM, "%s: %s: no memory", at->source, key);
-    return LT_OK;
-}
-
-static lt_status read_int(const lt_json_at *at, const char *key, int64_t lo, int64_t hi, int *out)
-{
-    int64_t value = 0;
-    LT_TRY(lt_json_int(at, key, lo, hi, &value));
-    *out = (int)value;
-    return LT_OK;
-}
-
-static lt_status plan_read(const lt_json_at *at, lt_plan *out)
-{
-    char mesh[96], attention[8], placement[8] = "nodes", dtype[8];
-    LT_TRY(lt_json_path(at, "model", &out->model));
-    LT_TRY(read_copy(at, "prompt", &out->prompt));
-    LT_TRY(lt_json_path(at, "output", &out->output));
-    LT_TRY(lt_json_path(at, "run", &out->run));
-    LT_TRY(lt_json_int(at, "frames", 1, frames_max, &out->frames));
-    LT_TRY(lt_json_int(at, "grid_frames", 1, 2 * frames_max, &out->shape.frames));
-    LT_TRY(lt_json_int(at, "samples", 0, INT64_MAX, &out->samples));
-    LT_TRY(lt_json_int(at, "width", 1, 65536, &out->shape.width));
-    LT_TRY(lt_json_int(at, "height", 1, 65536, &out->shape.height));
-    LT_TRY(read_int(at, "fps", 1, 1000, &out->fps));
-    LT_TRY(read_int(at, "sample_rate", 1, 1000000, &out->sample_rate));
-    LT_TRY(read_int(at, "steps", 2, 100000, &out->steps));
-    LT_TRY(read_int(at, "threads", 0, 4096, &out->threads));
-    LT_TRY(lt_json_u64(at, "seed", &out->seed));
-    LT_TRY(read_text(at, "mesh", mesh, sizeof mesh));
-    LT_TRY(lt_mesh_parse(mesh, &out->mesh));
-    out->decode_tp = 1; /* what plans before it meant */
-    if (lt_json_has(at, "decode_tp"))
-        LT_TRY(read_int(at, "decode_tp", 1, 65536, &out->decode_tp));
-    if (lt_json_has(at, "attention")) { /* plans before it meant auto */
-        LT_TRY(read_text(at, "attention", attention, sizeof attention));
-        out->attention = lt_plan_attention(attention);
-    }
-    if (lt_json_has(at, "placement")) /* plans before it: as without the option */
-        LT_TRY(read_text(at, "placement", placement, sizeof placement));
-    out->placement = lt_plan_placement(placement);
-    if (lt_json_has(at, "deterministic"))
-        LT_TRY(lt_json_bool(at, "deterministic", &out->deterministic));
-    LT_TRY(read_text(at, "dtype", dtype, sizeof dtype));
-    out->dtype = strcmp(dtype, "bf16") == 0 ? LT_BF16 : LT_F32;
-    LT_TRY(read_text(at, "device", out->device, sizeof out->device));
-    LT_TRY(read_text(at, "codec", out->codec, sizeof out->codec));
-    LT_TRY(read_text(at, "suffix", out->suffix, sizeof out->suffix));
-    if (lt_json_has(at, "crf"))
-        LT_TRY(read_int(at, "crf", 1, 63, &out->crf));
-    if (lt_json_has(at, "preset"))
-        LT_TRY(read_text(at, "preset", out->preset, sizeof out->preset));
-    return LT_OK;
-}
-
-lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out)
-{
-    memset(out, 0, sizeof *out);
-    json_t *json = NULL;
-    LT_TRY(lt_json_parse(text, bytes, "plan", &json));
-    const lt_json_at at = lt_json_root(json, "plan");
-    const lt_status st = plan_read(&at, out);
-    json_decref(json);
-    LT_TRY(st);
-    return LT_OK;
 }

@@ -34,6 +34,8 @@ typedef struct lt_phase_memory {
 enum { LT_TIME_TEXT, LT_TIME_DENOISE, LT_TIME_SOUND, LT_TIME_DECODE, LT_TIMES };
 extern const char *const lt_time_names[LT_TIMES];
 
+enum { LT_PLAN_FRAMES_MAX = 24 * 3600 }; /* an hour; more is a mistake of units */
+
 typedef struct lt_plan {
     char *model, *prompt, *output, *run; /* owned; run = folder */
     lt_shape shape;                      /* on the grid */
@@ -85,11 +87,7 @@ lt_placement_way lt_plan_placement(const char *name);
 /* --dtype auto: bf16 where the weights are and this processor multiplies it natively. Local. */
 lt_dtype lt_plan_dtype_auto(int weights_are_bf16);
 
-/* plan.json's content and back: all but the streams, which the model gives, and the order, which is
- * that of the mesh that was open. The caller owns *out. Local. Errors: LT_EDATA, LT_EUSAGE
- * (streams: a shape that the model refuses), LT_ENOMEM. */
-lt_status lt_plan_to_json(const lt_plan *plan, json_t **out);
-lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out);
+/* The streams of the plan's shape. Local. Errors: LT_EUSAGE: a shape that the model refuses. */
 lt_status lt_plan_streams(lt_plan *plan, const lt_model *model);
 
 #endif

@@ -14,6 +14,7 @@
 #include "parallel/transport/host_collectives.h"
 #include "run/estimate.h"
 #include "run/place.h"
+#include "run/plan_json.h"
 
 lt_status lt_session_check(lt_session *s, const lt_job *job, const lt_plan *plan, const char *run)
 {

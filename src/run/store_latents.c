@@ -14,6 +14,7 @@
 #include "parallel/transport/host_collectives.h"
 #include "parallel/transport/transport.h"
 #include "run/folder.h"
+#include "run/plan_json.h"
 
 lt_status lt_store_latents(const lt_plan *plan, const lt_clip *clip)
 {

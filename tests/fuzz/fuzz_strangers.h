@@ -17,6 +17,7 @@
 #include "parallel/world.h"
 #include "run/describe.h"
 #include "run/pipeline.h"
+#include "run/plan_json.h"
 #include "run/store_hdf5_internal.h"
 #include "run/store_latents.h"
 

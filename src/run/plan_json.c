@@ -1,0 +1,328 @@
+/* plan_json.c - a plan as the text of plan.json, and back.                        Level 4: run
+ *
+ * A row of the table is a key: what it is, where it stands in lt_plan, what it may be. Rows stand
+ * in the order in which plan.json has them. A key that is optional was not written by versions
+ * before it; without it a plan means what those versions did, which is what lt_plan_from_json
+ * begins with. A row with a function is computed for whoever reads the file, and not read back. */
+#include "run/plan_json.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+
+/* What a key's value is in JSON, and what its field is in C. */
+typedef enum kind {
+    TEXT,   /* char *, owned */
+    PATH,   /* char *, owned: a path may be no UTF-8 */
+    NAME,   /* char [hi] */
+    NUMBER, /* int, lo to hi */
+    LONG,   /* int64_t, lo to hi */
+    SEED,   /* uint64_t, all of them */
+    FLAG,   /* int, false or true */
+    CHOICE, /* an enum: one of choices; any other word is the first of them. hi: bytes */
+    MESH,   /* lt_mesh_spec; hi: bytes */
+    FIXED,  /* not in lt_plan */
+    COMPUTED
+} kind;
+
+typedef struct choice {
+    const char *word; /* NULL: no more */
+    int value;
+} choice;
+
+typedef struct row {
+    const char *key;
+    kind kind;
+    size_t at; /* in lt_plan */
+    int64_t lo, hi;
+    int is_optional; /* may lack when read; written as null where its number is 0 or its text "" */
+    const choice *choices;
+    json_t *(*compute)(const lt_plan *plan); /* NULL: the key is left out */
+} row;
+
+static const choice attentions[] = {
+    {"auto", LT_ATTENTION_AUTO}, {"ring", LT_ATTENTION_RING}, {"2d", LT_ATTENTION_2D}, {NULL, 0}};
+static const choice placements[] = {
+    {"nodes", LT_PLACEMENT_NODES}, {"ranks", LT_PLACEMENT_RANKS}, {NULL, 0}};
+static const choice dtypes[] = {{"f32", LT_F32}, {"bf16", LT_BF16}, {NULL, 0}};
+
+/* ---- what is computed ---- */
+
+static json_t *format_of(const lt_plan *p)
+{
+    (void)p;
+    return json_string("longtake-plan");
+}
+
+static json_t *version_of(const lt_plan *p)
+{
+    (void)p;
+    return json_integer(1);
+}
+
+static json_t *evaluations_of(const lt_plan *p) { return json_integer(p->steps - 1); }
+
+static json_t *memory_of(const lt_plan *p)
+{
+    json_t *memory = json_object();
+    for (int i = 0; i < LT_PHASES; i++) {
+        const lt_phase_memory *m = &p->memory[i];
+        (void)json_object_set_new(
+            memory, lt_phase_names[i],
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "phase_bytes",
+                      (json_int_t)m->phase_bytes, "step_bytes", (json_int_t)m->step_bytes,
+                      "comm_bytes", (json_int_t)m->comm_bytes, "host_bytes",
+                      (json_int_t)m->host_bytes, "kernel_bytes", (json_int_t)m->kernel_bytes,
+                      "resident_bytes", (json_int_t)m->resident_bytes, "flops", m->flops));
+    }
+    if (p->peak_bytes > 0)
+        (void)json_object_set_new(memory, "peak_bytes", json_integer((json_int_t)p->peak_bytes));
+    return memory;
+}
+
+/* Mode `single`: one window, the whole clip. */
+static json_t *windows_of(const lt_plan *p)
+{
+    return json_pack("[{s:i, s:I}]", "first_frame", 0, "frames", (json_int_t)p->shape.frames);
+}
+
+static json_t *joins_of(const lt_plan *p)
+{
+    (void)p;
+    return json_array();
+}
+
+static json_t *order_of(const lt_plan *p)
+{
+    json_t *order = p->order != NULL ? json_array() : NULL;
+    for (int i = 0; order != NULL && i < lt_mesh_ranks(&p->mesh); i++)
+        (void)json_array_append_new(order, json_integer(p->order[i]));
+    return order;
+}
+
+/* {"seconds": of all, and of each stage}; nothing where nobody has measured. */
+static json_t *estimate_of(const lt_plan *p)
+{
+    double all = 0;
+    json_t *estimate = json_object();
+    for (int i = 0; i < LT_TIMES; i++) {
+        (void)json_object_set_new(estimate, lt_time_names[i], json_real(p->seconds[i]));
+        all += p->seconds[i];
+    }
+    (void)json_object_set_new(estimate, "seconds", json_real(all));
+    if (!(all > 0)) {
+        json_decref(estimate);
+        return NULL;
+    }
+    return estimate;
+}
+
+/* ---- the table ---- */
+
+#define AT(field)    .at = offsetof(lt_plan, field)
+#define BYTES(field) sizeof(((lt_plan *)0)->field)
+static const row rows[] = {
+    {.key = "format", FIXED, .compute = format_of},
+    {.key = "version", FIXED, .compute = version_of},
+    {"model", PATH, AT(model)},
+    {"prompt", TEXT, AT(prompt)},
+    {"output", PATH, AT(output)},
+    {"run", PATH, AT(run)},
+    {"frames", LONG, AT(frames), 1, LT_PLAN_FRAMES_MAX},
+    {"grid_frames", LONG, AT(shape.frames), 1, 2 * LT_PLAN_FRAMES_MAX},
+    {"samples", LONG, AT(samples), 0, INT64_MAX},
+    {"width", LONG, AT(shape.width), 1, 65536},
+    {"height", LONG, AT(shape.height), 1, 65536},
+    {"fps", NUMBER, AT(fps), 1, 1000},
+    {"sample_rate", NUMBER, AT(sample_rate), 1, 1000000},
+    {"steps", NUMBER, AT(steps), 2, 100000},
+    {.key = "evaluations", COMPUTED, .compute = evaluations_of},
+    {"threads", NUMBER, AT(threads), 0, 4096},
+    {"seed", SEED, AT(seed)},
+    {"mesh", MESH, AT(mesh), .hi = 96},
+    {"decode_tp", NUMBER, AT(decode_tp), 1, 65536, .is_optional = 1},
+    {"attention", CHOICE, AT(attention), .hi = 8, .is_optional = 1, .choices = attentions},
+    {"deterministic", FLAG, AT(deterministic), .is_optional = 1},
+    {"dtype", CHOICE, AT(dtype), .hi = 8, .choices = dtypes},
+    {"device", NAME, AT(device), .hi = BYTES(device)},
+    {"codec", NAME, AT(codec), .hi = BYTES(codec)},
+    {"suffix", NAME, AT(suffix), .hi = BYTES(suffix)},
+    {.key = "memory", COMPUTED, .compute = memory_of},
+    {.key = "windows", COMPUTED, .compute = windows_of},
+    {.key = "joins", COMPUTED, .compute = joins_of},
+    {"crf", NUMBER, AT(crf), 1, 63, .is_optional = 1},
+    {"preset", NAME, AT(preset), .hi = BYTES(preset), .is_optional = 1},
+    {"placement", CHOICE, AT(placement), .hi = 8, .is_optional = 1, .choices = placements},
+    {.key = "order", COMPUTED, .compute = order_of},
+    {.key = "estimate", COMPUTED, .compute = estimate_of},
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+/* The field of a row, as a pointer to what the row's kind says. */
+static const void *field_of(const lt_plan *plan, const row *r)
+{
+    return (const char *)plan + r->at;
+}
+
+/* ---- writing ---- */
+
+static json_t *choice_json(const row *r, int value)
+{
+    for (const choice *c = r->choices; c->word != NULL; c++)
+        if (c->value == value)
+            return json_string(c->word);
+    return json_string(r->choices->word);
+}
+
+static json_t *value_json(const lt_plan *plan, const row *r)
+{
+    const void *at = field_of(plan, r);
+    char mesh[96];
+    switch (r->kind) {
+    case TEXT:
+        return json_string(*(char *const *)at);
+    case PATH:
+        return lt_json_of_path(*(char *const *)at);
+    case NAME:
+        return r->is_optional && *(const char *)at == '\0' ? json_null() : json_string(at);
+    case NUMBER:
+        return r->is_optional && *(const int *)at == 0 ? json_null()
+                                                       : json_integer(*(const int *)at);
+    case LONG:
+        return json_integer((json_int_t) * (const int64_t *)at);
+    case SEED:
+        return lt_json_of_u64(*(const uint64_t *)at);
+    case FLAG:
+        return json_boolean(*(const int *)at);
+    case CHOICE:
+        return choice_json(r, *(const int *)at);
+    case MESH:
+        return json_string(lt_mesh_text(at, mesh, sizeof mesh));
+    case FIXED:
+    case COMPUTED:
+        return r->compute(plan);
+    }
+    return NULL;
+}
+
+lt_status lt_plan_to_json(const lt_plan *plan, json_t **out)
+{
+    int whole = 1;
+    *out = json_object();
+    for (int i = 0; i < ROWS; i++) {
+        json_t *value = value_json(plan, &rows[i]);
+        whole &= value != NULL || rows[i].kind == COMPUTED;
+        if (value != NULL)
+            (void)json_object_set_new(*out, rows[i].key, value);
+    }
+    const int starved = lt_json_starved();
+    if (whole && !starved)
+        return LT_OK;
+    json_decref(*out);
+    *out = NULL;
+    if (starved)
+        LT_FAIL(LT_ENOMEM, "plan: no memory for its text");
+    LT_FAIL(LT_EINTERNAL, "plan: cannot be written as JSON (is the prompt valid UTF-8?)");
+}
+
+/* ---- reading ---- */
+
+static lt_status read_name(const lt_json_at *at, const row *r, char *out)
+{
+    const char *text = NULL;
+    LT_TRY(lt_json_string(at, r->key, &text));
+    if (strlen(text) >= (size_t)r->hi)
+        LT_FAIL(LT_EDATA, "%s: %s: want fewer than %lld bytes, found %zu", at->source, r->key,
+                (long long)r->hi, strlen(text));
+    (void)snprintf(out, (size_t)r->hi, "%s", text);
+    return LT_OK;
+}
+
+static lt_status read_text(const lt_json_at *at, const char *key, char **out)
+{
+    const char *text = NULL;
+    LT_TRY(lt_json_string(at, key, &text));
+    *out = strdup(text);
+    if (*out == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: %s: no memory", at->source, key);
+    return LT_OK;
+}
+
+static lt_status read_number(const lt_json_at *at, const row *r, int *out)
+{
+    int64_t value = 0;
+    LT_TRY(lt_json_int(at, r->key, r->lo, r->hi, &value));
+    *out = (int)value;
+    return LT_OK;
+}
+
+static lt_status read_choice(const lt_json_at *at, const row *r, int *out)
+{
+    char word[16];
+    assert(r->hi <= (int64_t)sizeof word);
+    LT_TRY(read_name(at, r, word));
+    *out = r->choices->value;
+    for (const choice *c = r->choices; c->word != NULL; c++)
+        if (strcmp(c->word, word) == 0)
+            *out = c->value;
+    return LT_OK;
+}
+
+static lt_status read_mesh(const lt_json_at *at, const row *r, lt_mesh_spec *out)
+{
+    char text[96];
+    assert(r->hi <= (int64_t)sizeof text);
+    LT_TRY(read_name(at, r, text));
+    return lt_mesh_parse(text, out);
+}
+
+static lt_status read_row(const lt_json_at *at, const row *r, lt_plan *out)
+{
+    void *field = (char *)out + r->at;
+    if (r->is_optional && !lt_json_has(at, r->key))
+        return LT_OK;
+    switch (r->kind) {
+    case TEXT:
+        return read_text(at, r->key, field);
+    case PATH:
+        return lt_json_path(at, r->key, field);
+    case NAME:
+        return read_name(at, r, field);
+    case NUMBER:
+        return read_number(at, r, field);
+    case LONG:
+        return lt_json_int(at, r->key, r->lo, r->hi, field);
+    case SEED:
+        return lt_json_u64(at, r->key, field);
+    case FLAG:
+        return lt_json_bool(at, r->key, field);
+    case CHOICE:
+        return read_choice(at, r, field);
+    case MESH:
+        return read_mesh(at, r, field);
+    case FIXED:
+    case COMPUTED:
+        break;
+    }
+    return LT_OK;
+}
+
+lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out)
+{
+    json_t *json = NULL;
+    lt_status st = LT_OK;
+    static_assert(sizeof(lt_attention_way) == sizeof(int) && sizeof(lt_dtype) == sizeof(int) &&
+                      sizeof(lt_placement_way) == sizeof(int),
+                  "a choice is read and written as an int");
+    *out = (lt_plan){.decode_tp = 1}; /* what is optional */
+    LT_TRY(lt_json_parse(text, bytes, "plan", &json));
+    const lt_json_at at = lt_json_root(json, "plan");
+    for (int i = 0; i < ROWS && st == LT_OK; i++)
+        st = read_row(&at, &rows[i], out);
+    json_decref(json);
+    LT_TRY(st);
+    return LT_OK;
+}
