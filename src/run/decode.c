@@ -220,7 +220,6 @@ static lt_status decode_sound(pool *p, const char *scratch)
                           .chunk_samples =
                               p->family->sound_samples(p->model, LT_SOUND_CHUNK_TICKS)};
     lt_progress_stage(p->progress, "sound", "chunk", s.chunks);
-    lt_progress_work(p->progress, p->plan->sound_flops);
     float *pcm = malloc(2 * (size_t)s.chunk_samples * sizeof *pcm);
     if (pcm == NULL)
         LT_FAIL(LT_ENOMEM, "sound: no memory for a chunk");
@@ -329,7 +328,6 @@ static lt_status make_item(pool *p, int64_t item, int slot)
 static lt_status decode_pictures(pool *p)
 {
     lt_progress_stage(p->progress, "decode", "clip", p->items);
-    lt_progress_work(p->progress, p->plan->memory[2].flops);
     int64_t mine = 0;
     for (int64_t item = 0; item < p->items; item++) {
         const int owner = owner_of(p, item);

@@ -206,7 +206,6 @@ lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
     lt_progress_step(progress, 1);
     const int evaluations = plan->steps - 1;
     lt_progress_stage(progress, "denoise", "evaluation", evaluations);
-    lt_progress_work(progress, plan->memory[1].flops);
     lt_stop_arm(lt_group_rank(engine->mesh->world) == 0);
     for (int i = 0; i < evaluations; i++) {
         const double began = lt_seconds();

@@ -23,6 +23,9 @@
 #include "media/sheet.h"
 #include "run/decode.h"
 
+const char *const lt_phase_names[LT_PHASES] = {"text", "dit", "decode"};
+const char *const lt_time_names[LT_TIMES] = {"text", "denoise", "sound", "decode"};
+
 /* Pages touched after the plan is made, on top of what is counted: code and data of libraries,
  * small blocks of malloc, stacks; all ranks, and rank 0 once it has written latents.h5. Measured at
  * each stage's begin (-v) with the demo model on x86-64, Debian 12. */
@@ -78,12 +81,13 @@ static size_t pool_bytes(const lt_plan *plan, const lt_model *model, const lt_me
 }
 
 /* Rank 0: encoder, muxer, contact sheet. */
-static size_t output_bytes(const lt_plan *plan)
+static size_t output_bytes(const lt_estimate_of *of)
 {
+    const lt_plan *plan = of->plan;
     lt_mux_spec spec;
-    lt_plan_mux_spec(plan, plan->output, plan->threads, &spec);
+    lt_plan_mux_spec(plan, plan->output, of->threads, &spec);
     size_t bytes = lt_mux_memory_bytes(&spec);
-    if (plan->sheet)
+    if (of->has_sheet)
         bytes += lt_sheet_memory_bytes(plan->shape.width, plan->shape.height, LT_SHEET_COLUMNS,
                                        LT_SHEET_ROWS);
     return bytes;
@@ -101,13 +105,14 @@ static lt_status walk_begin(lt_engine *engine, const lt_mesh *mesh)
     return LT_OK;
 }
 
-static lt_work work_of(const lt_dry_counts *counts, double *flops)
+/* What was counted since the last reset is one unit of a stage. */
+static void work_of(const lt_dry_counts *counts, lt_time stage, lt_footprint *out)
 {
     lt_work work = {0};
-    *flops = 0;
+    double flops = 0;
     for (int i = 0; i < LT_OP_COUNT; i++) {
         const int is_product = i == LT_OP_LINEAR || i == LT_OP_CONV;
-        *flops += counts->flops[i];
+        flops += counts->flops[i];
         if (is_product)
             work.products += counts->flops[i];
         else if (i == LT_OP_ATTENTION)
@@ -115,11 +120,14 @@ static lt_work work_of(const lt_dry_counts *counts, double *flops)
         else
             work.moved_bytes += counts->bytes[i];
     }
-    return work;
+    out->work[stage] = work;
+    out->flops[stage] = flops;
 }
 
-static void walk_end(lt_engine *engine, int threads, lt_phase_memory *out)
+static void walk_end(lt_engine *engine, int threads, lt_phase phase, lt_time stage,
+                     lt_footprint *footprint)
 {
+    lt_phase_memory *out = &footprint->memory[phase];
     const lt_dry_counts counts = lt_dry_read();
     const lt_dry_memory host = lt_dry_memory_read();
     out->phase_bytes = lt_arena_peak(engine->phase);
@@ -127,7 +135,7 @@ static void walk_end(lt_engine *engine, int threads, lt_phase_memory *out)
     out->comm_bytes = lt_engine_comm_bytes(engine);
     out->kernel_bytes = host.scratch.shared_bytes + (size_t)threads * host.scratch.thread_bytes;
     out->host_bytes = (size_t)host.peak_bytes + lt_engine_comm_host_bytes(engine);
-    out->work = work_of(&counts, &out->flops);
+    work_of(&counts, stage, footprint);
     lt_engine_close(engine);
 }
 
@@ -137,23 +145,26 @@ static size_t text_bytes(const lt_model *model, int64_t token_count)
     return (size_t)(token_count * model->family->text_width(model)) * sizeof(float);
 }
 
-static lt_status walk_text(lt_plan *plan, lt_model *model, const lt_mesh *mesh, int64_t token_count)
+static lt_status walk_text(const lt_estimate_of *of, lt_footprint *out)
 {
+    lt_model *model = of->model;
     lt_engine engine;
-    LT_TRY(walk_begin(&engine, mesh));
-    lt_status st = model->family->text_open(model, &engine, plan->dtype);
+    LT_TRY(walk_begin(&engine, of->mesh[LT_PHASE_TEXT]));
+    lt_status st = model->family->text_open(model, &engine, of->plan->dtype);
     if (st == LT_OK)
-        st = model->family->text_encode(model, NULL, token_count, NULL);
+        st = model->family->text_encode(model, NULL, of->token_count, NULL);
     model->family->text_close(model);
-    walk_end(&engine, plan->threads, &plan->memory[0]);
-    plan->memory[0].host_bytes += text_bytes(model, token_count);
+    walk_end(&engine, of->threads, LT_PHASE_TEXT, LT_TIME_TEXT, out);
+    out->memory[LT_PHASE_TEXT].host_bytes += text_bytes(model, of->token_count);
     return st;
 }
 
-static lt_status walk_dit(lt_plan *plan, lt_model *model, const lt_mesh *mesh, int64_t token_count)
+static lt_status walk_dit(const lt_estimate_of *of, lt_footprint *out)
 {
+    const lt_plan *plan = of->plan;
+    lt_model *model = of->model;
     lt_engine engine;
-    LT_TRY(walk_begin(&engine, mesh));
+    LT_TRY(walk_begin(&engine, of->mesh[LT_PHASE_DIT]));
     const int unique = (plan->steps - 1) * plan->stream_count;
     float *times = calloc((size_t)unique, sizeof *times);
     lt_dit_state *state = NULL;
@@ -163,7 +174,7 @@ static lt_status walk_dit(lt_plan *plan, lt_model *model, const lt_mesh *mesh, i
     for (int i = 0; i < unique; i++)
         times[i] = (float)i / (float)unique;
     LT_TRY_GOTO(model->family->dit_open(model, &engine, plan->dtype, times, unique), st, close);
-    LT_TRY_GOTO(model->family->dit_begin(model, &plan->shape, NULL, token_count, &state), st,
+    LT_TRY_GOTO(model->family->dit_begin(model, &plan->shape, NULL, of->token_count, &state), st,
                 close);
     lt_dry_reset(); /* the flops of one evaluation */
     lt_forward forward = {.timestep = {times[0], times[0], times[0], times[0]}};
@@ -172,8 +183,9 @@ close:
     model->family->dit_end(&state);
     model->family->dit_close(model);
 done:
-    walk_end(&engine, plan->threads, &plan->memory[1]);
-    plan->memory[1].host_bytes += text_bytes(model, token_count) + 2 * clip_bytes(plan);
+    walk_end(&engine, of->threads, LT_PHASE_DIT, LT_TIME_DENOISE, out);
+    out->memory[LT_PHASE_DIT].host_bytes +=
+        text_bytes(model, of->token_count) + 2 * clip_bytes(plan);
     free(times);
     return st;
 }
@@ -195,9 +207,12 @@ static lt_status walk_sound(const lt_plan *plan, lt_model *model)
     return model->family->sound_decode(model, NULL, known.count, chunk, NULL);
 }
 
-static lt_status walk_decode(lt_plan *plan, lt_model *model, const lt_mesh *mesh)
+static lt_status walk_decode(const lt_estimate_of *of, lt_footprint *out)
 {
     static char raw; /* stands for raw frames, which nobody writes */
+    const lt_plan *plan = of->plan;
+    lt_model *model = of->model;
+    const lt_mesh *mesh = of->mesh[LT_PHASE_DECODE];
     lt_engine engine;
     const lt_family *family = model->family;
     const int helps = lt_group_rank(mesh->axis[LT_AXIS_TP]) != 0;
@@ -207,35 +222,35 @@ static lt_status walk_decode(lt_plan *plan, lt_model *model, const lt_mesh *mesh
     lt_dry_reset();
     LT_TRY_GOTO(walk_sound(plan, model), st, done);
     const lt_dry_counts sound = lt_dry_read();
-    plan->sound_work = work_of(&sound, &plan->sound_flops);
+    work_of(&sound, LT_TIME_SOUND, out);
     lt_dry_reset();
     LT_TRY_GOTO(family->item_raw(model, &plan->shape, 0, NULL, helps ? NULL : &raw), st, done);
 done:
     family->decode_close(model);
-    walk_end(&engine, plan->threads, &plan->memory[2]);
-    plan->memory[2].host_bytes += pool_bytes(plan, model, mesh) + clip_bytes(plan);
+    walk_end(&engine, of->threads, LT_PHASE_DECODE, LT_TIME_DECODE, out);
+    lt_phase_memory *memory = &out->memory[LT_PHASE_DECODE];
+    memory->host_bytes += pool_bytes(plan, model, mesh) + clip_bytes(plan);
     if (lt_group_rank(mesh->world) == 0)
-        plan->memory[2].host_bytes += output_bytes(plan);
+        memory->host_bytes += output_bytes(of);
     return st;
 }
 
-lt_status lt_estimate_walk(lt_plan *plan, lt_model *model, const lt_phase_meshes *meshes,
-                           int64_t token_count, unsigned parts)
+lt_status lt_estimate_walk(const lt_estimate_of *of, lt_footprint *out)
 {
-    if ((parts & 1u) && meshes->text != NULL)
-        LT_TRY(walk_text(plan, model, meshes->text, token_count));
-    if (parts & 2u)
-        LT_TRY(walk_dit(plan, model, meshes->dit, token_count));
-    if (parts & 4u)
-        LT_TRY(walk_decode(plan, model, meshes->decode));
+    static lt_status (*const walk[LT_PHASES])(const lt_estimate_of *, lt_footprint *) = {
+        [LT_PHASE_TEXT] = walk_text, [LT_PHASE_DIT] = walk_dit, [LT_PHASE_DECODE] = walk_decode};
+    memset(out, 0, sizeof *out);
+    for (int i = 0; i < LT_PHASES; i++)
+        if (of->mesh[i] != NULL)
+            LT_TRY(walk[i](of, out));
     return LT_OK;
 }
 
-void lt_estimate_arenas(const lt_plan *plan, size_t *phase_bytes, size_t *step_bytes)
+void lt_estimate_arenas(const lt_footprint *footprint, size_t *phase_bytes, size_t *step_bytes)
 {
     *phase_bytes = *step_bytes = 0;
     for (int i = 0; i < LT_PHASES; i++) {
-        const lt_phase_memory *m = &plan->memory[i];
+        const lt_phase_memory *m = &footprint->memory[i];
         *phase_bytes = m->phase_bytes > *phase_bytes ? m->phase_bytes : *phase_bytes;
         *step_bytes = m->step_bytes > *step_bytes ? m->step_bytes : *step_bytes;
     }
@@ -248,33 +263,33 @@ void lt_estimate_arenas(const lt_plan *plan, size_t *phase_bytes, size_t *step_b
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-void lt_estimate_peak(lt_plan *plan, const lt_model *model, const lt_phase_meshes *meshes,
-                      unsigned parts)
+void lt_estimate_peak(const lt_estimate_of *of, lt_footprint *footprint)
 {
-    (void)model;
     size_t phase = 0, step = 0, comm = 0, kernels = 0, late = late_all;
     const size_t base = (size_t)lt_resident_now().now;
-    plan->peak_bytes = base;
+    footprint->peak_bytes = base;
     for (int i = 0; i < LT_PHASES; i++) {
-        lt_phase_memory *m = &plan->memory[i];
-        if (!(parts & 1u << i) || (i == 0 && meshes->text == NULL))
+        lt_phase_memory *m = &footprint->memory[i];
+        if (of->mesh[i] == NULL)
             continue;
         phase = larger(phase, whole_pages(m->phase_bytes));
         step = larger(step, whole_pages(m->step_bytes));
         comm = larger(comm, whole_pages(m->comm_bytes));
         kernels = larger(kernels, whole_pages(m->kernel_bytes));
-        if (i == 2 && lt_group_rank(meshes->decode->world) == 0)
+        if (i == LT_PHASE_DECODE && lt_group_rank(of->mesh[i]->world) == 0)
             late += late_store;
         m->resident_bytes = base + late + phase + step + comm + kernels + m->host_bytes;
-        plan->peak_bytes = larger(plan->peak_bytes, m->resident_bytes);
+        footprint->peak_bytes = larger(footprint->peak_bytes, m->resident_bytes);
     }
-    plan->base_bytes = base;
+    footprint->base_bytes = base;
 }
 
 static const double gib = 1024.0 * 1024.0 * 1024.0;
 
-lt_status lt_estimate_fits_latents(const lt_plan *plan, int local_ranks)
+lt_status lt_estimate_fits_latents(const lt_estimate_of *of)
 {
+    const lt_plan *plan = of->plan;
+    const int local_ranks = of->local_ranks;
     const int64_t available = lt_memory_available_bytes();
     const double need = 4.0 * (double)clip_bytes(plan); /* latents, velocities, both as rows */
     if (available < 0 || need <= (double)available / local_ranks)
@@ -312,7 +327,8 @@ static int64_t limit_left(const char **option)
     return least;
 }
 
-static lt_status refuse(const lt_plan *plan, int phase, double need, const char *room)
+static lt_status refuse(const char *model, lt_phase phase, const lt_phase_memory *m, double need,
+                        const char *room)
 {
     static const char *const hints[LT_PHASES] = {
         "start more ranks on more hosts, or a machine with more memory",
@@ -320,34 +336,35 @@ static lt_status refuse(const lt_plan *plan, int phase, double need, const char 
         "smaller film",
         "start more ranks on more hosts (--decode-tp N shares the decoder's weights), or a "
         "smaller film"};
-    const lt_phase_memory *m = &plan->memory[phase];
     const double work = (double)m->step_bytes + (double)m->comm_bytes + (double)m->kernel_bytes;
     lt_hint("%s", hints[phase]);
     LT_FAIL(LT_ENOMEM,
             "%s: the %s phase needs %.2f GiB a rank (weights %.2f, work %.2f, host %.2f), %s",
-            plan->model, lt_phase_names[phase], need / gib, (double)m->phase_bytes / gib,
-            work / gib, (double)m->host_bytes / gib, room);
+            model, lt_phase_names[phase], need / gib, (double)m->phase_bytes / gib, work / gib,
+            (double)m->host_bytes / gib, room);
 }
 
-lt_status lt_estimate_fits(const lt_plan *plan, int local_ranks)
+lt_status lt_estimate_fits(const lt_estimate_of *of, const lt_footprint *footprint)
 {
+    const int local_ranks = of->local_ranks;
     char room[128];
     const char *option = "";
     const int64_t available = lt_memory_available_bytes(), limit = limit_left(&option);
     const double mine = available < 0 ? -1 : (double)available / local_ranks;
     for (int i = 0; i < LT_PHASES; i++) {
-        const double need = plan->memory[i].resident_bytes > plan->base_bytes
-                                ? (double)(plan->memory[i].resident_bytes - plan->base_bytes)
+        const lt_phase_memory *m = &footprint->memory[i];
+        const double need = m->resident_bytes > footprint->base_bytes
+                                ? (double)(m->resident_bytes - footprint->base_bytes)
                                 : 0;
         if (mine >= 0 && need > mine) {
             (void)snprintf(room, sizeof room, "this host has %.2f GiB for each of %d rank%s",
                            mine / gib, local_ranks, local_ranks == 1 ? "" : "s");
-            return refuse(plan, i, need, room);
+            return refuse(of->plan->model, i, m, need, room);
         }
         if (limit >= 0 && need > (double)limit) {
             (void)snprintf(room, sizeof room, "%s leaves this process %.2f GiB", option,
                            (double)limit / gib);
-            return refuse(plan, i, need, room);
+            return refuse(of->plan->model, i, m, need, room);
         }
     }
     return LT_OK;

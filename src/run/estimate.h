@@ -1,4 +1,4 @@
-/* estimate.h - how much memory and time a plan takes, before work.                 Level 4: run
+/* estimate.h - how much memory and time a plan takes on this rank, before work.   Level 4: run
  *
  * Memory. Each phase is walked on the backend `dry` as this rank, with the code that will run. What
  * the walk counts, what the run itself allocates, and what this process holds already make
@@ -10,33 +10,81 @@
 
 #include "run/plan.h"
 
-/* Each phase's mesh. text NULL: this rank encodes no text. What is not walked may be NULL. */
-typedef struct lt_phase_meshes {
-    const lt_mesh *text, *dit, *decode;
-} lt_phase_meshes;
-/* Walk the phases on `dry` as this rank; fills plan->memory. Local: no communication. token_count:
- * text rows of the prompt. parts: bit i set walks phase i. */
-lt_status lt_estimate_walk(lt_plan *plan, lt_model *model, const lt_phase_meshes *meshes,
-                           int64_t token_count, unsigned parts);
+/* What is resident together, in the order in which a render comes to it. */
+typedef enum lt_phase {
+    LT_PHASE_TEXT,
+    LT_PHASE_DIT,
+    LT_PHASE_DECODE,
+    LT_PHASES /* how many; also: none */
+} lt_phase;
+extern const char *const lt_phase_names[LT_PHASES];
+
+/* What is timed; the names are the stages' that progress shows. */
+typedef enum lt_time {
+    LT_TIME_TEXT,
+    LT_TIME_DENOISE,
+    LT_TIME_SOUND,
+    LT_TIME_DECODE,
+    LT_TIMES
+} lt_time;
+extern const char *const lt_time_names[LT_TIMES];
+
+/* What takes time: multiplications of prepared layers, those of attention, and bytes that the other
+ * ops move. */
+typedef struct lt_work {
+    double products, attention, moved_bytes;
+} lt_work;
+
+typedef struct lt_phase_memory {
+    size_t phase_bytes;    /* weights and tables, device */
+    size_t step_bytes;     /* scratch, device */
+    size_t comm_bytes;     /* what collectives add up in, device */
+    size_t host_bytes;     /* buffers beside them */
+    size_t kernel_bytes;   /* what kernels take for themselves, all threads */
+    size_t resident_bytes; /* the process in this phase, at most */
+} lt_phase_memory;
+
+/* A plan on one rank. Phases that do not run here are 0. */
+typedef struct lt_footprint {
+    lt_phase_memory memory[LT_PHASES];
+    size_t base_bytes, peak_bytes; /* resident: when it was planned; at most */
+    /* one unit of each stage: the prompt, an evaluation, a chunk of sound, an item of decoding */
+    lt_work work[LT_TIMES];
+    double flops[LT_TIMES];
+    double seconds[LT_TIMES]; /* of a whole stage; all 0: nobody has measured */
+} lt_footprint;
+
+/* Whose footprint: a plan on this rank. All is borrowed. */
+typedef struct lt_estimate_of {
+    const lt_plan *plan;
+    lt_model *model;
+    const lt_mesh *mesh[LT_PHASES]; /* of each phase; NULL: the phase does not run on this rank */
+    int64_t token_count;            /* text rows of the prompt */
+    int threads, local_ranks;       /* of this rank; on this host */
+    int has_sheet;                  /* a contact sheet is asked for (rank 0) */
+} lt_estimate_of;
+
+/* Walk the phases on `dry`; fills memory but resident_bytes, work and flops. Local: no
+ * communication. Errors: the networks', of shapes; LT_ENOMEM. */
+lt_status lt_estimate_walk(const lt_estimate_of *of, lt_footprint *out);
 /* The largest of the walked phases, with room for alignment. Local. */
-void lt_estimate_arenas(const lt_plan *plan, size_t *phase_bytes, size_t *step_bytes);
+void lt_estimate_arenas(const lt_footprint *footprint, size_t *phase_bytes, size_t *step_bytes);
 /* What this rank will hold beside what was walked, and the largest resident set: fills
- * plan->memory[].resident_bytes and plan->peak_bytes, from what this process holds now. Local. */
-void lt_estimate_peak(lt_plan *plan, const lt_model *model, const lt_phase_meshes *meshes,
-                      unsigned parts);
+ * resident_bytes, base_bytes and peak_bytes, from what this process holds now. Local. */
+void lt_estimate_peak(const lt_estimate_of *of, lt_footprint *footprint);
 /* Refuse at once a clip whose latents cannot fit: the walk would take long to find that out. Local.
  * Errors: LT_ENOMEM with numbers. */
-lt_status lt_estimate_fits_latents(const lt_plan *plan, int local_ranks);
+lt_status lt_estimate_fits_latents(const lt_estimate_of *of);
 /* Refuse what cannot fit into this rank's part of the host's memory, or under a limit of this
  * process (ulimit -v, -d). Local. Errors: LT_ENOMEM with numbers. */
-lt_status lt_estimate_fits(const lt_plan *plan, int local_ranks);
+lt_status lt_estimate_fits(const lt_estimate_of *of, const lt_footprint *footprint);
 
-/* How long each stage takes here: fills plan->seconds. Short jobs are not measured unless `always`.
- * The engine is open and its queues idle. Local, Blocking for some 40 ms. Errors: the backend's. */
-lt_status lt_estimate_time(lt_plan *plan, const lt_model *model, const lt_phase_meshes *meshes,
-                           lt_engine *engine, unsigned parts, int always);
+/* How long each stage takes here: fills seconds. Short jobs are not measured unless `always`. The
+ * engine is open and its queues idle. Local, Blocking for some 40 ms. Errors: the backend's. */
+lt_status lt_estimate_time(const lt_estimate_of *of, lt_engine *engine, int always,
+                           lt_footprint *footprint);
 /* Say what takes a minute or more, warn of hours, and of a prompt that takes long to encode. Rank 0
  * only. */
-void lt_estimate_say(const lt_plan *plan, int ranks, int64_t token_count);
+void lt_estimate_say(const lt_footprint *footprint, int ranks, int64_t token_count);
 
 #endif

@@ -109,56 +109,56 @@ static double seconds_of(const lt_work *w, const rates *r)
     return w->products / r->products + w->attention / r->attention + w->moved_bytes / r->bytes;
 }
 
-/* How often each stage does the work that the plan has of it: on this rank. */
-static void often(const lt_plan *plan, const lt_model *model, const lt_phase_meshes *meshes,
-                  unsigned parts, double times[LT_TIMES])
+/* How many units each stage has on this rank. A phase that does not run here has no work. */
+static void often(const lt_estimate_of *of, double times[LT_TIMES])
 {
-    const int ranks = lt_group_size(meshes->decode->world);
-    const int groups = ranks / lt_group_size(meshes->decode->axis[LT_AXIS_TP]);
+    const lt_plan *plan = of->plan;
+    const lt_mesh *decode = of->mesh[LT_PHASE_DECODE];
+    const int ranks = lt_group_size(decode->world);
+    const int groups = ranks / lt_group_size(decode->axis[LT_AXIS_TP]);
     double ticks = 0;
     for (int i = 0; i < plan->stream_count; i++)
         if (plan->stream[i].is_sound)
             ticks = (double)plan->stream[i].dim[plan->stream[i].time_axis];
-    times[LT_TIME_TEXT] = (parts & 1u) ? 1 : 0;
-    times[LT_TIME_DENOISE] = (parts & 2u) ? plan->steps - 1 : 0;
+    times[LT_TIME_TEXT] = 1;
+    times[LT_TIME_DENOISE] = plan->steps - 1;
     times[LT_TIME_SOUND] = ceil(ceil(ticks / LT_SOUND_CHUNK_TICKS) / ranks);
-    times[LT_TIME_DECODE] = ceil((double)model->family->decode_items(model, &plan->shape) / groups);
+    times[LT_TIME_DECODE] =
+        ceil((double)of->model->family->decode_items(of->model, &plan->shape) / groups);
 }
 
-lt_status lt_estimate_time(lt_plan *plan, const lt_model *model, const lt_phase_meshes *meshes,
-                           lt_engine *engine, unsigned parts, int always)
+lt_status lt_estimate_time(const lt_estimate_of *of, lt_engine *engine, int always,
+                           lt_footprint *footprint)
 {
-    double times[LT_TIMES], flops[LT_TIMES] = {plan->memory[0].flops, plan->memory[1].flops,
-                                               plan->sound_flops, plan->memory[2].flops};
-    const lt_work *work[LT_TIMES] = {&plan->memory[0].work, &plan->memory[1].work,
-                                     &plan->sound_work, &plan->memory[2].work};
-    double all = 0;
+    const lt_plan *plan = of->plan;
+    double times[LT_TIMES], all = 0, *seconds = footprint->seconds;
     rates r = {0};
-    memset(plan->seconds, 0, sizeof plan->seconds);
-    often(plan, model, meshes, parts, times);
+    memset(seconds, 0, sizeof footprint->seconds);
+    often(of, times);
     for (int i = 0; i < LT_TIMES; i++)
-        all += times[i] * flops[i];
+        all += times[i] * footprint->flops[i];
     if (!always && all < short_flops)
         return LT_OK;
     LT_TRY(measure(engine, plan->dtype, &r));
     for (int i = 0; i < LT_TIMES; i++)
-        plan->seconds[i] = times[i] * seconds_of(work[i], &r);
-    plan->seconds[LT_TIME_DECODE] +=
+        seconds[i] = times[i] * seconds_of(&footprint->work[i], &r);
+    seconds[LT_TIME_DECODE] +=
         encode_s * (double)plan->frames * (double)(plan->shape.width * plan->shape.height);
     return LT_OK;
 }
 
-void lt_estimate_say(const lt_plan *plan, int ranks, int64_t token_count)
+void lt_estimate_say(const lt_footprint *footprint, int ranks, int64_t token_count)
 {
+    const double *seconds = footprint->seconds;
     const double say_from = 60, warn_from = 3600, text_from = 15;
     double all = 0;
     char line[256] = "", took[48];
     for (int i = 0; i < LT_TIMES; i++) {
         const size_t n = strlen(line);
-        all += plan->seconds[i];
-        if (plan->seconds[i] >= 1)
+        all += seconds[i];
+        if (seconds[i] >= 1)
             (void)snprintf(line + n, sizeof line - n, "%s%s %s", n > 0 ? ", " : "",
-                           lt_time_names[i], lt_duration(plan->seconds[i], took, sizeof took));
+                           lt_time_names[i], lt_duration(seconds[i], took, sizeof took));
     }
     (void)lt_duration(all, took, sizeof took);
     if (all >= warn_from)
@@ -167,8 +167,7 @@ void lt_estimate_say(const lt_plan *plan, int ranks, int64_t token_count)
                 took, ranks, ranks == 1 ? "" : "s", line);
     else if (all >= say_from && lt_log_level() > 0)
         lt_say("longtake: about %s on %d rank%s (%s)", took, ranks, ranks == 1 ? "" : "s", line);
-    if (plan->seconds[LT_TIME_TEXT] >= text_from)
+    if (seconds[LT_TIME_TEXT] >= text_from)
         lt_warn("--prompt: %lld tokens take about %s to encode: a few hundred say as much",
-                (long long)token_count,
-                lt_duration(plan->seconds[LT_TIME_TEXT], took, sizeof took));
+                (long long)token_count, lt_duration(seconds[LT_TIME_TEXT], took, sizeof took));
 }

@@ -1,6 +1,7 @@
 /* folder.c - the run folder.                                                      Level 4: run */
 #include "run/folder.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -13,7 +14,6 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "run/plan_json.h"
 
 /* Everything that a run writes; --overwrite removes these and nothing else. */
 static const char *const own_files[] = {
@@ -183,15 +183,11 @@ static void remove_own_files(const lt_plan *plan)
 static lt_status write_first(const lt_plan *plan, const char *job_yaml)
 {
     char file[LT_PATH_BYTES];
-    json_t *json = NULL;
+    assert(plan->text != NULL);
     LT_TRY(lt_folder_path(plan, "job.yaml", file, sizeof file));
     LT_TRY(lt_new_file_write(file, job_yaml, strlen(job_yaml), LT_KEEP));
-    LT_TRY(lt_plan_to_json(plan, &json));
-    lt_status st = lt_folder_path(plan, "plan.json", file, sizeof file);
-    if (st == LT_OK)
-        st = lt_json_write(file, json);
-    json_decref(json);
-    LT_TRY(st);
+    LT_TRY(lt_folder_path(plan, "plan.json", file, sizeof file));
+    LT_TRY(lt_new_file_write(file, plan->text, strlen(plan->text), LT_REPLACE));
     return LT_OK;
 }
 

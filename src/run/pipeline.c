@@ -2,8 +2,9 @@
  *
  *   rank 0            all ranks
  *                     compare copies of the model, serve it where it lacks (source.h)
- *   job -> model -> plan --broadcast--> model, threads, mesh, walk on dry, agree: it fits
- *   run folder        engine
+ *   job -> model -> draft --broadcast-> model, threads, mesh, walk on dry, agree: it fits; engine
+ *   plan -----------broadcast---------> the same bytes on every rank, const from here on
+ *   run folder
  *   tokens ---------> text rows (tp over few ranks), broadcast
  *                     noise, denoise (agreement each step)
  *   latents.h5        (before anything is decoded: what was denoised is safe)
@@ -32,7 +33,6 @@
 #include "run/denoise.h"
 #include "run/folder.h"
 #include "run/place.h"
-#include "run/plan_json.h"
 #include "run/records.h"
 #include "run/session.h"
 #include "run/store_latents.h"
@@ -48,7 +48,6 @@ static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
     if (*rows == NULL)
         LT_FAIL(LT_ENOMEM, "text: no memory for %lld rows", (long long)s->token_count);
     lt_progress_stage(s->progress, "text", "prompt", 1);
-    lt_progress_work(s->progress, plan->memory[0].flops);
     lt_status st = lt_fault_step(lt_group_rank(s->world), 0);
     if (st == LT_OK && s->text_group != NULL) {
         s->engine.mesh = &s->text_mesh;
@@ -120,6 +119,8 @@ static lt_status open_progress(const lt_job *job, lt_session *s, const lt_plan *
     if (st != LT_OK && events >= 0)
         (void)close(events);
     LT_TRY(st);
+    for (int i = 0; i < LT_TIMES; i++)
+        lt_progress_work(s->progress, lt_time_names[i], s->footprint.flops[i]);
     lt_progress_event(
         s->progress, "start",
         json_pack("{s:s, s:s, s:o, s:s, s:o, s:i, s:i}", "verb", is_render ? "render" : "decode",
@@ -178,7 +179,7 @@ static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job
     const lt_status st = lt_decode(s->model, &s->engine, plan, source, &outputs, s->progress);
     s->engine.mesh = &s->mesh;
     LT_TRY(st);
-    const lt_status measured = lt_session_measure(s, plan);
+    const lt_status measured = lt_session_measure(s);
     if (measured != LT_OK)
         LT_FAIL(measured, "%s is whole, but %s", plan->output, lt_error_text());
     const lt_status mine = finish(s, plan, is_render, out);
@@ -221,14 +222,14 @@ static lt_status check_run(const lt_job *job, const lt_options *options, const l
     return st;
 }
 
-static lt_status render_plan(const lt_job *job, const lt_options *options, const char *model,
-                             lt_session *s, lt_plan *plan)
+static lt_status render_draft(const lt_job *job, const lt_options *options, const char *model,
+                              lt_session *s, lt_plan *draft)
 {
     LT_TRY(lt_model_open(model, &s->model));
-    LT_TRY(lt_plan_make(job, s->model, &s->nodes, plan));
-    LT_TRY(lt_session_check(s, job, plan, plan->run));
-    LT_TRY(check_run(job, options, plan));
-    LT_TRY(s->model->family->tokenize(s->model, plan->prompt, &s->ids, &s->token_count));
+    LT_TRY(lt_plan_make(job, s->model, &s->nodes, draft));
+    LT_TRY(lt_session_check(s, job, draft, draft->run));
+    LT_TRY(check_run(job, options, draft));
+    LT_TRY(s->model->family->tokenize(s->model, draft->prompt, &s->ids, &s->token_count));
     if (s->token_count == 0)
         LT_FAIL(LT_EUSAGE, "--prompt: want some text, found none that the tokenizer keeps");
     return LT_OK;
@@ -260,7 +261,7 @@ static void hint_of_latents(lt_status st)
 lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *world, lt_outcome *out)
 {
     lt_session s = {.world = world};
-    lt_plan plan = {0};
+    lt_plan draft = {0}, plan = {0};
     lt_clip clip = {0};
     lt_status st = LT_OK;
     memset(out, 0, sizeof *out);
@@ -272,13 +273,14 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     LT_TRY_GOTO(lt_session_source(world, model, sizeof model), st, done);
     LT_TRY_GOTO(lt_group_nodes(world, &s.nodes), st, done);
     if (root)
-        st = render_plan(job, options, model, &s, &plan);
+        st = render_draft(job, options, model, &s, &draft);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
-    LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
-    LT_TRY_GOTO(lt_session_open(&s, &plan, 7u, job->dry_run), st, done);
+    LT_TRY_GOTO(lt_session_share(&s, &draft), st, done);
+    LT_TRY_GOTO(lt_session_open(&s, &draft, job, LT_PHASE_TEXT), st, done);
+    LT_TRY_GOTO(lt_session_plan(&s, &draft, &plan), st, done);
     if (job->dry_run) {
         if (root)
-            st = lt_plan_to_json(&plan, &out->plan);
+            st = lt_json_parse(plan.text, strlen(plan.text), "plan", &out->plan);
         LT_TRY_GOTO(lt_agree(world, st), st, done);
         goto done;
     }
@@ -302,6 +304,7 @@ done:
     outcome_end(st, out);
     lt_clip_free(&clip);
     lt_session_close(&s);
+    lt_plan_free(&draft);
     lt_plan_free(&plan);
     return st;
 }
@@ -309,7 +312,7 @@ done:
 /* ---- decode ---- */
 
 /* The model's folder comes from the flag, else from the file. */
-static lt_status decode_read(const lt_job *job, const char *run, lt_latents **store, lt_plan *plan,
+static lt_status decode_read(const lt_job *job, const char *run, lt_latents **store, lt_plan *draft,
                              char *model, size_t bytes)
 {
     char file[LT_PATH_BYTES];
@@ -319,8 +322,8 @@ static lt_status decode_read(const lt_job *job, const char *run, lt_latents **st
         LT_FAIL(LT_EUSAGE, "-o: want the film's name, found an empty one");
     if (job->model != NULL) /* before any file is opened */
         LT_TRY(lt_job_model(job, model, bytes));
-    LT_TRY(lt_store_plan(run, job, store, plan));
-    const int n = snprintf(model, bytes, "%s", plan->model);
+    LT_TRY(lt_store_plan(run, job, store, draft));
+    const int n = snprintf(model, bytes, "%s", draft->model);
     if (n > 0 && (size_t)n < bytes)
         return LT_OK;
     LT_TRY(lt_store_file(run, file, sizeof file));
@@ -329,16 +332,16 @@ static lt_status decode_read(const lt_job *job, const char *run, lt_latents **st
             file, bytes - 1, n);
 }
 
-static lt_status decode_plan(const lt_job *job, const lt_options *options, const char *run,
-                             const lt_latents *store, lt_session *s, lt_plan *plan)
+static lt_status decode_draft(const lt_job *job, const lt_options *options, const char *run,
+                              const lt_latents *store, lt_session *s, lt_plan *draft)
 {
-    LT_TRY(lt_model_open(plan->model, &s->model));
-    LT_TRY(lt_store_check(run, store, s->model, plan));
-    plan->mesh = (lt_mesh_spec){{1, 1, 1, lt_group_size(s->world), 1}};
+    LT_TRY(lt_model_open(draft->model, &s->model));
+    LT_TRY(lt_store_check(run, store, s->model, draft));
+    draft->mesh = (lt_mesh_spec){{1, 1, 1, lt_group_size(s->world), 1}};
     if (lt_options_was_set(options, "placement") != LT_OPT_UNSET)
-        plan->placement = lt_plan_placement(job->placement);
-    LT_TRY(lt_plan_decode_tp(job, lt_group_size(s->world), plan));
-    LT_TRY(lt_session_check(s, job, plan, NULL));
+        draft->placement = lt_plan_placement(job->placement);
+    LT_TRY(lt_plan_decode_tp(job, lt_group_size(s->world), draft));
+    LT_TRY(lt_session_check(s, job, draft, NULL));
     return LT_OK;
 }
 
@@ -346,21 +349,22 @@ lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char
                         lt_group *world, lt_outcome *out)
 {
     lt_session s = {.world = world};
-    lt_plan plan = {0};
+    lt_plan draft = {0}, plan = {0};
     lt_latents *store = NULL;
     char model[LT_PATH_BYTES] = "";
     lt_status st = LT_OK;
     memset(out, 0, sizeof *out);
     const int root = lt_group_rank(world) == 0;
     if (root)
-        st = decode_read(job, run, &store, &plan, model, sizeof model);
+        st = decode_read(job, run, &store, &draft, model, sizeof model);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_source(world, model, sizeof model), st, done);
     if (root)
-        st = decode_plan(job, options, run, store, &s, &plan);
+        st = decode_draft(job, options, run, store, &s, &draft);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
-    LT_TRY_GOTO(lt_session_share(&s, &plan), st, done);
-    LT_TRY_GOTO(lt_session_open(&s, &plan, 4u, 0), st, done);
+    LT_TRY_GOTO(lt_session_share(&s, &draft), st, done);
+    LT_TRY_GOTO(lt_session_open(&s, &draft, job, LT_PHASE_DECODE), st, done);
+    LT_TRY_GOTO(lt_session_plan(&s, &draft, &plan), st, done);
     LT_TRY_GOTO(lt_store_agree(world, run, job->unsealed, &store), st, done);
     if (root)
         st = lt_outputs_take(&s.outputs);
@@ -375,6 +379,7 @@ done:
     outcome_end(st, out);
     lt_latents_close(&store);
     lt_session_close(&s);
+    lt_plan_free(&draft);
     lt_plan_free(&plan);
     return st;
 }

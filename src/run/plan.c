@@ -24,9 +24,6 @@
 #include "parallel/placement.h"
 #include "run/advice.h"
 
-const char *const lt_phase_names[LT_PHASES] = {"text", "dit", "decode"};
-const char *const lt_time_names[LT_TIMES] = {"text", "denoise", "sound", "decode"};
-
 static char *copy_text(const char *text) { return strdup(text != NULL ? text : ""); }
 
 int64_t lt_plan_samples(const lt_plan *plan)
@@ -79,9 +76,9 @@ lt_attention_way lt_plan_attention(const char *name)
     return name != NULL && strcmp(name, "2d") == 0 ? LT_ATTENTION_2D : LT_ATTENTION_AUTO;
 }
 
-const char *lt_plan_attention_name(lt_attention_way way)
+const char *lt_plan_device(const char *asked)
 {
-    return way == LT_ATTENTION_RING ? "ring" : way == LT_ATTENTION_2D ? "2d" : "auto";
+    return asked != NULL && strcmp(asked, "auto") != 0 ? asked : "cpu";
 }
 
 lt_placement_way lt_plan_placement(const char *name)
@@ -179,8 +176,7 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes 
     out->steps = job->steps > 0 ? (int)job->steps : facts->steps;
     out->seed = job->seed.number;
     out->threads = (int)job->threads;
-    (void)snprintf(out->device, sizeof out->device, "%s",
-                   job->device != NULL && strcmp(job->device, "auto") != 0 ? job->device : "cpu");
+    (void)snprintf(out->device, sizeof out->device, "%s", lt_plan_device(job->device));
     (void)snprintf(out->codec, sizeof out->codec, "%s", job->codec != NULL ? job->codec : "h264");
     lt_plan_quality(job, out);
     LT_TRY(plan_dtype(job, model, out));
@@ -195,7 +191,6 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes 
     if (out->model == NULL || out->prompt == NULL)
         LT_FAIL(LT_ENOMEM, "plan: no memory for the prompt");
     lt_advise_words(facts, out->prompt);
-    out->sheet = job->sheet != NULL;
     return LT_OK;
 }
 
@@ -205,7 +200,7 @@ void lt_plan_free(lt_plan *plan)
     free(plan->prompt);
     free(plan->output);
     free(plan->run);
-    free(plan->order);
+    free(plan->text);
     memset(plan, 0, sizeof *plan);
 }
 

@@ -1,8 +1,9 @@
 /* plan.h - who computes what for one job on one set of ranks, decided before work. Level 4: run
  *
- * Rank 0 makes a plan from the job and the opened model; its JSON text is broadcast and is what
- * RUN/plan.json holds, so that every rank works from the same bytes. What it takes of
- * memory and time: estimate.h. */
+ * Rank 0 drafts a plan from the job and the opened model, and its text is broadcast. Each rank finds
+ * what the draft takes here (estimate.h); rank 0 adds that to the text (plan_json.h) and broadcasts
+ * it again. These bytes are the plan: every rank works from them and nobody changes it, RUN/plan.json
+ * and latents.h5 hold them (session.h does all of this). What differs by rank is in the session. */
 #ifndef LT_PLAN_H
 #define LT_PLAN_H
 
@@ -10,41 +11,17 @@
 #include "model/family.h"
 #include "run/job.h"
 
-enum { LT_PHASES = 3 }; /* text, dit, decode */
-extern const char *const lt_phase_names[LT_PHASES];
-
-/* What takes time: multiplications of prepared layers, those of attention, and bytes that the other
- * ops move. */
-typedef struct lt_work {
-    double products, attention, moved_bytes;
-} lt_work;
-
-typedef struct lt_phase_memory {
-    size_t phase_bytes;    /* weights and tables, device */
-    size_t step_bytes;     /* scratch, device */
-    size_t comm_bytes;     /* what collectives add up in, device */
-    size_t host_bytes;     /* buffers beside them */
-    size_t kernel_bytes;   /* what kernels take for themselves, all threads */
-    size_t resident_bytes; /* the process in this phase, at most */
-    lt_work work;          /* the same by what holds it up */
-    double flops;          /* of one evaluation (dit), one item (decode), the prompt (text) */
-} lt_phase_memory;
-
-/* What is timed; the names are the stages' that progress shows. */
-enum { LT_TIME_TEXT, LT_TIME_DENOISE, LT_TIME_SOUND, LT_TIME_DECODE, LT_TIMES };
-extern const char *const lt_time_names[LT_TIMES];
-
 enum { LT_PLAN_FRAMES_MAX = 24 * 3600 }; /* an hour; more is a mistake of units */
 
 typedef struct lt_plan {
     char *model, *prompt, *output, *run; /* owned; run = folder */
     lt_shape shape;                      /* on the grid */
     int64_t frames, samples;             /* asked: what the file holds */
-    int fps, sample_rate, steps, threads;
+    int fps, sample_rate, steps;
+    int threads; /* of a draft: asked for, 0 as many as fit; of a plan: rank 0's */
     uint64_t seed;
     lt_mesh_spec mesh;
     lt_placement_way placement; /* how ranks come to their positions of the mesh */
-    int *order;    /* [ranks], owned: the rank of each position; NULL until the mesh is open */
     int decode_tp; /* ranks that decode a piece of the film together; divides all ranks */
     lt_attention_way attention; /* how it reaches over ring */
     int deterministic;          /* 1: the same bits on every mesh */
@@ -53,12 +30,7 @@ typedef struct lt_plan {
     int crf;                                           /* 0: the codec's default */
     lt_stream stream[LT_STREAMS_MAX];
     int stream_count;
-    lt_phase_memory memory[LT_PHASES];
-    size_t base_bytes, peak_bytes; /* resident: when it was planned; at most (of all ranks) */
-    lt_work sound_work;            /* of one chunk */
-    double sound_flops;
-    double seconds[LT_TIMES]; /* estimated; all 0: nobody has measured */
-    int sheet;                /* rank 0: 1 if a contact sheet is asked for */
+    char *text; /* the bytes that it was read from, NUL behind them, owned; NULL: a draft */
 } lt_plan;
 
 /* Rank 0 only. nodes: of the job's ranks. Warns about lengths, sizes and words that the model
@@ -78,12 +50,12 @@ lt_mesh_spec lt_plan_decode_mesh(const lt_plan *plan, int ranks);
  * `threads`, since x264's and x265's bits do. Strings are the plan's and path. Local. */
 void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux_spec *out);
 
-/* "auto", "ring", "2d" -> how attention reaches over ring, and back; anything else is auto. Local.
- */
+/* "auto", "ring", "2d" -> how attention reaches over ring; anything else is auto. Local. */
 lt_attention_way lt_plan_attention(const char *name);
-const char *lt_plan_attention_name(lt_attention_way way);
 /* "ranks" -> that placement; anything else: nodes. Local. */
 lt_placement_way lt_plan_placement(const char *name);
+/* --device: the backend that a job asks for, "auto" and NULL being the best that there is. Local. */
+const char *lt_plan_device(const char *asked);
 /* --dtype auto: bf16 where the weights are and this processor multiplies it natively. Local. */
 lt_dtype lt_plan_dtype_auto(int weights_are_bf16);
 

@@ -3,7 +3,7 @@
  * A row of the table is a key: what it is, where it stands in lt_plan, what it may be. Rows stand
  * in the order in which plan.json has them. A key that is optional was not written by versions
  * before it; without it a plan means what those versions did, which is what lt_plan_from_json
- * begins with. A row with a function is computed for whoever reads the file, and not read back. */
+ * begins with. A row with a function is computed when it is written. */
 #include "run/plan_json.h"
 
 #include <assert.h>
@@ -40,7 +40,8 @@ typedef struct row {
     int64_t lo, hi;
     int is_optional; /* may lack when read; written as null where its number is 0 or its text "" */
     const choice *choices;
-    json_t *(*compute)(const lt_plan *plan); /* NULL: the key is left out */
+    /* found may be NULL, the result too: then the key is left out */
+    json_t *(*compute)(const lt_plan *plan, const lt_plan_found *found);
 } row;
 
 static const choice attentions[] = {
@@ -51,72 +52,90 @@ static const choice dtypes[] = {{"f32", LT_F32}, {"bf16", LT_BF16}, {NULL, 0}};
 
 /* ---- what is computed ---- */
 
-static json_t *format_of(const lt_plan *p)
+static json_t *format_of(const lt_plan *p, const lt_plan_found *found)
 {
     (void)p;
+    (void)found;
     return json_string("longtake-plan");
 }
 
-static json_t *version_of(const lt_plan *p)
+static json_t *version_of(const lt_plan *p, const lt_plan_found *found)
 {
     (void)p;
+    (void)found;
     return json_integer(1);
 }
 
-static json_t *evaluations_of(const lt_plan *p) { return json_integer(p->steps - 1); }
-
-static json_t *memory_of(const lt_plan *p)
+static json_t *evaluations_of(const lt_plan *p, const lt_plan_found *found)
 {
+    (void)found;
+    return json_integer(p->steps - 1);
+}
+
+static json_t *threads_of(const lt_plan *p, const lt_plan_found *found)
+{
+    return json_integer(found != NULL ? found->threads : p->threads);
+}
+
+static json_t *memory_of(const lt_plan *p, const lt_plan_found *found)
+{
+    (void)p;
+    if (found == NULL)
+        return NULL;
+    /* flops: of one evaluation (dit), one item (decode), the prompt (text) */
+    static const lt_time unit[LT_PHASES] = {LT_TIME_TEXT, LT_TIME_DENOISE, LT_TIME_DECODE};
     json_t *memory = json_object();
     for (int i = 0; i < LT_PHASES; i++) {
-        const lt_phase_memory *m = &p->memory[i];
+        const lt_phase_memory *m = &found->footprint->memory[i];
         (void)json_object_set_new(
             memory, lt_phase_names[i],
             json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "phase_bytes",
                       (json_int_t)m->phase_bytes, "step_bytes", (json_int_t)m->step_bytes,
                       "comm_bytes", (json_int_t)m->comm_bytes, "host_bytes",
                       (json_int_t)m->host_bytes, "kernel_bytes", (json_int_t)m->kernel_bytes,
-                      "resident_bytes", (json_int_t)m->resident_bytes, "flops", m->flops));
+                      "resident_bytes", (json_int_t)m->resident_bytes, "flops",
+                      found->footprint->flops[unit[i]]));
     }
-    if (p->peak_bytes > 0)
-        (void)json_object_set_new(memory, "peak_bytes", json_integer((json_int_t)p->peak_bytes));
+    (void)json_object_set_new(memory, "peak_bytes", json_integer((json_int_t)found->peak_bytes));
     return memory;
 }
 
 /* Mode `single`: one window, the whole clip. */
-static json_t *windows_of(const lt_plan *p)
+static json_t *windows_of(const lt_plan *p, const lt_plan_found *found)
 {
+    (void)found;
     return json_pack("[{s:i, s:I}]", "first_frame", 0, "frames", (json_int_t)p->shape.frames);
 }
 
-static json_t *joins_of(const lt_plan *p)
+static json_t *joins_of(const lt_plan *p, const lt_plan_found *found)
 {
     (void)p;
+    (void)found;
     return json_array();
 }
 
-static json_t *order_of(const lt_plan *p)
+static json_t *order_of(const lt_plan *p, const lt_plan_found *found)
 {
-    json_t *order = p->order != NULL ? json_array() : NULL;
+    json_t *order = found != NULL ? json_array() : NULL;
     for (int i = 0; order != NULL && i < lt_mesh_ranks(&p->mesh); i++)
-        (void)json_array_append_new(order, json_integer(p->order[i]));
+        (void)json_array_append_new(order, json_integer(found->order[i]));
     return order;
 }
 
 /* {"seconds": of all, and of each stage}; nothing where nobody has measured. */
-static json_t *estimate_of(const lt_plan *p)
+static json_t *estimate_of(const lt_plan *p, const lt_plan_found *found)
 {
+    (void)p;
     double all = 0;
-    json_t *estimate = json_object();
-    for (int i = 0; i < LT_TIMES; i++) {
-        (void)json_object_set_new(estimate, lt_time_names[i], json_real(p->seconds[i]));
-        all += p->seconds[i];
-    }
-    (void)json_object_set_new(estimate, "seconds", json_real(all));
-    if (!(all > 0)) {
-        json_decref(estimate);
+    for (int i = 0; found != NULL && i < LT_TIMES; i++)
+        all += found->footprint->seconds[i];
+    if (!(all > 0))
         return NULL;
-    }
+    json_t *estimate = json_object();
+    for (int i = 0; i < LT_TIMES; i++)
+        (void)json_object_set_new(estimate, lt_time_names[i],
+                                  json_real(found->footprint->seconds[i]));
+    (void)json_object_set_new(estimate, "seconds", json_real(all));
     return estimate;
 }
 
@@ -140,7 +159,7 @@ static const row rows[] = {
     {"sample_rate", NUMBER, AT(sample_rate), 1, 1000000},
     {"steps", NUMBER, AT(steps), 2, 100000},
     {.key = "evaluations", COMPUTED, .compute = evaluations_of},
-    {"threads", NUMBER, AT(threads), 0, 4096},
+    {"threads", NUMBER, AT(threads), 0, 4096, .compute = threads_of},
     {"seed", SEED, AT(seed)},
     {"mesh", MESH, AT(mesh), .hi = 96},
     {"decode_tp", NUMBER, AT(decode_tp), 1, 65536, .is_optional = 1},
@@ -177,10 +196,12 @@ static json_t *choice_json(const row *r, int value)
     return json_string(r->choices->word);
 }
 
-static json_t *value_json(const lt_plan *plan, const row *r)
+static json_t *value_json(const lt_plan *plan, const lt_plan_found *found, const row *r)
 {
     const void *at = field_of(plan, r);
     char mesh[96];
+    if (r->compute != NULL)
+        return r->compute(plan, found);
     switch (r->kind) {
     case TEXT:
         return json_string(*(char *const *)at);
@@ -203,17 +224,17 @@ static json_t *value_json(const lt_plan *plan, const row *r)
         return json_string(lt_mesh_text(at, mesh, sizeof mesh));
     case FIXED:
     case COMPUTED:
-        return r->compute(plan);
+        break;
     }
     return NULL;
 }
 
-lt_status lt_plan_to_json(const lt_plan *plan, json_t **out)
+static lt_status plan_json(const lt_plan *plan, const lt_plan_found *found, json_t **out)
 {
     int whole = 1;
     *out = json_object();
     for (int i = 0; i < ROWS; i++) {
-        json_t *value = value_json(plan, &rows[i]);
+        json_t *value = value_json(plan, found, &rows[i]);
         whole &= value != NULL || rows[i].kind == COMPUTED;
         if (value != NULL)
             (void)json_object_set_new(*out, rows[i].key, value);
@@ -226,6 +247,24 @@ lt_status lt_plan_to_json(const lt_plan *plan, json_t **out)
     if (starved)
         LT_FAIL(LT_ENOMEM, "plan: no memory for its text");
     LT_FAIL(LT_EINTERNAL, "plan: cannot be written as JSON (is the prompt valid UTF-8?)");
+}
+
+lt_status lt_plan_to_text(const lt_plan *draft, const lt_plan_found *found, char **out)
+{
+    json_t *json = NULL;
+    *out = NULL;
+    LT_TRY(plan_json(draft, found, &json));
+    char *text = lt_json_text(json, JSON_INDENT(2));
+    json_decref(json);
+    const size_t bytes = text != NULL ? strlen(text) : 0;
+    char *line = text != NULL ? realloc(text, bytes + sizeof "\n") : NULL;
+    if (line == NULL) {
+        free(text);
+        LT_FAIL(LT_ENOMEM, "plan: no memory for its text");
+    }
+    memcpy(line + bytes, "\n", sizeof "\n");
+    *out = line;
+    return LT_OK;
 }
 
 /* ---- reading ---- */
@@ -317,7 +356,11 @@ lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out)
     static_assert(sizeof(lt_attention_way) == sizeof(int) && sizeof(lt_dtype) == sizeof(int) &&
                       sizeof(lt_placement_way) == sizeof(int),
                   "a choice is read and written as an int");
-    *out = (lt_plan){.decode_tp = 1}; /* what is optional */
+    *out = (lt_plan){.decode_tp = 1, .text = malloc(bytes + 1)}; /* what is optional */
+    if (out->text == NULL)
+        LT_FAIL(LT_ENOMEM, "plan: no memory for its text");
+    memcpy(out->text, text, bytes);
+    out->text[bytes] = '\0';
     LT_TRY(lt_json_parse(text, bytes, "plan", &json));
     const lt_json_at at = lt_json_root(json, "plan");
     for (int i = 0; i < ROWS && st == LT_OK; i++)

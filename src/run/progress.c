@@ -1,6 +1,7 @@
 /* progress.c - a bar for people, lines for logs, NDJSON for programs.             Level 4: run */
 #include "run/progress.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,11 @@ struct lt_progress {
     int64_t total, done;
     double began, said;
     double unit_work, unit_done; /* of the unit at hand, as lt_pulse counts; unit_work 0: unknown */
+    struct {
+        const char *stage;
+        double unit_work;
+    } known[STAGES_MAX]; /* told by lt_progress_work */
+    int known_count;
     const char *name[STAGES_MAX];
     double seconds[STAGES_MAX];
     int stages;
@@ -225,6 +231,9 @@ void lt_progress_stage(lt_progress *p, const char *stage, const char *unit, int6
     p->total = total;
     p->done = 0;
     p->unit_work = p->unit_done = 0;
+    for (int i = 0; i < p->known_count; i++)
+        if (strcmp(p->known[i].stage, stage) == 0)
+            p->unit_work = p->known[i].unit_work;
     p->began = lt_seconds();
     p->said = p->began;
     lt_progress_event(
@@ -244,10 +253,13 @@ static void hear(void *ctx, double work)
         draw(p, 0);
 }
 
-void lt_progress_work(lt_progress *p, double unit_work)
+void lt_progress_work(lt_progress *p, const char *stage, double unit_work)
 {
-    if (p != NULL)
-        p->unit_work = unit_work;
+    if (p == NULL)
+        return;
+    assert(p->known_count < STAGES_MAX);
+    p->known[p->known_count].stage = stage;
+    p->known[p->known_count++].unit_work = unit_work;
 }
 
 void lt_progress_step(lt_progress *p, int64_t done)

@@ -24,9 +24,10 @@ const char *lt_duration(double seconds, char *out, size_t bytes);
 
 /* A stage with this many units ("step", "clip"); ends the one before. total 0: unknown. */
 void lt_progress_stage(lt_progress *progress, const char *stage, const char *unit, int64_t total);
-/* How much work a unit of this stage is, in operations of kernels (lt_op_flops): then the part of
- * the unit at hand counts too, and there is an ETA from the first unit on. 0: unknown. */
-void lt_progress_work(lt_progress *progress, double unit_work);
+/* How much work a unit of a stage to come is, in operations of kernels (lt_op_flops): then the part
+ * of the unit at hand counts too, and there is an ETA from the first unit on. 0: unknown. stage
+ * stays the caller's. Once for each stage. */
+void lt_progress_work(lt_progress *progress, const char *stage, double unit_work);
 /* Units done so far. */
 void lt_progress_step(lt_progress *progress, int64_t done);
 /* Ends the stage and writes its seconds. */

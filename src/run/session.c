@@ -32,23 +32,11 @@ lt_status lt_session_check(lt_session *s, const lt_job *job, const lt_plan *plan
     return LT_OK;
 }
 
-/* The plan as text, malloc'ed. */
-static lt_status plan_text(const lt_plan *plan, char **text, size_t *bytes)
-{
-    json_t *json = NULL;
-    LT_TRY(lt_plan_to_json(plan, &json));
-    *text = json_dumps(json, JSON_COMPACT);
-    json_decref(json);
-    if (*text == NULL)
-        LT_FAIL(LT_ENOMEM, "plan: no memory for its text");
-    *bytes = strlen(*text);
-    return LT_OK;
-}
-
 static lt_status take_plan(lt_session *s, const char *text, size_t bytes, lt_plan *plan)
 {
     LT_TRY(lt_plan_from_json(text, bytes, plan));
-    LT_TRY(lt_model_open(plan->model, &s->model));
+    if (s->model == NULL)
+        LT_TRY(lt_model_open(plan->model, &s->model));
     LT_TRY(lt_plan_streams(plan, s->model));
     return LT_OK;
 }
@@ -63,17 +51,24 @@ lt_status lt_session_source(lt_group *world, char *path, size_t bytes)
     return lt_source_share(world, path);
 }
 
-lt_status lt_session_share(lt_session *s, lt_plan *plan)
+/* Rank 0's text to all. mine: how making it went there; text [bytes] is malloc'ed. */
+static lt_status share_text(lt_session *s, lt_status mine, char **text, size_t *bytes)
+{
+    LT_TRY(lt_agree(s->world, mine));
+    *bytes = *text != NULL ? strlen(*text) : 0;
+    return lt_broadcast_text(s->world, 0, text, bytes);
+}
+
+lt_status lt_session_share(lt_session *s, lt_plan *draft)
 {
     if (lt_group_size(s->world) == 1)
         return LT_OK;
     char *text = NULL;
     size_t bytes = 0;
     const int root = lt_group_rank(s->world) == 0;
-    LT_TRY(lt_agree(s->world, root ? plan_text(plan, &text, &bytes) : LT_OK));
-    lt_status st = lt_broadcast_text(s->world, 0, &text, &bytes);
+    lt_status st = share_text(s, root ? lt_plan_to_text(draft, NULL, &text) : LT_OK, &text, &bytes);
     if (st == LT_OK && !root)
-        st = take_plan(s, text, bytes, plan);
+        st = take_plan(s, text, bytes, draft);
     free(text);
     LT_TRY(lt_agree(s->world, st));
     bytes = (size_t)s->token_count * sizeof *s->ids;
@@ -81,6 +76,24 @@ lt_status lt_session_share(lt_session *s, lt_plan *plan)
     LT_TRY(lt_broadcast_text(s->world, 0, &ids, &bytes));
     s->ids = (int32_t *)(void *)ids;
     s->token_count = (int64_t)(bytes / sizeof *s->ids);
+    return LT_OK;
+}
+
+lt_status lt_session_plan(lt_session *s, const lt_plan *draft, lt_plan *out)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    const lt_plan_found found = {.threads = s->threads,
+                                 .order = s->mesh.rank_at,
+                                 .footprint = &s->footprint,
+                                 .peak_bytes = s->peak_bytes};
+    const int root = lt_group_rank(s->world) == 0;
+    lt_status st =
+        share_text(s, root ? lt_plan_to_text(draft, &found, &text) : LT_OK, &text, &bytes);
+    if (st == LT_OK)
+        st = take_plan(s, text, bytes, out);
+    free(text);
+    LT_TRY(lt_agree(s->world, st));
     return LT_OK;
 }
 
@@ -103,22 +116,12 @@ static lt_status open_text_mesh(lt_session *s)
     return LT_OK;
 }
 
-/* The plan's mesh; the plan notes who stands where. */
-static lt_status open_mesh(lt_session *s, lt_plan *plan, int denoises)
+static lt_status open_mesh(lt_session *s, const lt_plan *plan, int denoises)
 {
     LT_TRY(lt_mesh_open_placed(s->world, &plan->mesh, plan->placement, &s->mesh));
     s->mesh.attention = plan->attention;
     s->mesh.deterministic = plan->deterministic;
-    const size_t bytes = (size_t)lt_mesh_ranks(&plan->mesh) * sizeof *plan->order;
-    lt_status st = LT_OK;
-    plan->order = malloc(bytes);
-    if (plan->order == NULL)
-        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "plan: no memory for the order of ranks");
-    else
-        memcpy(plan->order, s->mesh.rank_at, bytes);
-    if (st == LT_OK && denoises)
-        st = lt_place_warn_dit(&s->mesh);
-    LT_TRY(lt_agree(s->world, st));
+    LT_TRY(lt_agree(s->world, denoises ? lt_place_warn_dit(&s->mesh) : LT_OK));
     return LT_OK;
 }
 
@@ -150,55 +153,63 @@ static lt_status gather_sizes(lt_group *world, size_t mine, size_t **all)
     return LT_OK;
 }
 
-/* plan->peak_bytes of the rank that needs the most. */
-static lt_status largest_peak(lt_group *world, lt_plan *plan)
+static lt_status largest_peak(lt_session *s)
 {
     size_t *all = NULL;
-    LT_TRY(gather_sizes(world, plan->peak_bytes, &all));
-    for (int i = 0; i < lt_group_size(world); i++)
-        plan->peak_bytes = all[i] > plan->peak_bytes ? all[i] : plan->peak_bytes;
+    LT_TRY(gather_sizes(s->world, s->footprint.peak_bytes, &all));
+    for (int i = 0; i < lt_group_size(s->world); i++)
+        s->peak_bytes = all[i] > s->peak_bytes ? all[i] : s->peak_bytes;
     free(all);
     return LT_OK;
 }
 
-lt_status lt_session_open(lt_session *s, lt_plan *plan, unsigned parts, int dry_run)
+/* What the draft takes here; refused where that is too much. */
+static lt_status estimate_memory(const lt_estimate_of *of, lt_footprint *out)
 {
-    int threads = 0;
-    const lt_backend *backend = NULL;
-    size_t phase = 0, step = 0;
-    LT_TRY(lt_place(s->world, plan->threads, &threads, &s->local_ranks));
-    plan->threads = threads;
-    LT_TRY(open_mesh(s, plan, (parts & 2u) != 0));
-    if (parts & 1u)
-        LT_TRY(open_text_mesh(s));
-    if (parts & 4u)
-        LT_TRY(open_decode_mesh(s, plan));
-    const lt_phase_meshes meshes = {.text = s->text_group != NULL ? &s->text_mesh : NULL,
-                                    .dit = &s->mesh,
-                                    .decode = &s->decode_mesh};
-    lt_status st = lt_backend_find(plan->device, &backend);
-    if (st == LT_OK && (parts & 2u))
-        st = lt_estimate_fits_latents(plan, s->local_ranks);
-    if (st == LT_OK)
-        st = lt_estimate_walk(plan, s->model, &meshes, s->token_count, parts);
-    if (st == LT_OK)
-        lt_estimate_peak(plan, s->model, &meshes, parts);
-    if (st == LT_OK)
-        st = lt_estimate_fits(plan, s->local_ranks);
-    if (st == LT_OK) {
-        lt_estimate_arenas(plan, &phase, &step);
-        st = lt_engine_open(backend, threads, &s->mesh, phase, step, &s->engine);
-    }
-    if (st == LT_OK)
-        st = lt_estimate_time(plan, s->model, &meshes, &s->engine, parts, dry_run);
-    LT_TRY(lt_agree(s->world, st));
-    LT_TRY(largest_peak(s->world, plan));
-    if (lt_group_rank(s->world) == 0)
-        lt_estimate_say(plan, lt_group_size(s->world), s->token_count);
+    if (of->mesh[LT_PHASE_DIT] != NULL)
+        LT_TRY(lt_estimate_fits_latents(of));
+    LT_TRY(lt_estimate_walk(of, out));
+    lt_estimate_peak(of, out);
+    LT_TRY(lt_estimate_fits(of, out));
     return LT_OK;
 }
 
-lt_status lt_session_measure(lt_session *s, const lt_plan *plan)
+lt_status lt_session_open(lt_session *s, const lt_plan *draft, const lt_job *job, lt_phase first)
+{
+    const lt_backend *backend = NULL;
+    size_t phase = 0, step = 0;
+    LT_TRY(lt_place(s->world, draft->threads, &s->threads, &s->local_ranks));
+    LT_TRY(open_mesh(s, draft, first <= LT_PHASE_DIT));
+    if (first <= LT_PHASE_TEXT)
+        LT_TRY(open_text_mesh(s));
+    LT_TRY(open_decode_mesh(s, draft));
+    const lt_estimate_of of = {
+        .plan = draft,
+        .model = s->model,
+        .mesh = {[LT_PHASE_TEXT] = s->text_group != NULL ? &s->text_mesh : NULL,
+                 [LT_PHASE_DIT] = first <= LT_PHASE_DIT ? &s->mesh : NULL,
+                 [LT_PHASE_DECODE] = &s->decode_mesh},
+        .token_count = s->token_count,
+        .threads = s->threads,
+        .local_ranks = s->local_ranks,
+        .has_sheet = job->sheet != NULL};
+    lt_status st = lt_backend_find(draft->device, &backend);
+    if (st == LT_OK)
+        st = estimate_memory(&of, &s->footprint);
+    if (st == LT_OK) {
+        lt_estimate_arenas(&s->footprint, &phase, &step);
+        st = lt_engine_open(backend, s->threads, &s->mesh, phase, step, &s->engine);
+    }
+    if (st == LT_OK)
+        st = lt_estimate_time(&of, &s->engine, job->dry_run, &s->footprint);
+    LT_TRY(lt_agree(s->world, st));
+    LT_TRY(largest_peak(s));
+    if (lt_group_rank(s->world) == 0)
+        lt_estimate_say(&s->footprint, lt_group_size(s->world), s->token_count);
+    return LT_OK;
+}
+
+lt_status lt_session_measure(lt_session *s)
 {
     size_t *all = NULL;
     LT_TRY(gather_sizes(s->world, (size_t)lt_resident_now().peak, &all));
@@ -206,7 +217,7 @@ lt_status lt_session_measure(lt_session *s, const lt_plan *plan)
     for (int i = 0; peaks != NULL && i < lt_group_size(s->world); i++)
         (void)json_array_append_new(peaks, json_integer((json_int_t)all[i]));
     if (peaks != NULL)
-        s->memory = json_pack("{s:I, s:o}", "estimated_peak_bytes", (json_int_t)plan->peak_bytes,
+        s->memory = json_pack("{s:I, s:o}", "estimated_peak_bytes", (json_int_t)s->peak_bytes,
                               "peak_bytes", peaks);
     free(all);
     return LT_OK;

@@ -1,7 +1,12 @@
-/* session.h - what one run of the program holds open: model, mesh, engine.        Level 4: run */
+/* session.h - what one run of the program holds open: model, mesh, engine.        Level 4: run
+ *
+ *     draft (rank 0) --share--> draft --open--> meshes, footprint, engine --plan--> plan
+ *
+ * The plan is the same on all ranks; what differs by rank stands here. */
 #ifndef LT_SESSION_H
 #define LT_SESSION_H
 
+#include "run/estimate.h"
 #include "run/job.h"
 #include "run/lease.h"
 #include "run/outputs.h"
@@ -16,12 +21,14 @@ typedef struct lt_session {
     lt_engine engine;
     int32_t *ids; /* the prompt's tokens */
     int64_t token_count;
-    lt_nodes nodes;        /* of the world's ranks; a render's */
-    lt_progress *progress; /* rank 0 */
-    int local_ranks;
-    lt_outputs outputs; /* rank 0: what the job names, owned until the end */
-    lt_lease run_lease; /* rank 0 of a render */
-    json_t *memory;     /* rank 0, once measured: {"estimated_peak_bytes", "peak_bytes": [ranks]} */
+    lt_nodes nodes;           /* of the world's ranks; a render's */
+    lt_progress *progress;    /* rank 0 */
+    int threads, local_ranks; /* of this rank; on this host */
+    lt_footprint footprint;   /* the plan's on this rank */
+    size_t peak_bytes;        /* planned, of the rank that needs the most */
+    lt_outputs outputs;       /* rank 0: what the job names, owned until the end */
+    lt_lease run_lease;       /* rank 0 of a render */
+    json_t *memory; /* rank 0, once measured: {"estimated_peak_bytes", "peak_bytes": [ranks]} */
 } lt_session;
 
 /* Rank 0, before work: container, codec, all outputs' places and room (run/outputs.h). run: the run
@@ -32,16 +39,22 @@ lt_status lt_session_check(lt_session *session, const lt_job *job, const lt_plan
  * (source.h), until lt_session_close or lt_source_end. path [bytes]: rank 0's, not empty; on
  * all ranks afterwards. Collective on world, Blocking. Errors: lt_source_share's. */
 lt_status lt_session_source(lt_group *world, char *path, size_t bytes);
-/* Broadcast rank 0's plan and tokens; the other ranks open the model. Collective on world,
+/* Broadcast rank 0's draft of a plan, and its tokens; the other ranks open the model and get the
+ * same draft. Collective on world, Blocking. */
+lt_status lt_session_share(lt_session *session, lt_plan *draft);
+/* Place threads, open the meshes of the phases from first on, walk these phases on dry, refuse what
+ * cannot fit, open the engine, say how long it takes where that is long; a dry run measures short
+ * jobs too. Fills footprint and peak_bytes. job: what rank 0 was asked for. Collective on world,
  * Blocking. */
-lt_status lt_session_share(lt_session *session, lt_plan *plan);
-/* Place threads, open the mesh, walk the phases (bits of parts) on dry, refuse what cannot fit,
- * open the engine, say how long it takes where that is long; a dry run measures short jobs too.
- * Collective on world, Blocking. */
-lt_status lt_session_open(lt_session *session, lt_plan *plan, unsigned parts, int dry_run);
+lt_status lt_session_open(lt_session *session, const lt_plan *draft, const lt_job *job,
+                          lt_phase first);
+/* Rank 0 adds to the draft what the ranks found, and broadcasts the text: the plan, the same bytes
+ * on every rank, which nobody changes. The caller owns *out also after an error. Collective on
+ * world, Blocking. */
+lt_status lt_session_plan(lt_session *session, const lt_plan *draft, lt_plan *out);
 /* The peak of every rank so far beside the plan's: fills session->memory on rank 0, for the
  * manifest and the last event. Collective on world, Blocking. */
-lt_status lt_session_measure(lt_session *session, const lt_plan *plan);
+lt_status lt_session_measure(lt_session *session);
 /* Release all of it, also after a failed open. Local. */
 void lt_session_close(lt_session *session);
 

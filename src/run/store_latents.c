@@ -3,6 +3,7 @@
  * facts that a person with h5py looks for stand beside it. */
 #include "run/store_latents.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +34,8 @@ lt_status lt_store_latents(const lt_plan *plan, const lt_clip *clip)
         memcpy(streams[s].dims, from->dim, sizeof streams[s].dims);
     }
     json_t *whole = NULL;
-    LT_TRY(lt_plan_to_json(plan, &whole));
+    assert(plan->text != NULL);
+    LT_TRY(lt_json_parse(plan->text, strlen(plan->text), "plan", &whole));
     json_t *attributes = json_pack(
         "{s:o, s:s, s:I, s:i, s:I, s:I, s:I, s:i, s:o, s:O}", "model", lt_json_of_path(plan->model),
         "prompt", plan->prompt, "frames", (json_int_t)plan->frames, "fps", plan->fps, "width",
@@ -91,8 +93,7 @@ static lt_status apply_job(const char *file, const lt_job *job, lt_plan *plan)
         (void)snprintf(plan->codec, sizeof plan->codec, "%s", job->codec);
     lt_plan_quality(job, plan); /* the plan's are of its own codec */
     plan->threads = (int)job->threads;
-    (void)snprintf(plan->device, sizeof plan->device, "%s",
-                   job->device != NULL && strcmp(job->device, "auto") != 0 ? job->device : "cpu");
+    (void)snprintf(plan->device, sizeof plan->device, "%s", lt_plan_device(job->device));
     return LT_OK;
 }
 

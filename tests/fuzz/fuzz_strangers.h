@@ -184,27 +184,27 @@ static inline char *fuzz_seed_run(void)
     lt_options *options = NULL;
     lt_model *model = NULL;
     lt_nodes nodes = {0};
-    lt_plan plan = {0};
+    lt_plan draft = {0}, plan = {0};
     lt_clip clip = {0};
-    json_t *json = NULL;
+    char *text = NULL;
     const char *const words[] = {
         "render", "--model", NANO,      "-p", "A ball.", "--frames", "5",
         "--size", "32x32",   "--steps", "2",  "-q",      "-o",       fuzz_path("seed.mkv")};
     fuzz_options(LT_VERB_RENDER, 14, words, &job, &options);
     require(lt_group_nodes(world, &nodes) == LT_OK && lt_model_open(NANO, &model) == LT_OK);
-    require(lt_plan_make(&job, model, &nodes, &plan) == LT_OK);
+    require(lt_plan_make(&job, model, &nodes, &draft) == LT_OK);
+    require(lt_plan_to_text(&draft, NULL, &text) == LT_OK);
+    require(lt_plan_from_json(text, strlen(text), &plan) == LT_OK);
+    require(lt_plan_streams(&plan, model) == LT_OK);
     require(lt_clip_new(&plan, &clip) == LT_OK);
     lt_clip_noise(&plan, &clip);
     require(mkdir(plan.run, 0700) == 0 && lt_store_latents(&plan, &clip) == LT_OK);
-    require(lt_plan_to_json(&plan, &json) == LT_OK);
-    char *text = json_dumps(json, JSON_INDENT(2));
-    json_decref(json);
     lt_clip_free(&clip);
+    lt_plan_free(&draft);
     lt_plan_free(&plan);
     lt_nodes_free(&nodes);
     lt_model_close(&model);
     lt_options_free(&options);
-    require(text != NULL);
     return text;
 }
 

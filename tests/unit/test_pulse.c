@@ -97,8 +97,8 @@ static void bar_has_an_eta_in_the_first_unit(void **state)
     assert_true(dup2(shown, STDERR_FILENO) >= 0);
     lt_progress *p = NULL;
     assert_int_equal(lt_progress_open(-1, 0, &p), LT_OK);
+    lt_progress_work(p, "denoise", 1e6);
     lt_progress_stage(p, "denoise", "evaluation", 20);
-    lt_progress_work(p, 1e6);
     size_t used = 0;
     const double began = lt_seconds();
     lt_pulse(1e5);
