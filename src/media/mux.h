@@ -101,6 +101,12 @@ lt_status lt_mux_close(lt_mux **mux);
 /* Stop without finishing; the file is removed. NULL is allowed. */
 void lt_mux_abort(lt_mux **mux);
 
+/* What lt_mux_video is best given for a codec: LT_U8, or LT_U16 where the file holds more than 8
+ * bits; of a codec that is not in the table LT_U16. */
+lt_dtype lt_mux_pixels(const char *codec);
+/* Bytes of a film's file for each pixel of a frame at the default quality, rather too many. */
+double lt_mux_pixel_bytes(const char *codec);
+
 /* The suffix by which a path names its container: a pointer to a literal, NULL if it names none. */
 const char *lt_mux_suffix(const char *path);
 

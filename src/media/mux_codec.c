@@ -19,15 +19,16 @@
 #define PRESETS_SVT  "0 1 2 3 4 5 6 7 8 9 10 11 12 13"
 
 static const mux_codec_row codecs[] = {
-    {"h264", "libx264", "aac", ".mp4 .mkv .mov", AV_PIX_FMT_YUV420P, 8, 18, 51, "medium",
+    {"h264", "libx264", "aac", ".mp4 .mkv .mov", AV_PIX_FMT_YUV420P, 8, 0.05, 18, 51, "medium",
      PRESETS_X26X, 0},
-    {"hevc", "libx265", "aac", ".mp4 .mkv .mov", AV_PIX_FMT_YUV420P10LE, 10, 14, 51, "fast",
+    {"hevc", "libx265", "aac", ".mp4 .mkv .mov", AV_PIX_FMT_YUV420P10LE, 10, 0.05, 14, 51, "fast",
      PRESETS_X26X, TAG_HVC1},
-    {"av1", "libsvtav1", NULL, ".mp4 .mkv", AV_PIX_FMT_YUV420P10LE, 10, 18, 63, "8", PRESETS_SVT,
+    {"av1", "libsvtav1", NULL, ".mp4 .mkv", AV_PIX_FMT_YUV420P10LE, 10, 0.05, 18, 63, "8",
+     PRESETS_SVT, 0},
+    {"ffv1", "ffv1", "pcm_s24le", ".mkv .mov", AV_PIX_FMT_YUV444P16LE, 16, 4.0, 0, 0, NULL, NULL,
      0},
-    {"ffv1", "ffv1", "pcm_s24le", ".mkv .mov", AV_PIX_FMT_YUV444P16LE, 16, 0, 0, NULL, NULL, 0},
-    {"prores", "prores_ks", "pcm_s24le", ".mov .mkv", AV_PIX_FMT_YUV422P10LE, 10, 0, 0, NULL, NULL,
-     0},
+    {"prores", "prores_ks", "pcm_s24le", ".mov .mkv", AV_PIX_FMT_YUV422P10LE, 10, 0.6, 0, 0, NULL,
+     NULL, 0},
 };
 
 static const struct {
@@ -105,6 +106,18 @@ static const mux_codec_row *codec_find(const char *name)
         if (!strcmp(name, codecs[i].name))
             return &codecs[i];
     return NULL;
+}
+
+lt_dtype lt_mux_pixels(const char *codec)
+{
+    const mux_codec_row *row = codec_find(codec);
+    return row != NULL && row->bits == 8 ? LT_U8 : LT_U16;
+}
+
+double lt_mux_pixel_bytes(const char *codec)
+{
+    const mux_codec_row *row = codec_find(codec);
+    return row != NULL ? row->pixel_bytes : 0.05;
 }
 
 /* Suffix, codec, and whether the one may hold the other. */

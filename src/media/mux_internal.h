@@ -22,6 +22,8 @@ typedef struct mux_codec_row {
     const char *suffixes;
     enum AVPixelFormat format; /* in the file */
     int bits;
+    double pixel_bytes;  /* of a film's file: of demo films and camera pictures at the default
+                           quality, rather too many (ffv1: 16-bit 4:4:4; prores: what HQ aims at) */
     int crf, crf_max;    /* 0: the codec has no such knob */
     const char *preset;  /* the default; NULL: none */
     const char *presets; /* all, with spaces between; NULL: none */

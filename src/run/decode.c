@@ -506,7 +506,7 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
     /* tp is the innermost axis: the positions of a group follow each other */
     p.group = engine->mesh->position / each;
     assert(engine->mesh->position % each == lt_group_rank(engine->mesh->axis[LT_AXIS_TP]));
-    p.pixels = strcmp(plan->codec, "h264") == 0 ? LT_U8 : LT_U16;
+    p.pixels = lt_mux_pixels(plan->codec);
     p.items = p.family->decode_items(model, &plan->shape);
     lt_stop_arm(p.rank == 0);
     lt_status st = pool_buffers(&p);

@@ -70,7 +70,7 @@ static size_t pool_bytes(const lt_plan *plan, const lt_model *model, const lt_me
     const int64_t mine = items_of(plan, model, mesh);
     const int64_t items = family->decode_items(model, &plan->shape);
     const lt_decode_item last = family->decode_item(model, &plan->shape, items - 1);
-    const size_t pixel = strcmp(plan->codec, "h264") == 0 ? 1 : 2;
+    const size_t pixel = lt_dtype_bytes(lt_mux_pixels(plan->codec));
     const size_t frames =
         (size_t)(3 * plan->shape.width * plan->shape.height * last.frames) * pixel;
     const size_t carry = family->decode_carry_bytes(model, &plan->shape);

@@ -163,16 +163,11 @@ static void add(disks *all, const char *path, int64_t certain, int64_t estimated
     all->at[i].estimated += estimated;
 }
 
-/* Bytes a pixel of a film in each codec, rather too many: of the demo model's films and of camera
- * pictures at the default quality (ffv1: 16-bit 4:4:4 of them; prores: what its HQ is made for). */
 static double film_bytes(const lt_plan *plan)
 {
     const double pixels =
         (double)plan->frames * (double)plan->shape.width * (double)plan->shape.height;
-    const double each = strcmp(plan->codec, "ffv1") == 0     ? 4.0
-                        : strcmp(plan->codec, "prores") == 0 ? 0.6
-                                                             : 0.05;
-    return pixels * each + (double)plan->samples * 6;
+    return pixels * lt_mux_pixel_bytes(plan->codec) + (double)plan->samples * 6;
 }
 
 static int64_t latents_bytes(const lt_plan *plan)
