@@ -255,6 +255,8 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
     }
     if (st == LT_OK && job.log != NULL)
         st = lt_agree(world, lt_group_rank(world) == 0 ? open_log(&job) : LT_OK);
+    if (st == LT_OK && verb->complete != NULL)
+        st = verb->complete(options, &job, words, word_count, world);
     if (st == LT_OK)
         st = verb->run(&job, options, words, word_count, world);
     const int code =

@@ -72,14 +72,22 @@ static void show_prompt(const lt_job *job)
     lt_say("longtake: prompt: %s", text);
 }
 
-static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
-                     size_t word_count, lt_group *world)
+static lt_status complete(lt_options *options, const lt_job *job, const char *const *words,
+                          size_t word_count, lt_group *world)
 {
     if (word_count > 1)
         LT_FAIL(LT_EUSAGE, "render: want at most one job file, found also '%s'", words[1]);
     if (word_count == 1)
-        LT_TRY(read_job((lt_options *)(uintptr_t)options, words[0], world));
-    LT_TRY(make_model_absolute((lt_options *)(uintptr_t)options, job));
+        LT_TRY(read_job(options, words[0], world));
+    LT_TRY(make_model_absolute(options, job));
+    return LT_OK;
+}
+
+static lt_status run(const lt_job *job, const lt_options *options, const char *const *words,
+                     size_t word_count, lt_group *world)
+{
+    (void)words;
+    (void)word_count;
     if (!job->quiet && lt_group_rank(world) == 0 && job->prompt != NULL &&
         lt_options_was_set(options, "prompt") == LT_OPT_BY_FILE)
         show_prompt(job);
@@ -94,6 +102,7 @@ const lt_verb lt_verb_render = {
     .name = "render",
     .bit = LT_VERB_RENDER,
     .collective = 1,
+    .complete = complete,
     .run = run,
     .summary = "a prompt becomes a film with sound",
     .usage = "longtake render [JOB.yaml] -p TEXT -o FILE [options]",
