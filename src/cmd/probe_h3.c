@@ -13,6 +13,7 @@
 #include "parallel/transport/host_collectives.h"
 #include "parallel/transport/transport.h"
 #include "run/denoise.h"
+#include "run/residency.h"
 
 static lt_h3_model *h3(const lt_probe *p) { return (lt_h3_model *)p->model; }
 
@@ -214,6 +215,26 @@ static lt_status denoise_text(lt_probe *p, lt_dtype dtype, float **rows, int64_t
     return LT_OK;
 }
 
+static lt_status load_and_denoise(lt_probe *p, const lt_plan *plan, const float *rows,
+                                  int64_t count, lt_clip *clip)
+{
+    const lt_mesh *const mesh[LT_PHASES] = {[LT_PHASE_DIT] = &p->mesh};
+    lt_model *model = p->model;
+    lt_levels levels = {0};
+    lt_residency r;
+    lt_status st = LT_OK;
+    lt_residency_open(&r, p->world, model, &p->engine, mesh);
+    LT_TRY_GOTO(lt_agree(p->world, lt_levels_make(model, plan, &levels)), st, done);
+    LT_TRY_GOTO(lt_residency_need(&r, LT_PHASE_DIT, plan, &levels), st, done);
+    LT_TRY_GOTO(
+        lt_denoise(model, &r.engine[LT_PHASE_DIT], plan, &levels, rows, count, clip, NULL, NULL),
+        st, done);
+done:
+    lt_residency_close(&r);
+    lt_levels_free(&levels);
+    return st;
+}
+
 static lt_status probe_denoise(lt_probe *p)
 {
     lt_dims v, a;
@@ -249,7 +270,7 @@ static lt_status probe_denoise(lt_probe *p)
         memcpy(video_out, video, (size_t)clip.elements[0] * sizeof(float));
         memcpy(audio_out, audio, (size_t)clip.elements[1] * sizeof(float));
         const double began = lt_seconds();
-        LT_TRY(lt_denoise(p->model, &p->engine, &plan, rows, count, &clip, NULL, NULL));
+        LT_TRY(load_and_denoise(p, &plan, rows, count, &clip));
         lt_probe_time(p, lt_seconds() - began);
     }
     return LT_OK;

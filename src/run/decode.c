@@ -43,7 +43,6 @@
 #include "media/mux.h"
 #include "media/sheet.h"
 #include "media/timeline.h"
-#include "model/files/same_reads.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/op_record.h"
 #include "run/film_tags.h"
@@ -510,19 +509,15 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
     p.items = p.family->decode_items(model, &plan->shape);
     lt_stop_arm(p.rank == 0);
     lt_status st = pool_buffers(&p);
-    LT_TRY_GOTO(lt_agree(world, st), st, done); /* opening is Collective on tp */
-    st = p.family->decode_open(model, engine);
     if (st == LT_OK && p.rank == 0)
         st = pool_outputs(&p, outputs, engine->threads);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
-    LT_TRY_GOTO(lt_same_reads_check(world), st, done);
     LT_TRY_GOTO(lt_agree(world, decode_sound(&p, outputs->sound)), st, done);
     LT_TRY_GOTO(decode_pictures(&p), st, done);
     LT_TRY_GOTO(agree_whole(&p, pool_finish(&p, outputs)), st, done);
 done:
     if (st != LT_OK)
         lt_engine_give_up(engine);
-    p.family->decode_close(model);
     lt_progress_done(progress);
     pool_free(&p);
     return st;

@@ -19,7 +19,6 @@
 #include "base/log.h"
 #include "base/philox.h"
 #include "base/stop.h"
-#include "model/files/same_reads.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "parallel/transport/op_record.h"
@@ -68,46 +67,70 @@ void lt_clip_noise(const lt_plan *plan, lt_clip *clip)
     }
 }
 
-/* Noise levels of all streams, each with its sampler, and the union of their timesteps. */
-typedef struct {
-    float *sigma[LT_STREAMS_MAX], *timestep[LT_STREAMS_MAX];
-    lt_sampler *sampler[LT_STREAMS_MAX];
-    float *unique;
-    int unique_count;
-} levels;
-
-static void levels_free(levels *l)
+lt_status lt_levels_make(const lt_model *model, const lt_plan *plan, lt_levels *out)
 {
-    for (int s = 0; s < LT_STREAMS_MAX; s++) {
-        free(l->sigma[s]);
-        free(l->timestep[s]);
-        lt_sampler_close(&l->sampler[s]);
-    }
-    free(l->unique);
-}
-
-/* elements: of each stream's latents. */
-static lt_status levels_make(const lt_model *model, const lt_plan *plan, const int64_t *elements,
-                             levels *out)
-{
-    memset(out, 0, sizeof *out);
     const int steps = plan->steps, streams = plan->stream_count;
+    lt_status st = LT_OK;
     assert(steps >= 2);
-    out->unique = calloc((size_t)(steps * streams), sizeof(float));
-    if (out->unique == NULL)
-        LT_FAIL(LT_ENOMEM, "sigmas: no memory for %d steps", steps);
+    *out = (lt_levels){.timesteps = calloc((size_t)(steps * streams), sizeof(float)),
+                       .count = streams};
+    int enough = out->timesteps != NULL;
     for (int s = 0; s < streams; s++) {
         out->sigma[s] = calloc((size_t)steps, sizeof(float));
         out->timestep[s] = calloc((size_t)steps, sizeof(float));
-        if (out->sigma[s] == NULL || out->timestep[s] == NULL)
-            LT_FAIL(LT_ENOMEM, "sigmas: no memory for %d steps", steps);
-        LT_TRY(model->family->sigmas(model, s, steps, out->sigma[s], out->timestep[s]));
-        LT_TRY(lt_sampler_open(model->family->sampler, out->sigma[s], out->timestep[s], steps,
-                               elements[s], &out->sampler[s]));
-        out->unique_count = lt_timesteps_union(out->unique, out->unique_count, out->timestep[s],
-                                               steps - 1, out->unique);
+        enough &= out->sigma[s] != NULL && out->timestep[s] != NULL;
     }
+    if (!enough)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "sigmas: no memory for %d steps", steps);
+    for (int s = 0; s < streams && st == LT_OK; s++) {
+        st = model->family->sigmas(model, s, steps, out->sigma[s], out->timestep[s]);
+        if (st == LT_OK)
+            out->timestep_count = lt_timesteps_union(out->timesteps, out->timestep_count,
+                                                     out->timestep[s], steps - 1, out->timesteps);
+    }
+    if (st != LT_OK)
+        lt_levels_free(out);
+    LT_TRY(st);
     return LT_OK;
+}
+
+void lt_levels_free(lt_levels *levels)
+{
+    for (int s = 0; s < levels->count; s++) {
+        free(levels->sigma[s]);
+        free(levels->timestep[s]);
+    }
+    free(levels->timesteps);
+    memset(levels, 0, sizeof *levels);
+}
+
+/* What the loop works with: the clip's text and shape, each stream's sampler, this step's velocity.
+ */
+typedef struct loop {
+    lt_model *model;
+    const lt_mesh *mesh;
+    const lt_plan *plan;
+    const lt_levels *levels;
+    lt_clip *clip, velocity;
+    lt_sampler *sampler[LT_STREAMS_MAX];
+    lt_dit_state *state;
+} loop;
+
+static lt_status loop_open(loop *l)
+{
+    LT_TRY(lt_clip_new(l->plan, &l->velocity));
+    for (int s = 0; s < l->clip->count; s++)
+        LT_TRY(lt_sampler_open(l->model->family->sampler, l->levels->sigma[s],
+                               l->levels->timestep[s], l->plan->steps, l->clip->elements[s],
+                               &l->sampler[s]));
+    return LT_OK;
+}
+
+static void loop_close(loop *l)
+{
+    for (int s = 0; s < LT_STREAMS_MAX; s++)
+        lt_sampler_close(&l->sampler[s]);
+    lt_clip_free(&l->velocity);
 }
 
 static lt_status check_velocity(const lt_plan *plan, const lt_clip *velocity, int step)
@@ -148,26 +171,24 @@ static lt_status share_velocity(const lt_mesh *mesh, const lt_clip *velocity)
     return LT_OK;
 }
 
-static lt_status one_step(lt_model *model, lt_dit_state *state, const lt_mesh *mesh,
-                          const lt_plan *plan, const levels *l, int i, lt_clip *clip,
-                          lt_clip *velocity)
+static lt_status one_step(loop *l, int i)
 {
-    lt_status st = LT_OK;
+    const lt_mesh *mesh = l->mesh;
+    lt_clip *clip = l->clip, *velocity = &l->velocity;
     lt_forward forward = {0};
     for (int s = 0; s < clip->count; s++) {
-        assert(l->timestep[s] != NULL);
         forward.latent[s] = clip->data[s];
-        forward.timestep[s] = l->timestep[s][i];
+        forward.timestep[s] = l->levels->timestep[s][i];
         forward.velocity[s] = velocity->data[s];
     }
-    st = lt_fault_step(lt_group_rank(mesh->world), i + 1);
+    lt_status st = lt_fault_step(lt_group_rank(mesh->world), i + 1);
     if (st == LT_OK && !is_idle(mesh))
-        st = model->family->dit_forward(model, state, &forward);
+        st = l->model->family->dit_forward(l->model, l->state, &forward);
     if (has_idle(mesh))
         st = lt_agree(mesh->world, st); /* idle ranks must not wait for what never comes */
     LT_TRY(st);
     LT_TRY(share_velocity(mesh, velocity));
-    LT_TRY(check_velocity(plan, velocity, i));
+    LT_TRY(check_velocity(l->plan, velocity, i));
     for (int s = 0; s < clip->count; s++)
         lt_sampler_step(l->sampler[s], clip->data[s], velocity->data[s]);
     return LT_OK;
@@ -184,50 +205,44 @@ static lt_status stop_here(int step, int steps)
         lt_stop_name(lt_stop_signal()), step, steps);
 }
 
-lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
-                     const float *text_rows, int64_t text_count, lt_clip *clip,
-                     lt_progress *progress, double *seconds_out)
+static lt_status all_steps(loop *l, lt_progress *progress, double *seconds_out)
 {
-    levels l;
-    lt_clip velocity = {0};
-    lt_status st = LT_OK;
-    int opened = 0;
-    lt_dit_state *state = NULL;
-    LT_TRY_GOTO(levels_make(model, plan, clip->elements, &l), st, done);
-    LT_TRY_GOTO(lt_clip_new(plan, &velocity), st, done);
-    lt_progress_stage(progress, "load", "part", 1);
-    opened = 1;
-    LT_TRY_GOTO(model->family->dit_open(model, engine, plan->dtype, l.unique, l.unique_count), st,
-                done);
-    st = model->family->dit_begin(model, &plan->shape, text_rows, text_count, &state);
-    LT_TRY_GOTO(lt_agree(engine->mesh->world, st), st, done);
-    LT_TRY_GOTO(lt_same_reads_check(engine->mesh->world), st, done);
-    LT_TRY_GOTO(lt_fault_step(lt_group_rank(engine->mesh->world), -1), st, done);
-    lt_progress_step(progress, 1);
-    const int evaluations = plan->steps - 1;
+    lt_group *world = l->mesh->world;
+    const int evaluations = l->plan->steps - 1;
     lt_progress_stage(progress, "denoise", "evaluation", evaluations);
-    lt_stop_arm(lt_group_rank(engine->mesh->world) == 0);
+    lt_stop_arm(lt_group_rank(world) == 0);
     for (int i = 0; i < evaluations; i++) {
         const double began = lt_seconds();
         lt_note_step(i + 1, 0);
-        st = one_step(model, state, engine->mesh, plan, &l, i, clip, &velocity);
+        lt_status st = one_step(l, i);
         if (st == LT_OK && i + 1 < evaluations)
             st = stop_here(i + 1, evaluations);
-        LT_TRY_GOTO(lt_agree(engine->mesh->world, st), st, done);
+        LT_TRY(lt_agree(world, st));
         if (seconds_out != NULL)
             seconds_out[i] = lt_seconds() - began;
         lt_progress_step(progress, i + 1);
     }
-done:
+    lt_note_step(0, 0);
+    return LT_OK;
+}
+
+lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
+                     const lt_levels *levels, const float *text_rows, int64_t text_count,
+                     lt_clip *clip, lt_progress *progress, double *seconds_out)
+{
+    lt_group *world = engine->mesh->world;
+    loop l = {.model = model, .mesh = engine->mesh, .plan = plan, .levels = levels, .clip = clip};
+    lt_status st = loop_open(&l);
     if (st == LT_OK)
-        lt_note_step(0, 0);
-    else
+        st = model->family->dit_begin(model, &plan->shape, text_rows, text_count, &l.state);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    LT_TRY_GOTO(lt_fault_step(lt_group_rank(world), -1), st, done);
+    LT_TRY_GOTO(all_steps(&l, progress, seconds_out), st, done);
+done:
+    if (st != LT_OK)
         lt_engine_give_up(engine);
-    model->family->dit_end(&state);
-    if (opened)
-        model->family->dit_close(model);
+    model->family->dit_end(&l.state);
     lt_progress_done(progress);
-    lt_clip_free(&velocity);
-    levels_free(&l);
+    loop_close(&l);
     return st;
 }

@@ -48,30 +48,41 @@ static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
     if (*rows == NULL)
         LT_FAIL(LT_ENOMEM, "text: no memory for %lld rows", (long long)s->token_count);
     lt_progress_stage(s->progress, "text", "prompt", 1);
-    lt_status st = lt_fault_step(lt_group_rank(s->world), 0);
-    if (st == LT_OK && s->text_group != NULL) {
-        s->engine.mesh = &s->text_mesh;
-        st = family->text_open(s->model, &s->engine, plan->dtype);
-        if (st == LT_OK)
-            st = family->text_encode(s->model, s->ids, s->token_count, *rows);
-        family->text_close(s->model);
-        s->engine.mesh = &s->mesh;
-    }
+    LT_TRY(lt_agree(s->world, lt_fault_step(lt_group_rank(s->world), 0)));
+    LT_TRY(lt_residency_need(&s->residency, LT_PHASE_TEXT, plan, NULL));
+    lt_status st = LT_OK;
+    if (s->text_group != NULL)
+        st = family->text_encode(s->model, s->ids, s->token_count, *rows);
     LT_TRY(lt_agree(s->world, st));
-    LT_TRY(lt_same_reads_check(s->world));
+    LT_TRY(lt_same_reads_check(s->world)); /* of the rows of the embedding */
     LT_TRY(lt_broadcast(s->world, 0, *rows, bytes));
     lt_progress_step(s->progress, 1);
     return LT_OK;
+}
+
+static lt_status denoise(lt_session *s, const lt_plan *plan, const float *rows, lt_clip *clip)
+{
+    lt_levels levels = {0};
+    lt_status st = LT_OK;
+    lt_clip_noise(plan, clip);
+    lt_progress_stage(s->progress, "load", "part", 1);
+    LT_TRY_GOTO(lt_agree(s->world, lt_levels_make(s->model, plan, &levels)), st, done);
+    LT_TRY_GOTO(lt_residency_need(&s->residency, LT_PHASE_DIT, plan, &levels), st, done);
+    lt_progress_step(s->progress, 1);
+    LT_TRY_GOTO(lt_denoise(s->model, &s->residency.engine[LT_PHASE_DIT], plan, &levels, rows,
+                           s->token_count, clip, s->progress, NULL),
+                st, done);
+done:
+    lt_levels_free(&levels);
+    return st;
 }
 
 static lt_status make_latents(lt_session *s, const lt_plan *plan, lt_clip *clip)
 {
     float *rows = NULL;
     lt_status st = make_text(s, plan, &rows);
-    if (st == LT_OK) {
-        lt_clip_noise(plan, clip);
-        st = lt_denoise(s->model, &s->engine, plan, rows, s->token_count, clip, s->progress, NULL);
-    }
+    if (st == LT_OK)
+        st = denoise(s, plan, rows, clip);
     free(rows);
     LT_TRY(st);
     lt_progress_stage(s->progress, "store", "file", 1);
@@ -175,10 +186,10 @@ static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job
                                        .whole = is_render ? publish : NULL,
                                        .whole_ctx = &p,
                                        .extra = &out->beside};
-    s->engine.mesh = &s->decode_mesh;
-    const lt_status st = lt_decode(s->model, &s->engine, plan, source, &outputs, s->progress);
-    s->engine.mesh = &s->mesh;
-    LT_TRY(st);
+    lt_stop_arm(lt_group_rank(s->world) == 0);
+    LT_TRY(lt_residency_need(&s->residency, LT_PHASE_DECODE, plan, NULL));
+    LT_TRY(lt_decode(s->model, &s->residency.engine[LT_PHASE_DECODE], plan, source, &outputs,
+                     s->progress));
     const lt_status measured = lt_session_measure(s);
     if (measured != LT_OK)
         LT_FAIL(measured, "%s is whole, but %s", plan->output, lt_error_text());

@@ -202,6 +202,8 @@ lt_status lt_session_open(lt_session *s, const lt_plan *draft, const lt_job *job
     }
     if (st == LT_OK)
         st = lt_estimate_time(&of, &s->engine, job->dry_run, &s->footprint);
+    if (st == LT_OK)
+        lt_residency_open(&s->residency, s->world, s->model, &s->engine, of.mesh);
     LT_TRY(lt_agree(s->world, st));
     LT_TRY(largest_peak(s));
     if (lt_group_rank(s->world) == 0)
@@ -231,8 +233,7 @@ void lt_session_close(lt_session *s)
     lt_nodes_free(&s->nodes);
     lt_lease_end(&s->run_lease);
     lt_outputs_end(&s->outputs);
-    if (s->model != NULL)
-        s->model->family->decode_close(s->model);
+    lt_residency_close(&s->residency);
     lt_model_close(&s->model);
     lt_source_end();
     lt_engine_close(&s->engine);

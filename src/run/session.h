@@ -12,14 +12,16 @@
 #include "run/outputs.h"
 #include "run/plan.h"
 #include "run/progress.h"
+#include "run/residency.h"
 
 typedef struct lt_session {
     lt_group *world; /* borrowed */
     lt_model *model;
     lt_mesh mesh, text_mesh, decode_mesh;
-    lt_group *text_group; /* the ranks that share the text encoder; NULL on the others */
-    lt_engine engine;
-    int32_t *ids; /* the prompt's tokens */
+    lt_group *text_group;   /* the ranks that share the text encoder; NULL on the others */
+    lt_engine engine;       /* on mesh */
+    lt_residency residency; /* its copies on each phase's mesh, and what is loaded on them */
+    int32_t *ids;           /* the prompt's tokens */
     int64_t token_count;
     lt_nodes nodes;           /* of the world's ranks; a render's */
     lt_progress *progress;    /* rank 0 */

@@ -27,6 +27,7 @@ static void denoise_on(lt_group *group, const lt_mesh_spec *spec, lt_clip *clip)
 {
     lt_mesh mesh;
     lt_engine engine;
+    lt_levels levels;
     const lt_plan plan = plan_of(spec);
     const int64_t values = TEXT_ROWS * model->family->text_width(model);
     float *text = calloc((size_t)values, sizeof *text);
@@ -37,7 +38,12 @@ static void denoise_on(lt_group *group, const lt_mesh_spec *spec, lt_clip *clip)
     OK(lt_engine_open(&lt_backend_cpu, 1, &mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
     OK(lt_clip_new(&plan, clip));
     lt_clip_noise(&plan, clip);
-    OK(lt_denoise(model, &engine, &plan, text, TEXT_ROWS, clip, NULL, NULL));
+    OK(lt_levels_make(model, &plan, &levels));
+    OK(model->family->dit_open(model, &engine, plan.dtype, levels.timesteps,
+                               levels.timestep_count));
+    OK(lt_denoise(model, &engine, &plan, &levels, text, TEXT_ROWS, clip, NULL, NULL));
+    model->family->dit_close(model);
+    lt_levels_free(&levels);
     lt_engine_close(&engine);
     lt_mesh_close(&mesh);
     free(text);

@@ -279,6 +279,7 @@ static XXH64_hash_t denoise_on(lt_model *model, lt_group *group, const lt_mesh_s
     lt_mesh mesh;
     lt_engine engine;
     lt_clip clip;
+    lt_levels levels;
     lt_plan plan = {.mesh = *spec, .steps = STEPS, .seed = 11, .dtype = LT_F32};
     plan.shape = (lt_shape){.frames = 22, .width = 64, .height = 32};
     OK(lt_plan_streams(&plan, model));
@@ -288,7 +289,12 @@ static XXH64_hash_t denoise_on(lt_model *model, lt_group *group, const lt_mesh_s
     OK(lt_engine_open(&lt_backend_cpu, 1, &mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
     OK(lt_clip_new(&plan, &clip));
     lt_clip_noise(&plan, &clip);
-    OK(lt_denoise(model, &engine, &plan, text, TEXT_ROWS, &clip, NULL, NULL));
+    OK(lt_levels_make(model, &plan, &levels));
+    OK(model->family->dit_open(model, &engine, plan.dtype, levels.timesteps,
+                               levels.timestep_count));
+    OK(lt_denoise(model, &engine, &plan, &levels, text, TEXT_ROWS, &clip, NULL, NULL));
+    model->family->dit_close(model);
+    lt_levels_free(&levels);
     XXH64_hash_t h = 0;
     for (int s = 0; s < clip.count; s++)
         h = XXH64(clip.data[s], (size_t)clip.elements[s] * sizeof(float), h);

@@ -1,0 +1,71 @@
+/* residency.c - which of a model's networks are in memory.                        Level 4: run */
+#include "run/residency.h"
+
+#include <assert.h>
+
+#include "model/files/same_reads.h"
+#include "parallel/transport/agree.h"
+
+void lt_residency_open(lt_residency *r, lt_group *world, lt_model *model, const lt_engine *engine,
+                       const lt_mesh *const mesh[LT_PHASES])
+{
+    *r = (lt_residency){.world = world, .model = model, .resident = LT_PHASES};
+    for (int i = 0; i < LT_PHASES; i++) {
+        r->engine[i] = *engine;
+        r->engine[i].mesh = mesh[i];
+    }
+}
+
+static lt_status open_phase(lt_residency *r, lt_phase phase, const lt_plan *plan,
+                            const lt_levels *levels)
+{
+    const lt_family *family = r->model->family;
+    lt_engine *engine = &r->engine[phase];
+    if (engine->mesh == NULL)
+        return LT_OK;
+    if (phase == LT_PHASE_TEXT)
+        return family->text_open(r->model, engine, plan->dtype);
+    if (phase == LT_PHASE_DIT) {
+        assert(levels != NULL);
+        return family->dit_open(r->model, engine, plan->dtype, levels->timesteps,
+                                levels->timestep_count);
+    }
+    return family->decode_open(r->model, engine);
+}
+
+/* The arenas are stacks, so what was opened last is closed first: there is only one. */
+static void drop(lt_residency *r)
+{
+    const lt_family *family = r->model->family;
+    if (r->resident == LT_PHASE_TEXT)
+        family->text_close(r->model);
+    else if (r->resident == LT_PHASE_DIT)
+        family->dit_close(r->model);
+    else if (r->resident == LT_PHASE_DECODE)
+        family->decode_close(r->model);
+    r->resident = LT_PHASES;
+}
+
+lt_status lt_residency_need(lt_residency *r, lt_phase phase, const lt_plan *plan,
+                            const lt_levels *levels)
+{
+    assert(phase < LT_PHASES);
+    if (r->resident == phase)
+        return LT_OK;
+    drop(r);
+    r->resident = phase; /* a part of it may be open after an error */
+    lt_status st = lt_agree(r->world, open_phase(r, phase, plan, levels));
+    if (st == LT_OK)
+        st = lt_same_reads_check(r->world);
+    if (st != LT_OK)
+        lt_engine_give_up(&r->engine[phase]);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+void lt_residency_close(lt_residency *r)
+{
+    if (r->model != NULL)
+        drop(r);
+    *r = (lt_residency){.resident = LT_PHASES};
+}
