@@ -44,13 +44,14 @@ static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
 {
     const lt_family *family = s->model->family;
     const size_t bytes = (size_t)(s->token_count * family->text_width(s->model)) * sizeof(float);
+    lt_progress_stage(s->progress, "text", "prompt", 1);
+    lt_status st = lt_fault_step(lt_group_rank(s->world), 0);
     *rows = calloc(1, bytes > 0 ? bytes : 1);
     if (*rows == NULL)
-        LT_FAIL(LT_ENOMEM, "text: no memory for %lld rows", (long long)s->token_count);
-    lt_progress_stage(s->progress, "text", "prompt", 1);
-    LT_TRY(lt_agree(s->world, lt_fault_step(lt_group_rank(s->world), 0)));
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "text: no memory for %lld rows",
+                     (long long)s->token_count);
+    LT_TRY(lt_agree(s->world, st));
     LT_TRY(lt_residency_need(&s->residency, LT_PHASE_TEXT, plan, NULL));
-    lt_status st = LT_OK;
     if (s->text_group != NULL)
         st = family->text_encode(s->model, s->ids, s->token_count, *rows);
     LT_TRY(lt_agree(s->world, st));
