@@ -14,8 +14,8 @@ typedef struct lt_verb {
     int reads_latents; /* opens a latents.h5: its reader begins before MPI (run/store_hdf5.h) */
     const char *summary, *usage, *intro, *examples;
     const char *words; /* those that its first word is one of, for completion; NULL: files */
-    /* Before run, where the verb has it: completes the options (render's job file), so that run gets
-     * all of them const. words: what is no option. */
+    /* Before run, where the verb has it: completes the options (render's job file), so that run
+     * gets all of them const. words: what is no option. */
     lt_status (*complete)(lt_options *options, const lt_job *job, const char *const *words,
                           size_t word_count, lt_group *world);
     lt_status (*run)(const lt_job *job, const lt_options *options, const char *const *words,

@@ -1,9 +1,10 @@
 /* plan.h - who computes what for one job on one set of ranks, decided before work. Level 4: run
  *
- * Rank 0 drafts a plan from the job and the opened model, and its text is broadcast. Each rank finds
- * what the draft takes here (estimate.h); rank 0 adds that to the text (plan_json.h) and broadcasts
- * it again. These bytes are the plan: every rank works from them and nobody changes it, RUN/plan.json
- * and latents.h5 hold them (session.h does all of this). What differs by rank is in the session. */
+ * Rank 0 drafts a plan from the job and the opened model, and broadcasts its text. Each rank finds
+ * what the draft takes there (estimate.h); rank 0 adds that to the text (plan_json.h) and
+ * broadcasts it again. These bytes are the plan: every rank works from them and nobody changes it;
+ * RUN/plan.json and latents.h5 hold them (session.h does all of this). What differs by rank is in
+ * the session. */
 #ifndef LT_PLAN_H
 #define LT_PLAN_H
 
@@ -54,7 +55,7 @@ void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux
 lt_attention_way lt_plan_attention(const char *name);
 /* "ranks" -> that placement; anything else: nodes. Local. */
 lt_placement_way lt_plan_placement(const char *name);
-/* --device: the backend that a job asks for, "auto" and NULL being the best that there is. Local. */
+/* --device: the backend that a job asks for; "auto" and NULL: the best that there is. Local. */
 const char *lt_plan_device(const char *asked);
 /* --dtype auto: bf16 where the weights are and this processor multiplies it natively. Local. */
 lt_dtype lt_plan_dtype_auto(int weights_are_bf16);

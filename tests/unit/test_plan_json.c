@@ -1,8 +1,8 @@
 /* test_plan_json.c - a plan as text, and back.
  * Goal: what is written is read as it was; each key that is missing, of another type or out of its
- * limits is refused by file, key, wanted and found; keys that older plans lack mean what they meant.
- * Method: one plan with a value of its own in every field; its text, changed key by key. Ranks: 1.
- * Needs: nothing. */
+ * limits is refused by file, key, wanted and found; keys that older plans lack mean what they
+ * meant. Method: one plan with a value of its own in every field; its text, changed key by key.
+ * Ranks: 1. Needs: nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -87,7 +87,7 @@ static void comes_back_as_it_was(void **state)
     lt_plan_free(&back);
 }
 
-/* What the ranks found is for readers: it is in the text, and a plan that is read has its threads. */
+/* What the ranks found is for readers: it is in the text. A plan that is read has its threads. */
 static void holds_what_was_found(void **state)
 {
     (void)state;
