@@ -103,10 +103,8 @@ lt_status lt_probe_engine(lt_probe *p)
 {
     const lt_backend *backend = NULL;
     int threads = 0, local = 0;
-    const char *device =
-        p->job->device != NULL && strcmp(p->job->device, "auto") != 0 ? p->job->device : "cpu";
     LT_TRY(lt_place(p->world, (int)p->job->threads, &threads, &local));
-    LT_TRY(lt_backend_find(device, &backend));
+    LT_TRY(lt_backend_find(lt_plan_device(p->job->device), &backend));
     LT_TRY(lt_mesh_open_placed(p->world, &p->spec, lt_plan_placement(p->job->placement), &p->mesh));
     p->mesh.attention = lt_plan_attention(p->job->attention);
     p->mesh.deterministic = p->job->deterministic;
