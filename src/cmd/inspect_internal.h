@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "model/files/checkpoint.h"
+#include "model/h3/tensors.h"
 
 enum { LT_INSPECT_NAMES_MAX = 20 };
 
@@ -17,7 +18,7 @@ typedef struct lt_inspect_fault {
 
 /* A part with weights: fills class, config, weights, tensors, memory, problems of `out`. Faults of
  * content become problems and the first one is kept in *fault. Errors: LT_ENOMEM. */
-lt_status lt_inspect_weights(const char *folder, lt_part part, json_t *out,
+lt_status lt_inspect_weights(const char *folder, const lt_part_kind *kind, json_t *out,
                              lt_inspect_fault *fault);
 /* Counts of what a checkpoint stores: {tensors, parameters, bytes, dtypes}. */
 lt_status lt_inspect_stored(const lt_checkpoint *checkpoint, json_t *out);

@@ -18,44 +18,40 @@ typedef enum part_kind { PART_WEIGHTS, PART_TOKENIZER, PART_OTHER } part_kind;
 typedef struct known_part {
     const char *name; /* of the folder */
     part_kind kind;
-    lt_part part;
-    int optional; /* text to video runs without it */
+    const lt_part_kind *part; /* of weights */
+    int optional;             /* text to video runs without it */
 } known_part;
 
 static const known_part diffusers_parts[] = {
-    {"transformer", PART_WEIGHTS, LT_PART_H3_DIT, 0},
-    {"transformer_ref", PART_WEIGHTS, LT_PART_H3_DIT, 1},
-    {"text_encoder", PART_WEIGHTS, LT_PART_TEXT, 0},
-    {"tokenizer", PART_TOKENIZER, LT_PART_ANY, 0},
-    {"processor", PART_OTHER, LT_PART_ANY, 1},
-    {"vae", PART_WEIGHTS, LT_PART_H3_VIDEO_VAE, 0},
-    {"audio_vae", PART_WEIGHTS, LT_PART_H3_AUDIO_VAE, 0},
-    {"scheduler", PART_OTHER, LT_PART_ANY, 0},
-    {"audio_scheduler", PART_OTHER, LT_PART_ANY, 0},
-    {NULL, PART_OTHER, LT_PART_ANY, 0},
+    {"transformer", PART_WEIGHTS, &lt_h3_part_dit, 0},
+    {"transformer_ref", PART_WEIGHTS, &lt_h3_part_dit, 1},
+    {"text_encoder", PART_WEIGHTS, &lt_h3_part_text, 0},
+    {"tokenizer", PART_TOKENIZER, NULL, 0},
+    {"processor", PART_OTHER, NULL, 1},
+    {"vae", PART_WEIGHTS, &lt_h3_part_video, 0},
+    {"audio_vae", PART_WEIGHTS, &lt_h3_part_audio, 0},
+    {"scheduler", PART_OTHER, NULL, 0},
+    {"audio_scheduler", PART_OTHER, NULL, 0},
+    {NULL, PART_OTHER, NULL, 0},
 };
 static const known_part original_parts[] = {
-    {"transformer", PART_WEIGHTS, LT_PART_H3_DIT, 0},
-    {"text_encoder", PART_WEIGHTS, LT_PART_TEXT, 0},
-    {"tokenizer", PART_TOKENIZER, LT_PART_ANY, 0},
-    {"processor", PART_OTHER, LT_PART_ANY, 1},
-    {"video_vae", PART_WEIGHTS, LT_PART_H3_VIDEO_VAE, 0},
-    {"audio_vae", PART_WEIGHTS, LT_PART_H3_AUDIO_VAE, 0},
-    {NULL, PART_OTHER, LT_PART_ANY, 0},
+    {"transformer", PART_WEIGHTS, &lt_h3_part_dit, 0},
+    {"text_encoder", PART_WEIGHTS, &lt_h3_part_text, 0},
+    {"tokenizer", PART_TOKENIZER, NULL, 0},
+    {"processor", PART_OTHER, NULL, 1},
+    {"video_vae", PART_WEIGHTS, &lt_h3_part_video, 0},
+    {"audio_vae", PART_WEIGHTS, &lt_h3_part_audio, 0},
+    {NULL, PART_OTHER, NULL, 0},
 };
 
 static const struct {
     const char *name;
-    lt_part part;
+    const lt_part_kind *part; /* of weights */
 } classes[] = {
-    {"MiniMaxH3Transformer3DModel", LT_PART_H3_DIT},
-    {"MiniMaxH3DiTModel", LT_PART_H3_DIT},
-    {"AutoencoderKLMiniMaxH3", LT_PART_H3_VIDEO_VAE},
-    {"MiniMaxH3VideoVAE", LT_PART_H3_VIDEO_VAE},
-    {"AutoencoderKLMiniMaxH3Audio", LT_PART_H3_AUDIO_VAE},
-    {"MiniMaxH3AudioVAE", LT_PART_H3_AUDIO_VAE},
-    {"Qwen3VLForConditionalGeneration", LT_PART_TEXT},
-    {"qwen3_vl", LT_PART_TEXT},
+    {"MiniMaxH3Transformer3DModel", &lt_h3_part_dit},      {"MiniMaxH3DiTModel", &lt_h3_part_dit},
+    {"AutoencoderKLMiniMaxH3", &lt_h3_part_video},         {"MiniMaxH3VideoVAE", &lt_h3_part_video},
+    {"AutoencoderKLMiniMaxH3Audio", &lt_h3_part_audio},    {"MiniMaxH3AudioVAE", &lt_h3_part_audio},
+    {"Qwen3VLForConditionalGeneration", &lt_h3_part_text}, {"qwen3_vl", &lt_h3_part_text},
 };
 
 static int has(const char *folder, const char *name)
@@ -247,7 +243,7 @@ static const known_part *part_of_config(const char *folder)
     lt_error_clear();
     json_decref(config);
     if (found.name == NULL && has(folder, "vocab.json") && has(folder, "merges.txt"))
-        found = (known_part){"tokenizer", PART_TOKENIZER, LT_PART_ANY, 0};
+        found = (known_part){"tokenizer", PART_TOKENIZER, NULL, 0};
     return found.name != NULL ? &found : NULL;
 }
 
@@ -259,7 +255,7 @@ static lt_status list_tensors(const char *path, json_t *report)
     set_text(report, "kind", "safetensors");
     (void)json_object_set_new(report, "tensors", list);
     (void)json_object_set_new(report, "weights", weights);
-    LT_TRY_GOTO(lt_checkpoint_open(path, LT_PART_ANY, &c), st, done);
+    LT_TRY_GOTO(lt_checkpoint_open(path, NULL, &c), st, done);
     LT_TRY_GOTO(lt_inspect_stored(c, weights), st, done);
     for (int64_t i = 0; i < lt_checkpoint_count(c); i++) {
         const lt_tensor_info info = lt_checkpoint_at(c, i);

@@ -76,20 +76,20 @@ static void have_of_checkpoint(const lt_checkpoint *c, json_t *have)
     }
 }
 
-static int have_of_index(const json_t *map, lt_part part, json_t *have)
+static int have_of_index(const json_t *map, const lt_name_map *names_of, json_t *have)
 {
     int original = 0;
     const char *name;
     json_t *value;
     json_object_foreach ((json_t *)(uintptr_t)map, name, value)
-        original |= lt_is_original(part, name);
+        original |= names_of != NULL && names_of->is_mapped(name);
     json_object_foreach ((json_t *)(uintptr_t)map, name, value) {
-        lt_original_name names[3];
-        if (!original || strlen(name) >= LT_ORIGINAL_NAME_BYTES) {
+        lt_mapped_name names[3];
+        if (!original || strlen(name) >= LT_MAPPED_NAME_BYTES) {
             (void)json_object_set_new(have, name, json_null());
             continue;
         }
-        const int n = lt_original_names(part, name, names);
+        const int n = names_of->names(name, names);
         for (int i = 0; i < n; i++)
             (void)json_object_set_new(have, names[i].name, json_null());
     }
@@ -119,7 +119,8 @@ static void shards_of_index(const char *index, const json_t *map, json_t *shards
     json_decref(seen);
 }
 
-static lt_status read_index(const char *file, lt_part part, json_t *weights, json_t *have)
+static lt_status read_index(const char *file, const lt_name_map *map_of, json_t *weights,
+                            json_t *have)
 {
     json_t *index = NULL;
     LT_TRY(lt_json_read(file, &index));
@@ -132,7 +133,7 @@ static lt_status read_index(const char *file, lt_part part, json_t *weights, jso
     if (json_is_number(total))
         set_int(weights, "bytes", (uint64_t)json_number_value(total));
     shards_of_index(file, map, json_object_get(weights, "shards"));
-    const int original = have_of_index(map, part, have);
+    const int original = have_of_index(map, map_of, have);
     (void)json_object_set_new(weights, "layout", json_string(original ? "original" : "diffusers"));
 done:
     json_decref(index);
@@ -147,7 +148,7 @@ static lt_status read_checkpoint(lt_checkpoint *c, json_t *weights, json_t *have
     set_int(shards, "present", (uint64_t)c->shard_count);
     (void)json_object_set_new(shards, "missing", json_array());
     (void)json_object_set_new(weights, "layout",
-                              json_string(c->original ? "original" : "diffusers"));
+                              json_string(c->is_mapped ? "original" : "diffusers"));
     have_of_checkpoint(c, have);
     return LT_OK;
 }
@@ -195,25 +196,24 @@ static lt_status compare(void *ctx, const lt_wanted *wanted)
     return LT_OK;
 }
 
-/* Tensors that are known but not listed by lt_h3_want. */
-static int is_let_be(lt_part part, const char *name)
+/* Tensors that are known but not listed. */
+static int is_let_be(const lt_part_kind *kind, const char *name)
 {
-    static const char *const audio[] = {"encoder.", "pre_block.", "mean_proj.", "logs_proj."};
-    for (size_t i = 0; part == LT_PART_H3_AUDIO_VAE && i < sizeof audio / sizeof *audio; i++)
-        if (strncmp(name, audio[i], strlen(audio[i])) == 0)
+    for (const char *const *at = kind->unlisted; at != NULL && *at != NULL; at++)
+        if (strncmp(name, *at, strlen(*at)) == 0)
             return 1;
     return 0;
 }
 
-static void say_differences(comparison *c, lt_part part, json_t *out, lt_inspect_fault *fault,
-                            const char *folder)
+static void say_differences(comparison *c, const lt_part_kind *kind, json_t *out,
+                            lt_inspect_fault *fault, const char *folder)
 {
     json_t *unexpected = json_array(), *tensors = json_object();
     uint64_t unexpected_count = 0;
     const char *name;
     json_t *value;
     json_object_foreach (c->have, name, value)
-        if (!is_let_be(part, name)) {
+        if (!is_let_be(kind, name)) {
             append_name(unexpected, name);
             unexpected_count++;
         }
@@ -243,11 +243,11 @@ static void say_differences(comparison *c, lt_part part, json_t *out, lt_inspect
     (void)json_object_set_new(out, "tensors", tensors);
 }
 
-static void hold_against_config(const char *folder, lt_part part, json_t *have, int known,
-                                json_t *out, lt_inspect_fault *fault)
+static void hold_against_config(const char *folder, const lt_part_kind *kind, json_t *have,
+                                int known, json_t *out, lt_inspect_fault *fault)
 {
     comparison c = {.have = have, .missing = json_array(), .misshapen = json_array()};
-    const lt_status st = lt_h3_want(part, folder, compare, &c);
+    const lt_status st = kind->tensors(folder, compare, &c);
     if (st != LT_OK) {
         lt_inspect_problem(out, fault, st);
     } else {
@@ -255,14 +255,15 @@ static void hold_against_config(const char *folder, lt_part part, json_t *have, 
         (void)json_object_set_new(memory, "run_parameters", json_integer((json_int_t)c.run));
         (void)json_object_set_new(memory, "table_parameters", json_integer((json_int_t)c.tables));
         (void)json_object_set_new(out, "memory", memory);
-        if (known && part != LT_PART_ANY)
-            say_differences(&c, part, out, fault, folder);
+        if (known)
+            say_differences(&c, kind, out, fault, folder);
     }
     json_decref(c.missing);
     json_decref(c.misshapen);
 }
 
-lt_status lt_inspect_weights(const char *folder, lt_part part, json_t *out, lt_inspect_fault *fault)
+lt_status lt_inspect_weights(const char *folder, const lt_part_kind *kind, json_t *out,
+                             lt_inspect_fault *fault)
 {
     char file[LT_PATH_BYTES];
     int is_index = 0, known = 0;
@@ -273,7 +274,7 @@ lt_status lt_inspect_weights(const char *folder, lt_part part, json_t *out, lt_i
         LT_FAIL(LT_ENOMEM, "inspect: no memory");
     }
     (void)json_object_set_new(weights, "shards", json_object());
-    lt_status st = lt_checkpoint_open(folder, part, &c);
+    lt_status st = lt_checkpoint_open(folder, kind->names, &c);
     if (st == LT_OK) {
         st = read_checkpoint(c, weights, have);
         known = st == LT_OK;
@@ -281,8 +282,9 @@ lt_status lt_inspect_weights(const char *folder, lt_part part, json_t *out, lt_i
         lt_inspect_problem(out, fault, st);
         /* While shards are missing the index tells what they should hold. */
         if (st == LT_ENOINPUT &&
-            lt_checkpoint_file(folder, part, file, sizeof file, &is_index) == LT_OK && is_index) {
-            const lt_status read = read_index(file, part, weights, have);
+            lt_checkpoint_file(folder, kind->names, file, sizeof file, &is_index) == LT_OK &&
+            is_index) {
+            const lt_status read = read_index(file, kind->names, weights, have);
             known = read == LT_OK;
             if (read != LT_OK)
                 lt_inspect_problem(out, fault, read);
@@ -291,7 +293,7 @@ lt_status lt_inspect_weights(const char *folder, lt_part part, json_t *out, lt_i
         lt_error_clear();
     }
     if (st == LT_OK)
-        hold_against_config(folder, part, have, known, out, fault);
+        hold_against_config(folder, kind, have, known, out, fault);
     lt_checkpoint_close(&c);
     json_decref(have);
     return st;

@@ -19,7 +19,7 @@ lt_status lt_probe_open_input(lt_probe *p)
         return LT_OK;
     if (p->job->in == NULL)
         LT_FAIL(LT_EUSAGE, "--in: probe %s wants a .safetensors file", p->stage);
-    LT_TRY(lt_checkpoint_open(p->job->in, LT_PART_ANY, &p->in));
+    LT_TRY(lt_checkpoint_open(p->job->in, NULL, &p->in));
     return LT_OK;
 }
 

@@ -210,7 +210,7 @@ static off_t make_big(const char *model)
     spoil_replace(file, "\"num_attention_heads\": 3", "\"num_attention_heads\": 48");
     spoil_replace(file, "\"attention_head_dim\": 16", "\"attention_head_dim\": 128");
     big b = {.header = json_object()};
-    if (lt_h3_want(LT_PART_H3_DIT, dit, add_tensor, &b) != LT_OK)
+    if (lt_h3_part_dit.tensors(dit, add_tensor, &b) != LT_OK)
         fail_msg("%s", lt_error_text());
     char *text = json_dumps(b.header, JSON_COMPACT);
     const uint64_t n = strlen(text);

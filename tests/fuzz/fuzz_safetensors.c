@@ -9,6 +9,7 @@
 
 #include "model/files/checkpoint.h"
 #include "model/files/safetensors.h"
+#include "model/h3/names.h"
 
 static void require(int truth)
 {
@@ -20,11 +21,10 @@ static void read_all(lt_checkpoint *c)
 {
     static double to[1024];
     const int64_t count = lt_checkpoint_count(c);
-    lt_checkpoint_set_head_dim(c, 2);
     for (int64_t i = 0; i < count && i < 64; i++) {
         const lt_tensor_info stored = lt_checkpoint_at(c, i);
         lt_tensor_info info;
-        if (!lt_checkpoint_is_original(c))
+        if (!lt_checkpoint_is_mapped(c))
             require(lt_checkpoint_find(c, stored.name, &info));
         if (!lt_checkpoint_find(c, stored.name, &info) || info.ndim < 1 || info.ndim > LT_DIMS_MAX)
             continue;
@@ -53,7 +53,8 @@ static void as_file(const uint8_t *data, size_t size)
     require(fd >= 0 && write(fd, data, size) == (ssize_t)size);
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     lt_checkpoint *c = NULL;
-    const lt_status st = lt_checkpoint_open(path, LT_PART_H3_DIT, &c);
+    const lt_name_map names = lt_h3_names(&lt_h3_dit_names, 2);
+    const lt_status st = lt_checkpoint_open(path, &names, &c);
     require((st == LT_OK) == (c != NULL));
     require(st == LT_OK || (st == LT_EDATA && lt_error_text()[0] != '\0'));
     if (c != NULL)
@@ -104,7 +105,7 @@ static void as_index(const uint8_t *data, size_t size)
         make_folder();
     put("m.safetensors.index.json", data, size);
     lt_checkpoint *c = NULL;
-    const lt_status st = lt_checkpoint_open(folder, LT_PART_ANY, &c);
+    const lt_status st = lt_checkpoint_open(folder, NULL, &c);
     require(st == LT_OK || st == LT_EDATA || st == LT_ENOINPUT);
     if (c != NULL)
         read_all(c);

@@ -25,7 +25,7 @@ typedef struct golden_file {
 static inline void golden_file_open(golden_file *g, const char *name)
 {
     (void)snprintf(g->path, sizeof g->path, DATA "golden/%s.safetensors", name);
-    OK(lt_checkpoint_open(g->path, LT_PART_ANY, &g->file));
+    OK(lt_checkpoint_open(g->path, NULL, &g->file));
 }
 
 static inline void golden_file_close(golden_file *g) { lt_checkpoint_close(&g->file); }

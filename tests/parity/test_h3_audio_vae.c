@@ -22,7 +22,7 @@ static void setup_open(setup *s, const char *model, const lt_backend *backend)
 {
     OK(lt_h3_audio_config_read(model, &s->config));
     engine_open(&s->engine, backend);
-    OK(lt_checkpoint_open(model, LT_PART_H3_AUDIO_VAE, &s->files));
+    OK(lt_checkpoint_open(model, NULL, &s->files));
 }
 
 static void setup_close(setup *s)

@@ -5,6 +5,7 @@
  * largest value (DESIGN 9); bf16 twice the distance that the reference itself shows between bf16
  * and f32. Ranks: 1. Needs: tests/parity/nano*. */
 #include "model/h3/dit.h"
+#include "model/h3/names.h"
 #include "tests/parity/golden.h"
 #include "tests/support/alone.h"
 
@@ -97,7 +98,8 @@ static void run_open(run *r, const char *model, const lt_backend *backend, lt_dt
     OK(lt_h3_dit_config_read(path, &config));
     assert_int_equal(config.hidden, 28);
     (void)snprintf(path, sizeof path, DATA "%s/transformer", model);
-    OK(lt_checkpoint_open(path, LT_PART_H3_DIT, &r->files));
+    OK(lt_checkpoint_open(
+        path, (const lt_name_map[]){lt_h3_names(&lt_h3_dit_names, config.head_dim)}, &r->files));
     OK(lt_h3_dit_open(r->files, &r->engine, &config, compute, &r->dit));
 }
 

@@ -6,6 +6,7 @@
  * Needs: tests/parity/nano, nano-original. */
 #include "tests/parity/golden.h"
 
+#include "model/h3/names.h"
 #include "model/h3/video_encoder.h"
 #include "model/h3/video_vae.h"
 
@@ -81,7 +82,9 @@ static void decode_golden(const char *name, const layout *model, const lt_backen
     float *z = golden_read(&g, "latents", LT_F32, dim);
     OK(lt_h3_video_config_read(model->config, &config));
     engine_open(&engine, backend);
-    OK(lt_checkpoint_open(model->weights, LT_PART_H3_VIDEO_VAE, &files));
+    OK(lt_checkpoint_open(model->weights,
+                          (const lt_name_map[]){lt_h3_names(&lt_h3_video_names, config.head_dim)},
+                          &files));
     OK(lt_h3_video_decoder_open(files, &engine, &config, &decoder));
     film f = {.frames = lt_h3_video_frame_count(&config, dim[1]),
               .height = 16 * dim[2],
@@ -152,7 +155,9 @@ static void encode_golden(const char *name, const layout *model, const lt_backen
     float *want = golden_read(&g, "moments", LT_F32, out);
     OK(lt_h3_video_config_read(model->config, &config));
     engine_open(&engine, backend);
-    OK(lt_checkpoint_open(model->weights, LT_PART_H3_VIDEO_VAE, &files));
+    OK(lt_checkpoint_open(model->weights,
+                          (const lt_name_map[]){lt_h3_names(&lt_h3_video_names, config.head_dim)},
+                          &files));
     OK(lt_h3_video_encoder_open(files, &engine, &config, &encoder));
     OK(lt_h3_video_moments_shape(&config, in[1], in[2], in[3], shape));
     for (int i = 0; i < 4; i++)
@@ -221,7 +226,9 @@ static void dry_walk_counts_memory(void **state)
         lt_checkpoint *files;
         lt_h3_video_decoder *decoder;
         engine_open(&engine, dry ? &lt_backend_dry : &lt_backend_cpu);
-        OK(lt_checkpoint_open(diffusers.weights, LT_PART_H3_VIDEO_VAE, &files));
+        OK(lt_checkpoint_open(
+            diffusers.weights,
+            (const lt_name_map[]){lt_h3_names(&lt_h3_video_names, config.head_dim)}, &files));
         OK(lt_h3_video_decoder_open(files, &engine, &config, &decoder));
         if (dry)
             OK(lt_h3_video_decode(decoder, NULL, i == 0 ? 12 : 5002, 2, 18, nothing, NULL));
@@ -254,7 +261,9 @@ static void clips_are_independent(void **state)
     float *z = golden_read(&g, "latents", LT_F32, dim);
     OK(lt_h3_video_config_read(diffusers.config, &config));
     engine_open(&engine, &lt_backend_cpu);
-    OK(lt_checkpoint_open(diffusers.weights, LT_PART_H3_VIDEO_VAE, &files));
+    OK(lt_checkpoint_open(diffusers.weights,
+                          (const lt_name_map[]){lt_h3_names(&lt_h3_video_names, config.head_dim)},
+                          &files));
     OK(lt_h3_video_decoder_open(files, &engine, &config, &decoder));
     const int64_t clips = 3, values = 3 * 32 * 32, clip_values = 28 * values;
     film f = {.frames = 56, .height = 32, .width = 32};
@@ -312,7 +321,9 @@ static void mismatches_are_refused(void **state)
         config.heads = cases[i / 2].heads;
         config.registers = cases[i / 2].registers;
         engine_open(&engine, both[i % 2]);
-        OK(lt_checkpoint_open(diffusers.weights, LT_PART_H3_VIDEO_VAE, &files));
+        OK(lt_checkpoint_open(
+            diffusers.weights,
+            (const lt_name_map[]){lt_h3_names(&lt_h3_video_names, config.head_dim)}, &files));
         const lt_status st = lt_h3_video_decoder_open(files, &engine, &config, &decoder);
         if (st != LT_EDATA || strstr(lt_error_text(), cases[i / 2].word) == NULL || decoder != NULL)
             fail_msg("%s: %s: %s", cases[i / 2].reason, lt_status_name(st), lt_error_text());
@@ -343,7 +354,9 @@ static void bad_sizes_are_refused(void **state)
         assert_non_null(strstr(lt_error_text(), samples[i].word));
     }
     engine_open(&engine, &lt_backend_dry);
-    OK(lt_checkpoint_open(diffusers.weights, LT_PART_H3_VIDEO_VAE, &files));
+    OK(lt_checkpoint_open(diffusers.weights,
+                          (const lt_name_map[]){lt_h3_names(&lt_h3_video_names, config.head_dim)},
+                          &files));
     OK(lt_h3_video_decoder_open(files, &engine, &config, &decoder));
     assert_int_equal(lt_h3_video_decode(decoder, NULL, 2, 2, 2, nothing, NULL), LT_EDATA);
     assert_int_equal(lt_h3_video_decode(decoder, NULL, 7, 0, 2, nothing, NULL), LT_EDATA);

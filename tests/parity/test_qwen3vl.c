@@ -70,7 +70,7 @@ static void run_open(run *r, const char *folder, const lt_backend *backend, lt_d
     OK(lt_engine_open(backend, 2, &mesh, (size_t)1 << 26, (size_t)1 << 26, &r->engine));
     (void)snprintf(path, sizeof path, "%s/config.json", folder);
     OK(lt_qwen3vl_config_read(path, &r->config));
-    OK(lt_checkpoint_open(folder, LT_PART_TEXT, &r->files));
+    OK(lt_checkpoint_open(folder, NULL, &r->files));
     OK(lt_qwen3vl_open(r->files, &r->engine, &r->config, compute, &r->text));
 }
 

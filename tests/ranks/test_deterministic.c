@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "kernels/cpu/linear_dnnl.h"
 #include "model/h3/dit.h"
+#include "model/h3/names.h"
 #include "run/denoise.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"
@@ -104,7 +105,7 @@ static float *evaluate(const request *q, const lt_mesh *mesh)
     read_config(q->model, &config);
     OK(lt_engine_open(q->backend, 1, mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
     (void)snprintf(path, sizeof path, DATA "%s/transformer", q->model);
-    OK(lt_checkpoint_open(path, LT_PART_H3_DIT, &files));
+    OK(lt_checkpoint_open(path, &lt_h3_dit_names, &files));
     OK(lt_h3_dit_open(files, &engine, &config, q->compute, &dit));
     OK(lt_h3_dit_tables(dit, timesteps, 3));
     OK(lt_h3_dit_load(dit));

@@ -7,6 +7,7 @@
 #include "tests/support/ranks.h"
 
 #include "model/h3/dit.h"
+#include "model/h3/names.h"
 #include "parallel/transport/host_collectives.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"
@@ -49,7 +50,7 @@ static void evaluate(const request *q, const lt_mesh *mesh, result *r)
     read_config(q->model, &config);
     OK(lt_engine_open(q->backend, 1, mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
     (void)snprintf(path, sizeof path, DATA "%s/transformer", q->model);
-    OK(lt_checkpoint_open(path, LT_PART_H3_DIT, &files));
+    OK(lt_checkpoint_open(path, &lt_h3_dit_names, &files));
     OK(lt_h3_dit_open(files, &engine, &config, q->compute, &dit));
     OK(lt_h3_dit_tables(dit, timesteps, 3));
     r->tables_bytes = lt_h3_dit_tables_bytes(dit, 3);

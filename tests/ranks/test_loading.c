@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "model/h3/dit.h"
+#include "model/h3/names.h"
 #include "model/weights/collective_read.h"
 #include "tests/support/dit_files.h"
 
@@ -88,7 +89,7 @@ static void same_as_alone(lt_group *group)
     char *found = malloc(bytes + 1), *alone = malloc(bytes + 1);
     lt_checkpoint *c = NULL;
     WANT(found != NULL && alone != NULL);
-    OK(lt_checkpoint_open(scratch_path(&s, "m.safetensors"), LT_PART_ANY, &c));
+    OK(lt_checkpoint_open(scratch_path(&s, "m.safetensors"), NULL, &c));
     lt_loading loading = lt_loading_new(group);
     const lt_dims dims = LT_DIMS(rows, width);
     const uint64_t before[2] = {lt_checkpoint_bytes_read(), lt_checkpoint_reads()};
@@ -145,7 +146,7 @@ static void a_nan(lt_group *group)
     float to[ROWS * WIDTH];
     lt_checkpoint *c = NULL;
     const lt_range columns = lt_share(WIDTH, size, lt_group_rank(group));
-    OK(lt_checkpoint_open(scratch_path(&s, "nan.safetensors"), LT_PART_ANY, &c));
+    OK(lt_checkpoint_open(scratch_path(&s, "nan.safetensors"), NULL, &c));
     lt_loading loading = lt_loading_new(group);
     lt_status st = lt_columns_read(&loading, c, "w", LT_DIMS(ROWS, WIDTH), columns, LT_F32, to);
     WANT(st != LT_OK || size == 1);
@@ -164,7 +165,7 @@ static void fails_between(lt_group *group, int before, int after)
     lt_checkpoint *c = NULL;
     lt_status st = LT_OK;
     const lt_range columns = lt_share(WIDTH, size, rank);
-    OK(lt_checkpoint_open(scratch_path(&s, "good.safetensors"), LT_PART_ANY, &c));
+    OK(lt_checkpoint_open(scratch_path(&s, "good.safetensors"), NULL, &c));
     lt_loading loading = lt_loading_new(group);
     for (int i = 0; i < before + (failing ? 0 : after) && st == LT_OK; i++)
         st = lt_columns_read(&loading, c, "w", LT_DIMS(ROWS, WIDTH), columns, LT_F32, to);
@@ -225,7 +226,7 @@ static uint64_t bytes_of(const lt_backend *backend, const char *folder, const ch
     const int dry = backend == &lt_backend_dry;
     const size_t room = (size_t)1 << (dry ? 44 : 28);
     OK(lt_engine_open(backend, 1, &mesh, room, room, &engine));
-    OK(lt_checkpoint_open(folder, LT_PART_H3_DIT, &files));
+    OK(lt_checkpoint_open(folder, &lt_h3_dit_names, &files));
     const uint64_t before = dry ? lt_checkpoint_bytes_planned() : lt_checkpoint_bytes_read();
     OK(lt_h3_dit_open(files, &engine, &config, LT_BF16, &dit));
     OK(lt_h3_dit_tables(dit, times, 3));

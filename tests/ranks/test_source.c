@@ -135,7 +135,7 @@ static void look_at_files(void)
     float *found = malloc((size_t)(ROWS * WIDTH) * sizeof *found);
     WANT(found != NULL);
     const lt_dims dims = LT_DIMS(ROWS, WIDTH);
-    OK(lt_checkpoint_open("m/part", LT_PART_ANY, &c));
+    OK(lt_checkpoint_open("m/part", NULL, &c));
     OK(lt_checkpoint_read(c, "w", dims, lt_slice_whole(dims), LT_F32, found));
     for (int64_t i = 0; i < ROWS * WIDTH; i++)
         WANT(found[i] == value_at(i));
@@ -183,7 +183,7 @@ static void missing_everywhere_is_as_ever(void **state)
     (void)state;
     lt_checkpoint *c = NULL;
     OK(lt_source_share(world, "m"));
-    WANT(lt_checkpoint_open("m/part", LT_PART_ANY, &c) == LT_ENOINPUT);
+    WANT(lt_checkpoint_open("m/part", NULL, &c) == LT_ENOINPUT);
     WANT(strstr(lt_error_text(), "m/part: no such file or folder") != NULL);
     lt_source_end();
     lt_error_clear();
@@ -302,7 +302,7 @@ static void a_changed_file_is_an_error(void **state)
             write_model();
         OK(lt_source_share(world, "m"));
         if (changes[i].after_open)
-            OK(lt_checkpoint_open("m/part", LT_PART_ANY, &c));
+            OK(lt_checkpoint_open("m/part", NULL, &c));
         OK(lt_barrier(world));
         if (rank == 0)
             changes[i].change();
@@ -310,7 +310,7 @@ static void a_changed_file_is_an_error(void **state)
         if (rank > 0) {
             lt_status st = LT_OK;
             if (!changes[i].after_open)
-                st = lt_checkpoint_open("m/part", LT_PART_ANY, &c);
+                st = lt_checkpoint_open("m/part", NULL, &c);
             if (st == LT_OK)
                 st = lt_checkpoint_read(c, "w", LT_DIMS(ROWS, WIDTH), last, LT_F32, row);
             if (st != changes[i].status || strstr(lt_error_text(), changes[i].words) == NULL ||

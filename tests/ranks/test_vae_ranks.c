@@ -13,6 +13,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "model/h3/names.h"
 #include "model/h3/video_vae.h"
 #include "model/weights/collective_read.h"
 
@@ -56,7 +57,9 @@ static result decode(const request *q, const lt_mesh *mesh, const lt_backend *ba
     const int dry = backend == &lt_backend_dry;
     OK(lt_h3_video_config_read(q->config, &config));
     OK(lt_engine_open(backend, 1, mesh, (size_t)1 << 28, (size_t)1 << 28, &engine));
-    OK(lt_checkpoint_open(q->weights, LT_PART_H3_VIDEO_VAE, &files));
+    OK(lt_checkpoint_open(q->weights,
+                          (const lt_name_map[]){lt_h3_names(&lt_h3_video_names, config.head_dim)},
+                          &files));
     const uint64_t before = lt_checkpoint_bytes_read(), reads_before = lt_checkpoint_reads();
     OK(lt_h3_video_decoder_open(files, &engine, &config, &decoder));
     r.read_bytes = lt_checkpoint_bytes_read() - before;
@@ -192,7 +195,9 @@ static void helpers_check(const lt_mesh *mesh, void *ctx)
     WANT(all != NULL && some != NULL);
     OK(lt_h3_video_config_read(q.config, &config));
     OK(lt_engine_open(backend, 1, mesh, (size_t)1 << 28, (size_t)1 << 28, &engine));
-    OK(lt_checkpoint_open(q.weights, LT_PART_H3_VIDEO_VAE, &files));
+    OK(lt_checkpoint_open(q.weights,
+                          (const lt_name_map[]){lt_h3_names(&lt_h3_video_names, config.head_dim)},
+                          &files));
     OK(lt_h3_video_decoder_open(files, &engine, &config, &decoder));
     float *z = spread(config.latent_channels * q.t * q.h * q.w, 1);
     const int keeps = lt_group_rank(mesh->axis[LT_AXIS_TP]) == 0;
@@ -240,7 +245,9 @@ static void refusal_check(const lt_mesh *mesh, void *ctx)
         if (bad && kind == 1)
             mine.ffn_mult++;
         OK(lt_engine_open(q.backend, 1, mesh, (size_t)1 << 28, (size_t)1 << 28, &engine));
-        OK(lt_checkpoint_open(q.weights, LT_PART_H3_VIDEO_VAE, &files));
+        OK(lt_checkpoint_open(
+            q.weights, (const lt_name_map[]){lt_h3_names(&lt_h3_video_names, config.head_dim)},
+            &files));
         const lt_status st = lt_h3_video_decoder_open(files, &engine, &mine, &decoder);
         WANT(st == (bad ? LT_EDATA : LT_EPEER) && decoder == NULL);
         WANT(strstr(lt_error_text(), kind == 0 ? "transformer_blocks.3" : "ff.net") != NULL);

@@ -83,7 +83,7 @@ static inline int64_t dit_files_write(const char *folder, const char *config, in
     assert_non_null(f);
     assert_true(fputs(config, f) >= 0 && fclose(f) == 0);
     dit_writer w = {.header = json_object()};
-    assert_int_equal(lt_h3_want(LT_PART_H3_DIT, folder, dit_add, &w), LT_OK);
+    assert_int_equal(lt_h3_part_dit.tensors(folder, dit_add, &w), LT_OK);
     char *text = json_dumps(w.header, JSON_COMPACT);
     assert_non_null(text);
     const uint64_t n = strlen(text);
@@ -96,7 +96,7 @@ static inline int64_t dit_files_write(const char *folder, const char *config, in
     const int64_t data_bytes = w.at;
     if (values) {
         dit_writer again = {.header = w.header, .data = f};
-        assert_int_equal(lt_h3_want(LT_PART_H3_DIT, folder, dit_add, &again), LT_OK);
+        assert_int_equal(lt_h3_part_dit.tensors(folder, dit_add, &again), LT_OK);
     }
     assert_int_equal(fclose(f), 0);
     free(text);

@@ -73,7 +73,7 @@ static void folder_cases(void **state)
         if (!(folders[i].leave_out & NO_INDEX))
             scratch_text(&s, "x.safetensors.index.json", folders[i].index);
         lt_error_clear();
-        const lt_status st = lt_checkpoint_open(s.folder, LT_PART_ANY, &c);
+        const lt_status st = lt_checkpoint_open(s.folder, NULL, &c);
         if (st != folders[i].want || strstr(lt_error_text(), folders[i].words) == NULL)
             fail_msg("%s: want %s \"%s\", found %s: %s", folders[i].name,
                      lt_status_name(folders[i].want), folders[i].words, lt_status_name(st),
@@ -92,13 +92,13 @@ static void names_of_files(void **state)
     lt_tensor_info info;
     const char data[8] = {0};
     scratch_new(&s);
-    assert_int_equal(lt_checkpoint_open(scratch_path(&s, "absent"), LT_PART_ANY, &c), LT_ENOINPUT);
+    assert_int_equal(lt_checkpoint_open(scratch_path(&s, "absent"), NULL, &c), LT_ENOINPUT);
     /* One of several without its index isn't taken for the whole. */
     scratch_safetensors(&s, "m-00002-of-00003.safetensors", -1, "{" F32("a", 2, 0, 8) "}", data, 8);
-    assert_int_equal(lt_checkpoint_open(s.folder, LT_PART_ANY, &c), LT_ENOINPUT);
+    assert_int_equal(lt_checkpoint_open(s.folder, NULL, &c), LT_ENOINPUT);
     /* The usual name wins over others beside it. */
     scratch_safetensors(&s, "model.safetensors", -1, "{" F32("usual", 2, 0, 8) "}", data, 8);
-    assert_int_equal(lt_checkpoint_open(s.folder, LT_PART_ANY, &c), LT_OK);
+    assert_int_equal(lt_checkpoint_open(s.folder, NULL, &c), LT_OK);
     assert_true(lt_checkpoint_find(c, "usual", &info));
     assert_false(lt_checkpoint_find(c, "a", &info));
     lt_checkpoint_close(&c);
@@ -164,8 +164,7 @@ static void slices_hold_their_values(void **state)
                        shift, shift, lt_dtype_name(slices[i].stored), shift, shift + bytes);
         scratch_safetensors(&s, "w.safetensors", -1, header, data, shift + bytes);
         lt_checkpoint *c = NULL;
-        assert_int_equal(lt_checkpoint_open(scratch_path(&s, "w.safetensors"), LT_PART_ANY, &c),
-                         LT_OK);
+        assert_int_equal(lt_checkpoint_open(scratch_path(&s, "w.safetensors"), NULL, &c), LT_OK);
         const uint64_t before = lt_checkpoint_bytes_read();
         memset(got, 0xA5, sizeof got);
         if (lt_checkpoint_read(c, "w", LT_DIMS(5, 2, 12),
@@ -213,7 +212,7 @@ static void long_tensors_are_read_in_pieces(void **state)
                    "\"w\":{\"dtype\":\"F32\",\"shape\":[%d],\"data_offsets\":[3,%d]}}",
                    N, SHIFT + 4 * N);
     scratch_safetensors(&s, "w.safetensors", -1, header, data, SHIFT + (size_t)N * 4);
-    assert_int_equal(lt_checkpoint_open(s.folder, LT_PART_ANY, &c), LT_OK);
+    assert_int_equal(lt_checkpoint_open(s.folder, NULL, &c), LT_OK);
     const lt_dims dims = LT_DIMS(N);
     assert_int_equal(lt_checkpoint_read(c, "w", dims, lt_slice_whole(dims), LT_F32, got), LT_OK);
     assert_int_equal(lt_checkpoint_read(c, "w", dims, lt_slice_whole(dims), LT_BF16, narrow),
@@ -243,7 +242,7 @@ static void wrong_requests(void **state)
         &s, "w.safetensors", -1,
         "{" F32("w", 8, 0, 32) ",\"i\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[32,48]}}",
         data, 48);
-    assert_int_equal(lt_checkpoint_open(s.folder, LT_PART_ANY, &c), LT_OK);
+    assert_int_equal(lt_checkpoint_open(s.folder, NULL, &c), LT_OK);
     const struct {
         const char *name;
         lt_dims dims;
@@ -298,7 +297,7 @@ static void values_that_are_no_numbers(void **state)
                        lt_dtype_name(not_finite[i].dtype), 40 * es);
         scratch_safetensors(&s, "w.safetensors", -1, header, data, 40 * es);
         lt_checkpoint *c = NULL;
-        assert_int_equal(lt_checkpoint_open(s.folder, LT_PART_ANY, &c), LT_OK);
+        assert_int_equal(lt_checkpoint_open(s.folder, NULL, &c), LT_OK);
         assert_int_equal(
             lt_checkpoint_read(c, "w", LT_DIMS(4, 10), (lt_slice){{1, 3}, {2, 5}}, LT_F32, out),
             LT_EDATA);
@@ -323,7 +322,7 @@ static void a_file_that_shrinks(void **state)
     const char data[32] = {0};
     scratch_new(&s);
     scratch_safetensors(&s, "w.safetensors", -1, "{" F32("w", 8, 0, 32) "}", data, 32);
-    assert_int_equal(lt_checkpoint_open(s.folder, LT_PART_ANY, &c), LT_OK);
+    assert_int_equal(lt_checkpoint_open(s.folder, NULL, &c), LT_OK);
     assert_int_equal(truncate(scratch_path(&s, "w.safetensors"), 60), 0);
     assert_int_equal(
         lt_checkpoint_read(c, "w", LT_DIMS(8), lt_slice_whole(LT_DIMS(8)), LT_F32, out), LT_EIO);
@@ -344,7 +343,7 @@ static void a_file_that_is_written_again(void **state)
     scratch_safetensors(&s, "m.safetensors", -1, "{" F32("a", 2, 0, 8) "}", old, 8);
     const char *path = scratch_path(&s, "m.safetensors");
     assert_int_equal(stat(path, &info), 0);
-    assert_int_equal(lt_checkpoint_open(path, LT_PART_ANY, &c), LT_OK);
+    assert_int_equal(lt_checkpoint_open(path, NULL, &c), LT_OK);
     const lt_dims dims = LT_DIMS(2);
     assert_int_equal(lt_checkpoint_read(c, "a", dims, lt_slice_whole(dims), LT_F32, x), LT_OK);
     struct stat now;

@@ -27,7 +27,7 @@ static void compare(const char *name, const char *tensor, const void *found, lt_
     assert_non_null(wanted);
     (void)snprintf(path, sizeof path, LT_SOURCE_DIR "/tests/parity/golden/layout_%s.safetensors",
                    name);
-    if (lt_checkpoint_open(path, LT_PART_ANY, &file) != LT_OK ||
+    if (lt_checkpoint_open(path, NULL, &file) != LT_OK ||
         lt_checkpoint_read(file, tensor, dims, lt_slice_whole(dims), dtype, wanted) != LT_OK)
         fail_msg("%s", lt_error_text());
     for (size_t i = 0; i < bytes; i += lt_dtype_bytes(dtype))

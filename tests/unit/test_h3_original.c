@@ -14,63 +14,60 @@
 #define PARITY LT_SOURCE_DIR "/tests/parity/"
 
 static const struct {
-    lt_part part;
+    const lt_name_map *map;
     const char *stored;
     int count;
     const char *first;
     lt_row_order rows;
 } names[] = {
-    {LT_PART_H3_DIT, "video_patch_proj.weight", 1, "proj_in.weight", LT_ROWS_SAME},
-    {LT_PART_H3_DIT, "blocks.49.attn.qkv_proj.weight", 3, "transformer_blocks.49.attn.to_q.weight",
-     LT_ROWS_Q},
-    {LT_PART_H3_DIT, "token_refiner.blocks.1.mlp.fc1.weight", 1,
+    {&lt_h3_dit_names, "video_patch_proj.weight", 1, "proj_in.weight", LT_ROWS_SAME},
+    {&lt_h3_dit_names, "blocks.49.attn.qkv_proj.weight", 3,
+     "transformer_blocks.49.attn.to_q.weight", LT_ROWS_Q},
+    {&lt_h3_dit_names, "token_refiner.blocks.1.mlp.fc1.weight", 1,
      "token_refiner.refiner_blocks.1.ff.net.0.proj.weight", LT_ROWS_SWAPPED},
-    {LT_PART_H3_DIT, "blocks.0.mlp.fc2.weight", 1, "transformer_blocks.0.ff.net.2.weight",
+    {&lt_h3_dit_names, "blocks.0.mlp.fc2.weight", 1, "transformer_blocks.0.ff.net.2.weight",
      LT_ROWS_SAME},
-    {LT_PART_H3_DIT, "blocks.7.adaln_proj.linear.bias", 1,
+    {&lt_h3_dit_names, "blocks.7.adaln_proj.linear.bias", 1,
      "transformer_blocks.7.adaln_proj.linear.bias", LT_ROWS_SAME},
-    {LT_PART_H3_DIT, "final_layer.adaln_proj.linear.weight", 1, "norm_out.linear.weight",
+    {&lt_h3_dit_names, "final_layer.adaln_proj.linear.weight", 1, "norm_out.linear.weight",
      LT_ROWS_SAME},
-    {LT_PART_H3_DIT, "rope.inv_freq", 0, "", LT_ROWS_SAME},
-    {LT_PART_H3_DIT, "something.else", 1, "something.else", LT_ROWS_SAME},
-    {LT_PART_H3_VIDEO_VAE, "encoder.down.2.block.1.nin_shortcut.bias", 1,
+    {&lt_h3_dit_names, "rope.inv_freq", 0, "", LT_ROWS_SAME},
+    {&lt_h3_dit_names, "something.else", 1, "something.else", LT_ROWS_SAME},
+    {&lt_h3_video_names, "encoder.down.2.block.1.nin_shortcut.bias", 1,
      "encoder.down_blocks.2.resnets.1.conv_shortcut.bias", LT_ROWS_SAME},
-    {LT_PART_H3_VIDEO_VAE, "encoder.down.0.downsample.conv.weight", 1,
+    {&lt_h3_video_names, "encoder.down.0.downsample.conv.weight", 1,
      "encoder.down_blocks.0.downsamplers.0.conv.weight", LT_ROWS_SAME},
-    {LT_PART_H3_VIDEO_VAE, "decoder.transformer_blocks.3.attn.to_qkv.bias", 3,
+    {&lt_h3_video_names, "decoder.transformer_blocks.3.attn.to_qkv.bias", 3,
      "decoder.transformer_blocks.3.attn.to_q.bias", LT_ROWS_Q},
-    {LT_PART_H3_VIDEO_VAE, "decoder.transformer_blocks.3.attn.to_out.weight", 1,
+    {&lt_h3_video_names, "decoder.transformer_blocks.3.attn.to_out.weight", 1,
      "decoder.transformer_blocks.3.attn.to_out.0.weight", LT_ROWS_SAME},
-    {LT_PART_H3_VIDEO_VAE, "decoder.transformer_blocks.3.ff.w1.bias", 1,
+    {&lt_h3_video_names, "decoder.transformer_blocks.3.ff.w1.bias", 1,
      "decoder.transformer_blocks.3.ff.net.0.proj.bias", LT_ROWS_SWAPPED},
-    {LT_PART_H3_VIDEO_VAE, "decoder.mask_token", 0, "", LT_ROWS_SAME},
-    {LT_PART_H3_VIDEO_VAE, "decoder.x_embedder.weight", 1, "decoder.proj_in.weight", LT_ROWS_SAME},
-    {LT_PART_H3_AUDIO_VAE, "decoder.blocks.0.mlp.fc1.weight", 1, "decoder.blocks.0.mlp.fc1.weight",
-     LT_ROWS_SAME},
-    {LT_PART_ANY, "video_patch_proj.weight", 1, "video_patch_proj.weight", LT_ROWS_SAME},
+    {&lt_h3_video_names, "decoder.mask_token", 0, "", LT_ROWS_SAME},
+    {&lt_h3_video_names, "decoder.x_embedder.weight", 1, "decoder.proj_in.weight", LT_ROWS_SAME},
 };
 
 static void names_are_rewritten(void **state)
 {
     (void)state;
-    lt_original_name out[3];
+    lt_mapped_name out[3];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const int n = lt_original_names(names[i].part, names[i].stored, out);
+        const int n = names[i].map->names(names[i].stored, out);
         if (n != names[i].count ||
             (n > 0 && (strcmp(out[0].name, names[i].first) != 0 || out[0].rows != names[i].rows)))
             fail_msg("%s: found %d names, the first %s", names[i].stored, n,
                      n > 0 ? out[0].name : "none");
     }
-    assert_int_equal(lt_original_names(LT_PART_H3_DIT, "blocks.2.attn.qkv_proj.weight", out), 3);
+    assert_int_equal(lt_h3_dit_names.names("blocks.2.attn.qkv_proj.weight", out), 3);
     assert_string_equal(out[1].name, "transformer_blocks.2.attn.to_k.weight");
     assert_string_equal(out[2].name, "transformer_blocks.2.attn.to_v.weight");
     assert_int_equal(out[2].rows, LT_ROWS_V);
     /* A name near the limit, whose rewritten form would pass it, stays as it is. */
-    char longest[LT_ORIGINAL_NAME_BYTES];
+    char longest[LT_MAPPED_NAME_BYTES];
     memset(longest, 'x', sizeof longest);
     memcpy(longest, "blocks.", 7);
     longest[sizeof longest - 1] = '\0';
-    assert_int_equal(lt_original_names(LT_PART_H3_DIT, longest, out), 1);
+    assert_int_equal(lt_h3_dit_names.names(longest, out), 1);
     assert_string_equal(out[0].name, longest);
 }
 
@@ -94,8 +91,8 @@ static void published_indexes_agree(void **state)
     json_t *wanted = json_deep_copy(json_object_get(diffusers, "weight_map"));
     assert_int_equal(json_object_size(wanted), 638);
     json_object_foreach (json_object_get(original, "weight_map"), name, value) {
-        lt_original_name out[3];
-        const int n = lt_original_names(LT_PART_H3_DIT, name, out);
+        lt_mapped_name out[3];
+        const int n = lt_h3_dit_names.names(name, out);
         for (int i = 0; i < n; i++)
             if (json_object_del(wanted, out[i].name) != 0)
                 fail_msg("%s gives %s, which diffusers lacks or another gave", name, out[i].name);
@@ -123,7 +120,7 @@ static void rows_are_found(void **state)
         for (int64_t first = 0; first < 6; first++)
             for (int64_t limit = 1; limit <= 6 - first; limit++) {
                 int64_t stored = -1;
-                const int64_t n = lt_original_run((lt_row_order)order, 6, 3, first, limit, &stored);
+                const int64_t n = lt_mapped_run((lt_row_order)order, 6, 3, first, limit, &stored);
                 assert_true(n >= 1 && n <= limit);
                 for (int64_t i = 0; i < n; i++)
                     assert_int_equal(stored + i, want[order][first + i]);
@@ -155,16 +152,16 @@ static void read_whole(lt_checkpoint *c, const lt_tensor_info *info, lt_slice sl
 }
 
 /* Both layouts of one part hold the same values under the same names, whole and by odd slices. */
-static void same_values(const char *plain_path, const char *original_path, lt_part part,
+static void same_values(const char *plain_path, const char *original_path, const lt_name_map *map,
                         int64_t head_dim)
 {
     lt_checkpoint *plain = NULL, *original = NULL;
-    if (lt_checkpoint_open(plain_path, part, &plain) != LT_OK ||
-        lt_checkpoint_open(original_path, part, &original) != LT_OK)
+    const lt_name_map names_of = lt_h3_names(map, head_dim);
+    if (lt_checkpoint_open(plain_path, &names_of, &plain) != LT_OK ||
+        lt_checkpoint_open(original_path, &names_of, &original) != LT_OK)
         fail_msg("%s", lt_error_text());
-    assert_false(lt_checkpoint_is_original(plain));
-    assert_true(lt_checkpoint_is_original(original));
-    lt_checkpoint_set_head_dim(original, head_dim);
+    assert_false(lt_checkpoint_is_mapped(plain));
+    assert_true(lt_checkpoint_is_mapped(original));
     const int64_t count = lt_checkpoint_count(plain);
     assert_true(count > 20);
     for (int64_t i = 0; i < count; i++) {
@@ -201,7 +198,7 @@ static void same_values(const char *plain_path, const char *original_path, lt_pa
 static void nano_dit_is_the_same(void **state)
 {
     (void)state;
-    same_values(PARITY "nano/transformer", PARITY "nano-original/transformer", LT_PART_H3_DIT,
+    same_values(PARITY "nano/transformer", PARITY "nano-original/transformer", &lt_h3_dit_names,
                 head_dim_of(PARITY "nano/transformer/config.json", "attention_head_dim"));
 }
 
@@ -215,14 +212,14 @@ static void video_vae_rows_are_in_order(void **state)
     static float stored[BYTES / 4], got[BYTES / 4];
     lt_checkpoint *raw = NULL, *mapped = NULL;
     int fused = 0;
-    if (lt_checkpoint_open(PARITY "nano-original/video_vae/source", LT_PART_ANY, &raw) != LT_OK ||
-        lt_checkpoint_open(path, LT_PART_H3_VIDEO_VAE, &mapped) != LT_OK)
+    const lt_name_map video = lt_h3_names(&lt_h3_video_names, HEAD);
+    if (lt_checkpoint_open(PARITY "nano-original/video_vae/source", NULL, &raw) != LT_OK ||
+        lt_checkpoint_open(path, &video, &mapped) != LT_OK)
         fail_msg("%s", lt_error_text());
-    lt_checkpoint_set_head_dim(mapped, HEAD);
     for (int64_t i = 0; i < lt_checkpoint_count(raw); i++) {
         const lt_tensor_info a = lt_checkpoint_at(raw, i);
-        lt_original_name out[3];
-        const int n = lt_original_names(LT_PART_H3_VIDEO_VAE, a.name, out);
+        lt_mapped_name out[3];
+        const int n = lt_h3_video_names.names(a.name, out);
         if (n == 0 || out[0].rows == LT_ROWS_SAME || a.bytes > BYTES)
             continue;
         const int64_t columns = a.ndim > 1 ? a.dim[1] : 1;
@@ -261,24 +258,28 @@ static void rows_that_do_not_divide(void **state)
                         "{\"blocks.0.attn.qkv_proj.weight\":{\"dtype\":\"F32\",\"shape\":[4,2],"
                         "\"data_offsets\":[0,32]}}",
                         data, 32);
-    assert_int_equal(lt_checkpoint_open(s.folder, LT_PART_H3_DIT, &c), LT_EDATA);
+    assert_int_equal(lt_checkpoint_open(s.folder, &lt_h3_dit_names, &c), LT_EDATA);
     assert_non_null(strstr(lt_error_text(), "multiple of 3 rows, found [4, 2]"));
     scratch_safetensors(
         &s, "w.safetensors", -1,
         "{\"blocks.0.mlp.fc1.weight\":{\"dtype\":\"F32\",\"shape\":[3,2],\"data_offsets\":[0,24]}}",
         data, 24);
-    assert_int_equal(lt_checkpoint_open(s.folder, LT_PART_H3_DIT, &c), LT_EDATA);
+    assert_int_equal(lt_checkpoint_open(s.folder, &lt_h3_dit_names, &c), LT_EDATA);
     scratch_safetensors(&s, "w.safetensors", -1,
                         "{\"blocks.0.attn.qkv_proj.weight\":{\"dtype\":\"F32\",\"shape\":[12],"
                         "\"data_offsets\":[0,48]}}",
                         data, 48);
-    assert_int_equal(lt_checkpoint_open(s.folder, LT_PART_H3_DIT, &c), LT_OK);
+    assert_int_equal(lt_checkpoint_open(s.folder, &lt_h3_dit_names, &c), LT_OK);
     const char *q = "transformer_blocks.0.attn.to_q.weight";
     assert_int_equal(lt_checkpoint_check(c, q, LT_DIMS(4)), LT_EDATA); /* no head width was given */
-    lt_checkpoint_set_head_dim(c, 3);
+    lt_checkpoint_close(&c);
+    const lt_name_map three = lt_h3_names(&lt_h3_dit_names, 3),
+                      two = lt_h3_names(&lt_h3_dit_names, 2);
+    assert_int_equal(lt_checkpoint_open(s.folder, &three, &c), LT_OK);
     assert_int_equal(lt_checkpoint_read(c, q, LT_DIMS(4), lt_slice_whole(LT_DIMS(4)), LT_F32, out),
                      LT_EDATA);
-    lt_checkpoint_set_head_dim(c, 2);
+    lt_checkpoint_close(&c);
+    assert_int_equal(lt_checkpoint_open(s.folder, &two, &c), LT_OK);
     assert_int_equal(lt_checkpoint_read(c, q, LT_DIMS(4), lt_slice_whole(LT_DIMS(4)), LT_F32, out),
                      LT_OK);
     lt_checkpoint_close(&c);
@@ -288,7 +289,7 @@ static void rows_that_do_not_divide(void **state)
         "\"transformer_blocks.0.norm1.weight\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":["
         "8,16]}}",
         data, 16);
-    assert_int_equal(lt_checkpoint_open(s.folder, LT_PART_H3_DIT, &c), LT_EDATA);
+    assert_int_equal(lt_checkpoint_open(s.folder, &lt_h3_dit_names, &c), LT_EDATA);
     assert_non_null(strstr(lt_error_text(), "are both transformer_blocks.0.norm1.weight"));
     scratch_free(&s);
 }

@@ -89,7 +89,7 @@ static lt_status find_in_folder(source *s)
             s->folder);
 }
 
-static lt_status find_source(const char *path, lt_part part, source *s)
+static lt_status find_source(const char *path, const lt_name_map *map, source *s)
 {
     if (!lt_source_exists(path))
         LT_FAIL(LT_ENOINPUT, "%s: no such file or folder", path);
@@ -101,9 +101,9 @@ static lt_status find_source(const char *path, lt_part part, source *s)
         return LT_OK;
     }
     char source_folder[LT_PATH_BYTES];
-    LT_TRY(lt_path_join(source_folder, sizeof source_folder, path, "source"));
-    /* The original video VAE keeps its weights one folder down. */
-    const int down = part == LT_PART_H3_VIDEO_VAE && lt_source_is_dir(source_folder);
+    const char *below = map != NULL && map->folder != NULL ? map->folder : "";
+    LT_TRY(lt_path_join(source_folder, sizeof source_folder, path, below));
+    const int down = below[0] != '\0' && lt_source_is_dir(source_folder);
     if (snprintf(s->folder, sizeof s->folder, "%s", down ? source_folder : path) >=
         (int)sizeof s->folder)
         LT_FAIL(LT_EUSAGE, "%.200s...: the path is too long", path);
@@ -111,12 +111,13 @@ static lt_status find_source(const char *path, lt_part part, source *s)
     return LT_OK;
 }
 
-lt_status lt_checkpoint_file(const char *path, lt_part part, char *out, size_t bytes, int *is_index)
+lt_status lt_checkpoint_file(const char *path, const lt_name_map *map, char *out, size_t bytes,
+                             int *is_index)
 {
     source *s = calloc(1, sizeof *s);
     if (s == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory", path);
-    lt_status st = find_source(path, part, s);
+    lt_status st = find_source(path, map, s);
     *is_index = s->is_index;
     if (st == LT_OK && snprintf(out, bytes, "%s", s->file) >= (int)bytes)
         st = lt_fail(LT_EUSAGE, __FILE__, __LINE__, "%.200s...: the path is too long", path);
@@ -285,12 +286,12 @@ static int by_name(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-static lt_status add_original(lt_checkpoint *c, const lt_entry *plain)
+static lt_status add_mapped(lt_checkpoint *c, const lt_entry *plain)
 {
-    lt_original_name names[3];
+    lt_mapped_name names[3];
     char text[192];
     const lt_stored *t = plain->stored;
-    const int n = lt_original_names(c->part, t->name, names);
+    const int n = c->map.names(t->name, names);
     const int parts = n == 3 ? 3 : names[0].rows == LT_ROWS_SWAPPED ? 2 : 1;
     if (n > 0 && parts > 1 && (t->ndim == 0 || t->dim[0] % parts != 0))
         LT_FAIL(LT_EDATA, "%s: tensor %s: want a multiple of %d rows, found %s", plain->file->path,
@@ -311,17 +312,18 @@ static lt_status make_table(lt_checkpoint *c)
 {
     const int64_t stored = lt_checkpoint_count(c);
     for (int i = 0; i < c->shard_count; i++)
-        for (int64_t k = 0; k < c->shard[i]->count && !c->original; k++)
-            c->original = lt_is_original(c->part, c->shard[i]->tensor[k].name);
-    c->entry = calloc((size_t)stored * (c->original ? 3 : 1) + 1, sizeof *c->entry);
+        for (int64_t k = 0; k < c->shard[i]->count && !c->is_mapped; k++)
+            c->is_mapped =
+                c->map.is_mapped != NULL && c->map.is_mapped(c->shard[i]->tensor[k].name);
+    c->entry = calloc((size_t)stored * (c->is_mapped ? 3 : 1) + 1, sizeof *c->entry);
     if (c->entry == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for %lld names", c->path, (long long)stored);
     for (int i = 0; i < c->shard_count; i++)
         for (int64_t k = 0; k < c->shard[i]->count; k++) {
             const lt_stored *t = &c->shard[i]->tensor[k];
             const lt_entry plain = {.name = t->name, .file = c->shard[i], .stored = t};
-            if (c->original && strlen(t->name) < LT_ORIGINAL_NAME_BYTES)
-                LT_TRY(add_original(c, &plain));
+            if (c->is_mapped && strlen(t->name) < LT_MAPPED_NAME_BYTES)
+                LT_TRY(add_mapped(c, &plain));
             else
                 c->entry[c->entry_count++] = plain;
         }
@@ -333,7 +335,7 @@ static lt_status make_table(lt_checkpoint *c)
     return LT_OK;
 }
 
-lt_status lt_checkpoint_open(const char *path, lt_part part, lt_checkpoint **out)
+lt_status lt_checkpoint_open(const char *path, const lt_name_map *map, lt_checkpoint **out)
 {
     *out = NULL;
     lt_status st = LT_OK;
@@ -341,8 +343,9 @@ lt_status lt_checkpoint_open(const char *path, lt_part part, lt_checkpoint **out
     lt_checkpoint *c = calloc(1, sizeof *c);
     if (s == NULL || c == NULL || (c->path = strdup(path)) == NULL)
         LT_FAIL_GOTO(LT_ENOMEM, st, failed, "%s: no memory", path);
-    c->part = part;
-    LT_TRY_GOTO(find_source(path, part, s), st, failed);
+    if (map != NULL)
+        c->map = *map;
+    LT_TRY_GOTO(find_source(path, map, s), st, failed);
     LT_TRY_GOTO(open_files(c, s), st, failed);
     LT_TRY_GOTO(make_table(c), st, failed);
     free(s);
@@ -373,13 +376,7 @@ void lt_checkpoint_close(lt_checkpoint **checkpoint)
 
 /* ---- questions ---- */
 
-void lt_checkpoint_set_head_dim(lt_checkpoint *checkpoint, int64_t head_dim)
-{
-    assert(head_dim > 0);
-    checkpoint->head_dim = head_dim;
-}
-
-int lt_checkpoint_is_original(const lt_checkpoint *checkpoint) { return checkpoint->original; }
+int lt_checkpoint_is_mapped(const lt_checkpoint *checkpoint) { return checkpoint->is_mapped; }
 
 const char *lt_checkpoint_path(const lt_checkpoint *checkpoint) { return checkpoint->path; }
 

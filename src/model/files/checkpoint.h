@@ -7,35 +7,24 @@
  * preads (no mmap: a file error must be an error). F32, BF16, F16, F64, I32, I64, U8, U16.
  * An opened one belongs to one thread at a time: reads share a buffer.
  *
- * Names are diffusers'. A folder in H3's original layout is read under the same names: a mapping
- * (names.c) turns a name into rows of the stored tensor (per-head interleaved qkv, swapped
- * SwiGLU halves). Local, Blocking. Errors: LT_ENOINPUT, LT_EDATA: file, tensor, wanted, found. */
+ * A folder in another layout is read under the same names: the map that it is opened with turns a
+ * name into rows of the stored tensor (name_map.h). Local, Blocking. Errors:
+ * LT_ENOINPUT, LT_EDATA: file, tensor, wanted, found. */
 #ifndef LT_CHECKPOINT_H
 #define LT_CHECKPOINT_H
 
 #include "base/new_file.h"
 #include "base/tensor.h"
+#include "model/files/name_map.h"
 
 typedef struct lt_checkpoint lt_checkpoint;
 
-/* part says which mapping of original names to try; LT_PART_ANY: none. */
-typedef enum {
-    LT_PART_ANY,
-    LT_PART_H3_DIT,
-    LT_PART_H3_VIDEO_VAE,
-    LT_PART_H3_AUDIO_VAE,
-    LT_PART_TEXT
-} lt_part;
-
-/* path: a .safetensors file, an index, or a part's folder (of the original video VAE: the one that
- * holds source/). Errors also: LT_ENOMEM. */
-lt_status lt_checkpoint_open(const char *path, lt_part part, lt_checkpoint **out);
-/* The mapping of original names needs the head width that de-interleaves qkv (from config); call
- * before check and read. */
-void lt_checkpoint_set_head_dim(lt_checkpoint *checkpoint, int64_t head_dim);
+/* path: a .safetensors file, an index, or a part's folder. map: of the other layout that it may be
+ * in, copied; NULL: names are as stored. Errors also: LT_ENOMEM. */
+lt_status lt_checkpoint_open(const char *path, const lt_name_map *map, lt_checkpoint **out);
 void lt_checkpoint_close(lt_checkpoint **checkpoint);
-/* 1 if the names are the original layout's. Those of text encoder and audio VAE don't differ: 0. */
-int lt_checkpoint_is_original(const lt_checkpoint *checkpoint);
+/* 1 if the names are those of the map's layout. */
+int lt_checkpoint_is_mapped(const lt_checkpoint *checkpoint);
 const char *lt_checkpoint_path(const lt_checkpoint *checkpoint);
 
 typedef struct lt_tensor_info {

@@ -4,7 +4,6 @@
 
 #include "model/files/checkpoint.h"
 #include "model/files/safetensors.h"
-#include "model/h3/names.h"
 
 /* A name that a network may ask for. Three of them may stand on one stored tensor (original qkv).
  */
@@ -19,9 +18,8 @@ typedef struct lt_entry {
 
 struct lt_checkpoint {
     char *path;
-    lt_part part;
-    int original;
-    int64_t head_dim;
+    lt_name_map map; /* names NULL: as stored */
+    int is_mapped;
     int shard_count;
     lt_safetensors **shard;
     int64_t entry_count;
@@ -31,7 +29,7 @@ struct lt_checkpoint {
 
 /* The index or the only file that opening path would read. Errors: LT_ENOINPUT, LT_EDATA,
  * LT_EUSAGE. */
-lt_status lt_checkpoint_file(const char *path, lt_part part, char *out, size_t bytes,
+lt_status lt_checkpoint_file(const char *path, const lt_name_map *map, char *out, size_t bytes,
                              int *is_index);
 
 lt_entry *lt_entry_find(const lt_checkpoint *checkpoint, const char *name);

@@ -64,11 +64,11 @@ static lt_status find_checked(lt_checkpoint *c, const char *name, lt_dims dims, 
                 lt_dims_text(dims.dim, dims.ndim, want, sizeof want),
                 lt_dims_text(dim, ndim, found, sizeof found));
     const int per_head = e->rows == LT_ROWS_Q || e->rows == LT_ROWS_K || e->rows == LT_ROWS_V;
-    if (per_head && (c->head_dim <= 0 || dim[0] % c->head_dim != 0))
+    if (per_head && (c->map.width <= 0 || dim[0] % c->map.width != 0))
         LT_FAIL(LT_EDATA,
                 "%s: tensor %s: want a multiple of %lld rows (the head width) for each of q, k, v, "
                 "found %lld",
-                e->file->path, name, (long long)c->head_dim, (long long)dim[0]);
+                e->file->path, name, (long long)c->map.width, (long long)dim[0]);
     *out = e;
     return LT_OK;
 }
@@ -250,13 +250,13 @@ void lt_checkpoint_rest(lt_checkpoint *checkpoint)
     checkpoint->piece = NULL;
 }
 
-static lt_status read_rows(reader *r, int64_t head_dim, int64_t out_rows)
+static lt_status read_rows(reader *r, int64_t width, int64_t out_rows)
 {
     const int64_t end = r->slice.rows.first + r->slice.rows.count;
     for (int64_t row = r->slice.rows.first; row < end;) {
         int64_t stored_row = 0;
         const int64_t n =
-            lt_original_run(r->entry->rows, out_rows, head_dim, row, end - row, &stored_row);
+            lt_mapped_run(r->entry->rows, out_rows, width, row, end - row, &stored_row);
         LT_TRY(read_run(r, stored_row, n));
         row += n;
     }
@@ -308,7 +308,7 @@ lt_status lt_checkpoint_read(lt_checkpoint *checkpoint, const char *name, lt_dim
             LT_FAIL(LT_ENOMEM, "%s: no memory for a hash", checkpoint->path);
         (void)XXH3_64bits_reset(r.hash);
     }
-    LT_TRY_GOTO(read_rows(&r, checkpoint->head_dim, dims.dim[0]), st, done);
+    LT_TRY_GOTO(read_rows(&r, checkpoint->map.width, dims.dim[0]), st, done);
     LT_TRY_GOTO(lt_source_unchanged(&e->file->data, e->file->path), st, done);
     if (r.hash != NULL)
         LT_TRY_GOTO(note(checkpoint, &r), st, done);

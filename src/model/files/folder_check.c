@@ -54,11 +54,12 @@ static void look_index(const char *folder, const char *index, lt_folder_lack *la
     json_decref(json);
 }
 
-void lt_folder_look(const char *folder, lt_part part, const char *name, lt_folder_lack *lack)
+void lt_folder_look(const char *folder, const lt_name_map *map, const char *name,
+                    lt_folder_lack *lack)
 {
     char file[LT_PATH_BYTES];
     int is_index = 0;
-    const lt_status st = lt_checkpoint_file(folder, part, file, sizeof file, &is_index);
+    const lt_status st = lt_checkpoint_file(folder, map, file, sizeof file, &is_index);
     if (st != LT_OK) { /* what could not be looked at is told by who opens it */
         lt_error_clear();
         if (st == LT_ENOINPUT)

@@ -17,7 +17,8 @@ typedef struct lt_folder_lack {
     char parts[512];    /* "no weights in vae, no tokenizer (...)" */
 } lt_folder_lack;
 /* Count a part's shards, as its index or its only file has them. */
-void lt_folder_look(const char *folder, lt_part part, const char *name, lt_folder_lack *lack);
+void lt_folder_look(const char *folder, const lt_name_map *map, const char *name,
+                    lt_folder_lack *lack);
 /* A file that must be there; what: what is said where it is not. */
 void lt_folder_look_file(const char *path, const char *what, lt_folder_lack *lack);
 /* One line for all of it. Errors: LT_ENOINPUT (something is missing), LT_EDATA (pointers). */

@@ -155,7 +155,6 @@ lt_status lt_h3_dit_open(lt_checkpoint *checkpoint, lt_engine *engine,
     dit->dry = engine->backend == &lt_backend_dry;
     lt_status st;
     shares_note(dit);
-    lt_checkpoint_set_head_dim(checkpoint, config->head_dim);
     LT_TRY_GOTO(check_all(dit), st, fail);
     *out = dit;
     return LT_OK;

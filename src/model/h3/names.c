@@ -59,30 +59,37 @@ static const rule vae_inside[] = {
 /* Applied after the others, to names of the encoder's blocks. */
 static const rule vae_shortcut = {".nin_shortcut.", ".conv_shortcut.", LT_ROWS_SAME};
 
-int lt_is_original(lt_part part, const char *stored)
+static int begins_so(const char *stored, const char *const *begins)
 {
-    static const char *const dit[] = {"video_patch_proj.",
-                                      "audio_patch_proj.",
-                                      "condition_proj.",
-                                      "blocks.",
-                                      "final_layer.",
-                                      "rope.inv_freq",
-                                      NULL};
-    static const char *const vae[] = {"encoder.down.", "decoder.x_embedder.", "decoder.mask_token",
-                                      NULL};
-    const char *const *begins = part == LT_PART_H3_DIT         ? dit
-                                : part == LT_PART_H3_VIDEO_VAE ? vae
-                                                               : NULL;
-    for (; begins != NULL && *begins != NULL; begins++)
+    for (; *begins != NULL; begins++)
         if (strncmp(stored, *begins, strlen(*begins)) == 0)
             return 1;
     return 0;
 }
 
-/* name[at .. at + cut) becomes `to`. Returns 0 and leaves the name alone if it would not fit. */
-static int replace(char name[LT_ORIGINAL_NAME_BYTES], size_t at, size_t cut, const char *to)
+static int dit_is_original(const char *stored)
 {
-    char next[LT_ORIGINAL_NAME_BYTES];
+    static const char *const begins[] = {"video_patch_proj.",
+                                         "audio_patch_proj.",
+                                         "condition_proj.",
+                                         "blocks.",
+                                         "final_layer.",
+                                         "rope.inv_freq",
+                                         NULL};
+    return begins_so(stored, begins);
+}
+
+static int vae_is_original(const char *stored)
+{
+    static const char *const begins[] = {"encoder.down.", "decoder.x_embedder.",
+                                         "decoder.mask_token", NULL};
+    return begins_so(stored, begins);
+}
+
+/* name[at .. at + cut) becomes `to`. Returns 0 and leaves the name alone if it would not fit. */
+static int replace(char name[LT_MAPPED_NAME_BYTES], size_t at, size_t cut, const char *to)
+{
+    char next[LT_MAPPED_NAME_BYTES];
     const int n = snprintf(next, sizeof next, "%.*s%s%s", (int)at, name, to, name + at + cut);
     if (n < 0 || (size_t)n >= sizeof next)
         return 0;
@@ -104,21 +111,19 @@ static const rule *rule_for(const rule *rules, const char *name, int inside, siz
     return NULL;
 }
 
-int lt_original_names(lt_part part, const char *stored, lt_original_name out[3])
+static int names_by(const rule *begins, const rule *inside, const rule *shortcut_rule,
+                    const char *stored, lt_mapped_name out[3])
 {
-    assert(strlen(stored) < LT_ORIGINAL_NAME_BYTES);
+    assert(strlen(stored) < LT_MAPPED_NAME_BYTES);
     size_t at = 0;
     memset(out, 0, sizeof out[0]);
     memcpy(out[0].name, stored, strlen(stored) + 1);
-    if (part != LT_PART_H3_DIT && part != LT_PART_H3_VIDEO_VAE)
-        return 1;
-    const int dit = part == LT_PART_H3_DIT;
-    const rule *r = rule_for(dit ? dit_begins : vae_begins, out[0].name, 0, &at);
+    const rule *r = rule_for(begins, out[0].name, 0, &at);
     if (r != NULL && r->to == NULL)
         return 0;
     if (r != NULL && !replace(out[0].name, at, strlen(r->from), r->to))
         return 1;
-    r = rule_for(dit ? dit_inside : vae_inside, out[0].name, 1, &at);
+    r = rule_for(inside, out[0].name, 1, &at);
     if (r != NULL && r->rows == LT_ROWS_Q) {
         out[1] = out[2] = out[0];
         for (int i = 0; i < 3; i++) {
@@ -131,31 +136,30 @@ int lt_original_names(lt_part part, const char *stored, lt_original_name out[3])
     }
     if (r != NULL && replace(out[0].name, at, strlen(r->from), r->to))
         out[0].rows = r->rows;
-    const char *shortcut = dit ? NULL : strstr(out[0].name, vae_shortcut.from);
+    const char *shortcut = shortcut_rule == NULL ? NULL : strstr(out[0].name, shortcut_rule->from);
     if (shortcut != NULL)
-        (void)replace(out[0].name, (size_t)(shortcut - out[0].name), strlen(vae_shortcut.from),
-                      vae_shortcut.to);
+        (void)replace(out[0].name, (size_t)(shortcut - out[0].name), strlen(shortcut_rule->from),
+                      shortcut_rule->to);
     return 1;
 }
 
-int64_t lt_original_run(lt_row_order order, int64_t rows, int64_t head_dim, int64_t first,
-                        int64_t limit, int64_t *stored)
+static int dit_names(const char *stored, lt_mapped_name out[3])
 {
-    assert(first >= 0 && limit > 0 && first < rows);
-    int64_t left;
-    if (order == LT_ROWS_SAME) {
-        *stored = first;
-        left = rows - first;
-    } else if (order == LT_ROWS_SWAPPED) {
-        const int64_t half = rows / 2;
-        assert(half * 2 == rows);
-        *stored = first < half ? first + half : first - half;
-        left = first < half ? half - first : rows - first;
-    } else {
-        assert(head_dim > 0 && rows % head_dim == 0);
-        const int64_t head = first / head_dim, in_head = first % head_dim;
-        *stored = (head * 3 + ((int)order - (int)LT_ROWS_Q)) * head_dim + in_head;
-        left = head_dim - in_head;
-    }
-    return left < limit ? left : limit;
+    return names_by(dit_begins, dit_inside, NULL, stored, out);
+}
+
+static int vae_names(const char *stored, lt_mapped_name out[3])
+{
+    return names_by(vae_begins, vae_inside, &vae_shortcut, stored, out);
+}
+
+const lt_name_map lt_h3_dit_names = {.is_mapped = dit_is_original, .names = dit_names};
+const lt_name_map lt_h3_video_names = {
+    .is_mapped = vae_is_original, .names = vae_names, .folder = "source"};
+
+lt_name_map lt_h3_names(const lt_name_map *names, int64_t head_dim)
+{
+    lt_name_map map = *names;
+    map.width = head_dim;
+    return map;
 }

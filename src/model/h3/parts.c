@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "model/files/remote/source.h"
 #include "model/h3/h3.h"
+#include "model/h3/names.h"
 
 /* Other families keep a transformer/config.json too; a class that is not ours says so. */
 static int is_other_class(const char *file)
@@ -102,7 +103,7 @@ lt_status lt_h3_open_text(lt_h3_model *m)
     LT_TRY(part_path(m, "text_encoder", "config.json", path, sizeof path));
     LT_TRY(lt_qwen3vl_config_read(path, &m->text));
     LT_TRY(part_path(m, "text_encoder", NULL, path, sizeof path));
-    LT_TRY(lt_checkpoint_open(path, LT_PART_TEXT, &m->text_files));
+    LT_TRY(lt_checkpoint_open(path, NULL, &m->text_files));
     return LT_OK;
 }
 
@@ -114,8 +115,8 @@ lt_status lt_h3_open_dit(lt_h3_model *m)
     LT_TRY(part_path(m, "transformer", "config.json", path, sizeof path));
     LT_TRY(lt_h3_dit_config_read(path, &m->dit_config));
     LT_TRY(part_path(m, "transformer", NULL, path, sizeof path));
-    LT_TRY(lt_checkpoint_open(path, LT_PART_H3_DIT, &m->dit_files));
-    lt_checkpoint_set_head_dim(m->dit_files, m->dit_config.head_dim);
+    const lt_name_map names = lt_h3_names(&lt_h3_dit_names, m->dit_config.head_dim);
+    LT_TRY(lt_checkpoint_open(path, &names, &m->dit_files));
     return LT_OK;
 }
 
@@ -127,8 +128,8 @@ lt_status lt_h3_open_video(lt_h3_model *m)
     LT_TRY(part_path(m, m->original ? "video_vae" : "vae", "config.json", path, sizeof path));
     LT_TRY(lt_h3_video_config_read(path, &m->video));
     LT_TRY(part_path(m, m->original ? "video_vae/source" : "vae", NULL, path, sizeof path));
-    LT_TRY(lt_checkpoint_open(path, LT_PART_H3_VIDEO_VAE, &m->video_files));
-    lt_checkpoint_set_head_dim(m->video_files, m->video.head_dim);
+    const lt_name_map names = lt_h3_names(&lt_h3_video_names, m->video.head_dim);
+    LT_TRY(lt_checkpoint_open(path, &names, &m->video_files));
     return LT_OK;
 }
 
@@ -140,6 +141,6 @@ lt_status lt_h3_open_audio(lt_h3_model *m)
     LT_TRY(part_path(m, "audio_vae", "config.json", path, sizeof path));
     LT_TRY(lt_h3_audio_config_read(path, &m->audio));
     LT_TRY(part_path(m, "audio_vae", NULL, path, sizeof path));
-    LT_TRY(lt_checkpoint_open(path, LT_PART_H3_AUDIO_VAE, &m->audio_files));
+    LT_TRY(lt_checkpoint_open(path, NULL, &m->audio_files));
     return LT_OK;
 }

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "model/files/folder_check.h"
 #include "model/files/remote/source.h"
+#include "model/h3/names.h"
 
 static lt_status want_same(const lt_h3_model *m, const char *a, int64_t x, const char *b, int64_t y)
 {
@@ -57,19 +58,20 @@ static lt_status look(const lt_h3_model *m, lt_folder_lack *lack)
 {
     static const struct {
         const char *folder, *original;
-        lt_part part;
-    } parts[] = {{"text_encoder", "text_encoder", LT_PART_TEXT},
-                 {"transformer", "transformer", LT_PART_H3_DIT},
-                 {"vae", "video_vae/source", LT_PART_H3_VIDEO_VAE},
-                 {"audio_vae", "audio_vae", LT_PART_H3_AUDIO_VAE}};
+        const lt_name_map *names;
+        int has_config; /* beside its weights */
+    } parts[] = {{"text_encoder", "text_encoder", NULL, 1},
+                 {"transformer", "transformer", &lt_h3_dit_names, 1},
+                 {"vae", "video_vae/source", &lt_h3_video_names, 1},
+                 {"audio_vae", "audio_vae", NULL, 0}};
     char folder[LT_PATH_BYTES], file[LT_PATH_BYTES], what[64];
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         const char *name = m->original ? parts[i].original : parts[i].folder;
         LT_TRY(lt_path_join(folder, sizeof folder, m->base.path, name));
         LT_TRY(lt_path_join(file, sizeof file, folder, "config.json"));
         (void)snprintf(what, sizeof what, "no %s/config.json", name);
-        if (lt_source_exists(file) || parts[i].part == LT_PART_H3_AUDIO_VAE)
-            lt_folder_look(folder, parts[i].part, name, lack);
+        if (lt_source_exists(file) || !parts[i].has_config)
+            lt_folder_look(folder, parts[i].names, name, lack);
         else
             lt_folder_look_file(file, what, lack);
     }

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "model/h3/audio_config.h"
 #include "model/h3/dit.h"
+#include "model/h3/names.h"
 #include "model/h3/video_config.h"
 
 /* Hidden state 50 is what H3 reads: decoder layers 0 to 49 run (spec 2.3). */
@@ -83,8 +84,9 @@ static lt_status dit_block(const want *w, const lt_h3_dit_config *c, const char 
     return LT_OK;
 }
 
-static lt_status want_dit(const want *w, const char *folder)
+static lt_status want_dit(const char *folder, lt_want_fn fn, void *ctx)
 {
+    const want all = {fn, ctx}, *w = &all;
     /* Six numbers for each of three kinds of row. */
     enum { MODULATIONS = 18 };
     lt_h3_dit_config c;
@@ -224,8 +226,9 @@ static lt_status want_text_of(const want *w, const lt_json_at *root)
     return LT_OK;
 }
 
-static lt_status want_text(const want *w, const char *folder)
+static lt_status want_text(const char *folder, lt_want_fn fn, void *ctx)
 {
+    const want all = {fn, ctx}, *w = &all;
     char path[LT_PATH_BYTES];
     json_t *config = NULL;
     lt_status st = LT_OK;
@@ -274,8 +277,9 @@ static lt_status video_encoder(const want *w, const lt_h3_video_config *c)
     return LT_OK;
 }
 
-static lt_status want_video(const want *w, const char *folder)
+static lt_status want_video(const char *folder, lt_want_fn fn, void *ctx)
 {
+    const want all = {fn, ctx}, *w = &all;
     static const char *const layers[] = {"attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"};
     static const char *const vectors[] = {"norm1.weight", "norm2.weight", "scale1", "scale2"};
     lt_h3_video_config c;
@@ -346,8 +350,9 @@ static lt_status audio_block(const want *w, const lt_h3_audio_config *c, int64_t
     return LT_OK;
 }
 
-static lt_status want_audio(const want *w, const char *folder)
+static lt_status want_audio(const char *folder, lt_want_fn fn, void *ctx)
 {
+    const want all = {fn, ctx}, *w = &all;
     lt_h3_audio_config c;
     char name[96];
     LT_TRY(lt_h3_audio_config_read(folder, &c));
@@ -370,19 +375,11 @@ static lt_status want_audio(const want *w, const char *folder)
     return LT_OK;
 }
 
-lt_status lt_h3_want(lt_part part, const char *folder, lt_want_fn fn, void *ctx)
-{
-    const want w = {.fn = fn, .ctx = ctx};
-    switch (part) {
-    case LT_PART_H3_DIT:
-        return want_dit(&w, folder);
-    case LT_PART_TEXT:
-        return want_text(&w, folder);
-    case LT_PART_H3_VIDEO_VAE:
-        return want_video(&w, folder);
-    case LT_PART_H3_AUDIO_VAE:
-        return want_audio(&w, folder);
-    default:
-        return LT_OK;
-    }
-}
+/* The encoder's: what render needs is all that is held against the config. */
+static const char *const audio_unlisted[] = {"encoder.", "pre_block.", "mean_proj.", "logs_proj.",
+                                             NULL};
+
+const lt_part_kind lt_h3_part_dit = {&lt_h3_dit_names, want_dit, NULL};
+const lt_part_kind lt_h3_part_text = {NULL, want_text, NULL};
+const lt_part_kind lt_h3_part_video = {&lt_h3_video_names, want_video, NULL};
+const lt_part_kind lt_h3_part_audio = {NULL, want_audio, audio_unlisted};

@@ -20,8 +20,15 @@ typedef struct lt_wanted {
 
 typedef lt_status (*lt_want_fn)(void *ctx, const lt_wanted *wanted);
 
-/* Call fn for every tensor that the config in folder asks for. The audio VAE's encoder isn't
- * listed. Errors: those of reading the config (LT_ENOINPUT, LT_EDATA), and fn's. */
-lt_status lt_h3_want(lt_part part, const char *folder, lt_want_fn fn, void *ctx);
+/* A kind of part, for whoever looks at folders. */
+typedef struct lt_part_kind {
+    const lt_name_map *names; /* or NULL */
+    /* Call fn for every tensor that the config in folder asks for. Errors: those of reading the
+     * config (LT_ENOINPUT, LT_EDATA), and fn's. */
+    lt_status (*tensors)(const char *folder, lt_want_fn fn, void *ctx);
+    const char *const *unlisted; /* known beginnings of names that are not listed; or NULL */
+} lt_part_kind;
+
+extern const lt_part_kind lt_h3_part_dit, lt_h3_part_text, lt_h3_part_video, lt_h3_part_audio;
 
 #endif

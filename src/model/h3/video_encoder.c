@@ -127,7 +127,6 @@ lt_status lt_h3_video_encoder_open(lt_checkpoint *checkpoint, lt_engine *engine,
     e->config = *config;
     e->engine = engine;
     lt_status st;
-    lt_checkpoint_set_head_dim(checkpoint, config->head_dim);
     LT_TRY_GOTO(lt_weights_open(checkpoint, engine, LT_F32, &e->weights), st, failed);
     e->dry = lt_weights_is_dry(e->weights);
     LT_TRY_GOTO(open_parts(e), st, failed);

@@ -65,7 +65,6 @@ lt_status lt_h3_video_decoder_open(lt_checkpoint *checkpoint, lt_engine *engine,
     decoder->config = *config;
     decoder->engine = engine;
     lt_status st;
-    lt_checkpoint_set_head_dim(checkpoint, config->head_dim);
     LT_TRY_GOTO(lt_weights_open(checkpoint, engine, LT_F32, &decoder->weights), st, failed);
     decoder->dry = lt_weights_is_dry(decoder->weights);
     LT_TRY_GOTO(lt_h3_vit_open(decoder->weights, &decoder->config, &decoder->vit), st, failed);
