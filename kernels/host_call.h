@@ -5,7 +5,7 @@
  * once the main thread is blocked until it is done it looks again at once, and after a failure it
  * ends. So each run gets a call to ask, which is handed down to whatever waits. NULL is the call of
  * a function that the main thread runs itself: somebody waits for it, and nobody can cancel it.
- * Local. Tested: tests/unit/test_host_queue.c. */
+ * Local. Tested: tests/unit/test_comm_thread.c. */
 #ifndef LT_HOST_CALL_H
 #define LT_HOST_CALL_H
 

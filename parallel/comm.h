@@ -2,8 +2,8 @@
  *
  * They move tensors of an engine: they are queued on its comm queue, where they wait for `after`,
  * move the data, and mark `done`, on which the consumer's queue waits (lt_wait). That is all of
- * overlap: on the CPU a thread runs the comm queue (kernels/host_queue.h) while the main thread
- * computes. All groups share the queue, and ranks queue alike, so they cannot deadlock. On a
+ * overlap: on the CPU a thread runs the comm queue (kernels/cpu/comm_thread.h) while the main
+ * thread computes. All groups share the queue, and ranks queue alike, so they cannot deadlock. On a
  * backend without host access the data goes through staging. A group of one rank moves nothing (or
  * copies). Sums are added in rank order, so that the same mesh always gives the same bits. */
 #ifndef LT_COMM_H

@@ -1,7 +1,7 @@
 /* backend_cpu.c - the table of the fast backend: host memory, ops done at once. Level 1: kernels
  *
  * Compute and copy queues have finished an op when submit returns. The comm queue is the same until
- * it is first given work for the host; from then on it has a thread (host_queue.h), which runs that
+ * it is first given work for the host; from then on it has a thread (comm_thread.h), which runs that
  * work, and ops between it, while the main thread computes. Its ops are those of the row kernels,
  * done by one thread; they use no scratch. Memory that an arena gives back may be read or written
  * by the comm queue still, so that must run to its end first. */
@@ -9,12 +9,12 @@
 #include <omp.h>
 #include <stdlib.h>
 
+#include "kernels/cpu/comm_thread.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/host_queue.h"
 
 typedef struct cpu_queue {
     lt_queue base;
-    lt_host_queue *host;    /* NULL: no work for the host came yet */
+    lt_comm_thread *host;   /* NULL: no work for the host came yet */
     struct cpu_queue *next; /* of those with a thread */
 } cpu_queue;
 
@@ -24,7 +24,7 @@ static void cpu_discard(void *ctx, void *p, size_t bytes)
 {
     (void)ctx, (void)p, (void)bytes;
     for (cpu_queue *q = with_thread; q != NULL; q = q->next)
-        lt_host_queue_drain(q->host);
+        lt_comm_thread_drain(q->host);
 }
 
 static lt_status cpu_alloc(void *ctx, size_t bytes, void **out)
@@ -72,7 +72,7 @@ static void cpu_queue_close(lt_queue **queue)
         while (*at != q)
             at = &(*at)->next;
         *at = q->next;
-        lt_host_queue_close(&q->host);
+        lt_comm_thread_close(&q->host);
     }
     free(q);
     *queue = NULL;
@@ -81,8 +81,8 @@ static void cpu_queue_close(lt_queue **queue)
 /* Until all that q holds has run. */
 static lt_status drain(const lt_queue *q)
 {
-    lt_host_queue *host = ((const cpu_queue *)q)->host;
-    return host != NULL ? lt_host_queue_wait(host, lt_host_queue_last(host)) : LT_OK;
+    lt_comm_thread *host = ((const cpu_queue *)q)->host;
+    return host != NULL ? lt_comm_thread_wait(host, lt_comm_thread_last(host)) : LT_OK;
 }
 
 /* Both directions: the device tensor's rows may lie apart, the host's are dense. */
@@ -110,16 +110,16 @@ static lt_status cpu_download(lt_queue *q, void *to, const lt_tensor *from)
 
 static lt_status cpu_mark(lt_queue *q, lt_event *event)
 {
-    lt_host_queue *host = ((cpu_queue *)q)->host;
-    *event = (lt_event){q, host != NULL ? lt_host_queue_last(host) : 0};
+    lt_comm_thread *host = ((cpu_queue *)q)->host;
+    *event = (lt_event){q, host != NULL ? lt_comm_thread_last(host) : 0};
     return LT_OK;
 }
 
 /* What was submitted before it has happened, but for work that a thread runs. */
 static lt_status cpu_wait(lt_queue *q, const lt_event *event)
 {
-    lt_host_queue *host = ((cpu_queue *)event->queue)->host;
-    return host != NULL && event->queue != q ? lt_host_queue_wait(host, event->seq) : LT_OK;
+    lt_comm_thread *host = ((cpu_queue *)event->queue)->host;
+    return host != NULL && event->queue != q ? lt_comm_thread_wait(host, event->seq) : LT_OK;
 }
 
 static lt_status cpu_sync(lt_queue *q) { return drain(q); }
@@ -133,7 +133,7 @@ static lt_status cpu_host(lt_queue *queue, lt_host_fn fn, void *work)
         return st;
     }
     if (q->host == NULL) {
-        const lt_status st = lt_host_queue_open(lt_cpu_run_alone, &q->host);
+        const lt_status st = lt_comm_thread_open(lt_cpu_run_alone, &q->host);
         if (st != LT_OK) {
             free(work);
             return st;
@@ -141,7 +141,7 @@ static lt_status cpu_host(lt_queue *queue, lt_host_fn fn, void *work)
         q->next = with_thread;
         with_thread = q;
     }
-    return lt_host_queue_push(q->host, fn, work);
+    return lt_comm_thread_push(q->host, fn, work);
 }
 
 static const lt_kernel kernels[LT_OP_COUNT] = {
@@ -162,7 +162,7 @@ static const lt_kernel kernels[LT_OP_COUNT] = {
 static void cpu_give_up(lt_queue *q)
 {
     if (((cpu_queue *)q)->host != NULL)
-        lt_host_queue_give_up(((cpu_queue *)q)->host);
+        lt_comm_thread_give_up(((cpu_queue *)q)->host);
 }
 
 lt_scratch lt_cpu_op_scratch(const lt_op *op)
@@ -191,16 +191,16 @@ static lt_status run_op(void *op, const lt_host_call *call)
 
 static lt_status cpu_submit(lt_queue *queue, const lt_op *op)
 {
-    lt_host_queue *host = ((cpu_queue *)queue)->host;
+    lt_comm_thread *host = ((cpu_queue *)queue)->host;
     assert(op->kind >= 0 && op->kind < LT_OP_COUNT);
-    if (host == NULL || lt_host_queue_idle(host))
+    if (host == NULL || lt_comm_thread_idle(host))
         return kernels[op->kind](op);
     assert(kernels[op->kind] == lt_cpu_rows);
     lt_op *copy = malloc(sizeof *copy);
     if (copy == NULL)
         LT_FAIL(LT_ENOMEM, "cpu: no memory for queued work");
     *copy = *op;
-    return lt_host_queue_push(host, run_op, copy);
+    return lt_comm_thread_push(host, run_op, copy);
 }
 
 const lt_backend lt_backend_cpu = {

@@ -1,4 +1,4 @@
-/* test_host_queue.c - work for the host in a queue's order, beside the main thread.
+/* test_comm_thread.c - work for the host in a queue's order, beside the main thread.
  * Goal: order, waits, memory that must outlive the work, failures and pauses of lt_host on every
  * backend that runs it. Method: pieces of work that write down that they ran, and one that stands
  * until the main thread lets it go, so that what must not have happened yet is seen. */

@@ -1,4 +1,4 @@
-/* host_queue.c - work for the host, in order, on a thread of its own.             Level 1: kernels
+/* comm_thread.c - work for the host, in order, on a thread of its own.             Level 1: kernels
  *
  * One lock guards the list and the counts; it is not held while work runs. `running` says that
  * somebody, the thread or a waiter, has taken the first piece: nobody takes the next one before it
@@ -9,7 +9,7 @@
  * While nobody waits for the queue, the processor belongs to the compute that goes on beside it:
  * the thread sleeps. Once somebody waits there is nothing better to do than to look again at once,
  * so a wait ends the sleep. */
-#include "kernels/host_queue.h"
+#include "kernels/cpu/comm_thread.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -27,7 +27,7 @@ typedef struct piece {
     void *work;
 } piece;
 
-struct lt_host_queue {
+struct lt_comm_thread {
     lt_host_call call; /* what the thread gives its pieces */
     pthread_mutex_t lock;
     pthread_cond_t more, done, hurry; /* pushed; finished; somebody began to wait */
@@ -42,7 +42,7 @@ struct lt_host_queue {
 
 /* Run the first piece; call is NULL where a waiter does it. The lock is held before and after, not
  * meanwhile. */
-static void run_first(lt_host_queue *q, const lt_host_call *call)
+static void run_first(lt_comm_thread *q, const lt_host_call *call)
 {
     piece *p = q->first;
     const int skip = q->failed != LT_OK;
@@ -67,7 +67,7 @@ static void run_first(lt_host_queue *q, const lt_host_call *call)
 
 static void *thread_main(void *queue)
 {
-    lt_host_queue *q = queue;
+    lt_comm_thread *q = queue;
     const struct sched_param none = {.sched_priority = 0};
     /* A wish: what is pushed must not take the processor from who pushes it, just before he gives a
      * device its next work. */
@@ -89,7 +89,7 @@ static void *thread_main(void *queue)
 
 static lt_pause pause_of(void *queue, double seconds)
 {
-    lt_host_queue *q = queue;
+    lt_comm_thread *q = queue;
     struct timespec until;
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += (long)(seconds * 1e9);
@@ -103,7 +103,7 @@ static lt_pause pause_of(void *queue, double seconds)
     return given_up ? LT_PAUSE_GIVEN_UP : waiting > 0 ? LT_PAUSE_AWAITED : LT_PAUSE_SLEPT;
 }
 
-static int start(lt_host_queue *q)
+static int start(lt_comm_thread *q)
 {
     pthread_condattr_t monotonic;
     sigset_t all, before;
@@ -121,7 +121,7 @@ static int start(lt_host_queue *q)
     return error;
 }
 
-static void destroy(lt_host_queue *q)
+static void destroy(lt_comm_thread *q)
 {
     (void)pthread_mutex_destroy(&q->lock);
     (void)pthread_cond_destroy(&q->more);
@@ -130,9 +130,9 @@ static void destroy(lt_host_queue *q)
     free(q);
 }
 
-lt_status lt_host_queue_open(void (*begin)(void), lt_host_queue **out)
+lt_status lt_comm_thread_open(void (*begin)(void), lt_comm_thread **out)
 {
-    lt_host_queue *q = calloc(1, sizeof *q);
+    lt_comm_thread *q = calloc(1, sizeof *q);
     if (q == NULL)
         LT_FAIL(LT_ENOMEM, "queue: no memory");
     q->call = (lt_host_call){pause_of, q};
@@ -146,9 +146,9 @@ lt_status lt_host_queue_open(void (*begin)(void), lt_host_queue **out)
     return LT_OK;
 }
 
-void lt_host_queue_close(lt_host_queue **queue)
+void lt_comm_thread_close(lt_comm_thread **queue)
 {
-    lt_host_queue *q = *queue;
+    lt_comm_thread *q = *queue;
     (void)pthread_mutex_lock(&q->lock);
     q->closing = 1;
     q->waiting++;
@@ -160,7 +160,7 @@ void lt_host_queue_close(lt_host_queue **queue)
     *queue = NULL;
 }
 
-lt_status lt_host_queue_push(lt_host_queue *q, lt_host_fn fn, void *work)
+lt_status lt_comm_thread_push(lt_comm_thread *q, lt_host_fn fn, void *work)
 {
     piece *p = calloc(1, sizeof *p);
     if (p == NULL) {
@@ -180,7 +180,7 @@ lt_status lt_host_queue_push(lt_host_queue *q, lt_host_fn fn, void *work)
     return LT_OK;
 }
 
-uint64_t lt_host_queue_last(lt_host_queue *q)
+uint64_t lt_comm_thread_last(lt_comm_thread *q)
 {
     (void)pthread_mutex_lock(&q->lock);
     const uint64_t last = q->pushed;
@@ -188,7 +188,7 @@ uint64_t lt_host_queue_last(lt_host_queue *q)
     return last;
 }
 
-int lt_host_queue_idle(lt_host_queue *q)
+int lt_comm_thread_idle(lt_comm_thread *q)
 {
     (void)pthread_mutex_lock(&q->lock);
     const int idle = q->finished == q->pushed;
@@ -197,7 +197,7 @@ int lt_host_queue_idle(lt_host_queue *q)
 }
 
 /* Run or wait for the first seq pieces; the lock is held. */
-static void finish(lt_host_queue *q, uint64_t seq)
+static void finish(lt_comm_thread *q, uint64_t seq)
 {
     if (q->finished >= seq)
         return;
@@ -214,14 +214,14 @@ static void finish(lt_host_queue *q, uint64_t seq)
         (void)pthread_cond_broadcast(&q->more);
 }
 
-void lt_host_queue_drain(lt_host_queue *q)
+void lt_comm_thread_drain(lt_comm_thread *q)
 {
     (void)pthread_mutex_lock(&q->lock);
     finish(q, q->pushed);
     (void)pthread_mutex_unlock(&q->lock);
 }
 
-void lt_host_queue_give_up(lt_host_queue *q)
+void lt_comm_thread_give_up(lt_comm_thread *q)
 {
     (void)pthread_mutex_lock(&q->lock);
     q->given_up = 1;
@@ -234,7 +234,7 @@ void lt_host_queue_give_up(lt_host_queue *q)
     (void)pthread_mutex_unlock(&q->lock);
 }
 
-lt_status lt_host_queue_wait(lt_host_queue *q, uint64_t seq)
+lt_status lt_comm_thread_wait(lt_comm_thread *q, uint64_t seq)
 {
     char text[sizeof q->text], hint[sizeof q->hint];
     (void)pthread_mutex_lock(&q->lock);
