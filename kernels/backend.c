@@ -1,12 +1,9 @@
-/* backend.c - finding and opening backends, and the arithmetic they share.      Level 1: kernels */
+/* backend.c - opening backends, and the arithmetic they share.                   Level 1: kernels */
 #include "kernels/backend.h"
 
 #include <assert.h>
 
 #include "kernels/check.h"
-
-static const lt_backend *const backends[] = {&lt_backend_cpu, &lt_backend_ref, &lt_backend_far,
-                                             &lt_backend_dry};
 
 static const char *const op_names[LT_OP_COUNT] = {
     [LT_OP_LINEAR] = "linear",
@@ -39,21 +36,6 @@ const char *lt_op_name(lt_op_kind kind)
 {
     assert((int)kind >= 0 && kind < LT_OP_COUNT);
     return op_names[kind] != NULL ? op_names[kind] : "an op without a name in kernels/backend.c";
-}
-
-lt_status lt_backend_find(const char *name, const lt_backend **out)
-{
-    const char *wanted = strcmp(name, "auto") == 0 ? "cpu" : name;
-    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
-        if (strcmp(backends[i]->name, wanted) == 0) {
-            *out = backends[i];
-            return LT_OK;
-        }
-    if (strcmp(wanted, "cuda") == 0) {
-        lt_hint("use --device cpu");
-        LT_FAIL(LT_EUNAVAIL, "device cuda: this build has no GPU part (longtake_cuda.so)");
-    }
-    LT_FAIL(LT_EUNAVAIL, "device %s: want auto, cpu, cuda, ref, far or dry", name);
 }
 
 /* One list of what is missing, so that whoever adds an op sees all of it at once. */

@@ -75,7 +75,7 @@ typedef enum { LT_ROUND_ONCE, LT_ROUND_TWICE } lt_rounding;
 
 /* A linear layer as a backend keeps it (packed, cast). Backends put their own members behind. */
 typedef struct lt_linear {
-    const lt_backend *backend;
+    const lt_backend *backend; /* set by lt_linear_prepare, so that kernels name no table */
     int64_t in, out;
     int has_bias;
     lt_dtype compute; /* dtype that x must have: LT_F32 or LT_BF16 */
@@ -105,8 +105,8 @@ typedef struct lt_conv_spec {
 } lt_conv_spec;
 
 typedef struct lt_conv {
-    const lt_backend *backend;
-    lt_conv_spec spec; /* weights and bias are NULL here: the packed copy counts */
+    const lt_backend *backend; /* as a linear layer's */
+    lt_conv_spec spec;         /* weights and bias are NULL here: the packed copy counts */
 } lt_conv;
 
 /* Output length along axis i for an input length; 0 or less: too short. Source: torch Conv3d. */

@@ -96,7 +96,7 @@ lt_status lt_linear_prepare(const lt_backend *backend, lt_arena *arena, const ch
     void *memory = NULL;
     LT_TRY(lt_arena_alloc(arena, name, backend->linear_bytes(spec), &memory));
     LT_TRY(backend->linear_prepare(spec, memory, out));
-    assert((*out)->backend == backend);
+    (*out)->backend = backend;
     return LT_OK;
 }
 
@@ -129,7 +129,7 @@ lt_status lt_conv_prepare(const lt_backend *backend, lt_arena *arena, const char
     void *memory = NULL;
     LT_TRY(lt_arena_alloc(arena, name, backend->conv_bytes(spec), &memory));
     LT_TRY(backend->conv_prepare(spec, memory, out));
-    assert((*out)->backend == backend);
+    (*out)->backend = backend;
     return LT_OK;
 }
 

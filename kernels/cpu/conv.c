@@ -190,7 +190,6 @@ lt_status lt_cpu_conv_prepare(const lt_conv_spec *spec, void *memory, lt_conv **
         free(l);
         LT_FAIL(LT_ENOMEM, "conv: no memory for a layer's description");
     }
-    l->base.backend = &lt_backend_cpu;
     l->base.spec = *spec;
     l->base.spec.weights = l->base.spec.bias = NULL;
     l->parts = parts_of(spec);
@@ -324,7 +323,7 @@ lt_status lt_cpu_conv(const lt_op *op)
 {
     const cpu_conv *l = (const cpu_conv *)op->conv;
     const lt_tensor *x = &op->in[0], *y = &op->out[0];
-    assert(l->base.backend == &lt_backend_cpu && x->ndim == 5 && y->ndim == 5);
+    assert(x->ndim == 5 && y->ndim == 5);
     if (lt_elements(y) == 0)
         return LT_OK;
     LT_TRY(lt_cpu_scratch_reserve(LT_CPU_GEMM_SCRATCH * sizeof(float)));

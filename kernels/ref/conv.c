@@ -45,7 +45,6 @@ lt_status lt_ref_conv_prepare(const lt_conv_spec *spec, void *memory, lt_conv **
             for (int64_t k = 0; k < taps; k++)
                 w[(k * channels + o) * in + i] = spec->weights[pair * taps + k];
         }
-    l->base.backend = &lt_backend_ref;
     l->base.spec = *spec;
     l->base.spec.weights = NULL;
     l->base.spec.bias = NULL;
@@ -108,7 +107,7 @@ lt_status lt_ref_conv(const lt_op *op)
     const ref_conv *l = (const ref_conv *)op->conv;
     const lt_tensor *x = &op->in[0], *y = &op->out[0];
     const int64_t channels = l->base.spec.out;
-    assert(l->base.backend == &lt_backend_ref && x->ndim == 5 && y->ndim == 5);
+    assert(x->ndim == 5 && y->ndim == 5);
     double *sum = malloc((size_t)(channels + 1) * sizeof *sum);
     if (sum == NULL)
         LT_FAIL(LT_ENOMEM, "conv: no memory for %lld sums", (long long)channels);
