@@ -1,4 +1,5 @@
-/* backend.c - opening backends, and the arithmetic they share.                   Level 1: kernels */
+/* backend.c - opening backends, and the arithmetic they share.                    Level 1: kernels
+ */
 #include "kernels/backend.h"
 
 #include <assert.h>
@@ -63,6 +64,7 @@ lt_status lt_backend_check(const lt_backend *b)
                 b->api);
     missing(&list, b->memory != NULL && b->memory->alloc != NULL && b->memory->release != NULL,
             "memory");
+    missing(&list, b->describe != NULL, "describe");
     missing(&list, b->open != NULL, "open");
     missing(&list, b->close != NULL, "close");
     missing(&list, b->queue_open != NULL, "queue_open");
@@ -73,6 +75,7 @@ lt_status lt_backend_check(const lt_backend *b)
     missing(&list, b->wait != NULL, "wait");
     missing(&list, b->sync != NULL, "sync");
     missing(&list, b->host != NULL, "host");
+    missing(&list, b->done != NULL, "done");
     missing(&list, b->give_up != NULL, "give_up");
     missing(&list, b->linear_bytes != NULL, "linear_bytes");
     missing(&list, b->linear_prepare != NULL, "linear_prepare");

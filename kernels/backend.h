@@ -17,7 +17,7 @@
 #include "base/tensor.h"
 #include "kernels/host_call.h"
 
-enum { LT_BACKEND_API = 3 }; /* bump when a member is added, moved or changes meaning */
+enum { LT_BACKEND_API = 4 }; /* bump when a member is added, moved or changes meaning */
 
 typedef struct lt_backend lt_backend;
 typedef struct lt_queue lt_queue;
@@ -137,11 +137,27 @@ double lt_op_flops(const lt_op *op);
 
 typedef lt_status (*lt_kernel)(const lt_op *op);
 
+/* What only a backend knows of its device. */
+typedef struct lt_device {
+    char name[96];                    /* the processor's or the card's */
+    char isa[24];                     /* what kernels are built for: "avx512", "sm_90" */
+    char libraries[64];               /* "oneDNN 2.6.3"; "": none */
+    int64_t memory_bytes, left_bytes; /* all of the memory that arenas come from, and what is free;
+                                         -1: not known */
+    int has_bf16;                     /* multiplies bf16 itself: what --dtype auto asks */
+    int64_t row_block, query_chunk; /* rows that a network takes at a time; queries of attention */
+} lt_device;
+
 struct lt_backend {
     uint32_t api;
     const char *name;        /* "ref", "cpu", "far", "dry", "cuda" */
     const lt_memory *memory; /* device memory for arenas */
+    const lt_memory *pinned; /* host memory that copies reach without a detour; NULL: any will do */
     int host_access; /* 1: the CPU may read tensors when the queue is idle (transports do) */
+    int is_dry;      /* 1: counts and computes nothing; the host side of copies may be NULL */
+
+    /* What device `device` is, also before open. Local. */
+    void (*describe)(int device, lt_device *out);
 
     /* threads: how many the kernels may use, from the plan. Blocking. Errors: LT_EUNAVAIL. */
     lt_status (*open)(int device, int threads);
@@ -156,10 +172,11 @@ struct lt_backend {
     lt_status (*mark)(lt_queue *q, lt_event *event);
     lt_status (*wait)(lt_queue *q, const lt_event *event); /* the host only where ops run at once */
     lt_status (*sync)(lt_queue *q);                        /* Blocking */
-    /* fn(work, call) in its turn, on any thread of the host; work is malloc'ed and the queue's from
-     * here on, also after an error. A failure of fn is kept: what lies behind it on q does not run,
-     * and waits and syncs return it. */
-    lt_status (*host)(lt_queue *q, lt_host_fn fn, void *work);
+    /* fn(work, call) in its turn, on any thread of the host; work [bytes] is copied. A failure of
+     * fn is kept: what lies behind it on q does not run, and waits and syncs return it. */
+    lt_status (*host)(lt_queue *q, lt_host_fn fn, const void *work, size_t bytes);
+    /* How many of what marks count have run. Any thread. */
+    uint64_t (*done)(const lt_queue *q);
     /* This rank has failed: drop what q holds and has not begun, wait for what runs, whose pauses
      * say that it must end. q is of no use after it: waits and syncs return a failure, and leave
      * the error text as it is, as this does. */

@@ -17,16 +17,17 @@
 
 /* ---- memory and order ---- */
 /* Copy count = elements(to) from host, dense, same dtype. `from` must stay unchanged until q
- * passed. */
+ * passed. NULL on a backend that is dry. */
 lt_status lt_upload(lt_queue *q, const lt_tensor *to, const void *from);
 lt_status lt_download(lt_queue *q, void *to, const lt_tensor *from);
 lt_status lt_mark_event(lt_queue *q, lt_event *event);
 lt_status lt_wait(lt_queue *q, const lt_event *event);
 lt_status lt_sync(lt_queue *q); /* Blocking */
-/* Queue fn(work, call), which runs on the host: exchanges with other ranks. work is malloc'ed; the
- * queue frees it, also after an error. Errors: LT_ENOMEM; what fn fails with comes out of waits
- * and syncs. */
-lt_status lt_host(lt_queue *q, lt_host_fn fn, void *work);
+/* Queue fn(work, call), which runs on the host: exchanges with other ranks. work [bytes] is copied.
+ * Errors: LT_ENOMEM; what fn fails with comes out of waits and syncs. */
+lt_status lt_host(lt_queue *q, lt_host_fn fn, const void *work, size_t bytes);
+/* How far q has got: an event of q with a seq up to this has happened. Any thread, never blocks. */
+uint64_t lt_queue_done(const lt_queue *q);
 /* This rank has failed: nothing more of what q holds runs; Blocking until what runs has ended.
  * Keeps the error text. Local. */
 void lt_give_up(lt_queue *q);

@@ -191,7 +191,7 @@ static void copy_blocks(const lt_block_copy *list, int count)
 
 static lt_status run(void *work, const lt_host_call *call)
 {
-    const lt_comm_task *t = work;
+    lt_comm_task *t = *(lt_comm_task **)work;
     const int layer = lt_span_layer(t->layer);
     lt_note_begin(t->name, t->group->axis, call);
     copy_blocks(t->before, t->befores);
@@ -200,14 +200,20 @@ static lt_status run(void *work, const lt_host_call *call)
         copy_blocks(t->after, t->afters);
     lt_note_end(call);
     (void)lt_span_layer(layer);
+    free(t);
     LT_TRY(st);
     return LT_OK;
 }
 
 lt_status lt_comm_task_queue(lt_engine *engine, lt_comm_task *task)
 {
-    if (!lt_comm_is_dry(engine))
-        return lt_host(engine->comm, run, task);
+    if (!lt_comm_is_dry(engine)) {
+        const lt_status st = lt_host(engine->comm, run, &task, sizeof task);
+        if (st != LT_OK)
+            free(task);
+        LT_TRY(st);
+        return LT_OK;
+    }
     lt_traffic_count(task->group, task->move, task->moves);
     free(task);
     return LT_OK;

@@ -2,9 +2,10 @@
  *
  * Compute and copy queues have finished an op when submit returns. The comm queue is the same until
  * it is first given work for the host; from then on it has a thread (comm_thread.h), which runs that
- * work, and ops between it, while the main thread computes. Its ops are those of the row kernels,
- * done by one thread; they use no scratch. Memory that an arena gives back may be read or written
- * by the comm queue still, so that must run to its end first. */
+ * work and all of its ops while the main thread computes. Its ops are those of the row kernels, done
+ * by one thread; they use no scratch. Memory that an arena gives back may be read or written by the
+ * comm queue still, so that must run to its end first.
+ */
 #include <assert.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -124,24 +125,23 @@ static lt_status cpu_wait(lt_queue *q, const lt_event *event)
 
 static lt_status cpu_sync(lt_queue *q) { return drain(q); }
 
-static lt_status cpu_host(lt_queue *queue, lt_host_fn fn, void *work)
+static lt_status cpu_host(lt_queue *queue, lt_host_fn fn, const void *work, size_t bytes)
 {
     cpu_queue *q = (cpu_queue *)queue;
-    if (queue->kind != LT_QUEUE_COMM) {
-        const lt_status st = fn(work, NULL);
-        free(work);
-        return st;
-    }
+    if (queue->kind != LT_QUEUE_COMM)
+        return fn((void *)(uintptr_t)work, NULL); /* at once: its copy is the caller's own */
     if (q->host == NULL) {
-        const lt_status st = lt_comm_thread_open(lt_cpu_run_alone, &q->host);
-        if (st != LT_OK) {
-            free(work);
-            return st;
-        }
+        LT_TRY(lt_comm_thread_open(lt_cpu_run_alone, &q->host));
         q->next = with_thread;
         with_thread = q;
     }
-    return lt_comm_thread_push(q->host, fn, work);
+    return lt_comm_thread_push(q->host, fn, work, bytes);
+}
+
+static uint64_t cpu_done(const lt_queue *q)
+{
+    const lt_comm_thread *host = ((const cpu_queue *)q)->host;
+    return host != NULL ? lt_comm_thread_done(host) : 0;
 }
 
 static const lt_kernel kernels[LT_OP_COUNT] = {
@@ -193,14 +193,10 @@ static lt_status cpu_submit(lt_queue *queue, const lt_op *op)
 {
     lt_comm_thread *host = ((cpu_queue *)queue)->host;
     assert(op->kind >= 0 && op->kind < LT_OP_COUNT);
-    if (host == NULL || lt_comm_thread_idle(host))
+    if (host == NULL)
         return kernels[op->kind](op);
     assert(kernels[op->kind] == lt_cpu_rows);
-    lt_op *copy = malloc(sizeof *copy);
-    if (copy == NULL)
-        LT_FAIL(LT_ENOMEM, "cpu: no memory for queued work");
-    *copy = *op;
-    return lt_comm_thread_push(host, run_op, copy);
+    return lt_comm_thread_push(host, run_op, op, sizeof *op);
 }
 
 const lt_backend lt_backend_cpu = {
@@ -208,6 +204,7 @@ const lt_backend lt_backend_cpu = {
     .name = "cpu",
     .memory = &cpu_memory,
     .host_access = 1,
+    .describe = lt_cpu_describe,
     .open = cpu_open,
     .close = cpu_close,
     .queue_open = cpu_queue_open,
@@ -218,6 +215,7 @@ const lt_backend lt_backend_cpu = {
     .wait = cpu_wait,
     .sync = cpu_sync,
     .host = cpu_host,
+    .done = cpu_done,
     .give_up = cpu_give_up,
     .linear_bytes = lt_cpu_linear_bytes,
     .linear_prepare = lt_cpu_linear_prepare,

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -21,10 +22,15 @@
 #include "base/span.h"
 #include "kernels/kernels.h"
 
+/* Pieces lie one behind the other in a ring of bytes, which is taken when the queue is opened: what
+ * is pushed costs no allocation. A piece that would not fit before the ring's end begins at its
+ * start; then a filler lies between. Where the ring is full, who pushes runs what is oldest. */
+enum { RING_BYTES = 1 << 20, PIECE_ALIGN = 64 };
+
 typedef struct piece {
-    struct piece *next;
-    lt_host_fn fn;
-    void *work;
+    size_t bytes;  /* with this head */
+    lt_host_fn fn; /* NULL: a filler */
+    _Alignas(16) char work[];
 } piece;
 
 struct lt_comm_thread {
@@ -33,35 +39,42 @@ struct lt_comm_thread {
     pthread_cond_t more, done, hurry; /* pushed; finished; somebody began to wait */
     pthread_t thread;
     void (*begin)(void);
-    piece *first, *last;
-    uint64_t pushed, finished;
+    char *ring;
+    uint64_t head, tail; /* bytes that were taken out of the ring and put into it, ever */
+    uint64_t pushed;
+    _Atomic uint64_t finished;
     int running, waiting, closing, given_up;
     lt_status failed;
     char text[1024], hint[1024];
 };
 
+static piece *piece_at(const lt_comm_thread *q, uint64_t at)
+{
+    return (piece *)(void *)(q->ring + at % RING_BYTES);
+}
+
 /* Run the first piece; call is NULL where a waiter does it. The lock is held before and after, not
  * meanwhile. */
 static void run_first(lt_comm_thread *q, const lt_host_call *call)
 {
-    piece *p = q->first;
+    piece *p = piece_at(q, q->head);
+    if (p->fn == NULL) {
+        q->head += p->bytes;
+        p = piece_at(q, q->head);
+    }
     const int skip = q->failed != LT_OK;
-    q->first = p->next;
-    if (q->first == NULL)
-        q->last = NULL;
     q->running = 1;
     (void)pthread_mutex_unlock(&q->lock);
     const lt_status st = skip ? LT_OK : p->fn(p->work, call);
-    free(p->work);
-    free(p);
     (void)pthread_mutex_lock(&q->lock);
     if (st != LT_OK && q->failed == LT_OK) {
         q->failed = st;
         (void)snprintf(q->text, sizeof q->text, "%s", lt_error_text());
         (void)snprintf(q->hint, sizeof q->hint, "%s", lt_hint_text());
     }
+    q->head += p->bytes;
     q->running = 0;
-    q->finished++;
+    atomic_fetch_add(&q->finished, 1);
     (void)pthread_cond_broadcast(&q->done);
 }
 
@@ -76,9 +89,9 @@ static void *thread_main(void *queue)
         q->begin();
     (void)pthread_mutex_lock(&q->lock);
     for (;;) {
-        if (q->first != NULL && !q->running && (!q->waiting || q->closing))
+        if (q->head != q->tail && !q->running && (!q->waiting || q->closing))
             run_first(q, &q->call);
-        else if (q->closing && q->first == NULL)
+        else if (q->closing && q->head == q->tail)
             break;
         else
             (void)pthread_cond_wait(q->running ? &q->done : &q->more, &q->lock);
@@ -127,14 +140,17 @@ static void destroy(lt_comm_thread *q)
     (void)pthread_cond_destroy(&q->more);
     (void)pthread_cond_destroy(&q->done);
     (void)pthread_cond_destroy(&q->hurry);
+    free(q->ring);
     free(q);
 }
 
 lt_status lt_comm_thread_open(void (*begin)(void), lt_comm_thread **out)
 {
     lt_comm_thread *q = calloc(1, sizeof *q);
-    if (q == NULL)
+    if (q == NULL || (q->ring = aligned_alloc(PIECE_ALIGN, RING_BYTES)) == NULL) {
+        free(q);
         LT_FAIL(LT_ENOMEM, "queue: no memory");
+    }
     q->call = (lt_host_call){pause_of, q};
     q->begin = begin;
     const int error = start(q);
@@ -160,25 +176,57 @@ void lt_comm_thread_close(lt_comm_thread **queue)
     *queue = NULL;
 }
 
-lt_status lt_comm_thread_push(lt_comm_thread *q, lt_host_fn fn, void *work)
+/* Run or wait for the first seq pieces; the lock is held. */
+static void finish(lt_comm_thread *q, uint64_t seq)
 {
-    piece *p = calloc(1, sizeof *p);
-    if (p == NULL) {
-        free(work);
-        LT_FAIL(LT_ENOMEM, "queue: no memory for queued work");
+    if (q->finished >= seq)
+        return;
+    q->waiting++;
+    (void)pthread_cond_broadcast(&q->hurry);
+    while (q->finished < seq) {
+        if (q->running)
+            (void)pthread_cond_wait(&q->done, &q->lock);
+        else
+            run_first(q, NULL);
     }
-    *p = (piece){NULL, fn, work};
+    q->waiting--;
+    if (q->head != q->tail)
+        (void)pthread_cond_broadcast(&q->more);
+}
+
+/* Bytes up to the ring's end that a piece of so many leaves unused. */
+static size_t filler(const lt_comm_thread *q, size_t bytes)
+{
+    const size_t to_end = RING_BYTES - (size_t)(q->tail % RING_BYTES);
+    return bytes <= to_end ? 0 : to_end;
+}
+
+lt_status lt_comm_thread_push(lt_comm_thread *q, lt_host_fn fn, const void *work, size_t bytes)
+{
+    const size_t all = (sizeof(piece) + bytes + PIECE_ALIGN - 1) / PIECE_ALIGN * PIECE_ALIGN;
+    if (bytes > RING_BYTES / 2 - 2 * PIECE_ALIGN) /* else it fits once the ring is empty */
+        LT_FAIL(LT_ENOMEM, "queue: work of %zu bytes: at most %d fit", bytes,
+                RING_BYTES / 2 - 2 * PIECE_ALIGN);
     (void)pthread_mutex_lock(&q->lock);
-    if (q->last != NULL)
-        q->last->next = p;
-    else
-        q->first = p;
-    q->last = p;
+    while (RING_BYTES - (size_t)(q->tail - q->head) < filler(q, all) + all)
+        finish(q, q->finished + 1);
+    const size_t unused = filler(q, all);
+    if (unused > 0)
+        *piece_at(q, q->tail) = (piece){.bytes = unused, .fn = NULL};
+    q->tail += unused;
+    piece *p = piece_at(q, q->tail);
+    p->bytes = all;
+    p->fn = fn;
+    if (bytes > 0)
+        memcpy(p->work, work, bytes);
+    q->tail += all;
     q->pushed++;
     (void)pthread_cond_signal(&q->more);
     (void)pthread_mutex_unlock(&q->lock);
     return LT_OK;
 }
+
+uint64_t lt_comm_thread_done(const lt_comm_thread *q) { return atomic_load(&q->finished); }
 
 uint64_t lt_comm_thread_last(lt_comm_thread *q)
 {
@@ -194,24 +242,6 @@ int lt_comm_thread_idle(lt_comm_thread *q)
     const int idle = q->finished == q->pushed;
     (void)pthread_mutex_unlock(&q->lock);
     return idle;
-}
-
-/* Run or wait for the first seq pieces; the lock is held. */
-static void finish(lt_comm_thread *q, uint64_t seq)
-{
-    if (q->finished >= seq)
-        return;
-    q->waiting++;
-    (void)pthread_cond_broadcast(&q->hurry);
-    while (q->finished < seq) {
-        if (q->running)
-            (void)pthread_cond_wait(&q->done, &q->lock);
-        else
-            run_first(q, NULL);
-    }
-    q->waiting--;
-    if (q->first != NULL)
-        (void)pthread_cond_broadcast(&q->more);
 }
 
 void lt_comm_thread_drain(lt_comm_thread *q)

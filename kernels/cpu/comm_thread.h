@@ -19,8 +19,11 @@ lt_status lt_comm_thread_open(void (*begin)(void), lt_comm_thread **out);
 /* Runs what is left, then ends the thread. Blocking. */
 void lt_comm_thread_close(lt_comm_thread **queue);
 
-/* Takes work, which is malloc'ed, also when it fails: freed after fn. Errors: LT_ENOMEM. */
-lt_status lt_comm_thread_push(lt_comm_thread *queue, lt_host_fn fn, void *work);
+/* work [bytes] is copied. Blocking where too much is queued already, until that has run. Errors:
+ * LT_ENOMEM: more than half of the room for queued work. */
+lt_status lt_comm_thread_push(lt_comm_thread *queue, lt_host_fn fn, const void *work, size_t bytes);
+/* How many have run. Any thread, takes no lock. */
+uint64_t lt_comm_thread_done(const lt_comm_thread *queue);
 /* How many pieces were pushed so far: what a wait for all of them names. */
 uint64_t lt_comm_thread_last(lt_comm_thread *queue);
 /* Until the first seq pieces have run. Blocking. Errors: the kept failure. */

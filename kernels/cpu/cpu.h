@@ -138,6 +138,7 @@ lt_status lt_cpu_pad_reflect(const lt_op *op);
 lt_status lt_cpu_rows(const lt_op *op); /* all row kernels */
 
 /* Backend members. */
+void lt_cpu_describe(int device, lt_device *out);
 lt_scratch lt_cpu_op_scratch(const lt_op *op);
 size_t lt_cpu_linear_bytes(const lt_linear_spec *spec);
 lt_status lt_cpu_linear_prepare(const lt_linear_spec *spec, void *memory, lt_linear **out);

@@ -149,12 +149,15 @@ static lt_status dry_sync(lt_queue *q)
 }
 
 /* Nothing runs in a walk. */
-static lt_status dry_host(lt_queue *q, lt_host_fn fn, void *work)
+static lt_status dry_host(lt_queue *q, lt_host_fn fn, const void *work, size_t bytes)
 {
-    (void)q, (void)fn;
-    free(work);
+    (void)q, (void)fn, (void)work, (void)bytes;
     return LT_OK;
 }
+
+static uint64_t dry_done(const lt_queue *q) { return ((const dry_queue *)q)->seq; }
+
+static void dry_describe(int device, lt_device *out) { target->describe(device, out); }
 
 static void dry_give_up(lt_queue *q) { (void)q; }
 
@@ -254,6 +257,8 @@ const lt_backend lt_backend_dry = {
     .name = "dry",
     .memory = &dry_memory,
     .host_access = 0,
+    .is_dry = 1,
+    .describe = dry_describe,
     .open = dry_open,
     .close = dry_close,
     .queue_open = dry_queue_open,
@@ -264,6 +269,7 @@ const lt_backend lt_backend_dry = {
     .wait = dry_wait,
     .sync = dry_sync,
     .host = dry_host,
+    .done = dry_done,
     .give_up = dry_give_up,
     .linear_bytes = dry_linear_bytes,
     .linear_prepare = dry_linear_prepare,

@@ -33,7 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/backend.h"
+#include "kernels/cpu/cpu.h"
 #include "kernels/far/far_map.h"
 
 enum { FRESH_BYTES_MAX = 64 << 20, NAN_BYTE = 0xff };
@@ -55,7 +55,7 @@ typedef struct work {
     uint64_t seq;
     lt_op op;           /* OP; UPLOAD and DOWNLOAD: the device tensor is out[0] */
     const void *source; /* UPLOAD */
-    void *memory;       /* DOWNLOAD: host; HOST: fn's, malloc'ed; DISCARD: alias */
+    void *memory;       /* DOWNLOAD: host; HOST: fn's, behind this; DISCARD: alias */
     lt_host_fn fn;      /* HOST */
     size_t bytes;       /* DISCARD */
     lt_event event;     /* WAIT */
@@ -205,8 +205,6 @@ static lt_status run_first(far_queue *q)
         (void)snprintf(far.host_text, sizeof far.host_text, "%s", lt_error_text());
     }
     q->done = w->seq;
-    if (w->kind == WORK_HOST)
-        free(w->memory);
     free(w);
     return status;
 }
@@ -259,9 +257,9 @@ static void keep_failure(lt_status status)
     snprintf(far.failed_text, sizeof far.failed_text, "%s", lt_error_text());
 }
 
-static work *push(far_queue *q, work_kind kind)
+static work *push_with(far_queue *q, work_kind kind, size_t bytes)
 {
-    work *w = calloc(1, sizeof *w);
+    work *w = calloc(1, sizeof *w + bytes);
     if (w == NULL)
         return NULL;
     w->kind = kind;
@@ -273,6 +271,8 @@ static work *push(far_queue *q, work_kind kind)
     q->last = w;
     return w;
 }
+
+static work *push(far_queue *q, work_kind kind) { return push_with(q, kind, 0); }
 
 /* A place on the compute queue after all that any queue holds by now; NULL without queues. */
 static far_queue *barrier(void)
@@ -456,17 +456,19 @@ static lt_status far_sync(lt_queue *queue)
     return LT_OK;
 }
 
-static lt_status far_host(lt_queue *q, lt_host_fn fn, void *host_work)
+static lt_status far_host(lt_queue *q, lt_host_fn fn, const void *host_work, size_t bytes)
 {
-    work *w = push((far_queue *)q, WORK_HOST);
-    if (w == NULL) {
-        free(host_work);
+    work *w = push_with((far_queue *)q, WORK_HOST, bytes);
+    if (w == NULL)
         return no_memory();
-    }
     w->fn = fn;
-    w->memory = host_work;
+    w->memory = w + 1;
+    if (bytes > 0)
+        memcpy(w->memory, host_work, bytes);
     return run_something();
 }
+
+static uint64_t far_done(const lt_queue *q) { return ((const far_queue *)q)->done; }
 
 static void far_give_up(lt_queue *queue)
 {
@@ -494,8 +496,6 @@ static lt_status far_submit(lt_queue *q, const lt_op *op)
 }
 
 /* ---- prepared layers: cpu's, packed through the alias ---- */
-
-static lt_scratch far_op_scratch(const lt_op *op) { return lt_backend_cpu.op_scratch(op); }
 
 static size_t far_linear_bytes(const lt_linear_spec *spec)
 {
@@ -575,6 +575,7 @@ const lt_backend lt_backend_far = {
     .name = "far",
     .memory = &far_memory,
     .host_access = 0,
+    .describe = lt_cpu_describe,
     .open = far_open,
     .close = far_close,
     .queue_open = far_queue_open,
@@ -585,8 +586,9 @@ const lt_backend lt_backend_far = {
     .wait = far_wait,
     .sync = far_sync,
     .host = far_host,
+    .done = far_done,
     .give_up = far_give_up,
-    .op_scratch = far_op_scratch,
+    .op_scratch = lt_cpu_op_scratch,
     .linear_bytes = far_linear_bytes,
     .linear_prepare = far_linear_prepare,
     .linear_release = far_linear_release,

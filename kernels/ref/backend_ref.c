@@ -71,13 +71,20 @@ static lt_status ref_sync(lt_queue *q)
     return LT_OK;
 }
 
-static lt_status ref_host(lt_queue *q, lt_host_fn fn, void *work)
+static lt_status ref_host(lt_queue *q, lt_host_fn fn, const void *work, size_t bytes)
 {
-    (void)q;
-    const lt_status st = fn(work, NULL);
-    free(work);
-    LT_TRY(st);
-    return LT_OK;
+    (void)q, (void)bytes;
+    return fn((void *)(uintptr_t)work, NULL); /* at once: its copy is the caller's own */
+}
+
+static uint64_t ref_done(const lt_queue *q) { return ((const ref_queue *)q)->seq; }
+
+static void ref_describe(int device, lt_device *out)
+{
+    lt_backend_cpu.describe(device, out);
+    (void)snprintf(out->isa, sizeof out->isa, "plain");
+    out->libraries[0] = '\0';
+    out->has_bf16 = 0;
 }
 
 static void ref_give_up(lt_queue *q) { (void)q; }
@@ -128,6 +135,7 @@ const lt_backend lt_backend_ref = {
     .name = "ref",
     .memory = &lt_memory_host,
     .host_access = 1,
+    .describe = ref_describe,
     .open = ref_open,
     .close = ref_close,
     .queue_open = ref_queue_open,
@@ -138,6 +146,7 @@ const lt_backend lt_backend_ref = {
     .wait = ref_wait,
     .sync = ref_sync,
     .host = ref_host,
+    .done = ref_done,
     .give_up = ref_give_up,
     .linear_bytes = lt_ref_linear_bytes,
     .linear_prepare = lt_ref_linear_prepare,

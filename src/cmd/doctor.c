@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -13,8 +12,7 @@
 #include "base/text.h"
 #include "cmd/answer.h"
 #include "cmd/verbs.h"
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/linear_dnnl.h"
+#include "kernels/backend.h"
 #include "media/mux.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/transport.h"
@@ -46,27 +44,6 @@ static void tell(finding *f, const char *what, int ok, const char *remedy, const
     (void)fprintf(f->to, "%-9s %-4s %s\n", what, ok ? "ok" : "--", found);
     if (!ok && remedy != NULL)
         (void)fprintf(f->to, "%-9s      %s\n", "", remedy);
-}
-
-/* "model name" of the first processor; where there is none (aarch64), what kind it is. */
-static void processor(char *out, size_t bytes)
-{
-    char *text = NULL;
-    size_t length = 0;
-    struct utsname system;
-    (void)snprintf(out, bytes, "a processor of kind %s",
-                   uname(&system) == 0 ? system.machine : "unknown");
-    if (lt_file_read("/proc/cpuinfo", 16 << 20, &text, &length) != LT_OK) {
-        lt_error_clear();
-        return;
-    }
-    const char *line = strstr(text, "model name");
-    const char *colon = line != NULL ? strchr(line, ':') : NULL;
-    if (colon != NULL) {
-        const char *start = colon + 1 + strspn(colon + 1, " \t");
-        (void)snprintf(out, bytes, "%.*s", (int)strcspn(start, "\n"), start);
-    }
-    free(text);
 }
 
 static void tell_gpus(finding *f)
@@ -127,29 +104,28 @@ static void tell_ranks(finding *f, lt_group *world, int local_ranks, const lt_no
 
 static void tell_machine(finding *f, int threads)
 {
-    char name[256];
-    processor(name, sizeof name);
-    tell(f, "CPU", 1, NULL, "%s, %ld processors, %d thread%s a rank", name,
+    lt_device cpu;
+    lt_backend_cpu.describe(0, &cpu);
+    tell(f, "CPU", 1, NULL, "%s, %ld processors, %d thread%s a rank", cpu.name,
          sysconf(_SC_NPROCESSORS_ONLN), threads, threads == 1 ? "" : "s");
-    const int plain = strcmp(lt_cpu_isa_now()->name, "plain") == 0;
+    const int plain = strcmp(cpu.isa, "plain") == 0;
 #if defined(__x86_64__)
-    tell(f, "ISA", !plain, "a processor with AVX2 is several times as fast", "%s",
-         lt_cpu_isa_now()->name);
+    tell(f, "ISA", !plain, "a processor with AVX2 is several times as fast", "%s", cpu.isa);
 #else
-    tell(f, "ISA", 1, NULL, "%s%s", lt_cpu_isa_now()->name,
-         plain ? ", vectors by the compiler" : "");
+    tell(f, "ISA", 1, NULL, "%s%s", cpu.isa, plain ? ", vectors by the compiler" : "");
 #endif
-    tell(f, "bf16", lt_cpu_has_bf16(), "--dtype auto takes f32 here; bf16 works, by widening", "%s",
-         lt_cpu_has_bf16() ? "native" : "not native");
-    const int64_t memory = lt_memory_available_bytes();
-    tell(f, "memory", memory > ((int64_t)1 << 30), "close other programs", "%.1f GiB free",
-         (double)memory / 1073741824.0);
+    tell(f, "bf16", cpu.has_bf16, "--dtype auto takes f32 here; bf16 works, by widening", "%s",
+         cpu.has_bf16 ? "native" : "not native");
+    tell(f, "memory", cpu.left_bytes > ((int64_t)1 << 30), "close other programs", "%.1f GiB free",
+         (double)cpu.left_bytes / 1073741824.0);
 }
 
 static void tell_files(finding *f)
 {
     char path[LT_PATH_BYTES];
-    tell(f, "oneDNN", 1, NULL, "%s", lt_cpu_dnnl_version());
+    lt_device cpu;
+    lt_backend_cpu.describe(0, &cpu);
+    tell(f, "oneDNN", 1, NULL, "%s", cpu.libraries);
     tell(f, "HDF5", 1, NULL, "%s", lt_latents_library());
 #ifdef LT_HAVE_MPI
     tell(f, "MPI", 1, NULL, "built in; mpirun -n N longtake ... or srun --mpi=pmix");

@@ -23,7 +23,8 @@ static lt_dtype pick_dtype(const lt_probe *p, const lt_checkpoint *files, const 
     lt_tensor_info info;
     if (p->job->dtype != NULL && strcmp(p->job->dtype, "auto") != 0)
         return strcmp(p->job->dtype, "bf16") == 0 ? LT_BF16 : LT_F32;
-    return lt_plan_dtype_auto(lt_checkpoint_find(files, witness, &info) && info.dtype == LT_BF16);
+    return lt_plan_dtype_auto(lt_checkpoint_find(files, witness, &info) && info.dtype == LT_BF16,
+                              p->engine.backend);
 }
 
 static lt_status same_dim(lt_probe *p, const char *name, int64_t found, int64_t wanted,

@@ -20,7 +20,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "kernels/cpu/cpu.h"
+#include "kernels/backend.h"
 #include "parallel/placement.h"
 #include "run/advice.h"
 
@@ -54,18 +54,22 @@ static lt_status plan_length(const lt_job *job, const lt_model *model, lt_plan *
     return LT_OK;
 }
 
-lt_dtype lt_plan_dtype_auto(int weights_are_bf16)
+lt_dtype lt_plan_dtype_auto(int weights_are_bf16, const lt_backend *backend)
 {
-    return weights_are_bf16 && lt_cpu_has_bf16() ? LT_BF16 : LT_F32;
+    lt_device device;
+    backend->describe(0, &device);
+    return weights_are_bf16 && device.has_bf16 ? LT_BF16 : LT_F32;
 }
 
 static lt_status plan_dtype(const lt_job *job, const lt_model *model, lt_plan *out)
 {
     const char *dtype = job->dtype != NULL ? job->dtype : "auto";
-    if (strcmp(dtype, "auto") == 0)
-        out->dtype = lt_plan_dtype_auto(model->facts.weights_are_bf16);
-    else
-        out->dtype = strcmp(dtype, "bf16") == 0 ? LT_BF16 : LT_F32;
+    out->dtype = strcmp(dtype, "bf16") == 0 ? LT_BF16 : LT_F32;
+    if (strcmp(dtype, "auto") == 0) {
+        const lt_backend *backend = NULL;
+        LT_TRY(lt_backend_find(job->device != NULL ? job->device : "auto", &backend));
+        out->dtype = lt_plan_dtype_auto(model->facts.weights_are_bf16, backend);
+    }
     return LT_OK;
 }
 

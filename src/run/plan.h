@@ -57,8 +57,8 @@ lt_attention_way lt_plan_attention(const char *name);
 lt_placement_way lt_plan_placement(const char *name);
 /* --device: the backend that a job asks for; "auto" and NULL: the best that there is. Local. */
 const char *lt_plan_device(const char *asked);
-/* --dtype auto: bf16 where the weights are and this processor multiplies it natively. Local. */
-lt_dtype lt_plan_dtype_auto(int weights_are_bf16);
+/* --dtype auto: bf16 where the weights are and the backend's device multiplies it. Local. */
+lt_dtype lt_plan_dtype_auto(int weights_are_bf16, const lt_backend *backend);
 
 /* The streams of the plan's shape. Local. Errors: LT_EUSAGE: a shape that the model refuses. */
 lt_status lt_plan_streams(lt_plan *plan, const lt_model *model);

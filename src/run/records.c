@@ -12,7 +12,7 @@
 #include "base/json.h"
 #include "base/new_file.h"
 #include "base/record.h"
-#include "kernels/cpu/cpu.h"
+#include "kernels/backend.h"
 #include "model/files/remote/source.h"
 #include "run/folder.h"
 #include "run/versions.h"
@@ -130,7 +130,9 @@ static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes 
 {
     char mesh[96];
     struct utsname host = {.sysname = ""};
+    lt_device cpu;
     (void)uname(&host);
+    lt_backend_cpu.describe(0, &cpu);
     listing all = {json_object(), plan->model, ""};
     if (lt_source_list(plan->model, add_file, &all) != LT_OK)
         lt_error_clear(); /* what can be told of the files is told; they were opened before */
@@ -140,9 +142,9 @@ static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes 
         lt_json_of_path(plan->model), "model_files", all.files, "mesh",
         lt_mesh_text(&plan->mesh, mesh, sizeof mesh), "ranks", lt_group_size(world), "hosts",
         hosts_by_rank(nodes), "threads", plan->threads, "transport", lt_group_transport(world),
-        "device", plan->device, "isa", lt_cpu_isa_now()->name, "dtype",
-        plan->dtype == LT_BF16 ? "bf16" : "f32", "deterministic", plan->deterministic, "seed",
-        lt_json_of_u64(plan->seed), "system", host.sysname, "machine", host.machine);
+        "device", plan->device, "isa", cpu.isa, "dtype", plan->dtype == LT_BF16 ? "bf16" : "f32",
+        "deterministic", plan->deterministic, "seed", lt_json_of_u64(plan->seed), "system",
+        host.sysname, "machine", host.machine);
 }
 
 lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,

@@ -6,7 +6,7 @@
 #include <xxhash.h>
 #include <zstd.h>
 
-#include "kernels/cpu/linear_dnnl.h"
+#include "kernels/backend.h"
 #include "media/mux.h"
 #include "parallel/transport/transport.h"
 #include "parallel/world.h"
@@ -33,7 +33,8 @@ json_t *lt_versions(void)
 {
     /* "HDF5 1.10.8, zstd 1.5.4" */
     const char *store = lt_latents_library(), *hdf5 = store + strcspn(store, " ");
-    const char *dnnl = lt_cpu_dnnl_version(); /* "oneDNN 2.6.3" */
+    lt_device cpu; /* libraries: "oneDNN 2.6.3" */
+    lt_backend_cpu.describe(0, &cpu);
     char number[32], xxhash[32];
     hdf5 += *hdf5 == ' ';
     (void)snprintf(number, sizeof number, "%.*s", (int)strcspn(hdf5, ","), hdf5);
@@ -42,6 +43,6 @@ json_t *lt_versions(void)
     return json_pack("{s:s?, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s}}", "commit",
                      LT_COMMIT[0] != '\0' ? LT_COMMIT : NULL, "compiler", COMPILER, "libraries",
                      "FFmpeg", lt_mux_library(), "HDF5", number, "zstd", ZSTD_versionString(),
-                     "MPI", lt_transport_library(), "oneDNN", dnnl + strlen("oneDNN "), "jansson",
-                     jansson_version_str(), "xxHash", xxhash);
+                     "MPI", lt_transport_library(), "oneDNN", cpu.libraries + strlen("oneDNN "),
+                     "jansson", jansson_version_str(), "xxHash", xxhash);
 }

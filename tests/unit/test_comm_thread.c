@@ -47,14 +47,6 @@ static lt_status run(void *work, const lt_host_call *call)
     return LT_OK;
 }
 
-static void *job_new(job j)
-{
-    job *made = malloc(sizeof *made);
-    assert_non_null(made);
-    *made = j;
-    return made;
-}
-
 typedef struct {
     const lt_backend *backend;
     lt_queue *compute, *comm;
@@ -98,7 +90,7 @@ static void in_order(void **state)
         assert_int_equal(lt_tensor_new(r.arena, "x", LT_F32, &x, LT_DIMS(8)), LT_OK);
         assert_int_equal(lt_tensor_new(r.arena, "y", LT_F32, &y, LT_DIMS(8)), LT_OK);
         for (int i = 0; i < 20; i++) {
-            assert_int_equal(lt_host(r.comm, run, job_new((job){.number = i})), LT_OK);
+            assert_int_equal(lt_host(r.comm, run, &(job){.number = i}, sizeof(job)), LT_OK);
             assert_int_equal(lt_fill(r.comm, &x, (float)i), LT_OK);
             assert_int_equal(lt_axpby(r.comm, 1, &x, i == 0 ? 0 : 1, &y), LT_OK);
         }
@@ -124,8 +116,8 @@ static void beside_the_main_thread(void **state)
     (void)state;
     open_rig(&r, &lt_backend_cpu);
     assert_int_equal(lt_mark_event(r.comm, &early), LT_OK);
-    assert_int_equal(lt_host(r.comm, run, job_new((job){.number = 1, .at_gate = 1})), LT_OK);
-    assert_int_equal(lt_host(r.comm, run, job_new((job){.number = 2})), LT_OK);
+    assert_int_equal(lt_host(r.comm, run, &(job){.number = 1, .at_gate = 1}, sizeof(job)), LT_OK);
+    assert_int_equal(lt_host(r.comm, run, &(job){.number = 2}, sizeof(job)), LT_OK);
     assert_int_equal(lt_mark_event(r.comm, &done), LT_OK);
     assert_int_equal(lt_tensor_new(r.arena, "x", LT_F32, &x, LT_DIMS(8)), LT_OK);
     assert_int_equal(lt_fill(r.compute, &x, 1), LT_OK); /* compute is not held up */
@@ -147,7 +139,7 @@ static void memory_waits(void **state)
     const lt_mark mark = lt_arena_mark(r.arena);
     assert_int_equal(lt_tensor_new(r.arena, "x", LT_F32, &x, LT_DIMS(8)), LT_OK);
     assert_int_equal(sem_post(&gate), 0);
-    assert_int_equal(lt_host(r.comm, run, job_new((job){.number = 1, .at_gate = 1})), LT_OK);
+    assert_int_equal(lt_host(r.comm, run, &(job){.number = 1, .at_gate = 1}, sizeof(job)), LT_OK);
     lt_arena_release(r.arena, mark);
     assert_int_equal(ran, 1);
     close_rig(&r);
@@ -159,8 +151,10 @@ static void failures_on(const lt_backend *backend)
     lt_event done;
     open_rig(&r, backend);
     lt_far_seed(1); /* nothing runs before it is asked for */
-    assert_int_equal(lt_host(r.comm, run, job_new((job){.number = 1, .answer = LT_EPEER})), LT_OK);
-    assert_int_equal(lt_host(r.comm, run, job_new((job){.number = 2, .answer = LT_EIO})), LT_OK);
+    assert_int_equal(lt_host(r.comm, run, &(job){.number = 1, .answer = LT_EPEER}, sizeof(job)),
+                     LT_OK);
+    assert_int_equal(lt_host(r.comm, run, &(job){.number = 2, .answer = LT_EIO}, sizeof(job)),
+                     LT_OK);
     assert_int_equal(lt_mark_event(r.comm, &done), LT_OK);
     for (int i = 0; i < 2; i++) { /* it stays */
         lt_error_clear();
@@ -200,7 +194,8 @@ static void pauses(void **state)
     for (int i = 0; i < 20; i++) {
         rig r;
         open_rig(&r, &lt_backend_cpu);
-        assert_int_equal(lt_host(r.comm, run, job_new((job){.number = i, .pauses = 1})), LT_OK);
+        assert_int_equal(lt_host(r.comm, run, &(job){.number = i, .pauses = 1}, sizeof(job)),
+                         LT_OK);
         assert_int_equal(sem_wait(&begun), 0); /* by the queue's thread */
         assert_int_equal(lt_sync(r.comm), LT_OK);
         assert_int_equal(ran, 1);
@@ -216,8 +211,8 @@ static void giving_up(void **state)
     rig r;
     (void)state;
     open_rig(&r, &lt_backend_cpu);
-    assert_int_equal(lt_host(r.comm, run, job_new((job){.number = 1, .pauses = 1})), LT_OK);
-    assert_int_equal(lt_host(r.comm, run, job_new((job){.number = 2})), LT_OK);
+    assert_int_equal(lt_host(r.comm, run, &(job){.number = 1, .pauses = 1}, sizeof(job)), LT_OK);
+    assert_int_equal(lt_host(r.comm, run, &(job){.number = 2}, sizeof(job)), LT_OK);
     assert_int_equal(sem_wait(&begun), 0);
     (void)lt_fail(LT_EDEVICE, __FILE__, __LINE__, "why it is given up");
     lt_give_up(r.comm);
