@@ -2,9 +2,10 @@
  */
 #include "parallel/engine.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#include "parallel/comm_task.h"
+#include "parallel/collective/exchange.h"
 
 lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *mesh,
                          size_t phase_bytes, size_t step_bytes, lt_engine *out)
@@ -18,7 +19,8 @@ lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *
     LT_TRY_GOTO(backend->queue_open(LT_QUEUE_COMPUTE, &out->compute), st, failed);
     LT_TRY_GOTO(backend->queue_open(LT_QUEUE_COMM, &out->comm), st, failed);
     LT_TRY_GOTO(backend->queue_open(LT_QUEUE_COPY, &out->copy), st, failed);
-    LT_TRY_GOTO(lt_comm_room_new(&out->room), st, failed);
+    LT_TRY_GOTO(lt_comm_memory_new(backend, out->comm, &out->memory), st, failed);
+    LT_TRY_GOTO(lt_links_new(backend, out->memory, &out->links), st, failed);
     LT_TRY_GOTO(lt_arena_new("phase", backend->memory, phase_bytes, &out->phase), st, failed);
     LT_TRY_GOTO(lt_arena_new("step", backend->memory, step_bytes, &out->step), st, failed);
     return LT_OK;
@@ -40,25 +42,44 @@ void lt_engine_close(lt_engine *engine)
     for (size_t i = 0; i < sizeof queue / sizeof *queue; i++)
         if (*queue[i] != NULL)
             engine->backend->queue_close(queue[i]);
-    lt_comm_room_free(&engine->room); /* what was dropped may have named it until here */
+    lt_links_free(&engine->links);
+    lt_comm_memory_free(&engine->memory); /* what was dropped may have named it until here */
+    free(engine->list);
     engine->backend->close();
     memset(engine, 0, sizeof *engine);
 }
 
-size_t lt_engine_comm_bytes(const lt_engine *engine)
+/* The queue's thread, where it has one, begins here. */
+static lt_status nothing(void *work, const lt_host_call *call)
 {
-    return engine->room != NULL ? lt_comm_room_device_bytes(engine->room) : 0;
+    (void)work, (void)call;
+    return LT_OK;
 }
 
-size_t lt_engine_comm_host_bytes(const lt_engine *engine)
+lt_status lt_engine_connect(lt_engine *engine, const lt_mesh *mesh, const lt_comm_need *need)
 {
-    return engine->room != NULL ? lt_comm_room_host_bytes(engine->room) : 0;
+    int ranks = lt_group_size(mesh->tokens);
+    LT_TRY(lt_links_connect(engine->links, mesh->tokens));
+    for (int axis = 0; axis < LT_AXIS_COUNT; axis++) {
+        LT_TRY(lt_links_connect(engine->links, mesh->axis[axis]));
+        ranks *= lt_group_size(mesh->axis[axis]);
+    }
+    LT_TRY(lt_comm_memory_reserve(engine->memory, need));
+    if (ranks > 1)
+        LT_TRY(lt_host(engine->comm, nothing, NULL, 0));
+    return LT_OK;
+}
+
+lt_comm_need lt_engine_comm_need(const lt_engine *engine)
+{
+    return engine->memory != NULL ? lt_comm_memory_need(engine->memory) : (lt_comm_need){0};
 }
 
 void lt_engine_give_up(lt_engine *engine)
 {
     if (engine->backend == NULL)
         return;
+    lt_links_abort(engine->links);
     lt_give_up(engine->comm);
     lt_give_up(engine->copy);
     lt_give_up(engine->compute);

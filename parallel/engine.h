@@ -10,7 +10,13 @@
 #include "parallel/comm.h"
 #include "parallel/mesh.h"
 
-typedef struct lt_comm_room lt_comm_room;
+/* What collectives need beside the tensors that they are given (collective/exchange.h), bytes. */
+typedef struct lt_comm_need {
+    size_t scratch_bytes;       /* device memory: packed blocks, partial sums */
+    size_t out_bytes, in_bytes; /* host memory: the largest exchange, where it is staged */
+} lt_comm_need;
+typedef struct lt_comm_memory lt_comm_memory;
+typedef struct lt_links lt_links;
 
 struct lt_engine {
     const lt_backend *backend;
@@ -18,13 +24,19 @@ struct lt_engine {
     lt_arena *phase, *step;
     const lt_mesh *mesh;
     int threads;
-    lt_comm_room *room; /* what device collectives stage in and add up in (comm_task.c) */
+    lt_comm_memory *memory; /* what collectives pack, stage and add up in */
+    lt_links *links;        /* how the groups' tensors travel */
 };
 
 /* Open backend, queues and arenas of these capacities. backend and mesh are borrowed. After an
  * error *out is empty. Local, Blocking. Errors: LT_ENOMEM, the backend's. */
 lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *mesh,
                          size_t phase_bytes, size_t step_bytes, lt_engine *out);
+/* Agree, on each group of mesh, on how its tensors travel, connect, and take what a dry run has found
+ * (lt_engine_comm_need) that collectives need: after it they allocate and connect nothing. Without
+ * it memory grows, and a group's tensors travel by direct or staged exchange. Collective on the
+ * groups of mesh, Blocking. Errors: LT_ENOMEM, the transport's. */
+lt_status lt_engine_connect(lt_engine *engine, const lt_mesh *mesh, const lt_comm_need *need);
 /* Waits for the queues. An empty engine is allowed. Local, Blocking. */
 void lt_engine_close(lt_engine *engine);
 
@@ -33,10 +45,7 @@ void lt_engine_close(lt_engine *engine);
  * allowed. Local, Blocking for as long as one look at a message takes. */
 void lt_engine_give_up(lt_engine *engine);
 
-/* Device memory that collectives have taken so far, beside the arenas; on dry, that they would
- * take. Local. */
-size_t lt_engine_comm_bytes(const lt_engine *engine);
-/* Host memory that they stage and pack in, likewise. Local. */
-size_t lt_engine_comm_host_bytes(const lt_engine *engine);
+/* What collectives have needed so far beside the arenas; on dry, what they would. Local. */
+lt_comm_need lt_engine_comm_need(const lt_engine *engine);
 
 #endif

@@ -9,24 +9,35 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "parallel/comm_task.h"
+#include "parallel/collective/exchange.h"
+
+enum { FEW = 64 }; /* ranks without an allocation */
 
 /* Ranges of the ranks, and all nodes in their order. */
 typedef struct sharing {
+    lt_range few[2 * FEW];
+    int64_t few_counts[FEW];
     lt_range *rows, *nodes; /* [size] */
     int64_t *counts;        /* [size]: of rows */
     lt_leaf_node node[LT_LEAVES];
     int count; /* of nodes */
 } sharing;
 
+static void sharing_free(sharing *s)
+{
+    if (s->rows != s->few)
+        free(s->rows);
+    if (s->counts != s->few_counts)
+        free(s->counts);
+}
+
 static lt_status sharing_new(int64_t total, int64_t rows, int size, sharing *out)
 {
-    *out = (sharing){.count = 0};
-    out->rows = calloc(2 * (size_t)size, sizeof *out->rows);
-    out->counts = calloc((size_t)size, sizeof *out->counts);
+    out->count = 0;
+    out->rows = size <= FEW ? out->few : calloc(2 * (size_t)size, sizeof *out->rows);
+    out->counts = size <= FEW ? out->few_counts : calloc((size_t)size, sizeof *out->counts);
     if (out->rows == NULL || out->counts == NULL) {
-        free(out->rows);
-        free(out->counts);
+        sharing_free(out);
         LT_FAIL(LT_ENOMEM, "sum: no memory for %d ranges", size);
     }
     out->nodes = out->rows + size;
@@ -77,10 +88,13 @@ static lt_status over_ranks(lt_engine *engine, lt_group *group, int64_t total, c
     const lt_range mine = s->rows[lt_group_rank(group)];
     const lt_tensor sums_at = lt_view_outer(y, mine);
     lt_tensor parts, sums = sums_at;
-    LT_TRY(lt_comm_scratch(engine, LT_DIMS(mine.count, s->count * width), &parts));
+    const size_t mark = lt_comm_mark(engine->memory);
+    LT_TRY(lt_comm_scratch(engine->memory, LT_F32, LT_DIMS(mine.count, s->count * width), &parts));
     LT_TRY(lt_all_to_all_rows(engine, group, after, x, s->rows, s->nodes, width, &parts, NULL));
     LT_TRY(add_up(engine->comm, total, s, &parts, &sums));
-    return lt_all_gather_rows(engine, group, NULL, &sums, s->counts, y, done);
+    LT_TRY(lt_all_gather_rows(engine, group, NULL, &sums, s->counts, y, done));
+    lt_comm_release(engine->memory, mark);
+    return LT_OK;
 }
 
 lt_status lt_sum_tree(lt_engine *engine, lt_group *group, int64_t total, const lt_event *after,
@@ -102,7 +116,6 @@ lt_status lt_sum_tree(lt_engine *engine, lt_group *group, int64_t total, const l
             LT_TRY_GOTO(lt_mark_event(engine->comm, done), st, done);
     }
 done:
-    free(s.rows);
-    free(s.counts);
+    sharing_free(&s);
     return st;
 }

@@ -2,7 +2,8 @@
  *
  * A group is an ordered set of ranks that talk among themselves; the transport behind it is solo
  * (one rank, copies), MPI (mpi.c, which alone includes mpi.h), later NCCL. Everything else
- * (packing, gathers, ordered sums) is written once, in comm.c and comm_device.c, over exchange.
+ * (packing, gathers, ordered sums) is written once, in host_collectives.c and collective/, over
+ * exchange.
  * Buffers are host memory. Errors: LT_EPEER when a peer is gone or past the deadline, LT_EINTERNAL
  * when a message has another size than this end expects. After an error in an exchange or a post
  * the group is of no use: print, then lt_world_abort (world.h). */

@@ -132,9 +132,12 @@ static void walk_end(lt_engine *engine, int threads, lt_phase phase, lt_time sta
     const lt_dry_memory host = lt_dry_memory_read();
     out->phase_bytes = lt_arena_peak(engine->phase);
     out->step_bytes = lt_arena_peak(engine->step);
-    out->comm_bytes = lt_engine_comm_bytes(engine);
+    const lt_comm_need comm = lt_engine_comm_need(engine);
+    out->comm_bytes = comm.scratch_bytes;
+    out->staging[0] = comm.out_bytes;
+    out->staging[1] = comm.in_bytes;
     out->kernel_bytes = host.scratch.shared_bytes + (size_t)threads * host.scratch.thread_bytes;
-    out->host_bytes = (size_t)host.peak_bytes + lt_engine_comm_host_bytes(engine);
+    out->host_bytes = (size_t)host.peak_bytes;
     work_of(&counts, stage, footprint);
     lt_engine_close(engine);
 }

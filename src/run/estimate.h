@@ -38,7 +38,8 @@ typedef struct lt_work {
 typedef struct lt_phase_memory {
     size_t phase_bytes;    /* weights and tables, device */
     size_t step_bytes;     /* scratch, device */
-    size_t comm_bytes;     /* what collectives add up in, device */
+    size_t comm_bytes;     /* what collectives pack and add up in, device */
+    size_t staging[2];     /* out and in: what they stage in where the CPU reads no tensors */
     size_t host_bytes;     /* buffers beside them */
     size_t kernel_bytes;   /* what kernels take for themselves, all threads */
     size_t resident_bytes; /* the process in this phase, at most */

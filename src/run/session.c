@@ -174,6 +174,25 @@ static lt_status estimate_memory(const lt_estimate_of *of, lt_footprint *out)
     return LT_OK;
 }
 
+/* All memory and connections that collectives will need, of whatever phase. */
+static lt_status connect(lt_session *s, const lt_estimate_of *of)
+{
+    lt_comm_need need = {0};
+    lt_status st = LT_OK;
+    for (int i = 0; i < LT_PHASES; i++) {
+        const lt_phase_memory *m = &s->footprint.memory[i];
+        need.scratch_bytes =
+            m->comm_bytes > need.scratch_bytes ? m->comm_bytes : need.scratch_bytes;
+        need.out_bytes = m->staging[0] > need.out_bytes ? m->staging[0] : need.out_bytes;
+        need.in_bytes = m->staging[1] > need.in_bytes ? m->staging[1] : need.in_bytes;
+    }
+    for (int i = 0; i < LT_PHASES && st == LT_OK; i++)
+        if (of->mesh[i] != NULL)
+            st = lt_engine_connect(&s->engine, of->mesh[i], &need);
+    LT_TRY(lt_agree(s->world, st));
+    return LT_OK;
+}
+
 lt_status lt_session_open(lt_session *s, const lt_plan *draft, const lt_job *job, lt_phase first)
 {
     const lt_backend *backend = NULL;
@@ -205,6 +224,7 @@ lt_status lt_session_open(lt_session *s, const lt_plan *draft, const lt_job *job
     if (st == LT_OK)
         lt_residency_open(&s->residency, s->world, s->model, &s->engine, of.mesh);
     LT_TRY(lt_agree(s->world, st));
+    LT_TRY(connect(s, &of));
     LT_TRY(largest_peak(s));
     if (lt_group_rank(s->world) == 0)
         lt_estimate_say(&s->footprint, lt_group_size(s->world), s->token_count);

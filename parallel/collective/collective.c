@@ -1,0 +1,333 @@
+/* collective.c - collectives of tensors, queued on comm.                          Level 2: parallel
+ *
+ * Each is lt_copy of views into dense scratch where a peer's part is not dense, one exchange of
+ * dense tensors (exchange.h), and lt_copy out of scratch. What stays on this rank is copied once,
+ * straight to its place. Nothing here waits or follows a pointer, so a device's own library can
+ * carry all of it.
+ *
+ * On `dry` nothing moves: the same lists are made and counted, and scratch is taken, so that peaks
+ * are right.
+ *
+ * Sums. Partial sums of a row-split layer are [S, E] on every rank. Rank r owns the r-th share of
+ * rows: everyone sends it that share (reduce-scatter), it adds them in rank order, and the sums are
+ * gathered. 2 (P-1)/P of the bytes move (where y is narrower than f32, less), and the order of
+ * addition never depends on timing. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "parallel/collective/exchange.h"
+#include "parallel/engine.h"
+
+static lt_status wait_for(lt_engine *engine, const lt_event *after)
+{
+    return after != NULL ? lt_wait(engine->comm, after) : LT_OK;
+}
+
+static lt_status mark_done(lt_engine *engine, lt_event *done)
+{
+    return done != NULL ? lt_mark_event(engine->comm, done) : LT_OK;
+}
+
+/* As rows of a matrix, whatever the dims were. */
+static lt_tensor as_rows(const lt_tensor *x, int64_t rows)
+{
+    return lt_is_dense(x) && rows > 0 ? lt_view_as(x, LT_DIMS(rows, lt_elements(x) / rows)) : *x;
+}
+
+static lt_status copy(lt_engine *engine, const lt_tensor *from, const lt_tensor *to)
+{
+    lt_tensor y = *to;
+    if (lt_elements(from) == 0 || from->data == to->data)
+        return LT_OK;
+    return lt_copy(engine->comm, from, &y);
+}
+
+/* x itself where it is dense, else scratch like it; filled: with its elements. */
+static lt_status dense(lt_engine *engine, const lt_tensor *x, int filled, lt_tensor *out)
+{
+    *out = *x;
+    if (lt_is_dense(x) || lt_elements(x) == 0)
+        return LT_OK;
+    LT_TRY(
+        lt_comm_scratch(engine->memory, x->dtype, LT_DIMS(lt_row_count(x), lt_row_width(x)), out));
+    return filled ? copy(engine, x, out) : LT_OK;
+}
+
+/* The transfers of a collective: at most two a peer, filled by its maker. */
+static lt_status list_of(lt_engine *engine, int count, lt_tensor_transfer **out)
+{
+    if (engine->list == NULL || engine->list_room < count) {
+        enum { ROOM_MIN = 64 };
+        const int room = count > ROOM_MIN ? count : ROOM_MIN;
+        free(engine->list);
+        engine->list_room = 0;
+        engine->list = malloc((size_t)room * sizeof *engine->list);
+        if (engine->list == NULL)
+            LT_FAIL(LT_ENOMEM, "comm: no memory for %d transfers", count);
+        engine->list_room = room;
+    }
+    *out = engine->list;
+    return LT_OK;
+}
+
+static lt_status exchange(lt_engine *engine, lt_group *group, const char *name,
+                          const lt_tensor_transfer *list, int count)
+{
+    lt_link *link = lt_links_find(engine->links, group);
+    if (count == 0)
+        return LT_OK;
+    LT_TRY(link->how->poll(link));
+    return link->how->exchange(link, engine->comm, name, list, count);
+}
+
+/* ---- gather ---- */
+
+static lt_status gather_rows(lt_engine *engine, lt_group *group, const char *name,
+                             const lt_tensor *x, const int64_t *counts, lt_tensor *y)
+{
+    const int size = lt_group_size(group), rank = lt_group_rank(group);
+    int64_t first = 0, all = 0;
+    for (int i = 0; i < size; i++) {
+        first += i < rank ? counts[i] : 0;
+        all += counts[i];
+    }
+    assert(x->dtype == y->dtype && lt_row_count(x) == counts[rank]);
+    assert(lt_row_width(x) == lt_row_width(y) && lt_row_count(y) == all);
+    const size_t mark = lt_comm_mark(engine->memory);
+    lt_tensor whole;
+    lt_tensor_transfer *list;
+    LT_TRY(dense(engine, y, 0, &whole));
+    whole = as_rows(&whole, all);
+    LT_TRY(list_of(engine, size, &list));
+    const lt_tensor mine = lt_view_outer(&whole, (lt_range){all > 0 ? first : 0, counts[rank]});
+    LT_TRY(copy(engine, x, &mine));
+    int count = 0;
+    for (int step = 1; step < size; step++) {
+        const int peer = (rank + step) % size;
+        int64_t before = 0;
+        for (int i = 0; i < peer; i++)
+            before += counts[i];
+        list[count++] = (lt_tensor_transfer){
+            peer, mine, lt_view_outer(&whole, (lt_range){before, counts[peer]})};
+    }
+    LT_TRY(exchange(engine, group, name, list, count));
+    LT_TRY(copy(engine, &whole, y));
+    lt_comm_release(engine->memory, mark);
+    return LT_OK;
+}
+
+lt_status lt_all_gather_rows(lt_engine *engine, lt_group *group, const lt_event *after,
+                             const lt_tensor *x, const int64_t *counts, lt_tensor *y,
+                             lt_event *done)
+{
+    LT_TRY(wait_for(engine, after));
+    LT_TRY(gather_rows(engine, group, "all_gather_rows", x, counts, y));
+    return mark_done(engine, done);
+}
+
+/* ---- sum ---- */
+
+static const char *const sum_name = "sum_partials";
+
+/* Send each rank its share of my partial sums; parts [P, mine, E] in the order of ranks. */
+static lt_status scatter_partials(lt_engine *engine, lt_group *group, const lt_tensor *x,
+                                  const lt_tensor *parts)
+{
+    const int size = lt_group_size(group), rank = lt_group_rank(group);
+    const int64_t rows = lt_row_count(x), mine = lt_share(rows, size, rank).count;
+    lt_tensor whole;
+    lt_tensor_transfer *list;
+    LT_TRY(dense(engine, x, 1, &whole));
+    LT_TRY(list_of(engine, size, &list));
+    int count = 0;
+    for (int peer = 0; peer < size; peer++) {
+        const lt_tensor theirs = lt_view_outer(&whole, lt_share(rows, size, peer));
+        const lt_tensor slot = lt_view_outer(parts, (lt_range){peer * mine, mine});
+        if (peer == rank)
+            LT_TRY(copy(engine, &theirs, &slot));
+        else
+            list[count++] = (lt_tensor_transfer){peer, theirs, slot};
+    }
+    return exchange(engine, group, sum_name, list, count);
+}
+
+static lt_status gather_sums(lt_engine *engine, lt_group *group, lt_tensor *y)
+{
+    enum { FEW = 64 };
+    const int size = lt_group_size(group);
+    const lt_tensor sums = lt_view_outer(y, lt_share(lt_row_count(y), size, lt_group_rank(group)));
+    int64_t few[FEW] = {0}, *counts = size <= FEW ? few : malloc((size_t)size * sizeof *counts);
+    if (counts == NULL)
+        LT_FAIL(LT_ENOMEM, "sum: no memory for %d counts", size);
+    for (int peer = 0; peer < size; peer++)
+        counts[peer] = lt_share(lt_row_count(y), size, peer).count;
+    const lt_status st = gather_rows(engine, group, sum_name, &sums, counts, y);
+    if (counts != few)
+        free(counts);
+    return st;
+}
+
+lt_status lt_sum_partials(lt_engine *engine, lt_group *group, const lt_event *after,
+                          const lt_tensor *x, lt_tensor *y, lt_event *done)
+{
+    const int size = lt_group_size(group), rank = lt_group_rank(group);
+    const int64_t rows = lt_row_count(x), width = lt_row_width(x);
+    assert(x->dtype == LT_F32 && x->ndim == 2 && y->ndim == 2);
+    assert(lt_row_count(y) == rows && lt_row_width(y) == width);
+    LT_TRY(wait_for(engine, after));
+    if (size == 1) {
+        LT_TRY(lt_copy(engine->comm, x, y));
+        return mark_done(engine, done);
+    }
+    const lt_range mine = lt_share(rows, size, rank);
+    const size_t mark = lt_comm_mark(engine->memory);
+    lt_tensor flat, sums = lt_view_outer(y, mine);
+    LT_TRY(lt_comm_scratch(engine->memory, LT_F32, LT_DIMS(size * mine.count, width), &flat));
+    LT_TRY(scatter_partials(engine, group, x, &flat));
+    const lt_tensor parts = lt_view_as(&flat, LT_DIMS(size, mine.count, width));
+    LT_TRY(lt_sum_parts(engine->comm, &parts, &sums));
+    LT_TRY(gather_sums(engine, group, y));
+    lt_comm_release(engine->memory, mark);
+    return mark_done(engine, done);
+}
+
+/* ---- all to all ---- */
+
+/* One all-to-all. wide: my rows with all heads; tall: all rows with my heads. What a peer gets or
+ * sends of wide lies packed in a block of scratch; of tall it is a range of rows. */
+typedef struct crossing {
+    lt_tensor wide, tall;
+    const lt_range *rows, *heads; /* of the ranks */
+    int64_t width;
+    int size, rank, to_heads;
+} crossing;
+
+static lt_tensor columns_of(const crossing *c, int peer)
+{
+    return lt_view_columns(
+        &c->wide, (lt_range){c->heads[peer].first * c->width, c->heads[peer].count * c->width});
+}
+
+/* Fill the list, one block of scratch a peer. */
+static lt_status pack(lt_engine *engine, const crossing *c, lt_tensor_transfer *list)
+{
+    const int64_t rows = c->rows[c->rank].count;
+    for (int step = 1; step < c->size; step++) {
+        const int peer = (c->rank + step) % c->size;
+        lt_tensor block;
+        LT_TRY(lt_comm_scratch(engine->memory, c->wide.dtype,
+                               LT_DIMS(rows, c->heads[peer].count * c->width), &block));
+        const lt_tensor slab = lt_view_outer(&c->tall, c->rows[peer]);
+        list[step - 1] = c->to_heads ? (lt_tensor_transfer){peer, block, slab}
+                                     : (lt_tensor_transfer){peer, slab, block};
+        if (c->to_heads && lt_elements(&block) > 0) {
+            const lt_tensor columns = columns_of(c, peer);
+            LT_TRY(copy(engine, &columns, &block));
+        }
+    }
+    return LT_OK;
+}
+
+static lt_status unpack(lt_engine *engine, const crossing *c, const lt_tensor_transfer *list)
+{
+    for (int i = 0; i < c->size - 1; i++) {
+        if (lt_elements(&list[i].recv) == 0)
+            continue;
+        const lt_tensor columns = columns_of(c, list[i].peer);
+        LT_TRY(copy(engine, &list[i].recv, &columns));
+    }
+    return LT_OK;
+}
+
+static lt_status cross(lt_engine *engine, lt_group *group, const crossing *c)
+{
+    lt_tensor_transfer *list;
+    LT_TRY(list_of(engine, c->size, &list));
+    LT_TRY(pack(engine, c, list));
+    if (c->rows[c->rank].count > 0 && c->heads[c->rank].count > 0) { /* what stays */
+        const lt_tensor mine = lt_view_outer(&c->tall, c->rows[c->rank]);
+        const lt_tensor columns = columns_of(c, c->rank);
+        LT_TRY(c->to_heads ? copy(engine, &columns, &mine) : copy(engine, &mine, &columns));
+    }
+    LT_TRY(exchange(engine, group, c->to_heads ? "all_to_all_heads" : "all_to_all_rows", list,
+                    c->size - 1));
+    return c->to_heads ? LT_OK : unpack(engine, c, list);
+}
+
+static int64_t end_of(const lt_range *ranges, int size, int gaps)
+{
+    int64_t end = 0;
+    for (int i = 0; i < size; i++) {
+        assert(ranges[i].count >= 0 && (ranges[i].first == end || (gaps && ranges[i].first > end)));
+        end = ranges[i].first + ranges[i].count;
+    }
+    return end;
+}
+
+static lt_status all_to_all(lt_engine *engine, lt_group *group, const lt_event *after,
+                            const lt_tensor *x, crossing *c, const lt_tensor *y, lt_event *done)
+{
+    const lt_tensor *tall = c->to_heads ? y : x, *wide = c->to_heads ? x : y;
+    c->size = lt_group_size(group);
+    c->rank = lt_group_rank(group);
+    const int64_t rows = end_of(c->rows, c->size, 0);
+    const int64_t my_heads = c->heads[c->rank].count, my_rows = c->rows[c->rank].count;
+    const int64_t heads = my_rows > 0 ? lt_elements(wide) / (my_rows * c->width) : 0;
+    assert(x->dtype == y->dtype);
+    assert(lt_is_dense(wide) || lt_row_width(wide) == heads * c->width);
+    assert(lt_elements(wide) == my_rows * heads * c->width);
+    assert(my_rows == 0 || end_of(c->heads, c->size, 1) <= heads);
+    assert(lt_elements(tall) == rows * my_heads * c->width);
+    const size_t mark = lt_comm_mark(engine->memory);
+    LT_TRY(wait_for(engine, after));
+    LT_TRY(dense(engine, tall, !c->to_heads, &c->tall));
+    c->tall = lt_view_as(&c->tall, LT_DIMS(rows, my_heads * c->width));
+    c->wide = as_rows(wide, my_rows);
+    LT_TRY(cross(engine, group, c));
+    if (c->to_heads && !lt_is_dense(tall))
+        LT_TRY(copy(engine, &c->tall, tall));
+    lt_comm_release(engine->memory, mark);
+    return mark_done(engine, done);
+}
+
+lt_status lt_all_to_all_heads(lt_engine *engine, lt_group *group, const lt_event *after,
+                              const lt_tensor *x, const lt_range *rows, const lt_range *heads,
+                              int64_t width, lt_tensor *y, lt_event *done)
+{
+    crossing c = {.rows = rows, .heads = heads, .width = width, .to_heads = 1};
+    return all_to_all(engine, group, after, x, &c, y, done);
+}
+
+lt_status lt_all_to_all_rows(lt_engine *engine, lt_group *group, const lt_event *after,
+                             const lt_tensor *x, const lt_range *rows, const lt_range *heads,
+                             int64_t width, lt_tensor *y, lt_event *done)
+{
+    crossing c = {.rows = rows, .heads = heads, .width = width, .to_heads = 0};
+    return all_to_all(engine, group, after, x, &c, y, done);
+}
+
+/* ---- exchange ---- */
+
+lt_status lt_exchange_tensors(lt_engine *engine, lt_group *group, const char *name,
+                              const lt_event *after, const lt_tensor_transfer *list, int count,
+                              lt_event *done)
+{
+    const size_t mark = lt_comm_mark(engine->memory);
+    lt_tensor_transfer *dense_list;
+    LT_TRY(wait_for(engine, after));
+    LT_TRY(list_of(engine, count, &dense_list));
+    for (int i = 0; i < count; i++) {
+        assert(list[i].peer != lt_group_rank(group));
+        dense_list[i] = list[i];
+        if (list[i].send.ndim > 0)
+            LT_TRY(dense(engine, &list[i].send, 1, &dense_list[i].send));
+        if (list[i].recv.ndim > 0)
+            LT_TRY(dense(engine, &list[i].recv, 0, &dense_list[i].recv));
+    }
+    LT_TRY(exchange(engine, group, name, dense_list, count));
+    for (int i = 0; i < count; i++)
+        if (list[i].recv.ndim > 0)
+            LT_TRY(copy(engine, &dense_list[i].recv, &list[i].recv));
+    lt_comm_release(engine->memory, mark);
+    return mark_done(engine, done);
+}

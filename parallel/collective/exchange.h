@@ -1,0 +1,86 @@
+/* exchange.h - how dense tensors get from device to device: one table, several ways.
+ *                                                                                 Level 2: parallel
+ * A collective (collective.c) packs by lt_copy on the comm queue, calls one exchange of dense
+ * tensors, and unpacks by lt_copy. What lies in between differs by device and by what joins the
+ * ranks, and is one of these tables:
+ *
+ *     direct   the CPU reads device memory: one work item, over any transport
+ *     staged   down to staging buffers, one work item, up again; over any transport
+ *     dry      counts the messages, moves nothing
+ *     more     registered by who brings them (a GPU's own library)
+ *
+ * All use the same messages, so ranks with direct and with staged understand each other. Which one
+ * a group uses is agreed on when an engine is connected (engine.h). Nothing is allocated, freed or
+ * connected by an exchange whose memory was reserved.
+ * Tested: tests/ranks/test_comm_device.c. */
+#ifndef LT_EXCHANGE_H
+#define LT_EXCHANGE_H
+
+#include "parallel/engine.h"
+
+typedef struct lt_device_exchange lt_device_exchange;
+typedef struct lt_link lt_link;
+
+struct lt_device_exchange {
+    const char *name;
+    /* 1: this rank can use it for this group and backend. Local. */
+    int (*fits)(const lt_group *group, const lt_backend *backend);
+    /* Connect; group NULL: a link whose group is given before each exchange (not every table can).
+     * Collective on group, Blocking. */
+    lt_status (*open)(lt_group *group, const lt_backend *backend, lt_comm_memory *memory,
+                      lt_link **out);
+    /* Queue what lt_exchange_tensors says; every tensor is dense, name is a literal. */
+    lt_status (*exchange)(lt_link *link, lt_queue *comm, const char *name,
+                          const lt_tensor_transfer *list, int count);
+    lt_status (*poll)(lt_link *link); /* what went wrong meanwhile. Local, never blocks */
+    void (*abort)(lt_link *link);     /* this rank has failed: let nothing wait. Local */
+    void (*close)(lt_link **link);    /* the queue has run to its end */
+};
+
+/* Head of each table's link. */
+struct lt_link {
+    const lt_device_exchange *how;
+    lt_group *group;
+    lt_comm_memory *memory;
+};
+
+extern const lt_device_exchange lt_exchange_direct, lt_exchange_staged, lt_exchange_dry;
+
+/* A way that is preferred to the three above where it fits; at most four, before any engine is
+ * open. Local. */
+void lt_exchange_register(const lt_device_exchange *how);
+
+/* ---- memory (memory.c). Local ---- */
+
+lt_status lt_comm_memory_new(const lt_backend *backend, lt_queue *comm, lt_comm_memory **out);
+void lt_comm_memory_free(lt_comm_memory **memory); /* after comm has run to its end */
+/* Take at once what a dry run found. Blocking. Errors: LT_ENOMEM. */
+lt_status lt_comm_memory_reserve(lt_comm_memory *memory, const lt_comm_need *need);
+/* What was needed so far, on dry what would be. */
+lt_comm_need lt_comm_memory_need(const lt_comm_memory *memory);
+
+/* Dense device scratch for ops on comm. What is taken after a mark is given back by it, at once:
+ * who takes it next is behind it on comm. Beyond what was reserved it grows. */
+size_t lt_comm_mark(const lt_comm_memory *memory);
+void lt_comm_release(lt_comm_memory *memory, size_t mark);
+lt_status lt_comm_scratch(lt_comm_memory *memory, lt_dtype dtype, lt_dims dims, lt_tensor *out);
+
+/* Staging buffers of at least these sizes, for one exchange after the other. */
+lt_status lt_comm_staging(lt_comm_memory *memory, size_t out_bytes, size_t in_bytes, char **out,
+                          char **in);
+/* A work item's list of so many transfers, to fill and hand to lt_comm_push at once. */
+lt_status lt_comm_list(lt_comm_memory *memory, int count, lt_transfer **out);
+/* Queue the exchange of that list on the host. */
+lt_status lt_comm_push(lt_link *link, lt_queue *comm, const char *name, int count);
+
+/* ---- links (links.c) ---- */
+
+lt_status lt_links_new(const lt_backend *backend, lt_comm_memory *memory, lt_links **out);
+void lt_links_free(lt_links **links);
+/* Agree on a way for this group and open it; a second time: nothing. Collective on group. */
+lt_status lt_links_connect(lt_links *links, lt_group *group);
+/* The group's link, else the backend's usual one. Local. */
+lt_link *lt_links_find(lt_links *links, lt_group *group);
+void lt_links_abort(lt_links *links);
+
+#endif

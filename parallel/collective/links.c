@@ -1,0 +1,125 @@
+/* links.c - which exchange a group uses.                                          Level 2: parallel
+ *
+ * Each rank names the first way that fits: registered ones, then its backend's own. All must name
+ * the same one, else all take direct or staged, whose messages are the same. A group that was never
+ * connected (tests, a bench's own groups) uses a link of the engine's that knows no group. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parallel/collective/exchange.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
+
+enum { REGISTERED_MAX = 4, LINKS_MAX = 32 };
+
+static const lt_device_exchange *registered[REGISTERED_MAX];
+static int registered_count;
+
+struct lt_links {
+    const lt_backend *backend;
+    lt_comm_memory *memory;
+    lt_link *usual, *link[LINKS_MAX];
+    int count;
+};
+
+void lt_exchange_register(const lt_device_exchange *how)
+{
+    assert(registered_count < REGISTERED_MAX);
+    registered[registered_count++] = how;
+}
+
+static const lt_device_exchange *own_way(const lt_backend *backend)
+{
+    static const lt_device_exchange *const ways[] = {&lt_exchange_dry, &lt_exchange_direct,
+                                                     &lt_exchange_staged};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        if (ways[i]->fits(NULL, backend))
+            return ways[i];
+    assert(0); /* staged takes every backend that computes */
+    return NULL;
+}
+
+lt_status lt_links_new(const lt_backend *backend, lt_comm_memory *memory, lt_links **out)
+{
+    lt_links *links = calloc(1, sizeof *links);
+    if (links == NULL)
+        LT_FAIL(LT_ENOMEM, "comm: no memory for links");
+    links->backend = backend;
+    links->memory = memory;
+    const lt_status st = own_way(backend)->open(NULL, backend, memory, &links->usual);
+    if (st != LT_OK)
+        free(links);
+    LT_TRY(st);
+    *out = links;
+    return LT_OK;
+}
+
+void lt_links_free(lt_links **links)
+{
+    lt_links *l = *links;
+    if (l == NULL)
+        return;
+    for (int i = 0; i < l->count; i++)
+        l->link[i]->how->close(&l->link[i]);
+    l->usual->how->close(&l->usual);
+    free(l);
+    *links = NULL;
+}
+
+/* The same on all ranks of group: a registered way by its number, -1: the backend's own. */
+static lt_status agree_on_way(const lt_backend *backend, lt_group *group, int *out)
+{
+    enum { RANKS_MAX_HERE = 4096 };
+    const int size = lt_group_size(group);
+    int32_t mine = -1;
+    for (int i = registered_count - 1; i >= 0; i--)
+        if (registered[i]->fits(group, backend))
+            mine = i;
+    *out = mine;
+    int32_t *all = size <= RANKS_MAX_HERE ? calloc((size_t)size, sizeof *all) : NULL;
+    LT_TRY(lt_agree(group, all != NULL ? LT_OK
+                                       : lt_fail(LT_ENOMEM, __FILE__, __LINE__,
+                                                 "comm: no memory for %d ranks", size)));
+    const lt_status st = lt_all_gather_host(group, &mine, sizeof mine, all);
+    for (int i = 0; st == LT_OK && i < size; i++)
+        if (all[i] != mine)
+            *out = -1;
+    free(all);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+lt_status lt_links_connect(lt_links *links, lt_group *group)
+{
+    int way = -1;
+    if (links->backend->is_dry || lt_group_size(group) == 1)
+        return LT_OK;
+    for (int i = 0; i < links->count; i++)
+        if (links->link[i]->group == group)
+            return LT_OK;
+    LT_TRY(agree_on_way(links->backend, group, &way));
+    if (way < 0)
+        return LT_OK; /* the usual link serves it */
+    if (links->count == LINKS_MAX)
+        LT_FAIL(LT_EINTERNAL, "comm: more than %d groups are connected", LINKS_MAX);
+    LT_TRY(registered[way]->open(group, links->backend, links->memory, &links->link[links->count]));
+    links->count++;
+    return LT_OK;
+}
+
+lt_link *lt_links_find(lt_links *links, lt_group *group)
+{
+    for (int i = 0; i < links->count; i++)
+        if (links->link[i]->group == group)
+            return links->link[i];
+    links->usual->group = group;
+    return links->usual;
+}
+
+void lt_links_abort(lt_links *links)
+{
+    for (int i = 0; i < links->count; i++)
+        links->link[i]->how->abort(links->link[i]);
+    links->usual->how->abort(links->usual);
+}
