@@ -7,6 +7,8 @@
 
 #include "parallel/collective/exchange.h"
 
+enum { LIST_ROOM = 64 }; /* transfers of one collective; more: it grows once */
+
 lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *mesh,
                          size_t phase_bytes, size_t step_bytes, lt_engine *out)
 {
@@ -21,6 +23,10 @@ lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *
     LT_TRY_GOTO(backend->queue_open(LT_QUEUE_COPY, &out->copy), st, failed);
     LT_TRY_GOTO(lt_comm_memory_new(backend, out->comm, &out->memory), st, failed);
     LT_TRY_GOTO(lt_links_new(backend, out->memory, &out->links), st, failed);
+    out->list = malloc(LIST_ROOM * sizeof *out->list);
+    if (out->list == NULL)
+        LT_FAIL_GOTO(LT_ENOMEM, st, failed, "comm: no memory for %d transfers", LIST_ROOM);
+    out->list_room = LIST_ROOM;
     LT_TRY_GOTO(lt_arena_new("phase", backend->memory, phase_bytes, &out->phase), st, failed);
     LT_TRY_GOTO(lt_arena_new("step", backend->memory, step_bytes, &out->step), st, failed);
     return LT_OK;

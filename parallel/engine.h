@@ -32,8 +32,8 @@ struct lt_engine {
  * error *out is empty. Local, Blocking. Errors: LT_ENOMEM, the backend's. */
 lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *mesh,
                          size_t phase_bytes, size_t step_bytes, lt_engine *out);
-/* Agree, on each group of mesh, on how its tensors travel, connect, and take what a dry run has found
- * (lt_engine_comm_need) that collectives need: after it they allocate and connect nothing. Without
+/* Agree, on each group of mesh, on how its tensors travel, connect, and take what a dry run found
+ * that collectives need (lt_engine_comm_need): after it they allocate and connect nothing. Without
  * it memory grows, and a group's tensors travel by direct or staged exchange. Collective on the
  * groups of mesh, Blocking. Errors: LT_ENOMEM, the transport's. */
 lt_status lt_engine_connect(lt_engine *engine, const lt_mesh *mesh, const lt_comm_need *need);

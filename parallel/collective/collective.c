@@ -56,17 +56,14 @@ static lt_status dense(lt_engine *engine, const lt_tensor *x, int filled, lt_ten
 /* The transfers of a collective: at most two a peer, filled by its maker. */
 static lt_status list_of(lt_engine *engine, int count, lt_tensor_transfer **out)
 {
-    if (engine->list == NULL || engine->list_room < count) {
-        enum { ROOM_MIN = 64 };
-        const int room = count > ROOM_MIN ? count : ROOM_MIN;
-        free(engine->list);
-        engine->list_room = 0;
-        engine->list = malloc((size_t)room * sizeof *engine->list);
-        if (engine->list == NULL)
-            LT_FAIL(LT_ENOMEM, "comm: no memory for %d transfers", count);
-        engine->list_room = room;
-    }
     *out = engine->list;
+    if (engine->list_room < count) {
+        lt_tensor_transfer *more = realloc(engine->list, (size_t)count * sizeof *more);
+        if (more == NULL)
+            LT_FAIL(LT_ENOMEM, "comm: no memory for %d transfers", count);
+        *out = engine->list = more;
+        engine->list_room = count;
+    }
     return LT_OK;
 }
 

@@ -52,6 +52,11 @@ lt_status lt_comm_memory_new(const lt_backend *backend, lt_queue *comm, lt_comm_
         LT_FAIL(LT_ENOMEM, "comm: no memory");
     (*out)->backend = backend;
     (*out)->comm = comm;
+    lt_transfer *list;
+    const lt_status st = lt_comm_list(*out, 1, &list);
+    if (st != LT_OK)
+        lt_comm_memory_free(out);
+    LT_TRY(st);
     return LT_OK;
 }
 
