@@ -2,12 +2,9 @@
  */
 #include "parallel/engine.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "parallel/collective/exchange.h"
-
-enum { LIST_ROOM = 64 }; /* transfers of one collective; more: it grows once */
 
 lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *mesh,
                          size_t phase_bytes, size_t step_bytes, lt_engine *out)
@@ -23,10 +20,6 @@ lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *
     LT_TRY_GOTO(backend->queue_open(LT_QUEUE_COPY, &out->copy), st, failed);
     LT_TRY_GOTO(lt_comm_memory_new(backend, out->comm, &out->memory), st, failed);
     LT_TRY_GOTO(lt_links_new(backend, out->memory, &out->links), st, failed);
-    out->list = malloc(LIST_ROOM * sizeof *out->list);
-    if (out->list == NULL)
-        LT_FAIL_GOTO(LT_ENOMEM, st, failed, "comm: no memory for %d transfers", LIST_ROOM);
-    out->list_room = LIST_ROOM;
     LT_TRY_GOTO(lt_arena_new("phase", backend->memory, phase_bytes, &out->phase), st, failed);
     LT_TRY_GOTO(lt_arena_new("step", backend->memory, step_bytes, &out->step), st, failed);
     return LT_OK;
@@ -50,7 +43,6 @@ void lt_engine_close(lt_engine *engine)
             engine->backend->queue_close(queue[i]);
     lt_links_free(&engine->links);
     lt_comm_memory_free(&engine->memory); /* what was dropped may have named it until here */
-    free(engine->list);
     engine->backend->close();
     memset(engine, 0, sizeof *engine);
 }

@@ -53,20 +53,6 @@ static lt_status dense(lt_engine *engine, const lt_tensor *x, int filled, lt_ten
     return filled ? copy(engine, x, out) : LT_OK;
 }
 
-/* The transfers of a collective: at most two a peer, filled by its maker. */
-static lt_status list_of(lt_engine *engine, int count, lt_tensor_transfer **out)
-{
-    *out = engine->list;
-    if (engine->list_room < count) {
-        lt_tensor_transfer *more = realloc(engine->list, (size_t)count * sizeof *more);
-        if (more == NULL)
-            LT_FAIL(LT_ENOMEM, "comm: no memory for %d transfers", count);
-        *out = engine->list = more;
-        engine->list_room = count;
-    }
-    return LT_OK;
-}
-
 static lt_status exchange(lt_engine *engine, lt_group *group, const char *name,
                           const lt_tensor_transfer *list, int count)
 {
@@ -95,7 +81,7 @@ static lt_status gather_rows(lt_engine *engine, lt_group *group, const char *nam
     lt_tensor_transfer *list;
     LT_TRY(dense(engine, y, 0, &whole));
     whole = as_rows(&whole, all);
-    LT_TRY(list_of(engine, size, &list));
+    LT_TRY(lt_comm_transfers(engine->memory, size, &list));
     const lt_tensor mine = lt_view_outer(&whole, (lt_range){all > 0 ? first : 0, counts[rank]});
     LT_TRY(copy(engine, x, &mine));
     int count = 0;
@@ -135,7 +121,7 @@ static lt_status scatter_partials(lt_engine *engine, lt_group *group, const lt_t
     lt_tensor whole;
     lt_tensor_transfer *list;
     LT_TRY(dense(engine, x, 1, &whole));
-    LT_TRY(list_of(engine, size, &list));
+    LT_TRY(lt_comm_transfers(engine->memory, size, &list));
     int count = 0;
     for (int peer = 0; peer < size; peer++) {
         const lt_tensor theirs = lt_view_outer(&whole, lt_share(rows, size, peer));
@@ -239,7 +225,7 @@ static lt_status unpack(lt_engine *engine, const crossing *c, const lt_tensor_tr
 static lt_status cross(lt_engine *engine, lt_group *group, const crossing *c)
 {
     lt_tensor_transfer *list;
-    LT_TRY(list_of(engine, c->size, &list));
+    LT_TRY(lt_comm_transfers(engine->memory, c->size, &list));
     LT_TRY(pack(engine, c, list));
     if (c->rows[c->rank].count > 0 && c->heads[c->rank].count > 0) { /* what stays */
         const lt_tensor mine = lt_view_outer(&c->tall, c->rows[c->rank]);
@@ -312,7 +298,7 @@ lt_status lt_exchange_tensors(lt_engine *engine, lt_group *group, const char *na
     const size_t mark = lt_comm_mark(engine->memory);
     lt_tensor_transfer *dense_list;
     LT_TRY(wait_for(engine, after));
-    LT_TRY(list_of(engine, count, &dense_list));
+    LT_TRY(lt_comm_transfers(engine->memory, count, &dense_list));
     for (int i = 0; i < count; i++) {
         assert(list[i].peer != lt_group_rank(group));
         dense_list[i] = list[i];

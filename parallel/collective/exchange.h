@@ -68,6 +68,8 @@ lt_status lt_comm_scratch(lt_comm_memory *memory, lt_dtype dtype, lt_dims dims, 
 /* Staging buffers of at least these sizes, for one exchange after the other. */
 lt_status lt_comm_staging(lt_comm_memory *memory, size_t out_bytes, size_t in_bytes, char **out,
                           char **in);
+/* The list of a collective that is being queued, to fill: so many transfers. */
+lt_status lt_comm_transfers(lt_comm_memory *memory, int count, lt_tensor_transfer **out);
 /* A work item's list of so many transfers, to fill and hand to lt_comm_push at once. */
 lt_status lt_comm_list(lt_comm_memory *memory, int count, lt_transfer **out);
 /* Queue the exchange of that list on the host. */

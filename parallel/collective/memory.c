@@ -40,7 +40,8 @@ struct lt_comm_memory {
     size_t used, left_behind; /* of all chunks; of those before the last one */
     lt_comm_need need;
     item *item;
-    int item_room;
+    lt_tensor_transfer *list;
+    int item_room, list_room;
 };
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -53,7 +54,10 @@ lt_status lt_comm_memory_new(const lt_backend *backend, lt_queue *comm, lt_comm_
     (*out)->backend = backend;
     (*out)->comm = comm;
     lt_transfer *list;
-    const lt_status st = lt_comm_list(*out, 1, &list);
+    lt_tensor_transfer *transfers;
+    lt_status st = lt_comm_list(*out, 1, &list);
+    if (st == LT_OK)
+        st = lt_comm_transfers(*out, 1, &transfers);
     if (st != LT_OK)
         lt_comm_memory_free(out);
     LT_TRY(st);
@@ -91,6 +95,7 @@ void lt_comm_memory_free(lt_comm_memory **memory)
     block_free(staging_memory(m), &m->out);
     block_free(staging_memory(m), &m->in);
     free(m->item);
+    free(m->list);
     free(m);
     *memory = NULL;
 }
@@ -177,9 +182,24 @@ lt_status lt_comm_memory_reserve(lt_comm_memory *m, const lt_comm_need *need)
 
 /* ---- work items ---- */
 
+enum { ROOM_MIN = 64 }; /* transfers that every collective may have */
+
+lt_status lt_comm_transfers(lt_comm_memory *m, int count, lt_tensor_transfer **out)
+{
+    const int room = count > ROOM_MIN ? count : ROOM_MIN;
+    *out = m->list;
+    if (m->list_room >= room)
+        return LT_OK;
+    lt_tensor_transfer *more = realloc(m->list, (size_t)room * sizeof *more);
+    if (more == NULL)
+        LT_FAIL(LT_ENOMEM, "comm: no memory for %d transfers", count);
+    *out = m->list = more;
+    m->list_room = room;
+    return LT_OK;
+}
+
 lt_status lt_comm_list(lt_comm_memory *m, int count, lt_transfer **out)
 {
-    enum { ROOM_MIN = 64 };
     if (m->item == NULL || m->item_room < count) {
         const int room = count > ROOM_MIN ? count : ROOM_MIN;
         free(m->item); /* the queue has a copy of what it was given */
