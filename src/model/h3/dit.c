@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "model/h3/dit_internal.h"
+#include "model/h3/tensors.h"
 #include "parallel/transport/agree.h"
 
 enum { NAME_BYTES = 128 };
@@ -38,65 +39,15 @@ static const char *name_of(char *buffer, const char *format, ...)
     return buffer;
 }
 
-static lt_status check_layer(const lt_h3_dit *dit, const char *prefix, const char *name,
-                             int64_t out, int64_t in, int bias)
+static lt_status check_one(void *checkpoint, const lt_wanted *wanted)
 {
-    char full[NAME_BYTES];
-    LT_TRY(lt_checkpoint_check(dit->checkpoint, name_of(full, "%s%s.weight", prefix, name),
-                               LT_DIMS(out, in)));
-    if (bias)
-        LT_TRY(lt_checkpoint_check(dit->checkpoint, name_of(full, "%s%s.bias", prefix, name),
-                                   LT_DIMS(out)));
-    return LT_OK;
-}
-
-static lt_status check_norm(const lt_h3_dit *dit, const char *prefix, const char *name,
-                            int64_t width)
-{
-    char full[NAME_BYTES];
-    return lt_checkpoint_check(dit->checkpoint, name_of(full, "%s%s.weight", prefix, name),
-                               LT_DIMS(width));
-}
-
-static lt_status check_block(const lt_h3_dit *dit, const char *prefix)
-{
-    const lt_h3_dit_config *c = &dit->config;
-    const int64_t inner = c->heads * c->head_dim;
-    LT_TRY(check_norm(dit, prefix, "norm1", c->hidden));
-    LT_TRY(check_norm(dit, prefix, "norm2", c->hidden));
-    LT_TRY(check_norm(dit, prefix, "attn.norm_q", c->head_dim));
-    LT_TRY(check_norm(dit, prefix, "attn.norm_k", c->head_dim));
-    LT_TRY(check_layer(dit, prefix, "attn.to_q", inner, c->hidden, 0));
-    LT_TRY(check_layer(dit, prefix, "attn.to_k", inner, c->hidden, 0));
-    LT_TRY(check_layer(dit, prefix, "attn.to_v", inner, c->hidden, 0));
-    LT_TRY(check_layer(dit, prefix, "attn.to_out.0", c->hidden, inner, 0));
-    LT_TRY(check_layer(dit, prefix, "ff.net.0.proj", 2 * c->ffn, c->hidden, 0));
-    return check_layer(dit, prefix, "ff.net.2", c->hidden, c->ffn, 0);
+    return lt_checkpoint_check(checkpoint, wanted->name, wanted->dims);
 }
 
 /* Everything that the config promises is there, with its shape, and nothing else is. */
 static lt_status check_all(const lt_h3_dit *dit)
 {
-    const lt_h3_dit_config *c = &dit->config;
-    char prefix[NAME_BYTES];
-    LT_TRY(check_layer(dit, "", "proj_in", c->hidden, lt_h3_dit_video_width(c), 1));
-    LT_TRY(check_layer(dit, "", "audio_proj_in", c->hidden, c->audio_channels, 1));
-    LT_TRY(check_layer(dit, "", "context_embedder", c->hidden, c->text_dim, 1));
-    LT_TRY(check_layer(dit, "", "time_embedder.linear_1", c->time_hidden, c->freq_dim, 1));
-    LT_TRY(check_layer(dit, "", "time_embedder.linear_2", c->time_dim, c->time_hidden, 1));
-    for (int64_t i = 0; i < c->refiner_layers; i++)
-        LT_TRY(
-            check_block(dit, name_of(prefix, "token_refiner.refiner_blocks.%lld.", (long long)i)));
-    LT_TRY(check_norm(dit, "", "token_refiner.final_norm", c->hidden));
-    for (int64_t i = 0; i < c->layers; i++) {
-        LT_TRY(check_block(dit, name_of(prefix, "transformer_blocks.%lld.", (long long)i)));
-        LT_TRY(check_layer(dit, prefix, "adaln_proj.linear", LT_H3_CHUNKS * LT_H3_TAGS * c->hidden,
-                           c->time_dim, 1));
-    }
-    LT_TRY(check_norm(dit, "", "norm_out.norm", c->hidden));
-    LT_TRY(check_layer(dit, "", "norm_out.linear", 2 * c->hidden, c->time_dim, 1));
-    LT_TRY(check_layer(dit, "", "proj_out", lt_h3_dit_video_width(c), c->hidden, 1));
-    LT_TRY(check_layer(dit, "", "audio_proj_out", c->audio_channels, c->hidden, 1));
+    LT_TRY(lt_h3_dit_tensors(&dit->config, check_one, dit->checkpoint));
     static const char *const unread[] = {"rope.", NULL}; /* recomputed: spec 1.2 */
     return lt_checkpoint_all_used(dit->checkpoint, unread);
 }

@@ -84,15 +84,13 @@ static lt_status dit_block(const want *w, const lt_h3_dit_config *c, const char 
     return LT_OK;
 }
 
-static lt_status want_dit(const char *folder, lt_want_fn fn, void *ctx)
+lt_status lt_h3_dit_tensors(const lt_h3_dit_config *config, lt_want_fn fn, void *ctx)
 {
     const want all = {fn, ctx}, *w = &all;
+    const lt_h3_dit_config c = *config;
     /* Six numbers for each of three kinds of row. */
     enum { MODULATIONS = 18 };
-    lt_h3_dit_config c;
-    char path[LT_PATH_BYTES], name[64];
-    LT_TRY(lt_path_join(path, sizeof path, folder, "config.json"));
-    LT_TRY(lt_h3_dit_config_read(path, &c));
+    char name[64];
     const int64_t video = lt_h3_dit_video_width(&c);
     LT_TRY(layer(w, LT_NEED_RUN, "proj_in", c.hidden, video));
     LT_TRY(layer(w, LT_NEED_RUN, "audio_proj_in", c.hidden, c.audio_channels));
@@ -113,6 +111,15 @@ static lt_status want_dit(const char *folder, lt_want_fn fn, void *ctx)
     LT_TRY(layer(w, LT_NEED_RUN, "proj_out", video, c.hidden));
     LT_TRY(layer(w, LT_NEED_RUN, "audio_proj_out", c.audio_channels, c.hidden));
     return LT_OK;
+}
+
+static lt_status want_dit(const char *folder, lt_want_fn fn, void *ctx)
+{
+    lt_h3_dit_config config;
+    char path[LT_PATH_BYTES];
+    LT_TRY(lt_path_join(path, sizeof path, folder, "config.json"));
+    LT_TRY(lt_h3_dit_config_read(path, &config));
+    return lt_h3_dit_tensors(&config, fn, ctx);
 }
 
 /* ---- text encoder ---- */

@@ -1,10 +1,11 @@
 /* tensors.h - the tensors that an H3 config asks for, without opening a weight.
- * Source: spec/minimax-h3.md 1, 3, 4, 6, 7. Used by inspect.c only: networks ask for their tensors
- * themselves. Names are diffusers'. Local, Blocking. */
+ * Source: spec/minimax-h3.md 1, 3, 4, 6, 7. inspect holds checkpoints against it, and the DiT opens
+ * by it. Names are diffusers'. Local, Blocking. */
 #ifndef LT_INSPECT_WANT_H
 #define LT_INSPECT_WANT_H
 
 #include "model/files/checkpoint.h"
+#include "model/h3/dit.h"
 
 typedef enum lt_need {
     LT_NEED_RUN,    /* in memory while the part works */
@@ -28,6 +29,9 @@ typedef struct lt_part_kind {
     lt_status (*tensors)(const char *folder, lt_want_fn fn, void *ctx);
     const char *const *unlisted; /* known beginnings of names that are not listed; or NULL */
 } lt_part_kind;
+
+/* The DiT's alone, of a config that was read: what lt_h3_dit_open checks. */
+lt_status lt_h3_dit_tensors(const lt_h3_dit_config *config, lt_want_fn fn, void *ctx);
 
 extern const lt_part_kind lt_h3_part_dit, lt_h3_part_text, lt_h3_part_video, lt_h3_part_audio;
 
