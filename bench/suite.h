@@ -19,7 +19,7 @@
 #define LT_SUITE_H
 
 #include "base/json.h"
-#include "parallel/engine.h"
+#include "parallel/context.h"
 #include "run/job.h"
 
 typedef struct lt_bench_column {

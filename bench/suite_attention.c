@@ -29,7 +29,7 @@
 
 #include "base/log.h"
 #include "bench/suite.h"
-#include "parallel/attention_dist.h"
+#include "parallel/attention/attention.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "parallel/transport/traffic.h"

@@ -5,13 +5,13 @@
  * Bytes that a rank must send in one evaluation (receive: the same with the other's part), with
  * S_m its rows, T = tp, E the hidden size, layers of the blocks:
  *
- *     attention   layers * the closed form of attention_dist.h for its tp share of the heads
+ *     attention   layers * the closed form of attention.h for its tp share of the heads
  *     tp sums     2 * layers * 4 E (S_m - s + (T - 1) s)     s: its share of S_m over tp
  *     velocities  4 (ring * uly - 1) * (its picture rows * their width + sound rows * theirs)
  *
  * With --deterministic every mesh must give rank 0's bits: `wrong` counts any difference; shares
- * are unions of leaves, and a rank sends n partial sums of its n whole subtrees (sum_tree.h). What
- * it costs is the times' ratio to those without the flag.
+ * are unions of leaves, and a rank sends n partial sums of its n whole subtrees
+ * (ordered_reduce.h). What it costs is the times' ratio to those without the flag.
  *
  * One row block holds all rows here (h3_dit_internal.h: 1,024), and an evaluation's rows number 199
  * or so; the win and cfg axes move nothing inside an evaluation. */
@@ -25,8 +25,8 @@
 #include "bench/suite.h"
 #include "model/files/remote/source.h"
 #include "model/h3/h3.h"
-#include "parallel/attention_dist.h"
-#include "parallel/leaves.h"
+#include "parallel/attention/attention.h"
+#include "parallel/fixed_tree.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "parallel/transport/traffic.h"

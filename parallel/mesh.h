@@ -38,7 +38,7 @@ void lt_mesh_coordinates(const lt_mesh_spec *spec, int position, int out[LT_AXIS
  * suffice (placement.h); ranks: position = rank. Results are the same. */
 typedef enum { LT_PLACEMENT_NODES, LT_PLACEMENT_RANKS } lt_placement_way;
 
-/* How attention reaches over ring (attention_dist.h); auto: by bytes. */
+/* How attention reaches over ring (attention.h); auto: by bytes. */
 typedef enum { LT_ATTENTION_AUTO, LT_ATTENTION_RING, LT_ATTENTION_2D } lt_attention_way;
 
 /* One group per axis (never NULL: a group of one where the axis is 1); group[axis]'s rank order is
@@ -54,8 +54,9 @@ typedef struct lt_mesh {
     lt_group *axis[LT_AXIS_COUNT];
     lt_group *tokens;
     lt_attention_way attention; /* lt_mesh_open says auto; the opener may say otherwise */
-    int deterministic; /* 1: DiT results have the same bits on every mesh (leaves.h); lt_mesh_open
-                          says 0; the opener may say otherwise, before anything is made with it */
+    /* 1: DiT results have the same bits on every mesh (fixed_tree.h); lt_mesh_open says 0; the
+     * opener may say otherwise, before anything is made with it */
+    int deterministic;
 } lt_mesh;
 
 /* Placed by nodes. Collective on world, Blocking. Errors: LT_EUSAGE "impossible mesh" when the

@@ -1,4 +1,4 @@
-/* collective.c - collectives of tensors, queued on comm.                          Level 2: parallel
+/* collective.c - collectives of tensors, queued on comm.
  *
  * Each is lt_copy of views into dense scratch where a peer's part is not dense, one exchange of
  * dense tensors (exchange.h), and lt_copy out of scratch. What stays on this rank is copied once,
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 
 #include "parallel/collective/exchange.h"
-#include "parallel/engine.h"
+#include "parallel/context.h"
 
 static lt_status wait_for(lt_engine *engine, const lt_event *after)
 {

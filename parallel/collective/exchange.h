@@ -1,5 +1,5 @@
 /* exchange.h - how dense tensors get from device to device: one table, several ways.
- *                                                                                 Level 2: parallel
+ *
  * A collective (collective.c) packs by lt_copy on the comm queue, calls one exchange of dense
  * tensors, and unpacks by lt_copy. What lies in between differs by device and by what joins the
  * ranks, and is one of these tables:
@@ -10,13 +10,13 @@
  *     more     registered by who brings them (a GPU's own library)
  *
  * All use the same messages, so ranks with direct and with staged understand each other. Which one
- * a group uses is agreed on when an engine is connected (engine.h). Nothing is allocated, freed or
+ * a group uses is agreed on when an engine is connected (context.h). Nothing is allocated, freed or
  * connected by an exchange whose memory was reserved.
  * Tested: tests/ranks/test_comm_device.c. */
 #ifndef LT_EXCHANGE_H
 #define LT_EXCHANGE_H
 
-#include "parallel/engine.h"
+#include "parallel/context.h"
 
 typedef struct lt_device_exchange lt_device_exchange;
 typedef struct lt_link lt_link;

@@ -1,4 +1,4 @@
-/* exchange_direct.c - device memory that the CPU reads and writes as its own.     Level 2: parallel
+/* exchange_direct.c - device memory that the CPU reads and writes as its own.
  * Messages go from tensor to tensor: one work item, no copy beside the transport's. */
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-/* exchange_dry.c - what would move, counted.                                      Level 2: parallel
+/* exchange_dry.c - what would move, counted.
  * Messages are counted as a transport would; staging as a device needs it that the CPU cannot
  * read. */
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* exchange_staged.c - device memory that the CPU cannot read: by staging buffers. Level 2: parallel
+/* exchange_staged.c - device memory that the CPU cannot read: by staging buffers.
  *
  *     comm queue   download each tensor to `out` | work item: the messages | upload each from `in`
  *

@@ -1,4 +1,4 @@
-/* links.c - which exchange a group uses.                                          Level 2: parallel
+/* links.c - which exchange a group uses.
  *
  * Each rank names the first way that fits: registered ones, then its backend's own. All must name
  * the same one, else all take direct or staged, whose messages are the same. A group that was never

@@ -1,4 +1,4 @@
-/* memory.c - what the collectives of an engine need beside their tensors.         Level 2: parallel
+/* memory.c - what the collectives of an engine need beside their tensors.
  *
  * Scratch lies in chunks. A dry run tells the peak, which is then one chunk; where nothing was
  * reserved (tests, benches) a chunk is added when the last one is full, and none is given back

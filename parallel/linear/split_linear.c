@@ -12,7 +12,7 @@
 
 #include <assert.h>
 
-#include "parallel/sum_tree.h"
+#include "parallel/collective/ordered_reduce.h"
 
 lt_split lt_split_of(int64_t total, int64_t unit, lt_group *group, int ordered)
 {

@@ -8,10 +8,10 @@
  *                       all ranks get the whole y, rounded once
  *
  * Plain: a rank's share is lt_share's, one product, partial sums added in rank order. Ordered: the
- * dimension is cut into 16 leaves (parallel/leaves.h), each a layer of its own, so that what a
+ * dimension is cut into 16 leaves (parallel/fixed_tree.h), each a layer of its own, so that what a
  * backend does for a shape cannot depend on a rank's share; partial sums are added along the
  * leaves' tree, first those of the subtrees that a rank holds whole, then over the ranks
- * (sum_tree.h): the same bits for any size of the group.
+ * (ordered_reduce.h): the same bits for any size of the group.
  *
  * A row-parallel layer takes its rows in blocks, and the sum of one block is under way while the
  * next is multiplied: two sets of buffers, and compute waits for sum b before it starts product
@@ -24,8 +24,8 @@
 #ifndef LT_SPLIT_LINEAR_H
 #define LT_SPLIT_LINEAR_H
 
-#include "parallel/engine.h"
-#include "parallel/leaves.h"
+#include "parallel/context.h"
+#include "parallel/fixed_tree.h"
 
 typedef struct lt_split {
     lt_group *group; /* NULL: one rank has all */

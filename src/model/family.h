@@ -13,7 +13,7 @@
 
 #include <jansson.h>
 
-#include "parallel/engine.h"
+#include "parallel/context.h"
 #include "scheduler/sampler.h"
 
 enum { LT_STREAMS_MAX = 4, LT_TRAINED_MAX = 32 };

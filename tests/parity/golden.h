@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "model/files/checkpoint.h"
-#include "parallel/engine.h"
+#include "parallel/context.h"
 #include "tests/support/check.h"
 #include "tests/support/each_isa.h"
 

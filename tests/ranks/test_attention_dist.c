@@ -1,7 +1,7 @@
 /* test_attention_dist.c - attention over meshes of 1 to 8 ranks against one kernel call.
  * Goal: ring, Ulysses, 2-D and their hybrids give what one rank gives, for any remainder: prime
  * rows, fewer rows than ranks, fewer heads than ranks, none at all; in f32 and bf16, on cpu and
- * far. Bytes moved are the closed forms of attention_dist.h, dry counts the same bytes and the same
+ * far. Bytes moved are the closed forms of attention.h, dry counts the same bytes and the same
  * scratch, a second call gives the same bits. Method: every rank makes all rows from a hash of
  * their coordinates, computes its heads over all of them alone, and compares its rows. Ranks: as
  * launched; more than 4 run only the meshes above 4. */
@@ -13,8 +13,8 @@
 #include <stdlib.h>
 
 #include "base/dtype.h"
-#include "parallel/attention_dist.h"
-#include "parallel/grid2d.h"
+#include "parallel/attention/attention.h"
+#include "parallel/attention/grid2d.h"
 
 typedef struct {
     const char *name, *mesh;

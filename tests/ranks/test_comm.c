@@ -1,5 +1,6 @@
 /* test_comm.c - host collectives, agreement, meshes on groups of 1 to P ranks, in any order of
- * ranks. Goal: host collectives move exactly what comm.h says, with uneven and empty shares; an
+ * ranks. Goal: host collectives move exactly what host_collectives.h says, with uneven and empty
+ * shares; an
  * agreement tells the lowest failure to all, the cause before those who heard of it; the groups of
  * a mesh hold the ranks that mesh.h promises. Method: any rank can compute what any other sends, so
  * expectations need no communication. Ranks: as launched (4 in ctest; any number up to 16). Needs:

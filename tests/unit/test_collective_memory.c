@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "parallel/collective/exchange.h"
-#include "parallel/sum_tree.h"
+#include "parallel/collective/ordered_reduce.h"
 #include "parallel/transport/transport_impl.h"
 
 static atomic_int counted;

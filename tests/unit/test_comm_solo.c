@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "parallel/engine.h"
+#include "parallel/context.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "parallel/transport/traffic.h"

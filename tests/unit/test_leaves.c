@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "parallel/leaves.h"
+#include "parallel/fixed_tree.h"
 
 enum { SIZES = 20, TOTALS = 50, TEXT = 128 }; /* sizes above 16: the further ranks hold nothing */
 

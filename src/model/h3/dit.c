@@ -10,7 +10,7 @@
  *   ff.net.2           [hidden, ffn]     my columns: partial sums
  *
  * Everything else is whole on every rank. Deterministic: the same rows and columns, a layer a leaf
- * (parallel/linear/split_linear.h); attention's keys are cut by rows (leaf_attention.h). */
+ * (parallel/linear/split_linear.h); attention's keys are cut by rows (ordered.h). */
 #include "model/h3/dit.h"
 
 #include <assert.h>

@@ -9,7 +9,7 @@
  *
  * Who holds what. Rows of the packed sequence: contiguous shares over mesh->tokens. Heads: over tp,
  * and the tp share over uly while attention runs; over ring, keys and values travel
- * (attention_dist.h). FFN columns: over tp. Text rows are refined whole
+ * (attention.h). FFN columns: over tp. Text rows are refined whole
  * on each rank of tokens. Latents and velocities are whole on every rank. Any share may be empty.
  * Rounding in bf16: spec 4.5.
  *
@@ -22,7 +22,7 @@
 
 #include "model/files/checkpoint.h"
 #include "model/h3/layout.h"
-#include "parallel/engine.h"
+#include "parallel/context.h"
 
 typedef struct lt_h3_dit_config {
     int64_t heads, head_dim; /* heads * head_dim need not be hidden */

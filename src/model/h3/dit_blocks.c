@@ -1,7 +1,7 @@
 /* dit_blocks.c - a block of H3's denoiser or refiner over this rank's rows.
  * Formulas and roundings: spec/minimax-h3.md 4.5 (2, 5).
  *
- *     h -> norm, modulate -> qkv -> norm, rotate q and k -> attention over all S (attention_dist.h)
+ *     h -> norm, modulate -> qkv -> norm, rotate q and k -> attention over all S (attention.h)
  *     h <- gate, add <- o <- to_out <--------------------------|
  *     h -> norm, modulate -> value and gate -> swiglu -> ff out -> o -> gate, add -> h
  *

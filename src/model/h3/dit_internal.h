@@ -7,7 +7,7 @@
 
 #include "model/h3/dit.h"
 #include "model/weights/split_weights.h"
-#include "parallel/attention_dist.h"
+#include "parallel/attention/attention.h"
 
 /* Row-local work goes in blocks of this many rows, whatever the mesh: it bounds scratch. */
 enum { LT_H3_ROW_BLOCK = 1024 };

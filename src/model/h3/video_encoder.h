@@ -9,7 +9,7 @@
 
 #include "model/files/checkpoint.h"
 #include "model/h3/video_config.h"
-#include "parallel/engine.h"
+#include "parallel/context.h"
 
 typedef struct lt_h3_video_encoder lt_h3_video_encoder;
 

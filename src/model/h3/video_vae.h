@@ -22,7 +22,7 @@
 
 #include "model/files/checkpoint.h"
 #include "model/h3/video_config.h"
-#include "parallel/engine.h"
+#include "parallel/context.h"
 
 typedef struct lt_h3_video_decoder lt_h3_video_decoder;
 

@@ -10,7 +10,7 @@
 
 #include "model/files/checkpoint.h"
 #include "model/weights/collective_read.h"
-#include "parallel/engine.h"
+#include "parallel/context.h"
 
 typedef struct lt_weights lt_weights;
 

@@ -1,9 +1,9 @@
-/* attention_parts.c - what ring and 2-D share.                                    Level 2: parallel
+/* partial.c - what ring and 2-D share.
  * A block goes through the kernels in chunks of queries, so that only one chunk of scratch is
  * needed beside the result. Cutting queries changes no bit and needs no merge, as cutting keys
  * would; 2,048 of them cost nothing to speak of, 256 would cost 45 %, since the processor packs the
  * keys of each head anew in every call. */
-#include "parallel/attention_parts.h"
+#include "parallel/attention/partial.h"
 
 int64_t lt_attention_heads(const lt_attention_share *share)
 {

@@ -1,4 +1,4 @@
-/* engine.h - what a network needs to compute on this rank.                        Level 2: parallel
+/* context.h - what a network needs to compute on this rank.
  * A backend that is open, its three queues, the arenas of the part at work and the mesh. The run
  * makes one; networks borrow it. `phase` holds weights and tables, `step` scratch that a mark gives
  * back: the comm queue may hold nothing that uses it by then, or the host waits. Both are device
@@ -7,7 +7,7 @@
 #define LT_ENGINE_H
 
 #include "kernels/kernels.h"
-#include "parallel/comm.h"
+#include "parallel/collective/collective.h"
 #include "parallel/mesh.h"
 
 /* What collectives need beside the tensors that they are given (collective/exchange.h), bytes. */

@@ -1,4 +1,4 @@
-/* attention_dist.h - one attention over the ranks that share a window's rows.     Level 2: parallel
+/* attention.h - one attention over the ranks that share a window's rows.
  *
  * Rows lie on the ranks of mesh->tokens in contiguous ranges, ring outer and uly inner, so that the
  * members of one ring rank hold neighbouring rows: its block. Heads (this rank's tp share) are
@@ -31,7 +31,7 @@
  *
  * Where mesh->deterministic is set the result has the same bits for every ring and uly: blocks are
  * unions of the 16 leaves of the rows, partial results are made for each leaf and joined along the
- * tree (leaves.h, leaf_attention.h). Only the ring does so: the 2-D way is not taken. Bytes are the
+ * tree (fixed_tree.h, ordered.h). Only the ring does so: the 2-D way is not taken. Bytes are the
  * ring's. Scratch instead of the ring's partial result: up to 6 of them. Uly may cut a block
  * anywhere, since rows and heads are whole there before keys are looked at.
  *
@@ -39,7 +39,7 @@
 #ifndef LT_ATTENTION_DIST_H
 #define LT_ATTENTION_DIST_H
 
-#include "parallel/engine.h"
+#include "parallel/context.h"
 #include "parallel/transport/traffic.h"
 
 /* Who holds what, for one length and one set of heads. Groups are borrowed from the mesh. */

@@ -1,5 +1,5 @@
-/* attention_dist.c - one attention over the ranks that share a window's rows.     Level 2: parallel
- * Chooses and joins the layers that attention_dist.h draws. Tensors of one call:
+/* attention.c - one attention over the ranks that share a window's rows.
+ * Chooses and joins the layers that attention.h draws. Tensors of one call:
  *
  *              uly = 1             uly > 1
  *     q        the caller's        tall: my block's rows, my heads
@@ -8,19 +8,19 @@
  *     result   ring = 1, not by leaves: act, straight into y or `tall`;
  *              else f32 partial, which is y or `tall` itself in f32, else cast into it once
  */
-#include "parallel/attention_dist.h"
+#include "parallel/attention/attention.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "parallel/attention_parts.h"
-#include "parallel/grid2d.h"
-#include "parallel/leaves.h"
-#include "parallel/ring.h"
+#include "parallel/attention/grid2d.h"
+#include "parallel/attention/partial.h"
+#include "parallel/attention/ring.h"
+#include "parallel/attention/ulysses.h"
+#include "parallel/fixed_tree.h"
 #include "parallel/transport/traffic.h"
-#include "parallel/ulysses.h"
 
 enum { GROUPS_MAX = 4, MESSAGE_BYTES_LEAST = 256 << 10 };
 

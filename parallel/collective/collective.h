@@ -1,4 +1,4 @@
-/* comm.h - collectives of tensors, by what they mean.                             Level 2: parallel
+/* collective.h - collectives of tensors, by what they mean.
  *
  * They move tensors of an engine: they are queued on its comm queue, where they wait for `after`,
  * move the data, and mark `done`, on which the consumer's queue waits (lt_wait). That is all of

@@ -1,5 +1,5 @@
-/* leaf_attention.c - partial results by leaves of the keys, joined along their tree.
- *                                                                                 Level 2: parallel
+/* ordered.c - partial results by leaves of the keys, joined along their tree.
+ *
  * A block is some whole subtrees. Each is computed chunk of queries by chunk, down to its leaves
  * and up again, in scratch of one chunk a level; only its result is as long as my queries and lies
  * in a slot. Blocks come in the ring's order, so a result may have to wait for its sibling: the
@@ -8,13 +8,13 @@
  *     ring of 3, rank 1 holds leaves 6..10     6-7, 8-9, 10 come first, then 0-3, 4-5 of rank 0
  *     (4-5 and 6-7 make 4-7, with 0-3 0-7), then 11, 12-15 of rank 2                  5 slots
  */
-#include "parallel/leaf_attention.h"
+#include "parallel/attention/ordered.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "parallel/leaves.h"
+#include "parallel/fixed_tree.h"
 
 struct lt_leaf_stash {
     int64_t rows; /* of all ranks: what is cut */

@@ -1,7 +1,7 @@
-/* ulysses.c - rows against heads, inside one ring rank.                           Level 2: parallel
- * The exchange itself is lt_all_to_all_heads and lt_all_to_all_rows of comm.h; the way is that of
- * DeepSpeed-Ulysses (Jacobs et al. 2023). K and V land in one tensor, as the ring sends them. */
-#include "parallel/ulysses.h"
+/* ulysses.c - rows against heads, inside one ring rank.
+ * The exchange itself is lt_all_to_all_heads and lt_all_to_all_rows of collective.h; the way is that
+ * of DeepSpeed-Ulysses (Jacobs et al. 2023). K and V land in one tensor, as the ring sends them. */
+#include "parallel/attention/ulysses.h"
 #include "parallel/transport/traffic.h"
 
 lt_status lt_ulysses_out(lt_engine *engine, const lt_attention_share *share, const lt_event *after,

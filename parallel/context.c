@@ -1,6 +1,6 @@
-/* engine.c - a backend, its queues and arenas, opened together.                   Level 2: parallel
+/* context.c - a backend, its queues and arenas, opened together.
  */
-#include "parallel/engine.h"
+#include "parallel/context.h"
 
 #include <string.h>
 

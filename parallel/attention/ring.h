@@ -1,9 +1,9 @@
-/* ring.h - K and V travel the ring.                                               Level 2: parallel
- * For attention_dist.c; closed forms and words there. */
+/* ring.h - K and V travel the ring.
+ * For attention.c; closed forms and words there. */
 #ifndef LT_RING_H
 #define LT_RING_H
 
-#include "parallel/attention_parts.h"
+#include "parallel/attention/partial.h"
 #include "parallel/transport/traffic.h"
 
 /* out = attention of q [S_b, n*D] over the blocks of all ranks of the ring. kv [2 * S_b, n*D] is

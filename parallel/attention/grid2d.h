@@ -1,9 +1,9 @@
-/* grid2d.h - the ring's ranks as rows and columns.                                Level 2: parallel
- * For attention_dist.c; closed forms and words there. */
+/* grid2d.h - the ring's ranks as rows and columns.
+ * For attention.c; closed forms and words there. */
 #ifndef LT_GRID2D_H
 #define LT_GRID2D_H
 
-#include "parallel/attention_parts.h"
+#include "parallel/attention/partial.h"
 #include "parallel/transport/traffic.h"
 
 /* The number of ranks in a row that moves the least for equal blocks: a divisor of size (1 for a

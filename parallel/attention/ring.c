@@ -1,4 +1,4 @@
-/* ring.c - K and V travel the ring.                                               Level 2: parallel
+/* ring.c - K and V travel the ring.
  * Source of the way: ring attention (Liu, Zaharia, Abbeel 2023); the merge is the log-sum-exp one.
  *
  *     turn t: rank r has the block of rank r - t; it sends it to r + 1 and receives that of r - t -
@@ -15,11 +15,11 @@
  * overwritten. Blocks may differ in rows and may have none; then the message is empty and the turn
  * has nothing to compute.
  *
- * Deterministic: what a block adds is kept by leaves and joined along their tree, leaf_attention.h.
+ * Deterministic: what a block adds is kept by leaves and joined along their tree, ordered.h.
  * Then the ring is gone through even if it has one rank. */
-#include "parallel/ring.h"
+#include "parallel/attention/ring.h"
 
-#include "parallel/leaf_attention.h"
+#include "parallel/attention/ordered.h"
 #include "parallel/transport/traffic.h"
 
 static lt_status buffers_new(lt_engine *engine, const lt_attention_share *share,

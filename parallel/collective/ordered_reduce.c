@@ -1,10 +1,10 @@
-/* sum_tree.c - partial sums over the ranks of an axis, in one order for any number of them.
- *                                                                                 Level 2: parallel
+/* ordered_reduce.c - partial sums over the ranks of an axis, in one order for any number of them.
+ *
  * As lt_sum_partials: each rank gets its share of rows of all partial sums, adds them, and the sums
  * are gathered. Partial sums lie beside each other, so that the first move is the one that Ulysses
  * makes on its way back, with nodes for heads. Ranks hold ascending leaves, so nodes arrive
  * ascending. Adding is a + b in f32, left child first; b may be added to a in place. */
-#include "parallel/sum_tree.h"
+#include "parallel/collective/ordered_reduce.h"
 
 #include <assert.h>
 #include <stdlib.h>

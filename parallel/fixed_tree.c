@@ -1,6 +1,6 @@
-/* leaves.c - a dimension as 16 leaves of one fixed binary tree: integers only.    Level 2: parallel
+/* fixed_tree.c - a dimension as 16 leaves of one fixed binary tree: integers only.
  */
-#include "parallel/leaves.h"
+#include "parallel/fixed_tree.h"
 
 #include <assert.h>
 #include <string.h>

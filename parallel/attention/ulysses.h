@@ -1,9 +1,9 @@
-/* ulysses.h - rows against heads, inside one ring rank.                           Level 2: parallel
- * For attention_dist.c; closed forms and words there. */
+/* ulysses.h - rows against heads, inside one ring rank.
+ * For attention.c; closed forms and words there. */
 #ifndef LT_ULYSSES_H
 #define LT_ULYSSES_H
 
-#include "parallel/attention_dist.h"
+#include "parallel/attention/attention.h"
 #include "parallel/transport/traffic.h"
 
 /* My rows with all heads -> my block's rows with my heads: q into q_tall [S_b, n*D], k and v into

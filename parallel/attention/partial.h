@@ -1,10 +1,10 @@
-/* attention_parts.h - partial results, which ring and 2-D share. For attention_dist.c, ring.c,
- * grid2d.c, leaf_attention.c only.                                               Level 2: parallel
+/* partial.h - partial results, which ring and 2-D share. For attention.c, ring.c,
+ * grid2d.c, ordered.c only.
  */
 #ifndef LT_ATTENTION_PARTS_H
 #define LT_ATTENTION_PARTS_H
 
-#include "parallel/attention_dist.h"
+#include "parallel/attention/attention.h"
 
 /* Queries of one kernel call at most: bounds the scratch, and is part of what a message holds, so
  * the same on all ranks. */
@@ -24,9 +24,8 @@ typedef struct lt_part_work {
     const lt_attention_share *share;
     int64_t heads; /* mine */
     float scale;
-    lt_tensor y2, lse2; /* f32, one chunk of queries */
-    lt_leaf_stash
-        *stash; /* deterministic: partial results by leaves (leaf_attention.h), else NULL */
+    lt_tensor y2, lse2;   /* f32, one chunk of queries */
+    lt_leaf_stash *stash; /* deterministic: partial results by leaves (ordered.h), else NULL */
 } lt_part_work;
 
 /* Of a partial result's lse, the chunk of these queries, [heads, rows]. Local. */

@@ -1,4 +1,4 @@
-/* leaves.h - a dimension as 16 leaves of one fixed binary tree: integers only.    Level 2: parallel
+/* fixed_tree.h - a dimension as 16 leaves of one fixed binary tree: integers only.
  *
  * What must come out with the same bits on every mesh is cut where no mesh is seen: a dimension of
  * `total` things (heads, columns, rows) has 16 leaves, leaf i the things [i total / 16, (i + 1)

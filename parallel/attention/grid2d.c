@@ -1,4 +1,4 @@
-/* grid2d.c - the ring's ranks as rows and columns.                                Level 2: parallel
+/* grid2d.c - the ring's ranks as rows and columns.
  * Source of the way: 2-D attention (USP/"LoongTrain", Gu et al. 2024, describe relatives); here
  * plain gathers along both axes.
  *
@@ -14,7 +14,7 @@
  * round s to the rank s columns on and from the rank s columns back, queued once the part is made.
  * So the own Q meets the own keys while the first two travel, and each part leaves while the next
  * is computed. */
-#include "parallel/grid2d.h"
+#include "parallel/attention/grid2d.h"
 #include "parallel/transport/traffic.h"
 
 #include <stdlib.h>
