@@ -1,8 +1,8 @@
 /* ordered.h - partial results by leaves of the keys, joined along their tree.
  *
  * For ring.c. Keys are cut into the 16 leaves of all rows (fixed_tree.h). For each leaf the
- * attention of my queries over its keys alone is a partial result; partial results are merged by their
- * log-sum-exp along the tree, left child first, all in f32. A ring rank's block is a union of
+ * attention of my queries over its keys alone is a partial result; partial results are merged by
+ * their log-sum-exp along the tree, left child first, all in f32. A ring rank's block is a union of
  * leaves, so every leaf is computed whole by whoever holds the queries: no bit depends on the mesh.
  * All functions are Local; what computes is Queued on compute. */
 #ifndef LT_LEAF_ATTENTION_H

@@ -1,6 +1,6 @@
 /* ulysses.c - rows against heads, inside one ring rank.
- * The exchange itself is lt_all_to_all_heads and lt_all_to_all_rows of collective.h; the way is that
- * of DeepSpeed-Ulysses (Jacobs et al. 2023). K and V land in one tensor, as the ring sends them. */
+ * The exchange itself is lt_all_to_all_heads and lt_all_to_all_rows of collective.h, after
+ * DeepSpeed-Ulysses (Jacobs et al. 2023). K and V land in one tensor, as the ring sends them. */
 #include "parallel/attention/ulysses.h"
 #include "parallel/transport/traffic.h"
 

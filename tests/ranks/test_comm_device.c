@@ -1,7 +1,7 @@
 /* test_comm_device.c - device collectives on groups of 1 to P ranks, in any order of ranks.
  * Goal: they move exactly what collective.h says, with uneven and empty shares, f32 and bf16, dense
- * and strided, on cpu and far; sums are the sequential sum in rank order, to the bit; traffic is the
- * closed form, also on dry. Method: element (rank, row, column) has a value that any rank can
+ * and strided, on cpu and far; sums are the sequential sum in rank order, to the bit; traffic is
+ * the closed form, also on dry. Method: element (rank, row, column) has a value that any rank can
  * compute. Ranks: as launched (4 in ctest; any number up to 16). Needs: nothing. */
 #include <stdlib.h>
 
