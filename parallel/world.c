@@ -1,4 +1,4 @@
-/* world.c - opens and closes the world: picks a transport, begins to watch.       Level 2: parallel
+/* world.c - opens and closes the world: picks a transport, starts the failure detector.
  * MPI is initialised only under a launcher: a program started alone must not depend on an MPI
  * runtime that can find nothing to talk to, and starts 0.3 s sooner. */
 #include "parallel/world.h"
@@ -22,13 +22,13 @@ const char *lt_transport_library(void)
 }
 
 #ifdef LT_HAVE_MPI
-/* Until all ranks are watched the start has a limit: a lost one would never be noticed. */
+/* Until all ranks are watched the start has a limit: a dead one would never be noticed. */
 static lt_status open_mpi(lt_group **world)
 {
     lt_mpi_start_begin();
     lt_status st = lt_mpi_open(world);
     if (st == LT_OK)
-        st = lt_mpi_watch_open(*world);
+        st = lt_mpi_detector_open(*world);
     lt_mpi_start_end();
     LT_TRY(st);
     return LT_OK;
@@ -64,7 +64,7 @@ void lt_world_close(lt_group **world)
     transport->free_group(*world);
     *world = NULL;
 #ifdef LT_HAVE_MPI
-    lt_mpi_watch_close();
+    lt_mpi_detector_close();
 #endif
     transport->close();
     world_transport = NULL;
@@ -75,6 +75,6 @@ void lt_world_abort(int exit_code)
     lt_new_file_abandon();
     if (world_transport == NULL)
         return;
-    lt_watch_poison();
+    lt_detector_send_abort();
     world_transport->abort(exit_code);
 }

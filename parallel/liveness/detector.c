@@ -1,7 +1,7 @@
 /* detector.c - the thread that watches the other ranks.                          Level 2: parallel
  *
  * Open MPI 4 tells nobody that a rank is gone, and mpirun, which knows, says neither where it was
- * nor what the others waited for before it ends them. So each rank beats:
+ * nor what the others waited for before it ends them. So each rank sends heartbeats:
  *
  *     every 0.25 s    and as a step begins, to every peer: step, collective, calls, does it wait
  *     every 10 ms     read what came (1/10 ms while posts of the decoding pool are under way:
@@ -9,16 +9,16 @@
  *
  * What counts as a loss, verdict.c decides; this thread feeds it and acts.
  *
- * Whoever knows tells the others (LT_BEAT_LOST); the lowest survivor prints the one line; all leave
- * at once (base/leave.h), since the main thread may be stuck where nothing reaches it, the speaker
- * first: the launcher ends the rest when it does. A rank that fails alone prints for itself and
- * sends poison: the others say nothing.
+ * Whoever knows tells the others (LT_HEARTBEAT_DEAD); the lowest survivor prints the one line; all
+ * leave at once (base/leave.h), since the main thread may be stuck where nothing reaches it, the
+ * speaker first: the launcher ends the rest when it does. A rank that fails alone prints for itself
+ * and sends an abort message: the others say nothing.
  *
- * A rank that has closed the world is silent for good, so it says LT_BEAT_BYE and is watched no
- * more.
+ * A rank that has closed the world is silent for good, so it says LT_HEARTBEAT_LEAVE and is watched
+ * no more.
  *
  * Peers are all other ranks up to 64 ranks; beyond, the ranks at distances 1, 2, 4, ... in both
- * directions, over which LT_BEAT_LOST is passed on once by everybody. */
+ * directions, over which LT_HEARTBEAT_DEAD is passed on once by everybody. */
 #include <assert.h>
 #include <poll.h>
 #include <pthread.h>
@@ -40,27 +40,27 @@ static const double busy_nap_s = 1e-4, idle_nap_s = 2e-3, read_every_s = 1e-2;
 static const double given_up_s = 3;
 
 typedef struct {
-    lt_watch_peer who;
-    lt_beat last;
+    lt_detector_peer who;
+    lt_heartbeat last;
     int process; /* a pidfd or -1 */
 } peer_state;
 
 static struct {
-    lt_watch_wire wire;
-    lt_watch_limits limits;
+    lt_detector_wire wire;
+    lt_detector_limits limits;
     int rank, size;
     peer_state *peer;    /* [size] */
     lt_peer *known;      /* [size]: what the verdict goes by */
-    unsigned char *lost; /* [size] */
+    unsigned char *dead; /* [size] */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    atomic_int running, closing, closed, poisoned, poison_sent, dropped;
+    atomic_int running, closing, closed, aborts, abort_sent, dropped;
     /* the thread's own */
-    double beat_at, read_at, ran_at, changed_at, asked_at, stopped_until, late_since;
-    int said_bye, stuck, by_poison, beat_step, told_signal, told_stop, own_step;
+    double heartbeat_at, read_at, ran_at, changed_at, asked_at, stopped_until, late_since;
+    int has_left, stuck, by_abort, heartbeat_step, told_signal, told_stop, own_step;
     unsigned own_calls;
-    char reason[96]; /* of those whom a peer called lost */
+    char reason[96]; /* of those whom a peer called dead */
 } w;
 
 static void nap(double seconds)
@@ -83,9 +83,9 @@ static void sleep_s(double seconds)
 
 /* ---- what is said ---- */
 
-static lt_beat beat_now(lt_beat_kind kind)
+static lt_heartbeat heartbeat_now(lt_heartbeat_kind kind)
 {
-    lt_beat b;
+    lt_heartbeat b;
     memset(&b, 0, sizeof b);
     b.kind = (int32_t)kind;
     b.rank = w.rank;
@@ -93,34 +93,34 @@ static lt_beat beat_now(lt_beat_kind kind)
     b.step = atomic_load(&lt_note.step);
     b.item = atomic_load(&lt_note.item);
     const char *stage = atomic_load(&lt_note.stage);
-    lt_watch_copy(b.stage, sizeof b.stage, stage != NULL ? stage : "");
+    lt_detector_copy(b.stage, sizeof b.stage, stage != NULL ? stage : "");
     b.calls = atomic_load(&lt_note.calls);
     const char *name, *axis;
     int waits;
     lt_note_read(&name, &axis, &waits);
     b.waits = waits;
-    lt_watch_copy(b.name, sizeof b.name, name);
-    lt_watch_copy(b.axis, sizeof b.axis, axis);
+    lt_detector_copy(b.name, sizeof b.name, name);
+    lt_detector_copy(b.axis, sizeof b.axis, axis);
     return b;
 }
 
-static void say_lost(int lost, const char *reason)
+static void say_dead(int dead, const char *reason)
 {
     char line[LT_LEAVE_LINE_BYTES - 64], theirs[160], mine[160], more[48] = "";
-    const lt_beat now = beat_now(LT_BEAT_ALIVE);
-    const peer_state *p = &w.peer[lost];
+    const lt_heartbeat now = heartbeat_now(LT_HEARTBEAT_ALIVE);
+    const peer_state *p = &w.peer[dead];
     int others = -1;
     for (int i = 0; i < w.size; i++)
-        others += w.lost[i];
-    lt_watch_where(&p->last, theirs, sizeof theirs);
-    lt_watch_where(&now, mine, sizeof mine);
+        others += w.dead[i];
+    lt_detector_where(&p->last, theirs, sizeof theirs);
+    lt_detector_where(&now, mine, sizeof mine);
     if (others > 0)
         (void)snprintf(more, sizeof more, ", and %d more with it", others);
     (void)snprintf(line, sizeof line,
                    "rank %d on %s is lost (%s)%s: rank %d on %s %s %s; rank %d was last heard of "
                    "%.1f s ago, %s",
-                   lost, p->who.host.name, reason, more, w.rank, w.peer[w.rank].who.host.name,
-                   now.waits ? "waits" : "is", mine, lost, lt_seconds() - w.known[lost].heard,
+                   dead, p->who.host.name, reason, more, w.rank, w.peer[w.rank].who.host.name,
+                   now.waits ? "waits" : "is", mine, dead, lt_seconds() - w.known[dead].heard,
                    theirs);
     lt_leave_say(line, "", lt_stop_hint());
 }
@@ -131,8 +131,8 @@ static void say_stuck(double seconds)
     char line[LT_LEAVE_LINE_BYTES - 64], place[160];
     int n = snprintf(line, sizeof line, "no progress anywhere for %.0f s:", seconds);
     for (int i = 0; i < w.size && i < LISTED_MAX; i++) {
-        const lt_beat b = i == w.rank ? beat_now(LT_BEAT_ALIVE) : w.peer[i].last;
-        lt_watch_where(&b, place, sizeof place);
+        const lt_heartbeat b = i == w.rank ? heartbeat_now(LT_HEARTBEAT_ALIVE) : w.peer[i].last;
+        lt_detector_where(&b, place, sizeof place);
         if (n > 0 && (size_t)n < sizeof line)
             n += snprintf(line + n, sizeof line - (size_t)n, "%s rank %d on %s %s %s",
                           i == 0 ? "" : ";", i, w.peer[i].who.host.name, b.waits ? "waits" : "is",
@@ -143,12 +143,12 @@ static void say_stuck(double seconds)
 
 /* ---- the end ---- */
 
-static void tell(const lt_beat *b, int must)
+static void tell(const lt_heartbeat *b, int must)
 {
     if (!w.wire.take(must ? 0.5 : 0.05))
         return;
     for (int i = 0; i < w.size; i++)
-        if (w.known[i].watched && !w.lost[i] && !w.known[i].said_bye)
+        if (w.known[i].watched && !w.dead[i] && !w.known[i].has_left)
             w.wire.send(i, b, must);
     w.wire.give();
 }
@@ -158,26 +158,26 @@ static _Noreturn void leave(int speaks)
     lt_leave(speaks ? LT_LEAVE_SPEAKER_MS : LT_LEAVE_SILENT_MS, LT_EXIT_RESUMABLE);
 }
 
-/* The user's signal, where nobody stops in order: in one line, and no rank is called lost. */
+/* The user's signal, where nobody stops in order: in one line, and no rank is called dead. */
 static void end_stopped(int signal_number, int speaks)
 {
     char line[256];
     lt_detected_ending();
     if (speaks)
         lt_leave_say(lt_stop_words(signal_number, line, sizeof line), "", lt_stop_hint());
-    const lt_beat b = beat_now(speaks ? LT_BEAT_POISON : LT_BEAT_ALIVE);
+    const lt_heartbeat b = heartbeat_now(speaks ? LT_HEARTBEAT_ABORT : LT_HEARTBEAT_ALIVE);
     tell(&b, 1);
     leave(speaks);
 }
 
-static void end_lost(const lt_verdict *v)
+static void end_dead(const lt_verdict *v)
 {
     lt_detected_ending();
-    lt_beat b = beat_now(LT_BEAT_LOST);
+    lt_heartbeat b = heartbeat_now(LT_HEARTBEAT_DEAD);
     b.about = v->rank;
-    lt_watch_copy(b.text, sizeof b.text, v->reason);
+    lt_detector_copy(b.text, sizeof b.text, v->reason);
     if (v->speaks)
-        say_lost(v->rank, v->reason);
+        say_dead(v->rank, v->reason);
     tell(&b, 1);
     leave(v->speaks);
 }
@@ -185,7 +185,7 @@ static void end_lost(const lt_verdict *v)
 static void end_stuck(const lt_verdict *v)
 {
     lt_detected_ending();
-    const lt_beat b = beat_now(LT_BEAT_STUCK);
+    const lt_heartbeat b = heartbeat_now(LT_HEARTBEAT_STUCK);
     if (v->speaks)
         say_stuck(v->seconds);
     tell(&b, 1);
@@ -197,14 +197,14 @@ static void ask_all(double now)
     for (int i = 0; i < w.size; i++)
         w.known[i].answered = -1;
     w.asked_at = now;
-    const lt_beat b = beat_now(LT_BEAT_ASK);
+    const lt_heartbeat b = heartbeat_now(LT_HEARTBEAT_ASK);
     tell(&b, 0);
 }
 
 /* The signal is the user's own: all ranks stop, in order where somebody looks at it. */
 static void stop_all(const lt_verdict *v)
 {
-    lt_beat b = beat_now(LT_BEAT_STOP);
+    lt_heartbeat b = heartbeat_now(LT_HEARTBEAT_STOP);
     b.about = v->signal;
     if (!w.told_stop)
         tell(&b, 1);
@@ -223,8 +223,8 @@ static void act(const lt_verdict *v, double now)
     case LT_VERDICT_LEAVE:
         lt_detected_ending();
         leave(0);
-    case LT_VERDICT_LOST:
-        end_lost(v);
+    case LT_VERDICT_DEAD:
+        end_dead(v);
         return;
     case LT_VERDICT_STUCK:
         end_stuck(v);
@@ -243,17 +243,17 @@ static void act(const lt_verdict *v, double now)
 
 /* ---- what is heard ---- */
 
-static void hear(lt_beat *b, int from, double now)
+static void hear(lt_heartbeat *b, int from, double now)
 {
     if (from < 0 || from >= w.size || from == w.rank || b->rank != from || b->kind < 0 ||
-        b->kind >= LT_BEAT_OTHER) {
+        b->kind >= LT_HEARTBEAT_OTHER) {
         atomic_fetch_add(&w.dropped, 1);
         return;
     }
-    lt_watch_tame(b->stage, sizeof b->stage);
-    lt_watch_tame(b->name, sizeof b->name);
-    lt_watch_tame(b->axis, sizeof b->axis);
-    lt_watch_tame(b->text, sizeof b->text);
+    lt_detector_tame(b->stage, sizeof b->stage);
+    lt_detector_tame(b->name, sizeof b->name);
+    lt_detector_tame(b->axis, sizeof b->axis);
+    lt_detector_tame(b->text, sizeof b->text);
     peer_state *p = &w.peer[from];
     if (b->calls != p->last.calls || b->step != p->last.step) {
         w.changed_at = now;
@@ -261,29 +261,29 @@ static void hear(lt_beat *b, int from, double now)
     }
     p->last = *b;
     w.known[from].heard = w.known[from].answered = now;
-    if (b->kind == LT_BEAT_BYE)
-        w.known[from].said_bye = 1;
-    if (b->kind == LT_BEAT_ASK) {
-        const lt_beat answer = beat_now(LT_BEAT_ALIVE);
+    if (b->kind == LT_HEARTBEAT_LEAVE)
+        w.known[from].has_left = 1;
+    if (b->kind == LT_HEARTBEAT_ASK) {
+        const lt_heartbeat answer = heartbeat_now(LT_HEARTBEAT_ALIVE);
         w.wire.send(from, &answer, 0);
     }
-    if (b->kind == LT_BEAT_POISON)
-        w.by_poison = 1;
-    if (b->kind == LT_BEAT_STUCK)
+    if (b->kind == LT_HEARTBEAT_ABORT)
+        w.by_abort = 1;
+    if (b->kind == LT_HEARTBEAT_STUCK)
         w.stuck = 1;
-    if (b->kind == LT_BEAT_STOP)
+    if (b->kind == LT_HEARTBEAT_STOP)
         w.told_signal = b->about;
-    if (b->kind == LT_BEAT_LOST && b->about == w.rank)
-        w.by_poison = 1; /* stopped for so long that the others gave this rank up */
-    else if (b->kind == LT_BEAT_LOST && b->about >= 0 && b->about < w.size) {
-        w.known[b->about].lost = 1;
-        lt_watch_copy(w.reason, sizeof w.reason, b->text);
+    if (b->kind == LT_HEARTBEAT_DEAD && b->about == w.rank)
+        w.by_abort = 1; /* stopped for so long that the others gave this rank up */
+    else if (b->kind == LT_HEARTBEAT_DEAD && b->about >= 0 && b->about < w.size) {
+        w.known[b->about].dead = 1;
+        lt_detector_copy(w.reason, sizeof w.reason, b->text);
     }
 }
 
 static void read_all(double now)
 {
-    lt_beat b;
+    lt_heartbeat b;
     int from = -1;
     if (!w.wire.take(0.02))
         return;
@@ -298,11 +298,11 @@ static void look_at_processes(void)
 {
     for (int i = 0; i < w.size; i++) {
         struct pollfd fd = {.fd = w.peer[i].process, .events = POLLIN};
-        if (fd.fd < 0 || w.known[i].said_bye || poll(&fd, 1, 0) != 1)
+        if (fd.fd < 0 || w.known[i].has_left || poll(&fd, 1, 0) != 1)
             continue;
-        if (!w.wire.take(0.2)) /* its last words may lie unread: a farewell, or poison */
+        if (!w.wire.take(0.2)) /* its last words may lie unread: a leave or an abort message */
             continue;
-        lt_beat b;
+        lt_heartbeat b;
         int from = -1;
         while (w.wire.receive(&b, &from))
             hear(&b, from, lt_seconds());
@@ -317,7 +317,7 @@ static void look_who_starves(double now)
     for (int i = 0; i < w.size; i++)
         w.known[i].starved = w.peer[i].process >= 0 && lt_peer_counts(&w.known[i]) &&
                              now - w.known[i].heard > w.limits.silence_s &&
-                             lt_watch_is_starved(w.peer[i].who.pid);
+                             lt_detector_is_starved(w.peer[i].who.pid);
 }
 
 /* Time in which nobody of this rank waits, or it gets on, is no standstill. */
@@ -345,11 +345,11 @@ static lt_evidence evidence(double now)
                          .peer = w.known,
                          .limits = &w.limits,
                          .now = now,
-                         .poison = w.by_poison,
+                         .aborted = w.by_abort,
                          .stuck = w.stuck,
                          .told_signal = w.told_signal,
-                         .lost_reason = w.reason,
-                         .failed_alone = atomic_load(&w.poisoned),
+                         .dead_reason = w.reason,
+                         .failed_alone = atomic_load(&w.aborts),
                          .signal = lt_stop_signal(),
                          .signal_name = lt_stop_name(lt_stop_signal()),
                          .stops = lt_stop_asked(),
@@ -363,7 +363,7 @@ static lt_evidence evidence(double now)
 static void judge_what_was_said(double now)
 {
     const lt_evidence e = evidence(now);
-    const lt_verdict v = lt_verdict_told(&e, w.lost);
+    const lt_verdict v = lt_verdict_told(&e, w.dead);
     act(&v, now);
 }
 
@@ -380,13 +380,13 @@ static void judge_what_is_seen(double now)
     lt_evidence e = evidence(now);
     e.waits = waits;
     e.longest_step_s = 1e-3 * (double)longest_ms;
-    const lt_verdict v = lt_verdict_seen(&e, w.lost);
+    const lt_verdict v = lt_verdict_seen(&e, w.dead);
     act(&v, now);
 }
 
 /* ---- the thread ---- */
 
-static int all_said_bye(void)
+static int all_have_left(void)
 {
     for (int i = 0; i < w.size; i++)
         if (lt_peer_counts(&w.known[i]))
@@ -394,28 +394,28 @@ static int all_said_bye(void)
     return 1;
 }
 
-static void beat(double now)
+static void heartbeat_if_due(double now)
 {
-    if (atomic_load(&w.poisoned) && !atomic_load(&w.poison_sent)) {
-        const lt_beat b = beat_now(LT_BEAT_POISON);
+    if (atomic_load(&w.aborts) && !atomic_load(&w.abort_sent)) {
+        const lt_heartbeat b = heartbeat_now(LT_HEARTBEAT_ABORT);
         tell(&b, 1);
-        atomic_store(&w.poison_sent, 1);
+        atomic_store(&w.abort_sent, 1);
     }
-    if (atomic_load(&w.closing) && !w.said_bye) {
-        const lt_beat b = beat_now(LT_BEAT_BYE);
+    if (atomic_load(&w.closing) && !w.has_left) {
+        const lt_heartbeat b = heartbeat_now(LT_HEARTBEAT_LEAVE);
         if (!w.wire.take(0.5))
             return;
         for (int i = 0; i < w.size; i++)
             if (w.known[i].watched)
                 w.wire.send(i, &b, 1);
         w.wire.give();
-        w.said_bye = 1;
+        w.has_left = 1;
     }
-    const lt_beat b = beat_now(LT_BEAT_ALIVE);
-    if ((now - w.beat_at < w.limits.beat_s && b.step == w.beat_step) || w.said_bye)
+    const lt_heartbeat b = heartbeat_now(LT_HEARTBEAT_ALIVE);
+    if ((now - w.heartbeat_at < w.limits.heartbeat_s && b.step == w.heartbeat_step) || w.has_left)
         return;
-    w.beat_at = now;
-    w.beat_step = b.step;
+    w.heartbeat_at = now;
+    w.heartbeat_step = b.step;
     tell(&b, 0);
 }
 
@@ -431,11 +431,11 @@ static void forgive(double now)
     w.ran_at = now;
 }
 
-static void *watch_main(void *unused)
+static void *detector_main(void *unused)
 {
     (void)unused;
-    (void)pthread_setname_np(pthread_self(), LT_WATCH_THREAD);
-    while (!(w.said_bye && all_said_bye())) {
+    (void)pthread_setname_np(pthread_self(), LT_DETECTOR_THREAD);
+    while (!(w.has_left && all_have_left())) {
         const int busy = w.wire.busy();
         const double now = lt_seconds();
         forgive(now);
@@ -448,7 +448,7 @@ static void *watch_main(void *unused)
             w.read_at = now;
             judge_what_is_seen(now);
         }
-        beat(now);
+        heartbeat_if_due(now);
         nap(busy ? busy_nap_s : idle_nap_s);
     }
     return NULL;
@@ -461,14 +461,14 @@ static void free_peers(void)
             (void)close(w.peer[i].process);
     free(w.peer);
     free(w.known);
-    free(w.lost);
+    free(w.dead);
     w.peer = NULL;
     w.known = NULL;
-    w.lost = NULL;
+    w.dead = NULL;
 }
 
-lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt_watch_peer *peers,
-                         const lt_watch_limits *limits)
+lt_status lt_detector_start(const lt_detector_wire *wire, int rank, int size,
+                            const lt_detector_peer *peers, const lt_detector_limits *limits)
 {
     assert(size > 1 && rank >= 0 && rank < size && !atomic_load(&w.running));
     memset(&w, 0, sizeof w);
@@ -479,21 +479,21 @@ lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt
     w.asked_at = w.late_since = -1;
     w.peer = calloc((size_t)size, sizeof *w.peer);
     w.known = calloc((size_t)size, sizeof *w.known);
-    w.lost = calloc((size_t)size, sizeof *w.lost);
-    if (w.peer == NULL || w.known == NULL || w.lost == NULL) {
+    w.dead = calloc((size_t)size, sizeof *w.dead);
+    if (w.peer == NULL || w.known == NULL || w.dead == NULL) {
         free(w.peer);
         free(w.known);
-        free(w.lost);
+        free(w.dead);
         LT_FAIL(LT_ENOMEM, "watch: no memory for %d ranks", size);
     }
     const double now = lt_seconds();
     for (int i = 0; i < size; i++) {
         w.peer[i].who = peers[i];
-        lt_watch_tame(w.peer[i].who.host.name, sizeof w.peer[i].who.host.name);
+        lt_detector_tame(w.peer[i].who.host.name, sizeof w.peer[i].who.host.name);
         w.known[i].heard = now;
-        w.known[i].watched = i != rank && lt_watch_is_near(rank, i, size);
-        w.peer[i].process = i != rank ? lt_watch_process(&peers[i], &peers[rank]) : -1;
-        lt_watch_copy(w.peer[i].last.name, sizeof w.peer[i].last.name, "start");
+        w.known[i].watched = i != rank && lt_detector_is_near(rank, i, size);
+        w.peer[i].process = i != rank ? lt_detector_process(&peers[i], &peers[rank]) : -1;
+        lt_detector_copy(w.peer[i].last.name, sizeof w.peer[i].last.name, "start");
     }
     w.ran_at = w.changed_at = now;
     pthread_condattr_t monotonic;
@@ -504,7 +504,7 @@ lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt
     (void)pthread_condattr_destroy(&monotonic);
     lt_stop_hold(1);
     lt_detected_begin(w.limits.silence_s);
-    const int error = pthread_create(&w.thread, NULL, watch_main, NULL);
+    const int error = pthread_create(&w.thread, NULL, detector_main, NULL);
     if (error != 0) {
         lt_detected_end();
         free_peers();
@@ -514,12 +514,12 @@ lt_status lt_watch_start(const lt_watch_wire *wire, int rank, int size, const lt
     return LT_OK;
 }
 
-void lt_watch_stop(void)
+void lt_detector_stop(void)
 {
     if (!atomic_load(&w.running))
         return;
     atomic_store(&w.closing, 1);
-    lt_watch_wake();
+    lt_detector_wake();
     (void)pthread_join(w.thread, NULL);
     atomic_store(&w.running, 0);
     lt_detected_end();
@@ -529,7 +529,7 @@ void lt_watch_stop(void)
     free_peers();
 }
 
-void lt_watch_wake(void)
+void lt_detector_wake(void)
 {
     if (!atomic_load(&w.running))
         return;
@@ -538,28 +538,28 @@ void lt_watch_wake(void)
     (void)pthread_mutex_unlock(&w.lock);
 }
 
-void lt_watch_poison(void)
+void lt_detector_send_abort(void)
 {
     if (!atomic_load(&w.running))
         return;
-    atomic_store(&w.poisoned, 1);
-    lt_watch_wake();
+    atomic_store(&w.aborts, 1);
+    lt_detector_wake();
     const double began = lt_seconds();
-    while (!atomic_load(&w.poison_sent) && lt_seconds() - began < 0.5)
+    while (!atomic_load(&w.abort_sent) && lt_seconds() - began < 0.5)
         sleep_s(1e-3);
 }
 
-int lt_watch_dropped(void) { return atomic_load(&w.dropped); }
+int lt_detector_dropped(void) { return atomic_load(&w.dropped); }
 
-const char *lt_watch_me(void)
+const char *lt_detector_me(void)
 {
     static char text[256];
     char place[160];
     if (!atomic_load(&w.running))
         return "";
     lt_detected_stay();
-    const lt_beat now = beat_now(LT_BEAT_ALIVE);
-    lt_watch_where(&now, place, sizeof place);
+    const lt_heartbeat now = heartbeat_now(LT_HEARTBEAT_ALIVE);
+    lt_detector_where(&now, place, sizeof place);
     (void)snprintf(text, sizeof text, "rank %d on %s %s", w.rank, w.peer[w.rank].who.host.name,
                    place);
     return text;

@@ -1,5 +1,4 @@
-/* detector_impl.h - what the watch's files share, nobody else.                   Level 2: parallel
- */
+/* detector_impl.h - what the detector's files share, nobody else. */
 #ifndef LT_DETECTOR_IMPL_H
 #define LT_DETECTOR_IMPL_H
 
@@ -8,21 +7,21 @@
 
 /* ---- peers (peers.c) ---- */
 /* All up to 64 ranks; beyond, those at distances 1, 2, 4, ... */
-int lt_watch_is_near(int from, int to, int size);
+int lt_detector_is_near(int from, int to, int size);
 /* A pidfd of a rank that runs on this host, -1. */
-int lt_watch_process(const lt_watch_peer *peer, const lt_watch_peer *me);
-/* The name of the watch's thread, by which other ranks of this host find it in /proc. */
-#define LT_WATCH_THREAD "lt-watch"
-/* Is that process' watch runnable, so that it is silent for want of a processor alone? 0 where
+int lt_detector_process(const lt_detector_peer *peer, const lt_detector_peer *me);
+/* The name of the detector's thread, by which other ranks of this host find it in /proc. */
+#define LT_DETECTOR_THREAD "lt-watch"
+/* Is that process' detector runnable, so that it is silent for want of a processor alone? 0 where
  * nothing tells. Local. */
-int lt_watch_is_starved(int pid);
+int lt_detector_is_starved(int pid);
 
 /* ---- words (words.c) ---- */
 /* from, cut to the room. */
-void lt_watch_copy(char *to, size_t bytes, const char *from);
+void lt_detector_copy(char *to, size_t bytes, const char *from);
 /* Text that came from elsewhere, made fit to be printed: it ends within its room, and what is no
  * plain letter becomes '?'. */
-void lt_watch_tame(char *text, size_t bytes);
+void lt_detector_tame(char *text, size_t bytes);
 /* "at step 3 in sum_partials (tp, call 17)" */
-void lt_watch_where(const lt_beat *b, char *out, size_t bytes);
+void lt_detector_where(const lt_heartbeat *b, char *out, size_t bytes);
 #endif

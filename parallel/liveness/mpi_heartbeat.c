@@ -1,10 +1,10 @@
-/* mpi_heartbeat.c - what the watch's thread may do with MPI: beats, and progress.
+/* mpi_heartbeat.c - what the detector's thread may do with MPI: heartbeats, and progress.
  *                                                                                 Level 2: parallel
- * Beats have a communicator of their own, so that they overtake nothing and match nothing
+ * Heartbeats have a communicator of their own, so that they overtake nothing and match nothing
  * else. They are probed for, as all messages are (mpi.c), and one of another size is dropped.
  * A probe also moves every other message of the rank (Open MPI progresses all in any call), which,
- * with a look at what posts wait for, is how posts go on while the main thread decodes. One beat a
- * peer may be on its way: a peer that reads nothing costs no memory. */
+ * with a look at what posts wait for, is how posts go on while the main thread decodes. One
+ * heartbeat a peer may be on its way: a peer that reads nothing costs no memory. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,10 +20,10 @@
 #include "parallel/transport/mpi_impl.h"
 #include "parallel/transport/transport_impl.h"
 
-enum { TAG_BEAT = 1 };
+enum { TAG_HEARTBEAT = 1 };
 
 typedef struct {
-    lt_beat beat;
+    lt_heartbeat heartbeat;
     MPI_Request request;
 } outgoing;
 
@@ -42,7 +42,7 @@ static int sent(outgoing *o)
     return done;
 }
 
-static void send_beat(int peer, const lt_beat *beat, int must)
+static void send_heartbeat(int peer, const lt_heartbeat *heartbeat, int must)
 {
     enum { TURNS_MAX = 100 };
     outgoing *o = &out_box[peer];
@@ -50,36 +50,37 @@ static void send_beat(int peer, const lt_beat *beat, int must)
         nap(1000000);
     if (!sent(o))
         return;
-    o->beat = *beat;
-    if (MPI_Isend(&o->beat, (int)sizeof o->beat, MPI_BYTE, peer, TAG_BEAT, comm, &o->request) !=
-        MPI_SUCCESS)
+    o->heartbeat = *heartbeat;
+    if (MPI_Isend(&o->heartbeat, (int)sizeof o->heartbeat, MPI_BYTE, peer, TAG_HEARTBEAT, comm,
+                  &o->request) != MPI_SUCCESS)
         o->request = MPI_REQUEST_NULL;
     for (int i = 0; must && !sent(o) && i < TURNS_MAX; i++)
         nap(1000000);
 }
 
-/* A message of another size is no beat: it stays where it is, since nothing is known of it. */
-static int receive_beat(lt_beat *beat, int *from)
+/* A message of another size is no heartbeat: it stays where it is, since nothing is known of it. */
+static int receive_heartbeat(lt_heartbeat *heartbeat, int *from)
 {
     MPI_Message message;
     MPI_Status status;
     int found = 0, bytes = 0;
     if (lt_mpi_is_busy())
         lt_mpi_move_posts();
-    if (MPI_Improbe(MPI_ANY_SOURCE, TAG_BEAT, comm, &found, &message, &status) != MPI_SUCCESS ||
+    if (MPI_Improbe(MPI_ANY_SOURCE, TAG_HEARTBEAT, comm, &found, &message, &status) !=
+            MPI_SUCCESS ||
         !found)
         return 0;
     *from = status.MPI_SOURCE;
-    memset(beat, 0, sizeof *beat);
-    beat->kind = LT_BEAT_OTHER;
-    if (MPI_Get_count(&status, MPI_BYTE, &bytes) == MPI_SUCCESS && bytes == (int)sizeof *beat)
-        (void)MPI_Mrecv(beat, bytes, MPI_BYTE, &message, MPI_STATUS_IGNORE);
+    memset(heartbeat, 0, sizeof *heartbeat);
+    heartbeat->kind = LT_HEARTBEAT_OTHER;
+    if (MPI_Get_count(&status, MPI_BYTE, &bytes) == MPI_SUCCESS && bytes == (int)sizeof *heartbeat)
+        (void)MPI_Mrecv(heartbeat, bytes, MPI_BYTE, &message, MPI_STATUS_IGNORE);
     return 1;
 }
 
-static lt_status gather_peers(lt_group *group, lt_watch_peer *peers)
+static lt_status gather_peers(lt_group *group, lt_detector_peer *peers)
 {
-    lt_watch_peer me;
+    lt_detector_peer me;
     memset(&me, 0, sizeof me);
     lt_host_me(&me.host);
     me.pid = (int32_t)getpid();
@@ -100,16 +101,16 @@ static lt_status open_comm(const lt_group *group)
     return LT_OK;
 }
 
-lt_status lt_mpi_watch_open(lt_group *group)
+lt_status lt_mpi_detector_open(lt_group *group)
 {
     const int rank = lt_group_rank(group), size = lt_group_size(group);
-    static const lt_watch_wire wire = {lt_mpi_try_enter, lt_mpi_leave, send_beat, receive_beat,
-                                       lt_mpi_is_busy};
+    static const lt_detector_wire wire = {lt_mpi_try_enter, lt_mpi_leave, send_heartbeat,
+                                          receive_heartbeat, lt_mpi_is_busy};
     world = size;
     if (size == 1)
         return LT_OK;
     LT_TRY(open_comm(group));
-    lt_watch_peer *peers = calloc((size_t)size, sizeof *peers);
+    lt_detector_peer *peers = calloc((size_t)size, sizeof *peers);
     out_box = calloc((size_t)size, sizeof *out_box);
     if (peers == NULL || out_box == NULL) {
         free(peers);
@@ -117,23 +118,23 @@ lt_status lt_mpi_watch_open(lt_group *group)
     }
     for (int i = 0; i < size; i++)
         out_box[i].request = MPI_REQUEST_NULL;
-    lt_watch_limits limits = lt_watch_defaults;
+    lt_detector_limits limits = lt_detector_defaults;
     if (lt_fault_hangs()) {
         limits.progress_s = 3;
         limits.progress_steps = 1; /* a busy machine's steps take seconds */
     }
     lt_status st = gather_peers(group, peers);
-    lt_mpi_on_busy(lt_watch_wake);
+    lt_mpi_on_busy(lt_detector_wake);
     if (st == LT_OK)
-        st = lt_watch_start(&wire, rank, size, peers, &limits);
+        st = lt_detector_start(&wire, rank, size, peers, &limits);
     free(peers);
     LT_TRY(st);
     return LT_OK;
 }
 
-void lt_mpi_watch_close(void)
+void lt_mpi_detector_close(void)
 {
-    lt_watch_stop();
+    lt_detector_stop();
     lt_mpi_on_busy(NULL);
     for (int i = 0; out_box != NULL && i < world; i++)
         if (out_box[i].request != MPI_REQUEST_NULL)

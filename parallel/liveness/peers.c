@@ -10,13 +10,13 @@
 
 enum { ALL_PEERS_MAX = 64 };
 
-int lt_watch_is_near(int from, int to, int size)
+int lt_detector_is_near(int from, int to, int size)
 {
     const int ahead = (to - from + size) % size, back = size - ahead;
     return size <= ALL_PEERS_MAX || (ahead & (ahead - 1)) == 0 || (back & (back - 1)) == 0;
 }
 
-int lt_watch_process(const lt_watch_peer *peer, const lt_watch_peer *me)
+int lt_detector_process(const lt_detector_peer *peer, const lt_detector_peer *me)
 {
 #ifdef SYS_pidfd_open
     if (lt_host_shares_processes(&peer->host, &me->host) && peer->pid != me->pid)
@@ -27,9 +27,9 @@ int lt_watch_process(const lt_watch_peer *peer, const lt_watch_peer *me)
 }
 
 /* proc(5): "TID (NAME) STATE ...". */
-static int is_runnable_watch(const char *stat_path)
+static int is_runnable_detector(const char *stat_path)
 {
-    static const char name[] = "(" LT_WATCH_THREAD ") ";
+    static const char name[] = "(" LT_DETECTOR_THREAD ") ";
     char text[128] = "";
     FILE *f = fopen(stat_path, "re");
     if (f == NULL)
@@ -40,7 +40,7 @@ static int is_runnable_watch(const char *stat_path)
     return found != NULL && found[sizeof name - 1] == 'R';
 }
 
-int lt_watch_is_starved(int pid)
+int lt_detector_is_starved(int pid)
 {
     char path[sizeof "/proc//task//stat" + 24 + sizeof((struct dirent *)0)->d_name];
     int starved = 0;
@@ -50,7 +50,7 @@ int lt_watch_is_starved(int pid)
         return 0;
     for (struct dirent *e; !starved && (e = readdir(tasks)) != NULL;) {
         (void)snprintf(path, sizeof path, "/proc/%d/task/%s/stat", pid, e->d_name);
-        starved = is_runnable_watch(path);
+        starved = is_runnable_detector(path);
     }
     (void)closedir(tasks);
     return starved;

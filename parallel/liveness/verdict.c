@@ -1,10 +1,11 @@
-/* verdict.c - who is lost, and why.                                               Level 2: parallel
+/* verdict.c - who is dead, and why.                                               Level 2: parallel
  *
  * What goes wrong otherwise: a rank that was itself stopped wakes to find all others silent; time
  * in which its detector did not run is no one's silence (the detector moves `heard`), and if it was
- * long, the rank is the one that the others lost, and says nothing about their end (woke_until). A
- * host dies with all its ranks within a few beats: who is nearly silent when one is goes with it,
- * and the line names the lowest. A rank that left for a signal before this one could is no loss. */
+ * long, the rank is the one that the others gave up, and says nothing about their end (woke_until).
+ * A host dies with all its ranks within a few heartbeats: who is nearly silent when one is goes
+ * with it, and the line names the lowest. A rank that left for a signal before this one could is no
+ * loss. */
 #include "parallel/liveness/verdict.h"
 
 #include <stdio.h>
@@ -12,15 +13,15 @@
 
 #include "base/leave.h"
 
-const lt_watch_limits lt_watch_defaults = {
-    .beat_s = 0.25, .silence_s = 5, .progress_s = 60, .progress_steps = 10, .signal_s = 0.5};
+const lt_detector_limits lt_detector_defaults = {
+    .heartbeat_s = 0.25, .silence_s = 5, .progress_s = 60, .progress_steps = 10, .signal_s = 0.5};
 
-int lt_peer_counts(const lt_peer *p) { return p->watched && !p->said_bye && !p->lost; }
+int lt_peer_counts(const lt_peer *p) { return p->watched && !p->has_left && !p->dead; }
 
-static int speaks(const lt_evidence *e, const unsigned char *lost)
+static int speaks(const lt_evidence *e, const unsigned char *dead)
 {
     int rank = 0;
-    while (rank < e->size && (lost[rank] || e->peer[rank].said_bye))
+    while (rank < e->size && (dead[rank] || e->peer[rank].has_left))
         rank++;
     return rank == e->rank;
 }
@@ -33,68 +34,68 @@ static lt_verdict none(void)
     return v;
 }
 
-static lt_verdict stopped(const lt_evidence *e, const unsigned char *lost)
+static lt_verdict stopped(const lt_evidence *e, const unsigned char *dead)
 {
     lt_verdict v = none();
     v.kind = LT_VERDICT_STOPPED;
     v.signal = e->signal;
-    v.speaks = speaks(e, lost);
+    v.speaks = speaks(e, dead);
     return v;
 }
 
-static lt_verdict stop(const lt_evidence *e, const unsigned char *lost, int signal)
+static lt_verdict stop(const lt_evidence *e, const unsigned char *dead, int signal)
 {
     lt_verdict v = none();
     v.kind = LT_VERDICT_STOP;
     v.signal = signal;
-    v.speaks = speaks(e, lost);
+    v.speaks = speaks(e, dead);
     return v;
 }
 
-static lt_verdict stuck(const lt_evidence *e, const unsigned char *lost)
+static lt_verdict stuck(const lt_evidence *e, const unsigned char *dead)
 {
     lt_verdict v = none();
     v.kind = LT_VERDICT_STUCK;
     v.seconds = e->now - e->changed_at;
-    v.speaks = speaks(e, lost);
+    v.speaks = speaks(e, dead);
     return v;
 }
 
-static lt_verdict lose(const lt_evidence *e, unsigned char *lost, int rank, const char *reason)
+static lt_verdict lose(const lt_evidence *e, unsigned char *dead, int rank, const char *reason)
 {
-    lost[rank] = 1;
+    dead[rank] = 1;
     if (e->stops || e->told_stop) /* it left for the signal before this rank could */
-        return stopped(e, lost);
+        return stopped(e, dead);
     lt_verdict v = none();
-    v.kind = LT_VERDICT_LOST;
+    v.kind = LT_VERDICT_DEAD;
     v.rank = rank;
-    v.speaks = speaks(e, lost) && e->now > e->woke_until;
+    v.speaks = speaks(e, dead) && e->now > e->woke_until;
     (void)snprintf(v.reason, sizeof v.reason, "%s", reason);
     return v;
 }
 
-static void begin(const lt_evidence *e, unsigned char *lost)
+static void begin(const lt_evidence *e, unsigned char *dead)
 {
     for (int i = 0; i < e->size; i++)
-        lost[i] = e->peer[i].lost != 0;
+        dead[i] = e->peer[i].dead != 0;
 }
 
-lt_verdict lt_verdict_told(const lt_evidence *e, unsigned char *lost)
+lt_verdict lt_verdict_told(const lt_evidence *e, unsigned char *dead)
 {
-    begin(e, lost);
+    begin(e, dead);
     for (int i = 0; i < e->size; i++)
-        if (e->peer[i].lost)
-            return lose(e, lost, i, e->lost_reason);
+        if (e->peer[i].dead)
+            return lose(e, dead, i, e->dead_reason);
     lt_verdict v = none();
-    if (e->poison)
+    if (e->aborted)
         v.kind = LT_VERDICT_LEAVE;
     else if (e->stuck)
-        v = stuck(e, lost);
+        v = stuck(e, dead);
     return v;
 }
 
 /* A signal came to this rank: was a rank that died its reason? */
-static lt_verdict by_signal(const lt_evidence *e, unsigned char *lost)
+static lt_verdict by_signal(const lt_evidence *e, unsigned char *dead)
 {
     char reason[sizeof((lt_verdict *)0)->reason];
     lt_verdict v = none();
@@ -105,14 +106,14 @@ static lt_verdict by_signal(const lt_evidence *e, unsigned char *lost)
         return v;
     for (int i = e->size - 1; i >= 0; i--)
         if (lt_peer_counts(&e->peer[i]) && e->peer[i].answered < 0) {
-            lost[i] = 1;
+            dead[i] = 1;
             silent = i;
         }
     if (silent < 0)
-        return stop(e, lost, e->signal);
+        return stop(e, dead, e->signal);
     (void)snprintf(reason, sizeof reason, "silent for %.1f s when %s came",
                    e->now - e->peer[silent].heard, e->signal_name);
-    return lose(e, lost, silent, reason);
+    return lose(e, dead, silent, reason);
 }
 
 static int is_silent(const lt_evidence *e, const lt_peer *p)
@@ -122,10 +123,10 @@ static int is_silent(const lt_evidence *e, const lt_peer *p)
            (!p->starved || silence > LT_STARVED_S_MAX);
 }
 
-static lt_verdict by_silence(const lt_evidence *e, unsigned char *lost)
+static lt_verdict by_silence(const lt_evidence *e, unsigned char *dead)
 {
     char reason[sizeof((lt_verdict *)0)->reason];
-    const double nearly = e->limits->silence_s - 4 * e->limits->beat_s;
+    const double nearly = e->limits->silence_s - 4 * e->limits->heartbeat_s;
     int first = -1;
     for (int i = 0; i < e->size; i++)
         if (is_silent(e, &e->peer[i]) && (first < 0 || e->peer[i].heard < e->peer[first].heard))
@@ -134,11 +135,11 @@ static lt_verdict by_silence(const lt_evidence *e, unsigned char *lost)
         return none();
     for (int i = 0; i < e->size; i++)
         if (lt_peer_counts(&e->peer[i]) && e->now - e->peer[i].heard > nearly) {
-            lost[i] = 1;
+            dead[i] = 1;
             first = i < first ? i : first;
         }
     (void)snprintf(reason, sizeof reason, "silent for %.1f s", e->now - e->peer[first].heard);
-    return lose(e, lost, first, reason);
+    return lose(e, dead, first, reason);
 }
 
 /* Only while somebody waits: that all compute for long is no standstill. */
@@ -149,25 +150,25 @@ static int is_stuck(const lt_evidence *e)
     return e->waits && e->longest_step_s > 0 && e->now - e->changed_at > limit;
 }
 
-lt_verdict lt_verdict_seen(const lt_evidence *e, unsigned char *lost)
+lt_verdict lt_verdict_seen(const lt_evidence *e, unsigned char *dead)
 {
-    begin(e, lost);
+    begin(e, dead);
     if (e->told_signal != 0 && !e->told_stop)
-        return stop(e, lost, e->told_signal);
+        return stop(e, dead, e->told_signal);
     /* A rank above the one that speaks gives it time to do so. */
     if (e->late_since >= 0 &&
-        (speaks(e, lost) || e->now - e->late_since > 1e-3 * LT_LEAVE_SIGNAL_LATER_MS))
-        return stopped(e, lost);
+        (speaks(e, dead) || e->now - e->late_since > 1e-3 * LT_LEAVE_SIGNAL_LATER_MS))
+        return stopped(e, dead);
     if (e->signal != 0 && !e->stops) {
-        const lt_verdict v = by_signal(e, lost);
+        const lt_verdict v = by_signal(e, dead);
         if (v.kind != LT_VERDICT_NONE)
             return v;
     }
     for (int i = 0; i < e->size; i++)
-        if (e->peer[i].ended && !e->peer[i].said_bye && !e->poison && !e->failed_alone)
-            return lose(e, lost, i, "its process is gone");
-    const lt_verdict v = by_silence(e, lost);
+        if (e->peer[i].ended && !e->peer[i].has_left && !e->aborted && !e->failed_alone)
+            return lose(e, dead, i, "its process is gone");
+    const lt_verdict v = by_silence(e, dead);
     if (v.kind != LT_VERDICT_NONE)
         return v;
-    return is_stuck(e) ? stuck(e, lost) : none();
+    return is_stuck(e) ? stuck(e, dead) : none();
 }

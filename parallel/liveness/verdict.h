@@ -1,10 +1,9 @@
-/* verdict.h - given what is known of the peers and this time: who is lost, and why. Level 2:
- * parallel
+/* verdict.h - given what is known of the peers and this time: who is dead, and why.
  *
  * The failure detector's decision as functions of what it has gathered: no clock, no MPI, no
- * printing, no state. detector.c feeds them and acts. A peer counts as lost by the first of
+ * printing, no state. detector.c feeds them and acts. A peer counts as dead by the first of
  *
- *     a peer's word   that it is lost
+ *     a peer's word   that it is dead
  *     our SIGTERM     a launcher noticed before us. All are asked; who does not answer within
  *                     signal_s, or was silent for long already, is the reason. Did all answer, the
  *                     signal is the user's own.
@@ -12,23 +11,23 @@
  *     its silence     of silence_s: it was stopped, its host died, the link was cut; of 60 s where
  *                     its detector on this host is runnable and only gets no processor
  *
- * A peer that computes for minutes is no loss: its detector beats. No progress is judged by calls:
- * if one waits while nobody's calls or steps change for progress_steps steps (progress_s at least),
- * nothing moves any more. The lowest survivor speaks for all.
+ * A peer that computes for minutes is no loss: its detector sends heartbeats. No progress is judged
+ * by calls: if one waits while nobody's calls or steps change for progress_steps steps (progress_s
+ * at least), nothing moves any more. The lowest survivor speaks for all.
  *
  * All functions are Local and never fail. Tested: tests/unit/test_verdict.c. */
 #ifndef LT_VERDICT_H
 #define LT_VERDICT_H
 
 /* Seconds; the defaults are in verdict.c. */
-typedef struct lt_watch_limits {
-    double beat_s;         /* from one heartbeat to the next */
-    double silence_s;      /* a peer that said nothing for so long is lost */
+typedef struct lt_detector_limits {
+    double heartbeat_s;    /* from one heartbeat to the next */
+    double silence_s;      /* a peer that said nothing for so long is dead */
     double progress_s;     /* at least so long without progress before all end, */
     double progress_steps; /* and so many times the longest step */
     double signal_s;       /* how long a SIGTERM waits for its reason to show */
-} lt_watch_limits;
-extern const lt_watch_limits lt_watch_defaults;
+} lt_detector_limits;
+extern const lt_detector_limits lt_detector_defaults;
 
 /* How long a detector may starve: 7 s were seen, with twenty processes on two cores. */
 enum { LT_STARVED_S_MAX = 60 };
@@ -36,8 +35,8 @@ enum { LT_STARVED_S_MAX = 60 };
 /* What is known of one rank. This rank's own entry is not watched. */
 typedef struct lt_peer {
     int watched;            /* this rank hears its heartbeats */
-    int said_bye;           /* it has closed the world: silent for good, and rightly */
-    int lost;               /* a peer said so */
+    int has_left;           /* it has closed the world: silent for good, and rightly */
+    int dead;               /* a peer said so */
     int ended;              /* its process is gone, and its last words have been read */
     int starved;            /* its detector is runnable, and gets no processor */
     double heard, answered; /* when; answered: to the last question, < 0: not yet */
@@ -46,13 +45,13 @@ typedef struct lt_peer {
 typedef struct lt_evidence {
     int rank, size;
     const lt_peer *peer; /* [size] */
-    const lt_watch_limits *limits;
+    const lt_detector_limits *limits;
     double now;
     /* what peers said */
-    int poison;              /* one failed alone and said why, or this rank was given up */
+    int aborted;             /* one failed alone and said why, or this rank was given up */
     int stuck;               /* nothing moves */
     int told_signal;         /* the user's signal came to a peer; 0: none */
-    const char *lost_reason; /* of those whom a peer called lost */
+    const char *dead_reason; /* of those whom a peer called dead */
     /* this rank */
     int failed_alone;        /* it said why and ends the job */
     int signal;              /* that came to it; 0: none */
@@ -69,7 +68,7 @@ typedef struct lt_evidence {
 typedef enum lt_verdict_kind {
     LT_VERDICT_NONE,
     LT_VERDICT_LEAVE,   /* somebody else has spoken: leave in silence */
-    LT_VERDICT_LOST,    /* `rank` is lost, for `reason` */
+    LT_VERDICT_DEAD,    /* `rank` is dead, for `reason` */
     LT_VERDICT_STUCK,   /* nothing has moved for `seconds` */
     LT_VERDICT_ASK,     /* a signal came: ask all whether they live */
     LT_VERDICT_STOP,    /* `signal` is the user's own: all stop, in order where they can */
@@ -84,10 +83,10 @@ typedef struct lt_verdict {
     char reason[96];
 } lt_verdict;
 
-/* By what peers said. lost [size] gets 1 for every rank that counts as lost. */
-lt_verdict lt_verdict_told(const lt_evidence *e, unsigned char *lost);
+/* By what peers said. dead [size] gets 1 for every rank that counts as dead. */
+lt_verdict lt_verdict_told(const lt_evidence *e, unsigned char *dead);
 /* By what this rank sees for itself, where nobody has said anything. */
-lt_verdict lt_verdict_seen(const lt_evidence *e, unsigned char *lost);
+lt_verdict lt_verdict_seen(const lt_evidence *e, unsigned char *dead);
 
 /* Is it one whose silence counts? */
 int lt_peer_counts(const lt_peer *p);

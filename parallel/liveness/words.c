@@ -1,16 +1,14 @@
-/* words.c - the words of the watch: where a rank is, and text from elsewhere made plain.
- *                                                                                 Level 2: parallel
- */
+/* words.c - the words of the detector: where a rank is, and text from elsewhere made plain. */
 #include <stdio.h>
 
 #include "parallel/liveness/detector_impl.h"
 
-void lt_watch_copy(char *to, size_t bytes, const char *from)
+void lt_detector_copy(char *to, size_t bytes, const char *from)
 {
     (void)snprintf(to, bytes, "%s", from);
 }
 
-void lt_watch_tame(char *text, size_t bytes)
+void lt_detector_tame(char *text, size_t bytes)
 {
     text[bytes - 1] = '\0';
     for (char *p = text; *p != '\0'; p++)
@@ -18,7 +16,7 @@ void lt_watch_tame(char *text, size_t bytes)
             *p = '?';
 }
 
-void lt_watch_where(const lt_beat *b, char *out, size_t bytes)
+void lt_detector_where(const lt_heartbeat *b, char *out, size_t bytes)
 {
     char step[64];
     if (b->step > 0)

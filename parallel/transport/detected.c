@@ -32,7 +32,7 @@ double lt_detected_quiet_s(void)
     return lt_seconds() - 1e-3 * (double)atomic_load(&moved_ms);
 }
 
-void lt_detected_linger(void)
+void lt_detected_wait_for_verdict(void)
 {
     if (!atomic_load(&running))
         return;

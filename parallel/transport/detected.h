@@ -7,7 +7,7 @@
 
 /* ---- the detector ---- */
 
-/* It is at work: a peer that says nothing for silence_s is lost to it. */
+/* It is at work: a peer that says nothing for silence_s is dead to it. */
 void lt_detected_begin(double silence_s);
 void lt_detected_end(void);
 /* A rank got on, at this time (lt_seconds). */
@@ -20,10 +20,10 @@ void lt_detected_ending(void);
 /* For how long no rank that is watched has begun a collective, a message or a step; very long where
  * nothing is watched. */
 double lt_detected_quiet_s(void);
-/* The library behind the transport failed: a rank may be lost. Waits for the detector to find out,
+/* The library behind the transport failed: a rank may be dead. Waits for the detector to find out,
  * in which case it ends the process; returns after the silence, or at once if nothing is watched.
  */
-void lt_detected_linger(void);
+void lt_detected_wait_for_verdict(void);
 /* Does not return if the job is ending already. */
 void lt_detected_stay(void);
 

@@ -9,7 +9,7 @@
 #include "parallel/transport/op_record.h"
 #include "parallel/transport/transport_impl.h"
 
-/* Where this rank is, for whoever must say it when another is lost. */
+/* Where this rank is, for whoever must say it when another is dead. */
 #define NAMED(name, group, expr)                                                                   \
     do {                                                                                           \
         lt_note_begin(name, (group)->axis, NULL);                                                  \

@@ -9,17 +9,17 @@
  * are int.
  *
  * MPI is used by several threads, one at a time: the main thread, the comm queue's, which runs the
- * collectives of tensors, the detector's, which beats, and moves the decoding pool's posts
- * while the main thread computes, and one that may serve a model's files (posts only). Every call
- * lies between lt_mpi_enter and lt_mpi_leave; nobody keeps MPI while it waits. Where MPI itself
- * waits for other ranks (split), all of them have met before.
+ * collectives of tensors, the detector's, which sends heartbeats, and moves the decoding pool's
+ * posts while the main thread computes, and one that may serve a model's files (posts only). Every
+ * call lies between lt_mpi_enter and lt_mpi_leave; nobody keeps MPI while it waits. Where MPI
+ * itself waits for other ranks (split), all of them have met before.
  *
  * No receive is posted before its message is there and has the size that this end wants: Open MPI 4
  * writes all of a longer message (from 4 KiB on in shared memory, 64 KiB over TCP) behind the
  * buffer and reports MPI_ERR_TRUNCATE then. So each look first probes (MPI_Improbe, which takes the
  * message away from every other probe), compares, and only then receives. Of the messages of one
  * peer with one tag the next one is looked for when the one before it has been found, which keeps
- * their order. What a post waits for is also looked for by the watch's thread.
+ * their order. What a post waits for is also looked for by the detector's thread.
  *
  * An exchange is a post of all its transfers. What a rank sends itself is copied. A post that fails
  * is dropped: receives are cancelled, so that no peer writes into freed memory. */
@@ -176,13 +176,13 @@ static lt_status wrap(MPI_Comm comm, int world_size, lt_group **out)
     return LT_OK;
 }
 
-/* Out of MPI with a status. Where a peer seems to be gone, the watch may know more: it ends the
+/* Out of MPI with a status. Where a peer seems to be gone, the detector may know more: it ends the
  * process with its own line. */
 static lt_status out(lt_status st)
 {
     lt_mpi_leave();
     if (st == LT_EPEER)
-        lt_detected_linger();
+        lt_detected_wait_for_verdict();
     return st;
 }
 

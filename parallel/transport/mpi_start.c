@@ -2,7 +2,7 @@
  *
  * MPI_Init waits for every process of the launch, for ever: for one that never calls it (another
  * program in a rank's place, one that ended) no less than for a slow one. So do the collectives
- * that make the first communicators, and the watch (detector.c) needs those. A thread of its own
+ * that make the first communicators, and the detector (detector.c) needs those. A thread of its own
  * therefore keeps the time: while MPI waits nobody else can. Once the ranks are in MPI, each
  * reports to rank 0 by a message of fixed size, so that rank 0 knows who is missing, and rank 0
  * tells each to go on.

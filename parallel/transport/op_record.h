@@ -1,7 +1,7 @@
 /* op_record.h - what this rank is doing.                                          Level 2: parallel
  *
  * Notes say where a rank is: they travel with the heartbeats, so that a survivor can tell in which
- * collective a lost rank was. They know no transport, and cost a few stores. All functions are
+ * collective a dead rank was. They know no transport, and cost a few stores. All functions are
  * Local and never fail; strings must live as long as the program. */
 #ifndef LT_OP_RECORD_H
 #define LT_OP_RECORD_H

@@ -18,8 +18,8 @@
 typedef struct lt_group lt_group;
 
 /* How long a wait for a peer may last, while no other rank gets on either, before it counts as
- * lost. Long, since a step of a large model may rightly take minutes; a rank that dies is noticed
- * by the watch within seconds. */
+ * dead. Long, since a step of a large model may rightly take minutes; a rank that dies is noticed
+ * by the detector within seconds. */
 enum { LT_PEER_SILENCE_SECONDS = 1800 };
 
 /* One conversation with one peer (a rank of the group; oneself allowed: a copy). Either side may be

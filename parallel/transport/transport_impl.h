@@ -54,9 +54,9 @@ void lt_mpi_start_end(void);
 
 /* Watch the ranks of the world, by heartbeats over MPI; with one rank nothing is started.
  * Collective on the world, Blocking. Errors: LT_ENOMEM, LT_EUNAVAIL, LT_EPEER. */
-lt_status lt_mpi_watch_open(lt_group *world);
+lt_status lt_mpi_detector_open(lt_group *world);
 /* Nothing where nothing was opened. Collective on the world, Blocking. */
-void lt_mpi_watch_close(void);
+void lt_mpi_detector_close(void);
 #endif
 
 /* Count what an exchange of this list moves to and from others, without moving it (dry). Local. */

@@ -7,7 +7,7 @@
  *
  *     what                              waits    because
  *     a signal, nothing to finish       -        nobody else has to say anything
- *     who speaks for a job              0.3 s    its line and its last beats travel
+ *     who speaks for a job              0.3 s    its line and its last heartbeats travel
  *     who is silent                     1.5 s    a launcher ends all when the first one is gone:
  *                                                the speaker must be the first
  *     a signal that all ranks have      2 s      rank 0 speaks; where it cannot, another does then

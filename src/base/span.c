@@ -75,10 +75,10 @@ void lt_span_end(lt_span_track track, const char *name, const char *detail, doub
                               layer_now};
 }
 
-const lt_span *lt_span_all(size_t *count, size_t *lost)
+const lt_span *lt_span_all(size_t *count, size_t *dropped)
 {
     const size_t n = atomic_load(&used);
     *count = n < room ? n : room;
-    *lost = n - *count;
+    *dropped = n - *count;
     return spans;
 }

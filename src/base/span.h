@@ -47,7 +47,7 @@ void lt_span_stage(const char *name);
  * that runs later on another thread takes its layer along. */
 int lt_span_layer(int layer);
 int lt_span_layer_now(void);
-/* What was recorded, in the order of the ends; *lost: what had no room. */
-const lt_span *lt_span_all(size_t *count, size_t *lost);
+/* What was recorded, in the order of the ends; *dropped: what had no room. */
+const lt_span *lt_span_all(size_t *count, size_t *dropped);
 
 #endif

@@ -7,7 +7,7 @@
  *               at once if that takes longer than 8 s, for a second INT a second later, for QUIT
  *
  * A line at once says what will happen. Ranks of a job first look for the reason, since a launcher
- * sends SIGTERM when a rank died: there the watch decides (parallel/liveness). XFSZ is
+ * sends SIGTERM when a rank died: there the detector decides (parallel/liveness). XFSZ is
  * ignored, so that a write gives EFBIG and its own line. What the parent ignores (nohup) stays
  * ignored. All functions are Local and never fail; those marked H are for signal handlers too. */
 #ifndef LT_STOP_H

@@ -117,7 +117,7 @@ static int report(lt_status st, lt_group *world, int verbose, int json)
                      : alike       ? lt_launcher_find().rank
                                    : silent;
     if (!agreed) { /* alone with it: the line says where that was, unless all know better by now */
-        const char *me = lt_watch_me();
+        const char *me = lt_detector_me();
         char text[1024];
         (void)snprintf(text, sizeof text, "%s%s%s", me, me[0] != '\0' ? ": " : "", lt_error_text());
         (void)lt_fail(st, __FILE__, __LINE__, "%s", text);

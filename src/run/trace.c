@@ -64,9 +64,9 @@ static lt_status my_text(int rank, char **text, size_t *bytes)
 {
     static const char *const names[LT_SPAN_TRACKS] = {"stages", "layers", "compute", "collectives",
                                                       "messages"};
-    size_t count = 0, lost = 0;
+    size_t count = 0, dropped = 0;
     char name[32];
-    const lt_span *all = lt_span_all(&count, &lost);
+    const lt_span *all = lt_span_all(&count, &dropped);
     FILE *f = open_memstream(text, bytes);
     if (f == NULL)
         LT_FAIL(LT_ENOMEM, "trace: no memory for %zu spans", count);
@@ -78,8 +78,8 @@ static lt_status my_text(int rank, char **text, size_t *bytes)
         write_span(f, rank, i, &all[i]);
     if (fclose(f) != 0)
         LT_FAIL(LT_ENOMEM, "trace: no memory for the text of %zu spans", count);
-    if (lost > 0)
-        lt_log(1, "trace", "%zu spans had no room and are left out", lost);
+    if (dropped > 0)
+        lt_log(1, "trace", "%zu spans had no room and are left out", dropped);
     return LT_OK;
 }
 

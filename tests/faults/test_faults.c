@@ -61,7 +61,7 @@ static const struct {
      75,
      {"rank 1 on %s is lost (silent for 5.", "rank 0 on %s waits at step 3",
       "in ring_attention (ring, call "}},
-    /* its thread beats on: only that nothing moves tells */
+    /* its thread sends heartbeats: only that nothing moves tells */
     {"hangs",
      "1:3:hang",
      "2",

@@ -1,7 +1,7 @@
-/* test_verdict.c - who is lost, by a table of what is known.
+/* test_verdict.c - who is dead, by a table of what is known.
  * Goal: each way to lose a rank, each that looks like one and is none, and who speaks. Method: four
- * ranks, of which this is one, that all beat at second 100; each case changes that. No clock, no
- * thread, no MPI. Ranks: 1. Needs: nothing. */
+ * ranks, of which this is one, that all send heartbeats at second 100; each case changes that. No
+ * clock, no thread, no MPI. Ranks: 1. Needs: nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,17 +25,17 @@ typedef struct {
     void (*change)(known *k);
     int rank; /* this one */
     lt_verdict_kind kind;
-    int lost, speaks; /* whom the line names; -1: nobody */
+    int dead, speaks; /* whom the line names; -1: nobody */
     const char *reason;
-    int all; /* bits of all that count as lost */
+    int all; /* bits of all that count as dead */
 } row;
 
 static void nothing(known *k) { (void)k; }
 
 static void told_2(known *k)
 {
-    k->peer[2].lost = 1;
-    k->e.lost_reason = "silent for 5.2 s";
+    k->peer[2].dead = 1;
+    k->e.dead_reason = "silent for 5.2 s";
 }
 static void told_2_while_stopping(known *k)
 {
@@ -43,19 +43,19 @@ static void told_2_while_stopping(known *k)
     k->e.stops = 1;
     k->e.signal = SIGNAL;
 }
-static void told_0_and_poison(known *k)
+static void told_0_and_abort(known *k)
 {
-    k->peer[0].lost = 1;
-    k->e.lost_reason = "its process is gone";
-    k->e.poison = 1;
+    k->peer[0].dead = 1;
+    k->e.dead_reason = "its process is gone";
+    k->e.aborted = 1;
 }
-static void poison(known *k) { k->e.poison = 1; }
+static void aborted(known *k) { k->e.aborted = 1; }
 static void told_stuck(known *k) { k->e.stuck = 1; }
 
 static void ended_1(known *k) { k->peer[1].ended = 1; }
 static void ended_0(known *k) { k->peer[0].ended = 1; }
-static void ended_after_bye(known *k) { k->peer[1].ended = k->peer[1].said_bye = 1; }
-static void ended_after_poison(known *k) { k->peer[1].ended = k->e.poison = 1; }
+static void ended_after_leave(known *k) { k->peer[1].ended = k->peer[1].has_left = 1; }
+static void ended_after_abort(known *k) { k->peer[1].ended = k->e.aborted = 1; }
 static void ended_by_me(known *k) { k->peer[1].ended = k->e.failed_alone = 1; }
 static void woke_and_0_is_gone(known *k)
 {
@@ -70,10 +70,10 @@ static void silent_not_watched(known *k)
     silent_3(k);
     k->peer[3].watched = 0;
 }
-static void silent_after_bye(known *k)
+static void silent_after_leave(known *k)
 {
     silent_3(k);
-    k->peer[3].said_bye = 1;
+    k->peer[3].has_left = 1;
 }
 static void starved(known *k)
 {
@@ -87,7 +87,7 @@ static void starved_too_long(known *k)
 }
 static void a_host(known *k)
 {
-    k->peer[2].heard = k->e.now - 4.2; /* within four beats */
+    k->peer[2].heard = k->e.now - 4.2; /* within four heartbeats */
     k->peer[3].heard = k->e.now - 5.1;
 }
 
@@ -116,7 +116,7 @@ static void who_left_did_not(known *k)
 {
     all_answered(k);
     k->peer[3].answered = -1;
-    k->peer[3].said_bye = 1;
+    k->peer[3].has_left = 1;
 }
 static void stops_already(known *k)
 {
@@ -176,42 +176,42 @@ static void outside_of_steps(known *k)
 #define NOTHING LT_VERDICT_NONE, -1, 0, "", 0
 
 static const row told[] = {
-    {"all beat", nothing, 1, NOTHING},
-    {"a peer's word", told_2, 1, LT_VERDICT_LOST, 2, 0, "silent for 5.2 s", 1 << 2},
-    {"a peer's word, to the lowest", told_2, 0, LT_VERDICT_LOST, 2, 1, "silent for 5.2 s", 1 << 2},
+    {"all send heartbeats", nothing, 1, NOTHING},
+    {"a peer's word", told_2, 1, LT_VERDICT_DEAD, 2, 0, "silent for 5.2 s", 1 << 2},
+    {"a peer's word, to the lowest", told_2, 0, LT_VERDICT_DEAD, 2, 1, "silent for 5.2 s", 1 << 2},
     {"it left for a signal", told_2_while_stopping, 0, LT_VERDICT_STOPPED, -1, 1, "", 1 << 2},
-    {"who is lost comes before poison", told_0_and_poison, 1, LT_VERDICT_LOST, 0, 1,
+    {"who is dead comes before an abort", told_0_and_abort, 1, LT_VERDICT_DEAD, 0, 1,
      "its process is gone", 1 << 0},
-    {"it said why itself", poison, 0, LT_VERDICT_LEAVE, -1, 0, "", 0},
+    {"it said why itself", aborted, 0, LT_VERDICT_LEAVE, -1, 0, "", 0},
     {"nothing moves", told_stuck, 0, LT_VERDICT_STUCK, -1, 1, "", 0},
     {"nothing moves, not the lowest", told_stuck, 3, LT_VERDICT_STUCK, -1, 0, "", 0},
 };
 
 static const row seen[] = {
-    {"all beat", nothing, 1, NOTHING},
-    {"its process", ended_1, 0, LT_VERDICT_LOST, 1, 1, "its process is gone", 1 << 1},
-    {"rank 0's process", ended_0, 1, LT_VERDICT_LOST, 0, 1, "its process is gone", 1 << 0},
-    {"rank 0's, but another is lower", ended_0, 2, LT_VERDICT_LOST, 0, 0, "its process is gone",
+    {"all send heartbeats", nothing, 1, NOTHING},
+    {"its process", ended_1, 0, LT_VERDICT_DEAD, 1, 1, "its process is gone", 1 << 1},
+    {"rank 0's process", ended_0, 1, LT_VERDICT_DEAD, 0, 1, "its process is gone", 1 << 0},
+    {"rank 0's, but another is lower", ended_0, 2, LT_VERDICT_DEAD, 0, 0, "its process is gone",
      1 << 0},
-    {"a farewell was its last word", ended_after_bye, 0, NOTHING},
-    {"poison was", ended_after_poison, 0, NOTHING},
+    {"a leave message was its last word", ended_after_leave, 0, NOTHING},
+    {"an abort message was", ended_after_abort, 0, NOTHING},
     {"this rank ends the job", ended_by_me, 0, NOTHING},
-    {"this rank was stopped itself", woke_and_0_is_gone, 1, LT_VERDICT_LOST, 0, 0,
+    {"this rank was stopped itself", woke_and_0_is_gone, 1, LT_VERDICT_DEAD, 0, 0,
      "its process is gone", 1 << 0},
-    {"silent", silent_3, 0, LT_VERDICT_LOST, 3, 1, "silent for 5.1 s", 1 << 3},
+    {"silent", silent_3, 0, LT_VERDICT_DEAD, 3, 1, "silent for 5.1 s", 1 << 3},
     {"nearly silent", nearly_silent, 0, NOTHING},
     {"not heard at any time", silent_not_watched, 0, NOTHING},
-    {"silent since its farewell", silent_after_bye, 0, NOTHING},
+    {"silent since it left", silent_after_leave, 0, NOTHING},
     {"gets no processor", starved, 0, NOTHING},
-    {"gets none for a minute", starved_too_long, 0, LT_VERDICT_LOST, 3, 1, "silent for 61.0 s",
+    {"gets none for a minute", starved_too_long, 0, LT_VERDICT_DEAD, 3, 1, "silent for 61.0 s",
      1 << 3},
-    {"a host with two ranks", a_host, 0, LT_VERDICT_LOST, 2, 1, "silent for 4.2 s", 3 << 2},
+    {"a host with two ranks", a_host, 0, LT_VERDICT_DEAD, 2, 1, "silent for 4.2 s", 3 << 2},
     {"a signal", a_signal, 0, LT_VERDICT_ASK, -1, 0, "", 0},
     {"all were asked just now", asked, 0, NOTHING},
     {"all answered: the user's own", all_answered, 0, LT_VERDICT_STOP, -1, 1, "", 0},
-    {"two did not", two_did_not, 0, LT_VERDICT_LOST, 2, 1, "silent for 2.5 s when SIGTERM came",
+    {"two did not", two_did_not, 0, LT_VERDICT_DEAD, 2, 1, "silent for 2.5 s when SIGTERM came",
      3 << 2},
-    {"who said farewell need not", who_left_did_not, 0, LT_VERDICT_STOP, -1, 1, "", 0},
+    {"who has left need not", who_left_did_not, 0, LT_VERDICT_STOP, -1, 1, "", 0},
     {"it stops already", stops_already, 0, NOTHING},
     {"the signal came to a peer", signal_elsewhere, 0, LT_VERDICT_STOP, -1, 1, "", 0},
     {"and is passed on", signal_elsewhere_told, 0, NOTHING},
@@ -229,15 +229,15 @@ static const row seen[] = {
 static void check(const row *r, lt_verdict (*judge)(const lt_evidence *, unsigned char *))
 {
     known k;
-    unsigned char lost[SIZE];
+    unsigned char dead[SIZE];
     int all = 0;
     memset(&k, 0, sizeof k);
     k.e = (lt_evidence){.rank = r->rank,
                         .size = SIZE,
                         .peer = k.peer,
-                        .limits = &lt_watch_defaults,
+                        .limits = &lt_detector_defaults,
                         .now = 100,
-                        .lost_reason = "",
+                        .dead_reason = "",
                         .signal_name = "",
                         .asked_at = -1,
                         .late_since = -1,
@@ -245,14 +245,14 @@ static void check(const row *r, lt_verdict (*judge)(const lt_evidence *, unsigne
     for (int i = 0; i < SIZE; i++)
         k.peer[i] = (lt_peer){.watched = i != r->rank, .heard = 99.9, .answered = 99.9};
     r->change(&k);
-    const lt_verdict v = judge(&k.e, lost);
+    const lt_verdict v = judge(&k.e, dead);
     for (int i = 0; i < SIZE; i++)
-        all |= lost[i] << i;
-    if (v.kind != r->kind || v.rank != r->lost || v.speaks != r->speaks || all != r->all ||
+        all |= dead[i] << i;
+    if (v.kind != r->kind || v.rank != r->dead || v.speaks != r->speaks || all != r->all ||
         strcmp(v.reason, r->reason) != 0)
         fail_msg("%s: want kind %d, rank %d, speaks %d, lost %#x, '%s', found %d, %d, %d, %#x, "
                  "'%s'",
-                 r->name, r->kind, r->lost, r->speaks, (unsigned)r->all, r->reason, v.kind, v.rank,
+                 r->name, r->kind, r->dead, r->speaks, (unsigned)r->all, r->reason, v.kind, v.rank,
                  v.speaks, (unsigned)all, v.reason);
     if (v.kind == LT_VERDICT_STUCK)
         assert_true(v.seconds == k.e.now - k.e.changed_at);

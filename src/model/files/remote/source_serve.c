@@ -244,7 +244,7 @@ static lt_status serve_one(int *served)
 /* Some rank waits for what this thread cannot send. */
 static void end_job(lt_status st)
 {
-    const char *me = lt_watch_me(); /* does not return where a lost rank was the reason */
+    const char *me = lt_detector_me(); /* does not return where a dead rank was the reason */
     char text[1024];
     (void)snprintf(text, sizeof text, "%s: %s, the reader of ranks that lack it: %s",
                    server.table->root, me, lt_error_text());
