@@ -217,9 +217,9 @@ static lt_status run(void *work, const lt_host_call *call)
 {
     const item *t = work;
     const int layer = lt_span_layer(t->layer);
-    lt_note_begin(t->name, t->group->axis, call);
+    lt_operation_begin(t->name, t->group->axis, call);
     const lt_status st = lt_exchange(t->group, t->list, t->count, call);
-    lt_note_end(call);
+    lt_operation_end(call);
     (void)lt_span_layer(layer);
     LT_TRY(st);
     return LT_OK;

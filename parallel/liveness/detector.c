@@ -90,14 +90,14 @@ static lt_heartbeat heartbeat_now(lt_heartbeat_kind kind)
     b.kind = (int32_t)kind;
     b.rank = w.rank;
     b.about = -1;
-    b.step = atomic_load(&lt_note.step);
-    b.item = atomic_load(&lt_note.item);
-    const char *stage = atomic_load(&lt_note.stage);
+    b.step = atomic_load(&lt_operation.step);
+    b.item = atomic_load(&lt_operation.item);
+    const char *stage = atomic_load(&lt_operation.stage);
     lt_detector_copy(b.stage, sizeof b.stage, stage != NULL ? stage : "");
-    b.calls = atomic_load(&lt_note.calls);
+    b.calls = atomic_load(&lt_operation.calls);
     const char *name, *axis;
     int waits;
-    lt_note_read(&name, &axis, &waits);
+    lt_operation_read(&name, &axis, &waits);
     b.waits = waits;
     lt_detector_copy(b.name, sizeof b.name, name);
     lt_detector_copy(b.axis, sizeof b.axis, axis);
@@ -323,11 +323,11 @@ static void look_who_starves(double now)
 /* Time in which nobody of this rank waits, or it gets on, is no standstill. */
 static int look_at_own_progress(double now, int64_t longest_ms)
 {
-    const unsigned calls = atomic_load(&lt_note.calls);
-    const int step = atomic_load(&lt_note.step);
+    const unsigned calls = atomic_load(&lt_operation.calls);
+    const int step = atomic_load(&lt_operation.step);
     const char *name, *axis;
     int waits;
-    lt_note_read(&name, &axis, &waits);
+    lt_operation_read(&name, &axis, &waits);
     const int moved = calls != w.own_calls || step != w.own_step;
     if (moved)
         lt_detected_moved(now);
@@ -369,7 +369,7 @@ static void judge_what_was_said(double now)
 
 static void judge_what_is_seen(double now)
 {
-    const int64_t longest_ms = atomic_load(&lt_note.longest_ms);
+    const int64_t longest_ms = atomic_load(&lt_operation.longest_ms);
     look_at_processes();
     look_who_starves(now);
     if (!lt_stop_is_late())

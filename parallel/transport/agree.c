@@ -119,10 +119,10 @@ static lt_status agree(lt_group *group, lt_status mine)
 
 lt_status lt_agree(lt_group *group, lt_status mine)
 {
-    /* The note of a rank that failed stays where it failed. */
-    lt_note_begin(mine == LT_OK ? "agree" : NULL, group->axis, NULL);
+    /* The operation record of a rank that failed stays where it failed. */
+    lt_operation_begin(mine == LT_OK ? "agree" : NULL, group->axis, NULL);
     const lt_status st = agree(group, mine);
-    lt_note_end(NULL);
+    lt_operation_end(NULL);
     return st;
 }
 

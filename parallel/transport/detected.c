@@ -25,7 +25,7 @@ void lt_detected_end(void) { atomic_store(&running, 0); }
 void lt_detected_moved(double now) { atomic_store(&moved_ms, (int64_t)(1e3 * now)); }
 void lt_detected_ending(void) { atomic_store(&ending, 1); }
 
-double lt_detected_quiet_s(void)
+double lt_detected_since_progress_s(void)
 {
     if (!atomic_load(&running))
         return 1e30;

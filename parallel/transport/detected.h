@@ -19,7 +19,7 @@ void lt_detected_ending(void);
 
 /* For how long no rank that is watched has begun a collective, a message or a step; very long where
  * nothing is watched. */
-double lt_detected_quiet_s(void);
+double lt_detected_since_progress_s(void);
 /* The library behind the transport failed: a rank may be dead. Waits for the detector to find out,
  * in which case it ends the process; returns after the silence, or at once if nothing is watched.
  */

@@ -64,9 +64,9 @@ lt_status lt_exchange(lt_group *group, const lt_transfer *list, int count, const
     for (int i = 0; i < count; i++)
         assert(list[i].peer >= 0 && list[i].peer < group->size);
     lt_traffic_count(group, list, count);
-    lt_note_begin("exchange", group->axis, call);
+    lt_operation_begin("exchange", group->axis, call);
     const lt_status st = group->transport->exchange(group, list, count, call);
-    lt_note_end(call);
+    lt_operation_end(call);
     return st;
 }
 
@@ -110,7 +110,7 @@ static lt_status wait_for(lt_post **post)
         if (done)
             return LT_OK;
         if (lt_seconds() - start > LT_PEER_SILENCE_SECONDS &&
-            lt_detected_quiet_s() > LT_PEER_SILENCE_SECONDS)
+            lt_detected_since_progress_s() > LT_PEER_SILENCE_SECONDS)
             LT_FAIL(LT_EPEER, "a peer sent nothing for %d s: it is gone or stuck",
                     LT_PEER_SILENCE_SECONDS);
         if (spins < 64)
@@ -130,9 +130,9 @@ lt_status lt_post_wait(lt_post **post)
 {
     if (*post == NULL)
         return LT_OK;
-    lt_note_begin("wait for a message", NULL, NULL);
+    lt_operation_begin("wait for a message", NULL, NULL);
     const lt_status st = wait_for(post);
-    lt_note_end(NULL);
+    lt_operation_end(NULL);
     LT_TRY(st);
     return LT_OK;
 }

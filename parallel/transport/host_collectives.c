@@ -12,9 +12,9 @@
 /* Where this rank is, for whoever must say it when another is dead. */
 #define NAMED(name, group, expr)                                                                   \
     do {                                                                                           \
-        lt_note_begin(name, (group)->axis, NULL);                                                  \
+        lt_operation_begin(name, (group)->axis, NULL);                                             \
         const lt_status named_ = (expr);                                                           \
-        lt_note_end(NULL);                                                                         \
+        lt_operation_end(NULL);                                                                    \
         return named_;                                                                             \
     } while (0)
 

@@ -403,11 +403,11 @@ static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max,
         if (done)
             return LT_OK;
         const double now = lt_seconds();
-        if (now - begin > seconds_max && lt_detected_quiet_s() > seconds_max)
+        if (now - begin > seconds_max && lt_detected_since_progress_s() > seconds_max)
             LT_FAIL(LT_EPEER, "MPI: a peer said nothing for %.0f s: it is gone or stuck",
                     seconds_max);
         const lt_pause why = lt_host_pause(call, pause);
-        lt_note_awaited(why == LT_PAUSE_AWAITED, call);
+        lt_operation_waiter(why == LT_PAUSE_AWAITED, call);
         if (why == LT_PAUSE_GIVEN_UP)
             LT_FAIL(LT_EPEER, "given up after a failure");
         if (why == LT_PAUSE_SLEPT) {

@@ -1,8 +1,8 @@
 /* op_record.h - what this rank is doing.                                          Level 2: parallel
  *
- * Notes say where a rank is: they travel with the heartbeats, so that a survivor can tell in which
- * collective a dead rank was. They know no transport, and cost a few stores. All functions are
- * Local and never fail; strings must live as long as the program. */
+ * The record says where a rank is: it travels with the heartbeats, so that a survivor can tell in
+ * which collective a dead rank was. It knows no transport, and costs a few stores. All functions
+ * are Local and never fail; strings must live as long as the program. */
 #ifndef LT_OP_RECORD_H
 #define LT_OP_RECORD_H
 
@@ -14,32 +14,32 @@
 /* This thread goes into, and comes out of, the collective `name` of an axis ("" or NULL: none).
  * They nest: the outermost name counts; NULL as a name leaves the last one standing. call is what a
  * queue gave its host function; NULL: the main thread itself waits. */
-void lt_note_begin(const char *name, const char *axis, const lt_host_call *call);
-void lt_note_end(const lt_host_call *call);
+void lt_operation_begin(const char *name, const char *axis, const lt_host_call *call);
+void lt_operation_end(const lt_host_call *call);
 /* Main thread only. The step at work, from 1; 0: none. The longest step so far (at least
  * predicted_s, 0: not known) gives the deadline for no progress; outside steps only the deadline of
  * a wait holds. */
-void lt_note_step(int step, double predicted_s);
+void lt_operation_step(int step, double predicted_s);
 
 /* The stage of the run ("text", "load", "denoise", "store", "sound", "decode"; NULL: none), also
  * for a signal's line (base/stop.h), and the piece of it at work, from 1 (0: none). */
-void lt_note_stage(const char *stage);
-void lt_note_item(int item);
+void lt_operation_stage(const char *stage);
+void lt_operation_chunk(int item);
 
 /* ---- for the failure detector and the transports ---- */
 
-typedef struct lt_watch_note {
+typedef struct lt_operation_record {
     atomic_int step, item;
     _Atomic(const char *) stage;
     atomic_uint calls;          /* collectives begun, of both threads */
     _Atomic int64_t longest_ms; /* the longest step so far; 0: not known */
-} lt_watch_note;
-extern lt_watch_note lt_note;
+} lt_operation_record;
+extern lt_operation_record lt_operation;
 
 /* Where this rank is: the collective that its main thread waits in, its own or one of the comm
  * queue that it waits for (*waits 1), else the last one begun. */
-void lt_note_read(const char **name, const char **axis, int *waits);
+void lt_operation_read(const char **name, const char **axis, int *waits);
 /* From inside a collective that a queue runs: is the main thread blocked until it gets on? */
-void lt_note_awaited(int awaited, const lt_host_call *call);
+void lt_operation_waiter(int has_waiter, const lt_host_call *call);
 
 #endif

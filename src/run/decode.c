@@ -330,7 +330,7 @@ static lt_status decode_pictures(pool *p)
     int64_t mine = 0;
     for (int64_t item = 0; item < p->items; item++) {
         const int owner = owner_of(p, item);
-        lt_note_item((int)item + 1);
+        lt_operation_chunk((int)item + 1);
         LT_TRY(lt_fault_step(p->rank, -2 - (int)item));
         LT_TRY(stop_here(p));
         const size_t bytes =

@@ -213,7 +213,7 @@ static lt_status all_steps(loop *l, lt_progress *progress, double *seconds_out)
     lt_stop_arm(lt_group_rank(world) == 0);
     for (int i = 0; i < evaluations; i++) {
         const double began = lt_seconds();
-        lt_note_step(i + 1, 0);
+        lt_operation_step(i + 1, 0);
         lt_status st = one_step(l, i);
         if (st == LT_OK && i + 1 < evaluations)
             st = stop_here(i + 1, evaluations);
@@ -222,7 +222,7 @@ static lt_status all_steps(loop *l, lt_progress *progress, double *seconds_out)
             seconds_out[i] = lt_seconds() - began;
         lt_progress_step(progress, i + 1);
     }
-    lt_note_step(0, 0);
+    lt_operation_step(0, 0);
     return LT_OK;
 }
 

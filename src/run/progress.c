@@ -221,7 +221,7 @@ static void say_memory(const char *stage)
 void lt_progress_stage(lt_progress *p, const char *stage, const char *unit, int64_t total)
 {
     lt_span_stage(stage);
-    lt_note_stage(stage);
+    lt_operation_stage(stage);
     say_memory(stage);
     if (p == NULL)
         return;

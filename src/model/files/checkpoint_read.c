@@ -271,7 +271,7 @@ static lt_status note(const lt_checkpoint *c, const reader *r)
     uint64_t key = XXH3_64bits(c->path, strlen(c->path));
     key = XXH3_64bits_withSeed(r->name, strlen(r->name), key);
     key = XXH3_64bits_withSeed(place, sizeof place, key);
-    return lt_same_reads_note(key, XXH3_64bits_digest(r->hash), r->entry->file->path, r->name);
+    return lt_same_reads_add(key, XXH3_64bits_digest(r->hash), r->entry->file->path, r->name);
 }
 
 lt_status lt_checkpoint_read(lt_checkpoint *checkpoint, const char *name, lt_dims dims,

@@ -45,7 +45,7 @@ void lt_same_reads_set(int on)
 
 int lt_same_reads_is_on(void) { return reads.on; }
 
-lt_status lt_same_reads_note(uint64_t key, uint64_t value, const char *file, const char *name)
+lt_status lt_same_reads_add(uint64_t key, uint64_t value, const char *file, const char *name)
 {
     if (reads.count == reads.room) {
         const size_t room = reads.room > 0 ? 2 * reads.room : 256;

@@ -19,7 +19,7 @@ int lt_same_reads_is_on(void);
 
 /* A slice was read: key tells which, the same on all ranks, value is its hash; file and name are
  * for messages. Local. Errors: LT_ENOMEM. */
-lt_status lt_same_reads_note(uint64_t key, uint64_t value, const char *file, const char *name);
+lt_status lt_same_reads_add(uint64_t key, uint64_t value, const char *file, const char *name);
 
 /* Compare what was noted since the last time, and forget it. Collective on world, Blocking; nothing
  * where it is off. Errors: LT_EDATA on all ranks, naming rank, host, file and tensor; LT_ENOMEM. */

@@ -80,7 +80,7 @@ static void say_shares(const lt_h3_dit *dit)
                 (long long)heads, (long long)heads);
 }
 
-static void shares_note(lt_h3_dit *dit)
+static void init_shares(lt_h3_dit *dit)
 {
     const lt_mesh *mesh = dit->engine->mesh;
     dit->tokens = mesh->tokens;
@@ -105,7 +105,7 @@ lt_status lt_h3_dit_open(lt_checkpoint *checkpoint, lt_engine *engine,
     dit->compute = compute;
     dit->dry = engine->backend == &lt_backend_dry;
     lt_status st;
-    shares_note(dit);
+    init_shares(dit);
     LT_TRY_GOTO(check_all(dit), st, fail);
     *out = dit;
     return LT_OK;

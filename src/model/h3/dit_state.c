@@ -72,8 +72,8 @@ static lt_status rows_count(const lt_h3_dit_state *q, int64_t first, lt_h3_rows 
 
 /* Sort a kind's slots by the rank that holds their rows. indices NULL: they begin at row `begin`.
  */
-static lt_status rows_note(const lt_h3_dit_state *q, const int64_t *indices, int64_t begin,
-                           int64_t count, int64_t width, lt_h3_rows *r)
+static lt_status sort_rows_by_rank(const lt_h3_dit_state *q, const int64_t *indices, int64_t begin,
+                                   int64_t count, int64_t width, lt_h3_rows *r)
 {
     const lt_h3_dit *dit = q->dit;
     const int P = lt_group_size(dit->tokens), me = lt_group_rank(dit->tokens);
@@ -297,11 +297,11 @@ static lt_status state_fill(lt_h3_dit_state *q, const void *text_rows, lt_dtype 
     if (ranks > l->rows && !dit->dry)
         lt_warn("--mesh: %lld rows are to be shared: ring x uly ranks from %lld on hold none",
                 (long long)l->rows, (long long)l->rows);
-    LT_TRY(rows_note(q, l->video_indices, l->text_rows + l->audio_rows, l->video_rows,
-                     lt_h3_dit_video_width(&dit->config), &q->video));
-    LT_TRY(rows_note(q, l->audio_indices, l->text_rows, l->audio_rows, dit->config.audio_channels,
-                     &q->audio));
-    LT_TRY(rows_note(q, l->text_indices, 0, l->text_rows, dit->config.text_dim, &q->text));
+    LT_TRY(sort_rows_by_rank(q, l->video_indices, l->text_rows + l->audio_rows, l->video_rows,
+                             lt_h3_dit_video_width(&dit->config), &q->video));
+    LT_TRY(sort_rows_by_rank(q, l->audio_indices, l->text_rows, l->audio_rows,
+                             dit->config.audio_channels, &q->audio));
+    LT_TRY(sort_rows_by_rank(q, l->text_indices, 0, l->text_rows, dit->config.text_dim, &q->text));
     q->covered = q->video.mine + q->audio.mine + q->text.mine == q->share.count;
     LT_TRY(rows_local(q, l->video_indices, &q->video));
     LT_TRY(rows_local(q, l->audio_indices, &q->audio));

@@ -141,7 +141,7 @@ static lt_status load(lt_weights *weights, lt_h3_vit *vit)
     return vit->dry ? st : lt_loading_end(&loading, st);
 }
 
-static void shares_note(lt_h3_vit *vit)
+static void init_shares(lt_h3_vit *vit)
 {
     const lt_mesh *mesh = vit->engine->mesh;
     const int64_t heads = vit->config->heads;
@@ -175,7 +175,7 @@ lt_status lt_h3_vit_open(lt_weights *weights, const lt_h3_video_config *config, 
     vit->middle = vit->width * config->ffn_mult;
     vit->pixels =
         config->pixel_channels * config->time_ratio * config->space_ratio * config->space_ratio;
-    shares_note(vit);
+    init_shares(vit);
     const lt_status st = load(weights, vit);
     if (st != LT_OK) {
         lt_h3_vit_close(&vit);

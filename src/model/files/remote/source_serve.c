@@ -93,12 +93,12 @@ lt_status lt_source_ask(lt_group *group, int reader, int index, void *to, size_t
                         int64_t offset)
 {
     lt_status st = LT_OK;
-    lt_note_begin("read_model", NULL, NULL);
+    lt_operation_begin("read_model", NULL, NULL);
     for (size_t at = 0; at < bytes && st == LT_OK; at += ASK_BYTES_MAX) {
         const size_t n = bytes - at < ASK_BYTES_MAX ? bytes - at : ASK_BYTES_MAX;
         st = ask_one(group, reader, index, (char *)to + at, n, offset + (int64_t)at);
     }
-    lt_note_end(NULL);
+    lt_operation_end(NULL);
     LT_TRY(st);
     return LT_OK;
 }
