@@ -9,6 +9,7 @@
  * linear maps in a row, folded at load into one matrix on the heads' concatenation (open_mixer). */
 #include "model/h3/audio_encoder.h"
 
+#include "model/h3/tensors.h"
 #include "model/h3/vae_parts.h"
 
 #include <assert.h>
@@ -259,6 +260,8 @@ lt_status lt_h3_audio_encoder_open(lt_checkpoint *checkpoint, lt_engine *engine,
     lt_status st;
     LT_TRY_GOTO(lt_weights_open(checkpoint, engine, LT_F32, &e->weights), st, failed);
     e->dry = lt_weights_is_dry(e->weights);
+    const lt_wanter check = {lt_wanted_check, checkpoint, LT_NEED_RUN};
+    LT_TRY_GOTO(lt_h3_audio_encoder_tensors(config, &check), st, failed);
     LT_TRY_GOTO(open_parts(e), st, failed);
     LT_TRY_GOTO(lt_checkpoint_all_used(checkpoint, others), st, failed);
     *out = e;

@@ -18,6 +18,7 @@
  * run: a block's running value; act, conv: inside a pair), so memory depends on the range alone. */
 #include "model/h3/audio_vae.h"
 
+#include "model/h3/tensors.h"
 #include "model/h3/vae_parts.h"
 
 #include <assert.h>
@@ -164,6 +165,8 @@ lt_status lt_h3_audio_decoder_open(lt_checkpoint *checkpoint, lt_engine *engine,
     lt_status st;
     LT_TRY_GOTO(lt_weights_open(checkpoint, engine, LT_F32, &d->weights), st, failed);
     d->dry = lt_weights_is_dry(d->weights);
+    const lt_wanter check = {lt_wanted_check, checkpoint, LT_NEED_RUN};
+    LT_TRY_GOTO(lt_h3_audio_decoder_tensors(config, &check), st, failed);
     LT_TRY_GOTO(open_parts(d), st, failed);
     LT_TRY_GOTO(lt_checkpoint_all_used(checkpoint, others), st, failed);
     lt_weights_rest(d->weights);

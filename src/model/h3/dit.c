@@ -39,15 +39,11 @@ static const char *name_of(char *buffer, const char *format, ...)
     return buffer;
 }
 
-static lt_status check_one(void *checkpoint, const lt_wanted *wanted)
-{
-    return lt_checkpoint_check(checkpoint, wanted->name, wanted->dims);
-}
-
 /* Everything that the config promises is there, with its shape, and nothing else is. */
 static lt_status check_all(const lt_h3_dit *dit)
 {
-    LT_TRY(lt_h3_dit_tensors(&dit->config, check_one, dit->checkpoint));
+    const lt_wanter check = {lt_wanted_check, dit->checkpoint, LT_NEED_RUN};
+    LT_TRY(lt_h3_dit_tensors(&dit->config, &check));
     static const char *const unread[] = {"rope.", NULL}; /* recomputed: spec 1.2 */
     return lt_checkpoint_all_used(dit->checkpoint, unread);
 }

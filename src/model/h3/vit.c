@@ -23,6 +23,7 @@
  * all hold the same bits of x. */
 #include "model/h3/vit.h"
 
+#include "model/h3/tensors.h"
 #include "model/h3/vae_parts.h"
 #include "model/weights/split_weights.h"
 
@@ -112,6 +113,8 @@ static lt_status load_all(lt_weights *weights, lt_h3_vit *vit)
 {
     const lt_h3_video_config *c = vit->config;
     const int64_t width = vit->width;
+    const lt_wanter check = {lt_wanted_check, lt_weights_checkpoint(weights), LT_NEED_RUN};
+    LT_TRY(lt_h3_video_decoder_tensors(c, &check));
     LT_TRY(lt_h3_pointwise(weights, "post_quant_conv", c->latent_channels, c->latent_channels, 3,
                            &vit->post_quant));
     const lt_layer_spec in = lt_layer_whole(weights, width, c->latent_channels, 1);

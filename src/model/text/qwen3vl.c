@@ -28,12 +28,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/text/qwen3vl_tensors.h"
 #include "model/weights/split_weights.h"
 #include "parallel/transport/agree.h"
 
 enum { BLOCK_ROWS = 512, NAME_BYTES = 160, LOOK_BYTES = 1 << 20, IDS_MAX = 1 << 24 };
-
-#define PREFIX "model.language_model."
 
 typedef struct decoder_layer {
     int identity;
@@ -59,7 +58,8 @@ struct lt_qwen3vl {
 
 static void name_of(char out[NAME_BYTES], int64_t layer, const char *tail)
 {
-    const int n = snprintf(out, NAME_BYTES, PREFIX "layers.%lld.%s", (long long)layer, tail);
+    const int n =
+        snprintf(out, NAME_BYTES, LT_QWEN3VL_PREFIX "layers.%lld.%s", (long long)layer, tail);
     assert(n > 0 && n < NAME_BYTES);
     (void)n;
 }
@@ -101,35 +101,6 @@ static lt_status look_for_identity(lt_qwen3vl *t, int64_t layer, int *identity)
     return LT_OK;
 }
 
-/* An identity's tensors are not read, but they must be there as the config has them. */
-static lt_status check_layer(lt_qwen3vl *t, int64_t layer)
-{
-    const lt_qwen3vl_config *c = &t->config;
-    const int64_t E = c->hidden, D = c->head_dim;
-    const struct {
-        const char *tail;
-        lt_dims dims;
-    } wanted[] = {
-        {"input_layernorm.weight", LT_DIMS(E)},
-        {"post_attention_layernorm.weight", LT_DIMS(E)},
-        {"self_attn.q_norm.weight", LT_DIMS(D)},
-        {"self_attn.k_norm.weight", LT_DIMS(D)},
-        {"self_attn.q_proj.weight", LT_DIMS(c->heads * D, E)},
-        {"self_attn.k_proj.weight", LT_DIMS(c->kv_heads * D, E)},
-        {"self_attn.v_proj.weight", LT_DIMS(c->kv_heads * D, E)},
-        {"self_attn.o_proj.weight", LT_DIMS(E, c->heads * D)},
-        {"mlp.gate_proj.weight", LT_DIMS(c->ffn, E)},
-        {"mlp.up_proj.weight", LT_DIMS(c->ffn, E)},
-        {"mlp.down_proj.weight", LT_DIMS(E, c->ffn)},
-    };
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-        char name[NAME_BYTES];
-        name_of(name, layer, wanted[i].tail);
-        LT_TRY(lt_checkpoint_check(t->checkpoint, name, wanted[i].dims));
-    }
-    return LT_OK;
-}
-
 static lt_status load_attention(lt_qwen3vl *t, int64_t layer, decoder_layer *d)
 {
     const lt_qwen3vl_config *c = &t->config;
@@ -168,7 +139,6 @@ static lt_status load_layer(lt_qwen3vl *t, int64_t layer)
 {
     decoder_layer *d = &t->layers[layer];
     char name[NAME_BYTES];
-    LT_TRY(check_layer(t, layer));
     LT_TRY(look_for_identity(t, layer, &d->identity));
     if (d->identity)
         return LT_OK;
@@ -185,7 +155,7 @@ static lt_status load_layer(lt_qwen3vl *t, int64_t layer)
 /* Whatever else the checkpoint holds must be a part of Qwen3-VL that is left unread. */
 static lt_status check_rest(lt_qwen3vl *t)
 {
-    static const char *const fixed[] = {"model.visual.", "lm_head.", PREFIX "norm."};
+    static const char *const fixed[] = {"model.visual.", "lm_head.", LT_QWEN3VL_PREFIX "norm."};
     enum { FIXED = sizeof fixed / sizeof *fixed };
     const size_t later = (size_t)(t->config.layers - t->config.hidden_state);
     const char **prefixes = calloc(FIXED + later + 1, sizeof *prefixes);
@@ -208,10 +178,11 @@ done:
 static lt_status load_all(lt_qwen3vl *t, lt_loading *loading)
 {
     const lt_qwen3vl_config *c = &t->config;
+    const lt_wanter check = {lt_wanted_check, t->checkpoint, LT_NEED_RUN};
     LT_TRY(lt_weights_open(t->checkpoint, t->engine, t->compute, &t->weights));
     lt_weights_load_with(t->weights, loading);
-    LT_TRY(lt_checkpoint_check(t->checkpoint, PREFIX "embed_tokens.weight",
-                               LT_DIMS(c->vocab, c->hidden)));
+    /* An identity's tensors are not read, but they must be there as the config has them. */
+    LT_TRY(lt_qwen3vl_tensors(c, &check));
     for (int64_t i = 0; i < c->hidden_state; i++)
         LT_TRY(load_layer(t, i));
     LT_TRY(check_rest(t));
@@ -332,7 +303,7 @@ static lt_status prepare_host(lt_qwen3vl *t, const int32_t *ids, pass *p)
         LT_FAIL(LT_ENOMEM, "text encoder: no memory for %lld rows", (long long)p->rows);
     for (int64_t i = 0; i < p->rows; i++) {
         const lt_slice slice = {{ids[i], 1}, {0, c->hidden}};
-        LT_TRY(lt_checkpoint_read(t->checkpoint, PREFIX "embed_tokens.weight",
+        LT_TRY(lt_checkpoint_read(t->checkpoint, LT_QWEN3VL_PREFIX "embed_tokens.weight",
                                   LT_DIMS(c->vocab, c->hidden), slice, t->compute,
                                   (char *)p->embedded + (size_t)i * row_bytes));
     }
