@@ -5,8 +5,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#include "model/files/checkpoint.h"
-#include "model/h3/tensors.h"
+#include "model/files/wanted.h"
 
 enum { LT_INSPECT_NAMES_MAX = 20 };
 

@@ -1,7 +1,7 @@
 /* inspect_report.c - what a path is, what it holds, what it lacks.
- * A path is told by its content: a model folder by its model_index.json or its transformer's
- * config, a part by the class in its config.json, a file by its first bytes. The report is made
- * once, as JSON, and printed from that (inspect_text.c), so that both forms say the same. */
+ * A path is told by its content: a model folder by what a family's table says, a part by the class
+ * in its config.json, a file by its first bytes. The report is made once, as JSON, and printed from
+ * that (inspect_text.c), so that both forms say the same. */
 #include "cmd/inspect_report.h"
 
 #include <stdlib.h>
@@ -11,48 +11,8 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "cmd/inspect_internal.h"
+#include "model/family.h"
 #include "model/files/folder_check.h"
-
-typedef enum part_kind { PART_WEIGHTS, PART_TOKENIZER, PART_OTHER } part_kind;
-
-typedef struct known_part {
-    const char *name; /* of the folder */
-    part_kind kind;
-    const lt_part_kind *part; /* of weights */
-    int optional;             /* text to video runs without it */
-} known_part;
-
-static const known_part diffusers_parts[] = {
-    {"transformer", PART_WEIGHTS, &lt_h3_part_dit, 0},
-    {"transformer_ref", PART_WEIGHTS, &lt_h3_part_dit, 1},
-    {"text_encoder", PART_WEIGHTS, &lt_h3_part_text, 0},
-    {"tokenizer", PART_TOKENIZER, NULL, 0},
-    {"processor", PART_OTHER, NULL, 1},
-    {"vae", PART_WEIGHTS, &lt_h3_part_video, 0},
-    {"audio_vae", PART_WEIGHTS, &lt_h3_part_audio, 0},
-    {"scheduler", PART_OTHER, NULL, 0},
-    {"audio_scheduler", PART_OTHER, NULL, 0},
-    {NULL, PART_OTHER, NULL, 0},
-};
-static const known_part original_parts[] = {
-    {"transformer", PART_WEIGHTS, &lt_h3_part_dit, 0},
-    {"text_encoder", PART_WEIGHTS, &lt_h3_part_text, 0},
-    {"tokenizer", PART_TOKENIZER, NULL, 0},
-    {"processor", PART_OTHER, NULL, 1},
-    {"video_vae", PART_WEIGHTS, &lt_h3_part_video, 0},
-    {"audio_vae", PART_WEIGHTS, &lt_h3_part_audio, 0},
-    {NULL, PART_OTHER, NULL, 0},
-};
-
-static const struct {
-    const char *name;
-    const lt_part_kind *part; /* of weights */
-} classes[] = {
-    {"MiniMaxH3Transformer3DModel", &lt_h3_part_dit},      {"MiniMaxH3DiTModel", &lt_h3_part_dit},
-    {"AutoencoderKLMiniMaxH3", &lt_h3_part_video},         {"MiniMaxH3VideoVAE", &lt_h3_part_video},
-    {"AutoencoderKLMiniMaxH3Audio", &lt_h3_part_audio},    {"MiniMaxH3AudioVAE", &lt_h3_part_audio},
-    {"Qwen3VLForConditionalGeneration", &lt_h3_part_text}, {"qwen3_vl", &lt_h3_part_text},
-};
 
 static int has(const char *folder, const char *name)
 {
@@ -89,15 +49,6 @@ static void copy_config(const json_t *from, const char *prefix, json_t *to)
     }
 }
 
-/* The class that a config names, or NULL. It lives as long as the config. */
-static const char *class_of(const json_t *config)
-{
-    const char *name = json_string_value(json_object_get(config, "_class_name"));
-    if (name == NULL)
-        name = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
-    return name != NULL ? name : json_string_value(json_object_get(config, "model_type"));
-}
-
 /* The first of these configs that is there gives the class; all of them give values. */
 static void read_configs(const char *folder, json_t *out, lt_inspect_fault *fault)
 {
@@ -114,8 +65,8 @@ static void read_configs(const char *folder, json_t *out, lt_inspect_fault *faul
             lt_inspect_problem(out, fault, st);
             continue;
         }
-        if (json_object_get(out, "class") == NULL && class_of(config) != NULL)
-            set_text(out, "class", class_of(config));
+        if (json_object_get(out, "class") == NULL && lt_config_class(config) != NULL)
+            set_text(out, "class", lt_config_class(config));
         const json_t *kwargs = json_object_get(json_object_get(config, "metadata"), "kwargs");
         copy_config(kwargs != NULL ? kwargs : config, "", values);
         json_decref(config);
@@ -139,7 +90,7 @@ static void look_at_tokenizer(const char *folder, json_t *out)
     (void)json_object_set_new(out, "missing_files", missing);
 }
 
-static lt_status look_at_part(const char *folder, const known_part *known, json_t **out,
+static lt_status look_at_part(const char *folder, const lt_part_folder *known, json_t **out,
                               lt_inspect_fault *fault)
 {
     json_t *part = json_object();
@@ -150,36 +101,27 @@ static lt_status look_at_part(const char *folder, const known_part *known, json_
     (void)json_object_set_new(part, "path", lt_json_of_path(folder));
     (void)json_object_set_new(part, "problems", json_array());
     read_configs(folder, part, fault);
-    if (known->kind == PART_TOKENIZER)
+    if (known->is_tokenizer)
         look_at_tokenizer(folder, part);
-    if (known->kind == PART_WEIGHTS)
-        LT_TRY(lt_inspect_weights(folder, known->part, part, fault));
+    if (known->weights != NULL)
+        LT_TRY(lt_inspect_weights(folder, known->weights, part, fault));
     return LT_OK;
 }
 
 /* ---- a model folder ---- */
 
-/* 1: diffusers' layout, 2: the original one, 0: no model folder. */
-static int model_layout(const char *folder)
+/* The family whose model a folder holds, and in which layout; NULL: no model is there. */
+static const lt_family *family_of(const char *folder, const lt_layout **layout)
 {
-    char path[LT_PATH_BYTES];
-    json_t *config = NULL;
-    if (has(folder, "video_vae") && has(folder, "transformer"))
-        return 2;
-    if (!has(folder, "transformer") ||
-        lt_path_join(path, sizeof path, folder, "transformer/config.json") != LT_OK)
-        return has(folder, "modular_model_index.json") || has(folder, "model_index.json");
-    int layout = 1;
-    if (lt_json_read(path, &config) == LT_OK) {
-        const char *name = class_of(config);
-        layout = name != NULL && strcmp(name, "MiniMaxH3DiTModel") == 0 ? 2 : 1;
+    for (int i = 0; lt_family_at(i) != NULL; i++) {
+        *layout = lt_family_at(i)->folders->layout_of(folder);
+        if (*layout != NULL)
+            return lt_family_at(i);
     }
-    lt_error_clear();
-    json_decref(config);
-    return layout;
+    return NULL;
 }
 
-static lt_status look_at_parts(const char *path, const known_part *parts, json_t *report,
+static lt_status look_at_parts(const char *path, const lt_part_folder *parts, json_t *report,
                                lt_inspect_fault *fault)
 {
     json_t *list = json_object_get(report, "parts"), *missing = json_object_get(report, "missing");
@@ -205,20 +147,19 @@ static lt_status look_at_parts(const char *path, const known_part *parts, json_t
     return LT_OK;
 }
 
-static lt_status look_at_model(const char *path, int layout, json_t *report,
-                               lt_inspect_fault *fault)
+static lt_status look_at_model(const char *path, const lt_family *family, const lt_layout *layout,
+                               json_t *report, lt_inspect_fault *fault)
 {
     set_text(report, "kind", "model");
-    set_text(report, "family", "minimax-h3");
-    set_text(report, "layout", layout == 2 ? "original" : "diffusers");
+    set_text(report, "family", family->name);
+    set_text(report, "layout", layout->name);
     (void)json_object_set_new(report, "parts", json_array());
     (void)json_object_set_new(report, "missing", json_array());
-    LT_TRY(look_at_parts(path, layout == 2 ? original_parts : diffusers_parts, report, fault));
+    LT_TRY(look_at_parts(path, layout->parts, report, fault));
     json_t *also = json_array();
-    static const char *const inner[] = {"FL2VA", "Ref2VA"};
-    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++)
-        if (has(path, inner[i]))
-            (void)json_array_append_new(also, json_string(inner[i]));
+    for (const char *const *inner = family->folders->inner; *inner != NULL; inner++)
+        if (has(path, *inner))
+            (void)json_array_append_new(also, json_string(*inner));
     (void)json_object_set_new(report, "also_holds", also);
     (void)json_object_set_new(report, "memory_available_bytes",
                               json_integer(lt_memory_available_bytes()));
@@ -227,24 +168,31 @@ static lt_status look_at_model(const char *path, int layout, json_t *report,
 
 /* ---- the other kinds ---- */
 
-static const known_part *part_of_config(const char *folder)
+/* What the config of a class that some family knows is of; or NULL. */
+static const lt_part_kind *kind_of(const json_t *config)
 {
-    static known_part found;
+    const char *name = lt_config_class(config);
+    for (int i = 0; name != NULL && lt_family_at(i) != NULL; i++)
+        for (const lt_part_class *c = lt_family_at(i)->folders->classes; c->name != NULL; c++)
+            if (strcmp(name, c->name) == 0)
+                return c->weights;
+    return NULL;
+}
+
+/* 1 and *out filled if the folder is a part of a model. */
+static int part_of_config(const char *folder, lt_part_folder *out)
+{
     char path[LT_PATH_BYTES];
     json_t *config = NULL;
-    found.name = NULL;
+    *out = (lt_part_folder){.name = "part"};
     if (lt_path_join(path, sizeof path, folder, "config.json") == LT_OK &&
-        lt_json_read(path, &config) == LT_OK) {
-        const char *name = class_of(config);
-        for (size_t i = 0; name != NULL && i < sizeof classes / sizeof *classes; i++)
-            if (strcmp(name, classes[i].name) == 0)
-                found = (known_part){"part", PART_WEIGHTS, classes[i].part, 0};
-    }
+        lt_json_read(path, &config) == LT_OK)
+        out->weights = kind_of(config);
     lt_error_clear();
     json_decref(config);
-    if (found.name == NULL && has(folder, "vocab.json") && has(folder, "merges.txt"))
-        found = (known_part){"tokenizer", PART_TOKENIZER, NULL, 0};
-    return found.name != NULL ? &found : NULL;
+    if (out->weights == NULL && has(folder, "vocab.json") && has(folder, "merges.txt"))
+        *out = (lt_part_folder){.name = "tokenizer", .is_tokenizer = 1};
+    return out->weights != NULL || out->is_tokenizer;
 }
 
 static lt_status list_tensors(const char *path, json_t *report)
@@ -273,9 +221,11 @@ done:
 
 static lt_status look_at_folder(const char *path, json_t *report, lt_inspect_fault *fault)
 {
-    const int layout = model_layout(path);
-    if (layout != 0) {
-        LT_TRY(look_at_model(path, layout, report, fault));
+    const lt_layout *layout = NULL;
+    const lt_family *family = family_of(path, &layout);
+    lt_part_folder known;
+    if (family != NULL) {
+        LT_TRY(look_at_model(path, family, layout, report, fault));
         return LT_OK;
     }
     if (has(path, "job.yaml") || has(path, "latents.h5")) {
@@ -289,12 +239,11 @@ static lt_status look_at_folder(const char *path, json_t *report, lt_inspect_fau
         (void)json_object_set_new(report, "files", list);
         return LT_OK;
     }
-    const known_part *known = part_of_config(path);
-    if (known != NULL) {
+    if (part_of_config(path, &known)) {
         json_t *part = NULL, *list = json_array();
         set_text(report, "kind", "part");
         (void)json_object_set_new(report, "parts", list);
-        const lt_status st = look_at_part(path, known, &part, fault);
+        const lt_status st = look_at_part(path, &known, &part, fault);
         const int complete = json_array_size(json_object_get(part, "problems")) == 0;
         (void)json_object_set_new(report, "complete", json_boolean(complete));
         (void)json_array_append_new(list, part);

@@ -1,5 +1,5 @@
 /* inspect_report.h - what a path is, what it holds, what it lacks.
- * Knows an H3 model folder in diffusers' or the original layout, one part of it, a .safetensors
+ * Knows a model folder of each family (model/folders.h), one part of it, a .safetensors
  * file; names a RUN folder and an .h5 file without opening them (src/run tells more). Reads
  * configs, indexes and headers, no weight. Local, Blocking.
  *

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "cmd/inspect_internal.h"
+#include "model/family.h"
 
 enum { TENSORS_SHOWN = 40 };
 
@@ -220,8 +221,7 @@ static void print_report(const json_t *report, FILE *to)
 {
     static const struct {
         const char *kind, *words;
-    } kinds[] = {{"model", "MiniMax-H3 model folder"},
-                 {"part", "one part of a model"},
+    } kinds[] = {{"part", "one part of a model"},
                  {"safetensors", "a .safetensors file"},
                  {"run", "a RUN folder"},
                  {"latents", "latents (HDF5)"}};
@@ -230,6 +230,10 @@ static void print_report(const json_t *report, FILE *to)
     for (i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(text(report, "kind"), kinds[i].kind) == 0)
             (void)fprintf(to, "%s: %s", text(report, "path"), kinds[i].words);
+    for (int k = 0; lt_family_at(k) != NULL; k++)
+        if (strcmp(text(report, "family"), lt_family_at(k)->name) == 0)
+            (void)fprintf(to, "%s: %s model folder", text(report, "path"),
+                          lt_family_at(k)->folders->title);
     if (json_object_get(report, "layout") != NULL)
         (void)fprintf(to, ", %s layout", text(report, "layout"));
     (void)fprintf(to, "\n");

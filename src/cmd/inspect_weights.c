@@ -9,7 +9,6 @@
 #include "base/json.h"
 #include "cmd/inspect_internal.h"
 #include "model/files/checkpoint_internal.h"
-#include "model/h3/tensors.h"
 
 void lt_inspect_problem(json_t *part, lt_inspect_fault *fault, lt_status status)
 {

@@ -8,6 +8,11 @@
 
 static const lt_family *const families[] = {&lt_family_h3};
 
+const lt_family *lt_family_at(int i)
+{
+    return i < (int)(sizeof families / sizeof *families) ? families[i] : NULL;
+}
+
 lt_status lt_model_open(const char *path, lt_model **out)
 {
     *out = NULL;

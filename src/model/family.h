@@ -13,6 +13,7 @@
 
 #include <jansson.h>
 
+#include "model/folders.h"
 #include "parallel/context.h"
 #include "scheduler/sampler.h"
 
@@ -74,6 +75,7 @@ typedef struct lt_decode_item {
 
 struct lt_family {
     const char *name;
+    const lt_folders *folders;
     /* 1 if the folder looks like this family's (by its files, not its name). */
     int (*recognise)(const char *path);
     /* Local, Blocking. Reads configs and headers. Errors: LT_ENOINPUT, LT_EDATA. */
@@ -142,6 +144,8 @@ struct lt_family {
     void (*decode_close)(lt_model *model);
 };
 
+/* The families, from 0 on; NULL behind the last (families.c). Local. */
+const lt_family *lt_family_at(int i);
 /* Find the family of a folder and open the model (families.c). Errors: LT_ENOINPUT, LT_EDATA: what
  * was looked for. */
 lt_status lt_model_open(const char *path, lt_model **out);

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "model/files/remote/source.h"
+#include "model/h3/folders.h"
 #include "model/weights/collective_read.h"
 #include "scheduler/sigmas.h"
 
@@ -436,6 +437,7 @@ static lt_status sound_decode(lt_model *model, const float *latents, int64_t n, 
 }
 
 const lt_family lt_family_h3 = {.name = "minimax-h3",
+                                .folders = &lt_h3_folders,
                                 .recognise = lt_h3_recognise,
                                 .open = h3_open,
                                 .close = h3_close,
