@@ -2,7 +2,8 @@
  *
  * Compute and copy queues have finished an op when submit returns. The comm queue is the same until
  * it is first given work for the host; from then on it has a thread (comm_thread.h), which runs
- * that work and all of its ops while the main thread computes. Its ops are those of the row
+ * that work and all of its ops while the main thread computes; it begins with an op at the next
+ * mark or work for the host. Its ops are those of the row
  * kernels, done by one thread; they use no scratch. Memory that an arena gives back may be read or
  * written by the comm queue still, so that must run to its end first.
  */
@@ -113,6 +114,8 @@ static lt_status cpu_mark(lt_queue *q, lt_event *event)
 {
     lt_comm_thread *host = ((cpu_queue *)q)->host;
     *event = (lt_event){q, host != NULL ? lt_comm_thread_last(host) : 0};
+    if (host != NULL)
+        lt_comm_thread_begin(host);
     return LT_OK;
 }
 
@@ -135,7 +138,9 @@ static lt_status cpu_host(lt_queue *queue, lt_host_fn fn, const void *work, size
         q->next = with_thread;
         with_thread = q;
     }
-    return lt_comm_thread_push(q->host, fn, work, bytes);
+    LT_TRY(lt_comm_thread_push(q->host, fn, work, bytes));
+    lt_comm_thread_begin(q->host);
+    return LT_OK;
 }
 
 static uint64_t cpu_done(const lt_queue *q)

@@ -5,6 +5,9 @@
  * is back, which is all the order there is. While somebody waits, the pieces are his: ops among
  * them then have the whole team of threads.
  *
+ * Pushing wakes nobody: a collective is several pieces, and a thread that wakes for the first one
+ * takes the processor from who pushes the next, and the pieces from a wait that follows at once.
+ *
  * A piece that waits for other ranks asks its call (host_call.h) what to do between two looks.
  * While nobody waits for the queue, the processor belongs to the compute that goes on beside it:
  * the thread sleeps. Once somebody waits there is nothing better to do than to look again at once,
@@ -221,9 +224,16 @@ lt_status lt_comm_thread_push(lt_comm_thread *q, lt_host_fn fn, const void *work
         memcpy(p->work, work, bytes);
     q->tail += all;
     q->pushed++;
-    (void)pthread_cond_signal(&q->more);
     (void)pthread_mutex_unlock(&q->lock);
     return LT_OK;
+}
+
+void lt_comm_thread_begin(lt_comm_thread *q)
+{
+    (void)pthread_mutex_lock(&q->lock);
+    if (q->head != q->tail)
+        (void)pthread_cond_signal(&q->more);
+    (void)pthread_mutex_unlock(&q->lock);
 }
 
 uint64_t lt_comm_thread_done(const lt_comm_thread *q) { return atomic_load(&q->finished); }

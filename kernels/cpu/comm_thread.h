@@ -22,6 +22,9 @@ void lt_comm_thread_close(lt_comm_thread **queue);
 /* work [bytes] is copied. Blocking where too much is queued already, until that has run. Errors:
  * LT_ENOMEM: more than half of the room for queued work. */
 lt_status lt_comm_thread_push(lt_comm_thread *queue, lt_host_fn fn, const void *work, size_t bytes);
+/* The thread may begin with what was pushed. Until then only waits, drains and close run it. Any
+ * thread. */
+void lt_comm_thread_begin(lt_comm_thread *queue);
 /* How many have run. Any thread, takes no lock. */
 uint64_t lt_comm_thread_done(const lt_comm_thread *queue);
 /* How many pieces were pushed so far: what a wait for all of them names. */
