@@ -2,8 +2,8 @@
  *
  * Each is lt_copy of views into dense scratch where a peer's part is not dense, one exchange of
  * dense tensors (exchange.h), and lt_copy out of scratch. What stays on this rank is copied once,
- * straight to its place. Nothing here waits or follows a pointer, so a device's own library can
- * carry all of it.
+ * straight to its place: by the exchange where it is dense, beside the messages. Nothing here waits
+ * or follows a pointer, so a device's own library can carry all of it.
  *
  * On `dry` nothing moves: the same lists are made and counted, and scratch is taken, so that peaks
  * are right.
@@ -53,10 +53,17 @@ static lt_status dense(lt_engine *engine, const lt_tensor *x, int filled, lt_ten
     return filled ? copy(engine, x, out) : LT_OK;
 }
 
+/* own: what stays on this rank, dense, or NULL; list has room for it. */
 static lt_status exchange(lt_engine *engine, lt_group *group, const char *name,
-                          const lt_tensor_transfer *list, int count)
+                          lt_tensor_transfer *list, int count, const lt_tensor_transfer *own)
 {
     lt_link *link = lt_links_find(engine->links, group);
+    if (own != NULL && lt_elements(&own->send) > 0 && own->send.data != own->recv.data) {
+        if (count > 0 && link->how->takes_own)
+            list[count++] = *own;
+        else
+            LT_TRY(copy(engine, &own->send, &own->recv));
+    }
     if (count == 0)
         return LT_OK;
     LT_TRY(link->how->poll(link));
@@ -83,17 +90,20 @@ static lt_status gather_rows(lt_engine *engine, lt_group *group, const char *nam
     whole = as_rows(&whole, all);
     LT_TRY(lt_comm_transfers(engine->memory, size, &list));
     const lt_tensor mine = lt_view_outer(&whole, (lt_range){all > 0 ? first : 0, counts[rank]});
-    LT_TRY(copy(engine, x, &mine));
+    const lt_tensor_transfer own = {rank, *x, mine};
+    const int is_dense = lt_is_dense(x);
     int count = 0;
+    if (!is_dense)
+        LT_TRY(copy(engine, x, &mine));
     for (int step = 1; step < size; step++) {
         const int peer = (rank + step) % size;
         int64_t before = 0;
         for (int i = 0; i < peer; i++)
             before += counts[i];
         list[count++] = (lt_tensor_transfer){
-            peer, mine, lt_view_outer(&whole, (lt_range){before, counts[peer]})};
+            peer, is_dense ? *x : mine, lt_view_outer(&whole, (lt_range){before, counts[peer]})};
     }
-    LT_TRY(exchange(engine, group, name, list, count));
+    LT_TRY(exchange(engine, group, name, list, count, is_dense ? &own : NULL));
     LT_TRY(copy(engine, &whole, y));
     lt_comm_release(engine->memory, mark);
     return LT_OK;
@@ -118,6 +128,7 @@ static lt_status scatter_partials(lt_engine *engine, lt_group *group, const lt_t
 {
     const int size = lt_group_size(group), rank = lt_group_rank(group);
     const int64_t rows = lt_row_count(x), mine = lt_share(rows, size, rank).count;
+    lt_tensor_transfer own = {.peer = rank};
     lt_tensor whole;
     lt_tensor_transfer *list;
     LT_TRY(dense(engine, x, 1, &whole));
@@ -126,12 +137,9 @@ static lt_status scatter_partials(lt_engine *engine, lt_group *group, const lt_t
     for (int peer = 0; peer < size; peer++) {
         const lt_tensor theirs = lt_view_outer(&whole, lt_share(rows, size, peer));
         const lt_tensor slot = lt_view_outer(parts, (lt_range){peer * mine, mine});
-        if (peer == rank)
-            LT_TRY(copy(engine, &theirs, &slot));
-        else
-            list[count++] = (lt_tensor_transfer){peer, theirs, slot};
+        *(peer == rank ? &own : &list[count++]) = (lt_tensor_transfer){peer, theirs, slot};
     }
-    return exchange(engine, group, sum_name, list, count);
+    return exchange(engine, group, sum_name, list, count, &own);
 }
 
 static lt_status gather_sums(lt_engine *engine, lt_group *group, lt_tensor *y)
@@ -233,7 +241,7 @@ static lt_status cross(lt_engine *engine, lt_group *group, const crossing *c)
         LT_TRY(c->to_heads ? copy(engine, &columns, &mine) : copy(engine, &mine, &columns));
     }
     LT_TRY(exchange(engine, group, c->to_heads ? "all_to_all_heads" : "all_to_all_rows", list,
-                    c->size - 1));
+                    c->size - 1, NULL));
     return c->to_heads ? LT_OK : unpack(engine, c, list);
 }
 
@@ -307,7 +315,7 @@ lt_status lt_exchange_tensors(lt_engine *engine, lt_group *group, const char *na
         if (list[i].recv.ndim > 0)
             LT_TRY(dense(engine, &list[i].recv, 0, &dense_list[i].recv));
     }
-    LT_TRY(exchange(engine, group, name, dense_list, count));
+    LT_TRY(exchange(engine, group, name, dense_list, count, NULL));
     for (int i = 0; i < count; i++)
         if (list[i].recv.ndim > 0)
             LT_TRY(copy(engine, &dense_list[i].recv, &list[i].recv));

@@ -23,6 +23,7 @@ typedef struct lt_link lt_link;
 
 struct lt_device_exchange {
     const char *name;
+    int takes_own; /* 1: a list may hold a copy on this rank, to be made beside the messages */
     /* 1: this rank can use it for this group and backend. Local. */
     int (*fits)(const lt_group *group, const lt_backend *backend);
     /* Connect; group NULL: a link whose group is given before each exchange (not every table can).

@@ -49,5 +49,5 @@ static void close_link(lt_link **link)
     *link = NULL;
 }
 
-const lt_device_exchange lt_exchange_direct = {"direct",  fits,       open_link, exchange,
-                                               poll_link, abort_link, close_link};
+const lt_device_exchange lt_exchange_direct = {"direct", 1,         fits,       open_link,
+                                               exchange, poll_link, abort_link, close_link};

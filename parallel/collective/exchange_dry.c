@@ -55,5 +55,5 @@ static void close_link(lt_link **link)
     *link = NULL;
 }
 
-const lt_device_exchange lt_exchange_dry = {"dry",     fits,       open_link, exchange,
-                                            poll_link, abort_link, close_link};
+const lt_device_exchange lt_exchange_dry = {"dry",    0,         fits,       open_link,
+                                            exchange, poll_link, abort_link, close_link};
