@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "parallel/attention/grid2d.h"
+#include "parallel/attention/ordered.h"
 #include "parallel/attention/partial.h"
 #include "parallel/attention/ring.h"
 #include "parallel/attention/ulysses.h"
@@ -97,12 +98,13 @@ lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t head
     const int ring = lt_group_size(out->ring), uly = lt_group_size(out->uly);
     const int total = ring * uly, block = lt_group_rank(out->ring);
     assert(total == lt_group_size(mesh->tokens) && rows >= 0 && heads >= 0 && width > 0);
-    out->rows = calloc((size_t)(total + 2 * uly + ring), sizeof *out->rows);
+    out->rows = calloc((size_t)(total + (2 + GROUPS_MAX) * uly + ring), sizeof *out->rows);
     if (out->rows == NULL)
         LT_FAIL(LT_ENOMEM, "attention: no memory for the shares of %d ranks", total);
     out->inner = out->rows + total;
     out->inner_heads = out->inner + uly;
     out->blocks = out->inner_heads + uly;
+    out->group_heads = out->blocks + ring;
     rows_share(out, rows);
     for (int i = 0; i < uly; i++) {
         out->inner[i] = out->rows[block * uly + i];
@@ -111,11 +113,17 @@ lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t head
     }
     choose_way(mesh->attention, across, out);
     choose_groups(rows, out);
+    if (out->leaves || out->down > 0)
+        out->descriptions =
+            calloc(1, out->leaves ? lt_leaf_attention_bytes() : lt_grid2d_bytes(out));
+    if ((out->leaves || out->down > 0) && out->descriptions == NULL)
+        LT_FAIL(LT_ENOMEM, "attention: no memory for partial results of %d ranks", total);
     return LT_OK;
 }
 
 void lt_attention_share_free(lt_attention_share *share)
 {
+    free(share->descriptions);
     free(share->rows);
     memset(share, 0, sizeof *share);
 }
@@ -178,10 +186,11 @@ static lt_status block_attention(lt_engine *engine, const lt_attention_share *sh
     return over_ring(engine, share, scale, q, &kv, y);
 }
 
-/* The same attention over the g-th part of each rank's heads. heads: [uly], room for its ranges. */
-static lt_attention_share group_of(const lt_attention_share *share, int g, lt_range *heads)
+/* The same attention over the g-th part of each rank's heads. */
+static lt_attention_share group_of(const lt_attention_share *share, int g)
 {
     lt_attention_share part = *share;
+    lt_range *heads = share->group_heads + g * lt_group_size(share->uly);
     for (int i = 0; i < lt_group_size(share->uly); i++) {
         heads[i] = lt_share(share->inner_heads[i].count, share->groups, g);
         heads[i].first += share->inner_heads[i].first;
@@ -228,25 +237,18 @@ static lt_status group_compute(lt_engine *engine, float scale, group_run *g, lt_
 static lt_status spread(lt_engine *engine, const lt_attention_share *share, float scale,
                         const lt_tensor *q, const lt_tensor *k, const lt_tensor *v, lt_tensor *y)
 {
-    const int groups = share->groups, uly = lt_group_size(share->uly);
+    const int groups = share->groups;
     lt_event after;
-    lt_status st = LT_OK;
-    group_run *g = calloc((size_t)groups, sizeof *g);
-    lt_range *heads = calloc((size_t)(groups * uly), sizeof *heads);
-    if (g == NULL || heads == NULL)
-        LT_FAIL_GOTO(LT_ENOMEM, st, done, "attention: no memory for %d groups", groups);
-    LT_TRY_GOTO(lt_mark_event(engine->compute, &after), st, done);
+    group_run g[GROUPS_MAX];
+    assert(groups >= 1 && groups <= GROUPS_MAX);
+    LT_TRY(lt_mark_event(engine->compute, &after));
     for (int i = 0; i < groups; i++) {
-        g[i].share = group_of(share, i, heads + i * uly);
-        LT_TRY_GOTO(group_begin(engine, &after, q, k, v, &g[i]), st, done);
+        g[i].share = group_of(share, i);
+        LT_TRY(group_begin(engine, &after, q, k, v, &g[i]));
     }
     for (int i = 0; i < groups; i++)
-        LT_TRY_GOTO(group_compute(engine, scale, &g[i], y), st, done);
-    LT_TRY_GOTO(lt_wait(engine->compute, &g[groups - 1].back), st, done);
-done:
-    free(heads);
-    free(g);
-    return st;
+        LT_TRY(group_compute(engine, scale, &g[i], y));
+    return lt_wait(engine->compute, &g[groups - 1].back);
 }
 
 lt_status lt_attention_dist(lt_engine *engine, const lt_attention_share *share, float scale,

@@ -53,7 +53,9 @@ typedef struct lt_attention_share {
     lt_range *blocks;      /* [ring] */
     int down, across;      /* 2-D; both 0: ring */
     int leaves;            /* 1: mesh->deterministic, see above */
-    int groups; /* heads go over uly in so many parts, at least 1, the same on all ranks */
+    int groups;            /* heads go over uly in so many parts, 1 to 4, the same on all ranks */
+    lt_range *group_heads; /* [4 * uly]: inner_heads of the parts of a call */
+    void *descriptions;    /* deterministic, 2-D: tensors of a call, one at a time; else NULL */
 } lt_attention_share;
 
 /* Cut `rows` rows (lt_share over tokens; deterministic: leaves over ring, lt_share over uly) and

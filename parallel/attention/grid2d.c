@@ -17,8 +17,6 @@
 #include "parallel/attention/grid2d.h"
 #include "parallel/transport/traffic.h"
 
-#include <stdlib.h>
-
 static const char *const way_name = "grid2d_attention";
 
 typedef struct grid {
@@ -55,6 +53,13 @@ int lt_grid2d_across(int size, int64_t width, lt_dtype act, double *cost, double
         }
     }
     return best;
+}
+
+size_t lt_grid2d_bytes(const lt_attention_share *share)
+{
+    const size_t across = (size_t)share->across, down = (size_t)share->down;
+    return (across + down) * sizeof(lt_tensor_transfer) + (3 * across + down) * sizeof(lt_tensor) +
+           across * sizeof(lt_event);
 }
 
 /* y and lse in one flat tensor, so that one message carries both. */
@@ -171,25 +176,15 @@ lt_status lt_grid2d_attention(lt_engine *engine, const lt_attention_share *share
               .j = me % across,
               .q = q,
               .kv = kv};
-    lt_status st = LT_OK;
-    lt_tensor *tensors = calloc((size_t)(3 * across + down), sizeof *tensors);
-    g.list = calloc((size_t)(across + down), sizeof *g.list);
-    g.back_here = calloc((size_t)across, sizeof *g.back_here);
-    if (tensors == NULL || g.list == NULL || g.back_here == NULL)
-        LT_FAIL_GOTO(LT_ENOMEM, st, done, "attention: no memory for %d descriptions",
-                     3 * across + down);
-    g.q_of = tensors;
-    g.part_of = tensors + across;
-    g.back = tensors + 2 * across;
-    g.kv_of = tensors + 3 * across;
-    LT_TRY_GOTO(lt_part_work_new(engine, share, scale, largest, &work), st, done);
-    LT_TRY_GOTO(scratch_new(&g), st, done);
-    LT_TRY_GOTO(grid_run(&g, out), st, done);
-done:
-    free(g.back_here);
-    free(g.list);
-    free(tensors);
-    return st;
+    g.list = share->descriptions;
+    g.q_of = (lt_tensor *)(void *)(g.list + across + down);
+    g.part_of = g.q_of + across;
+    g.back = g.part_of + across;
+    g.kv_of = g.back + across;
+    g.back_here = (lt_event *)(void *)(g.kv_of + down);
+    LT_TRY(lt_part_work_new(engine, share, scale, largest, &work));
+    LT_TRY(scratch_new(&g));
+    return grid_run(&g, out);
 }
 
 void lt_grid2d_traffic(const lt_attention_share *share, lt_traffic *to)

@@ -11,7 +11,6 @@
 #include "parallel/attention/ordered.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "parallel/fixed_tree.h"
@@ -67,13 +66,14 @@ static int slots_needed(const lt_attention_share *share)
     return s.count;
 }
 
+size_t lt_leaf_attention_bytes(void) { return sizeof(lt_leaf_stash); }
+
 lt_status lt_leaf_attention_begin(lt_part_work *work, int64_t rows)
 {
     lt_arena *step = work->engine->step;
     const int64_t width = work->share->width;
-    lt_leaf_stash *s = calloc(1, sizeof *s);
-    if (s == NULL)
-        LT_FAIL(LT_ENOMEM, "attention: no memory for partial results");
+    lt_leaf_stash *s = work->share->descriptions;
+    memset(s, 0, sizeof *s);
     work->stash = s;
     s->rows = rows_of_all(work->share);
     s->count = slots_needed(work->share);
@@ -91,12 +91,6 @@ lt_status lt_leaf_attention_begin(lt_part_work *work, int64_t rows)
                              LT_DIMS(work->heads * rows)));
     }
     return LT_OK;
-}
-
-void lt_leaf_attention_free(lt_part_work *work)
-{
-    free(work->stash);
-    work->stash = NULL;
 }
 
 /* One node over all my queries. */

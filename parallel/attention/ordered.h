@@ -10,6 +10,8 @@
 
 #include "parallel/attention/partial.h"
 
+/* Of share->descriptions, which holds the stash. Local. */
+size_t lt_leaf_attention_bytes(void);
 /* work->stash for `rows` queries: scratch of step, not given back. Errors: LT_ENOMEM. */
 lt_status lt_leaf_attention_begin(lt_part_work *work, int64_t rows);
 /* The block of ring rank `whose`: kv act [2 * its rows, heads * width], K above V. */
@@ -17,7 +19,5 @@ lt_status lt_leaf_attention_add(const lt_part_work *work, const lt_tensor *q, co
                                 int whose);
 /* All blocks are in: out->y (f32) is the whole; out->lse is left as it was. */
 lt_status lt_leaf_attention_end(const lt_part_work *work, lt_partial *out);
-/* Free the host's part; work without a stash is allowed. */
-void lt_leaf_attention_free(lt_part_work *work);
 
 #endif

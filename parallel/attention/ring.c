@@ -69,16 +69,11 @@ lt_status lt_ring_attention(lt_engine *engine, const lt_attention_share *share, 
                             const lt_tensor *q, const lt_tensor *kv, lt_partial *out)
 {
     lt_part_work work = {.stash = NULL};
-    lt_status st = LT_OK;
-    LT_TRY_GOTO(lt_part_work_new(engine, share, scale, lt_row_count(q), &work), st, done);
+    LT_TRY(lt_part_work_new(engine, share, scale, lt_row_count(q), &work));
     if (share->leaves)
-        LT_TRY_GOTO(lt_leaf_attention_begin(&work, lt_row_count(q)), st, done);
-    LT_TRY_GOTO(turns(engine, share, &work, q, kv, out), st, done);
-    if (share->leaves)
-        LT_TRY_GOTO(lt_leaf_attention_end(&work, out), st, done);
-done:
-    lt_leaf_attention_free(&work);
-    return st;
+        LT_TRY(lt_leaf_attention_begin(&work, lt_row_count(q)));
+    LT_TRY(turns(engine, share, &work, q, kv, out));
+    return share->leaves ? lt_leaf_attention_end(&work, out) : LT_OK;
 }
 
 void lt_ring_traffic(const lt_attention_share *share, lt_traffic *to)
