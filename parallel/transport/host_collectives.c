@@ -9,6 +9,8 @@
 #include "parallel/transport/op_record.h"
 #include "parallel/transport/transport_impl.h"
 
+enum { FEW = 64 }; /* ranks without an allocation */
+
 /* Where this rank is, for whoever must say it when another is dead. */
 #define NAMED(name, group, expr)                                                                   \
     do {                                                                                           \
@@ -70,7 +72,7 @@ static lt_status all_gather_host(lt_group *group, const void *mine, size_t bytes
     memmove((char *)all + (size_t)rank * bytes, mine, bytes);
     if (size == 1)
         return LT_OK;
-    lt_transfer *moves = calloc((size_t)size, sizeof *moves);
+    lt_transfer few[FEW], *moves = size <= FEW ? few : calloc((size_t)size, sizeof *moves);
     if (moves == NULL)
         LT_FAIL(LT_ENOMEM, "gather: no memory for %d transfers", size);
     int count = 0;
@@ -80,7 +82,8 @@ static lt_status all_gather_host(lt_group *group, const void *mine, size_t bytes
                                        (char *)all + (size_t)peer * bytes, bytes};
     }
     const lt_status st = lt_exchange(group, moves, count, NULL);
-    free(moves);
+    if (moves != few)
+        free(moves);
     LT_TRY(st);
     return LT_OK;
 }
@@ -96,7 +99,7 @@ lt_status lt_all_gather_ranges(lt_group *group, void *whole, size_t row_bytes,
     const int size = lt_group_size(group), rank = lt_group_rank(group);
     if (size == 1 || row_bytes == 0)
         return LT_OK;
-    lt_transfer *moves = calloc((size_t)size, sizeof *moves);
+    lt_transfer few[FEW], *moves = size <= FEW ? few : calloc((size_t)size, sizeof *moves);
     if (moves == NULL)
         LT_FAIL(LT_ENOMEM, "gather: no memory for %d transfers", size);
     int count = 0;
@@ -108,7 +111,8 @@ lt_status lt_all_gather_ranges(lt_group *group, void *whole, size_t row_bytes,
                                        (size_t)ranges[peer].count * row_bytes};
     }
     const lt_status st = lt_exchange(group, moves, count, NULL);
-    free(moves);
+    if (moves != few)
+        free(moves);
     LT_TRY(st);
     return LT_OK;
 }

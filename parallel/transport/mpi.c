@@ -39,6 +39,7 @@
 #include "parallel/transport/detected.h"
 #include "parallel/transport/mpi_impl.h"
 #include "parallel/transport/op_record.h"
+#include "parallel/transport/spare.h"
 #include "parallel/transport/transport_impl.h"
 
 enum { TAG_EXCHANGE = 1024, TAG_MEET = 1025, PIECE_BYTES = 1 << 30 };
@@ -223,9 +224,10 @@ static size_t pieces(size_t bytes) { return bytes / PIECE_BYTES + (bytes % PIECE
 static lt_status post_new(mpi_group *group, int tag, size_t room, lt_post **out)
 {
     const size_t each = sizeof(MPI_Status) + sizeof(MPI_Request) + sizeof(piece);
-    lt_post *post = room <= INT_MAX ? calloc(1, sizeof *post + room * each) : NULL;
+    lt_post *post = room <= INT_MAX ? lt_spare_take(sizeof *post + room * each) : NULL;
     if (post == NULL)
         LT_FAIL(LT_ENOMEM, "MPI transport: no memory for %zu messages", room);
+    memset(post, 0, sizeof *post + room * each);
     post->head.transport = &mpi_transport;
     post->room = (int)room;
     post->comm = group->comm;
@@ -247,7 +249,7 @@ static void drop(lt_post **post)
             (void)MPI_Cancel(&(*post)->request[i]);
         (void)MPI_Request_free(&(*post)->request[i]);
     }
-    free(*post);
+    lt_spare_give(*post);
     *post = NULL;
 }
 
@@ -551,7 +553,11 @@ static void mpi_post_drop(lt_post **post)
     more_posts(-1);
 }
 
-static void mpi_close(void) { (void)MPI_Finalize(); }
+static void mpi_close(void)
+{
+    lt_spare_free();
+    (void)MPI_Finalize();
+}
 
 static void mpi_abort(int exit_code)
 {

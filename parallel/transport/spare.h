@@ -1,0 +1,15 @@
+/* spare.h - host memory of short life that is asked for again and again.        Level 2: parallel
+ * A transport's posts come and go with each exchange. What is given back is kept for who asks next,
+ * so a step of a film takes none: there is as much as was ever in use at once. Any thread.
+ * Tested: tests/ranks/test_step_memory.c. */
+#ifndef LT_SPARE_H
+#define LT_SPARE_H
+
+#include <stddef.h>
+
+/* At least so many bytes, which hold anything; NULL: there is no memory. Local. */
+void *lt_spare_take(size_t bytes);
+void lt_spare_give(void *taken); /* NULL is allowed */
+void lt_spare_free(void);        /* what was given back */
+
+#endif

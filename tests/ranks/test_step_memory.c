@@ -1,0 +1,164 @@
+/* test_step_memory.c - a denoiser's evaluation takes no memory of the host once one was made.
+ * Goal: from the second forward on not one allocation of ours, on rings, uly, 2-D, tp and with
+ * --deterministic. Method: the linker sends our calls of malloc, calloc, realloc and aligned_alloc
+ * by the counters below; libraries (MPI, OpenMP) keep their own. The collectives' memory is what a
+ * dry run found, as in a render. Ranks: as launched; meshes with more are left out. Needs:
+ * tests/parity/nano. */
+#include <stdatomic.h>
+
+#include "tests/support/ranks.h"
+
+#include "model/h3/dit.h"
+#include "model/h3/names.h"
+#include "parallel/collective/exchange.h"
+
+#define DATA LT_SOURCE_DIR "/tests/parity/nano/transformer"
+
+static atomic_int counted;
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+void *__real_realloc(void *old, size_t bytes);
+void *__real_aligned_alloc(size_t align, size_t bytes);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_realloc(void *old, size_t bytes);
+void *__wrap_aligned_alloc(size_t align, size_t bytes);
+
+void *__wrap_malloc(size_t bytes)
+{
+    atomic_fetch_add(&counted, 1);
+    return __real_malloc(bytes);
+}
+
+void *__wrap_calloc(size_t count, size_t bytes)
+{
+    atomic_fetch_add(&counted, 1);
+    return __real_calloc(count, bytes);
+}
+
+void *__wrap_realloc(void *old, size_t bytes)
+{
+    atomic_fetch_add(&counted, 1);
+    return __real_realloc(old, bytes);
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t bytes)
+{
+    atomic_fetch_add(&counted, 1);
+    return __real_aligned_alloc(align, bytes);
+}
+
+enum { TIMES = 3 };
+static const float timesteps[] = {0.0f, 0.25f, 0.5f};
+
+/* What goes in and comes out. */
+typedef struct rows {
+    lt_h3_layout *layout;
+    float *video, *audio, *text, *video_out, *audio_out;
+    int32_t *index;
+} rows;
+
+/* TIMES + 1 evaluations; on dry one, to ask what collectives need. Returns what those behind the
+ * first took. */
+static int evaluate(const lt_backend *backend, const lt_mesh *mesh, const lt_h3_dit_config *config,
+                    const rows *r, lt_comm_need *need)
+{
+    lt_engine engine;
+    lt_checkpoint *files;
+    lt_h3_dit *dit;
+    lt_h3_dit_state *state;
+    int before = 0;
+    OK(lt_engine_open(backend, 1, mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
+    if (!backend->is_dry)
+        OK(lt_engine_connect(&engine, mesh, need));
+    OK(lt_checkpoint_open(DATA, &lt_h3_dit_names, &files));
+    OK(lt_h3_dit_open(files, &engine, config, LT_F32, &dit));
+    OK(lt_h3_dit_tables(dit, timesteps, 3));
+    OK(lt_h3_dit_begin(dit, r->layout, r->text, LT_F32, &state));
+    if (backend->is_dry)
+        OK(lt_h3_dit_forward(dit, state, NULL, NULL, NULL, NULL, NULL));
+    for (int i = 0; !backend->is_dry && i <= TIMES; i++) {
+        OK(lt_h3_dit_forward(dit, state, r->video, r->audio, r->index, r->video_out, r->audio_out));
+        before = i == 0 ? atomic_load(&counted) : before;
+    }
+    const int took = atomic_load(&counted) - before;
+    *need = lt_engine_comm_need(&engine);
+    lt_h3_dit_end(&state);
+    lt_h3_dit_close(&dit);
+    lt_checkpoint_close(&files);
+    lt_engine_close(&engine);
+    return took;
+}
+
+typedef struct request {
+    const char *mesh;
+    const lt_h3_dit_config *config;
+    const rows *rows;
+    lt_attention_way way;
+    int deterministic;
+} request;
+
+static void count(const lt_mesh *given, void *ctx)
+{
+    const request *q = ctx;
+    lt_mesh mesh = *given;
+    lt_comm_need need;
+    mesh.attention = q->way;
+    mesh.deterministic = q->deterministic;
+    (void)evaluate(&lt_backend_dry, &mesh, q->config, q->rows, &need);
+    const int took = evaluate(&lt_backend_cpu, &mesh, q->config, q->rows, &need);
+    want(atomic_load(&counted) > 0, q->mesh, "allocations in all: more than 0", 0, 0);
+    want(took == 0, q->mesh, "allocations from the second evaluation on", took, 0);
+}
+
+static void no_memory_in_a_step(void **state)
+{
+    static const request meshes[] = {
+        {"ring=2", NULL, NULL, LT_ATTENTION_RING, 0},
+        {"ring=4", NULL, NULL, LT_ATTENTION_2D, 0},
+        {"uly=2", NULL, NULL, LT_ATTENTION_AUTO, 0},
+        {"tp=2", NULL, NULL, LT_ATTENTION_AUTO, 0},
+        {"ring=2,uly=2", NULL, NULL, LT_ATTENTION_RING, 0},
+        {"ring=2", NULL, NULL, LT_ATTENTION_AUTO, 1},
+        {"tp=2", NULL, NULL, LT_ATTENTION_AUTO, 1},
+        {"ring=2,uly=2", NULL, NULL, LT_ATTENTION_AUTO, 1},
+    };
+    lt_h3_dit_config config;
+    rows r;
+    (void)state;
+    OK(lt_h3_dit_config_read(DATA "/config.json", &config));
+    OK(lt_h3_layout_new(39, 96, 64, 13, &r.layout));
+    const int64_t video = r.layout->video_rows * lt_h3_dit_video_width(&config);
+    const int64_t audio = r.layout->audio_rows * config.audio_channels;
+    r.video = spread(video, 1);
+    r.audio = spread(audio, 2);
+    r.text = spread(r.layout->text_rows * config.text_dim, 3);
+    r.video_out = calloc((size_t)video, sizeof *r.video_out);
+    r.audio_out = calloc((size_t)audio, sizeof *r.audio_out);
+    r.index = calloc((size_t)r.layout->rows, sizeof *r.index);
+    lt_h3_layout_timesteps(r.layout, 2, 1, r.index);
+    for (size_t i = 0; i < sizeof meshes / sizeof *meshes; i++) {
+        request q = meshes[i];
+        q.config = &config;
+        q.rows = &r;
+        on_mesh(q.mesh, count, &q);
+    }
+    free(r.video);
+    free(r.audio);
+    free(r.text);
+    free(r.video_out);
+    free(r.audio_out);
+    free(r.index);
+    lt_h3_layout_free(&r.layout);
+}
+
+int main(void)
+{
+    if (ranks_open() != 0)
+        return 1;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(no_memory_in_a_step)};
+    const int failed = cmocka_run_group_tests_name("step_memory", tests, NULL, NULL);
+    ranks_close();
+    return failed;
+}
