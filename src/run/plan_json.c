@@ -22,7 +22,7 @@ typedef enum kind {
     LONG,   /* int64_t, lo to hi */
     SEED,   /* uint64_t, all of them */
     FLAG,   /* int, false or true */
-    CHOICE, /* an enum: one of choices; any other word is the first of them. hi: bytes */
+    CHOICE, /* an enum: one of choices. hi: bytes */
     MESH,   /* lt_mesh_spec; hi: bytes */
     FIXED,  /* not in lt_plan */
     COMPUTED
@@ -298,16 +298,29 @@ static lt_status read_number(const lt_json_at *at, const row *r, int *out)
     return LT_OK;
 }
 
+/* "f32 or bf16", "auto, ring or 2d". */
+static void name_choices(const choice *choices, char *out, size_t bytes)
+{
+    size_t used = 0;
+    for (const choice *c = choices; c->word != NULL; c++) {
+        const char *before = c == choices ? "" : c[1].word != NULL ? ", " : " or ";
+        assert(used + strlen(before) + strlen(c->word) < bytes);
+        used += (size_t)snprintf(out + used, bytes - used, "%s%s", before, c->word);
+    }
+}
+
 static lt_status read_choice(const lt_json_at *at, const row *r, int *out)
 {
-    char word[16];
+    char word[16], wanted[64];
     assert(r->hi <= (int64_t)sizeof word);
     LT_TRY(read_name(at, r, word));
-    *out = r->choices->value;
     for (const choice *c = r->choices; c->word != NULL; c++)
-        if (strcmp(c->word, word) == 0)
+        if (strcmp(c->word, word) == 0) {
             *out = c->value;
-    return LT_OK;
+            return LT_OK;
+        }
+    name_choices(r->choices, wanted, sizeof wanted);
+    LT_FAIL(LT_EDATA, "%s: %s: want %s, found '%s'", at->source, r->key, wanted, word);
 }
 
 static lt_status read_mesh(const lt_json_at *at, const row *r, lt_mesh_spec *out)
