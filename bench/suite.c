@@ -45,9 +45,11 @@ static lt_status name_hosts(lt_bench *b)
 lt_status lt_bench_open(const lt_job *job, lt_group *world, lt_bench *out)
 {
     const int size = lt_group_size(world), cores = processors();
-    int local_ranks = 1;
+    lt_placed placed;
     *out = (lt_bench){.world = world, .job = job, .timed = 1};
-    LT_TRY(lt_place(world, (int)job->threads, &out->threads, &local_ranks));
+    LT_TRY(lt_place(world, (int)job->threads, &placed));
+    const int local_ranks = placed.local_ranks;
+    out->threads = placed.threads;
     int *fits = calloc((size_t)size, sizeof *fits);
     lt_status st = LT_OK;
     if (fits == NULL)

@@ -474,7 +474,7 @@ static lt_status run(lt_bench *b)
     rig r = {.bench = b, .position = -1};
     lt_backend clocked = lt_backend_cpu;
     clocked.submit = clocked_submit;
-    lt_status st = lt_engine_open(&lt_backend_cpu, b->threads, NULL, lt_bench_arena_bytes(),
+    lt_status st = lt_engine_open(&lt_backend_cpu, 0, b->threads, NULL, lt_bench_arena_bytes(),
                                   lt_bench_arena_bytes(), &r.engine);
     LT_TRY(lt_agree(b->world, st));
     use_backend(&r.engine, &clocked);

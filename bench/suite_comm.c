@@ -521,7 +521,7 @@ static lt_status run(lt_bench *b)
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "bench: no memory for two buffers of %zu bytes",
                      room);
     if (st == LT_OK)
-        st = lt_engine_open(&lt_backend_cpu, b->threads, &mesh, 3 * room, 3 * room, &r.engine);
+        st = lt_engine_open(&lt_backend_cpu, 0, b->threads, &mesh, 3 * room, 3 * room, &r.engine);
     st = lt_agree(b->world, st);
     if (st == LT_OK)
         st = all_collectives(b, &r);

@@ -208,7 +208,7 @@ static lt_status evaluate(rig *r, const lt_mesh *mesh, double share_s, finding *
     lt_engine engine;
     lt_h3_dit *dit = NULL;
     lt_h3_dit_state *state = NULL;
-    LT_TRY(lt_engine_open(&lt_backend_cpu, r->bench->threads, mesh, lt_bench_arena_bytes(),
+    LT_TRY(lt_engine_open(&lt_backend_cpu, 0, r->bench->threads, mesh, lt_bench_arena_bytes(),
                           lt_bench_arena_bytes(), &engine));
     lt_status st = LT_OK;
     LT_TRY_GOTO(lt_h3_dit_open(r->model->dit_files, &engine, &r->model->dit_config, LT_F32, &dit),

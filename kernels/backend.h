@@ -159,7 +159,8 @@ struct lt_backend {
     /* What device `device` is, also before open. Local. */
     void (*describe)(int device, lt_device *out);
 
-    /* threads: how many the kernels may use, from the plan. Blocking. Errors: LT_EUNAVAIL. */
+    /* device: which of the host's, from 0; a host has one processor, so ref and cpu take any.
+     * threads: how many the kernels may use, from the plan. Blocking. Errors: LT_EUNAVAIL. */
     lt_status (*open)(int device, int threads);
     void (*close)(void);
 
@@ -204,8 +205,8 @@ extern const lt_backend lt_backend_cpu; /* oneDNN and own kernels */
 extern const lt_backend lt_backend_far; /* tests: unreadable memory, late queues, over cpu */
 extern const lt_backend lt_backend_dry; /* counts; touches no memory */
 
-/* "auto", "cpu", "ref", "far", "dry" -> table. Errors: LT_EUNAVAIL with the list of known names
- * ("cuda" says what is missing). Local. */
+/* "cpu", "ref", "far", "dry" -> table; "auto" and NULL: the best that there is. Errors: LT_EUNAVAIL
+ * with the list of known names ("cuda" says what is missing). Local. */
 lt_status lt_backend_find(const char *name, const lt_backend **out);
 /* Complete? Errors: LT_EINTERNAL listing all that is missing. Local. */
 lt_status lt_backend_check(const lt_backend *backend);

@@ -9,7 +9,7 @@ static const lt_backend *const backends[] = {&lt_backend_cpu, &lt_backend_ref, &
 
 lt_status lt_backend_find(const char *name, const lt_backend **out)
 {
-    const char *wanted = strcmp(name, "auto") == 0 ? "cpu" : name;
+    const char *wanted = name == NULL || strcmp(name, "auto") == 0 ? "cpu" : name;
     for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
         if (strcmp(backends[i]->name, wanted) == 0) {
             *out = backends[i];

@@ -6,14 +6,15 @@
 
 #include "parallel/collective/exchange.h"
 
-lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *mesh,
+lt_status lt_engine_open(const lt_backend *backend, int device, int threads, const lt_mesh *mesh,
                          size_t phase_bytes, size_t step_bytes, lt_engine *out)
 {
     memset(out, 0, sizeof *out);
     lt_status st = LT_OK;
-    LT_TRY(lt_backend_open(backend, 0, threads));
+    LT_TRY(lt_backend_open(backend, device, threads));
     out->backend = backend;
     out->mesh = mesh;
+    out->device = device;
     out->threads = threads;
     LT_TRY_GOTO(backend->queue_open(LT_QUEUE_COMPUTE, &out->compute), st, failed);
     LT_TRY_GOTO(backend->queue_open(LT_QUEUE_COMM, &out->comm), st, failed);

@@ -23,14 +23,15 @@ struct lt_engine {
     lt_queue *compute, *comm, *copy;
     lt_arena *phase, *step;
     const lt_mesh *mesh;
-    int threads;
+    int device, threads;
     lt_comm_memory *memory; /* what collectives pack, stage and add up in */
     lt_links *links;        /* how the groups' tensors travel */
 };
 
-/* Open backend, queues and arenas of these capacities. backend and mesh are borrowed. After an
- * error *out is empty. Local, Blocking. Errors: LT_ENOMEM, the backend's. */
-lt_status lt_engine_open(const lt_backend *backend, int threads, const lt_mesh *mesh,
+/* Open backend, queues and arenas of these capacities. device: which of the host's (backend.h), the
+ * rank's number on its host. backend and mesh are borrowed. After an error *out is empty. Local,
+ * Blocking. Errors: LT_ENOMEM, the backend's. */
+lt_status lt_engine_open(const lt_backend *backend, int device, int threads, const lt_mesh *mesh,
                          size_t phase_bytes, size_t step_bytes, lt_engine *out);
 /* Agree, on each group of mesh, on how its tensors travel, connect, and take what a dry run found
  * that collectives need (lt_engine_comm_need): after it they allocate and connect nothing. Without

@@ -139,7 +139,7 @@ static void tell_files(finding *f)
         lt_error_clear();
 }
 
-static lt_status examine(const lt_job *job, lt_group *world, int local_ranks, int threads,
+static lt_status examine(const lt_job *job, lt_group *world, const lt_placed *placed,
                          const lt_nodes *nodes)
 {
     lt_answer answer;
@@ -147,8 +147,8 @@ static lt_status examine(const lt_job *job, lt_group *world, int local_ranks, in
     finding f = {json_array(), job->json ? NULL : answer.to};
     if (f.to != NULL)
         (void)fprintf(f.to, "%s\n", lt_version_software());
-    tell_ranks(&f, world, local_ranks, nodes);
-    tell_machine(&f, threads);
+    tell_ranks(&f, world, placed->local_ranks, nodes);
+    tell_machine(&f, placed->threads);
     tell_gpus(&f);
     tell_files(&f);
     tell_codecs(&f);
@@ -169,14 +169,13 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
                      size_t word_count, lt_group *world)
 {
     (void)options;
-    int threads = 0, local_ranks = 0;
+    lt_placed placed;
     lt_nodes nodes;
     if (word_count != 0)
         LT_FAIL(LT_EUSAGE, "doctor: want no words, found '%s'", words[0]);
-    LT_TRY(lt_place(world, 0, &threads, &local_ranks));
+    LT_TRY(lt_place(world, 0, &placed));
     LT_TRY(lt_group_nodes(world, &nodes));
-    const lt_status st =
-        lt_group_rank(world) == 0 ? examine(job, world, local_ranks, threads, &nodes) : LT_OK;
+    const lt_status st = lt_group_rank(world) == 0 ? examine(job, world, &placed, &nodes) : LT_OK;
     lt_nodes_free(&nodes);
     LT_TRY(lt_agree(world, st));
     return LT_OK;

@@ -224,7 +224,7 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     lt_model_close(&p.model);
     lt_source_end();
     lt_engine_close(&p.engine);
-    lt_mesh_close(&p.mesh);
+    lt_unbind(&p.bound);
     lt_checkpoint_close(&p.in);
     for (int i = 0; i < p.owned_count; i++)
         free(p.owned[i]);

@@ -8,6 +8,7 @@
 #include "cmd/verbs.h"
 #include "model/family.h"
 #include "model/files/checkpoint.h"
+#include "run/bind.h"
 
 enum { LT_PROBE_OWNED_MAX = 64, LT_PROBE_MADE_MAX = 8 };
 
@@ -35,7 +36,7 @@ typedef struct lt_probe {
     const lt_probe_family *family;
     lt_model *model; /* opened by the family, its parts by the stages */
     lt_mesh_spec spec;
-    lt_mesh mesh;
+    lt_binding bound;
     lt_engine engine;
     lt_checkpoint *in;
     uint64_t input_bytes, input_reads; /* of `in` so far: not counted as the model's */

@@ -219,7 +219,7 @@ static lt_status denoise_text(lt_probe *p, lt_dtype dtype, float **rows, int64_t
 static lt_status load_and_denoise(lt_probe *p, const lt_plan *plan, const float *rows,
                                   int64_t count, lt_clip *clip)
 {
-    const lt_mesh *const mesh[LT_PHASES] = {[LT_PHASE_DIT] = &p->mesh};
+    const lt_mesh *const mesh[LT_PHASES] = {[LT_PHASE_DIT] = &p->bound.mesh};
     lt_model *model = p->model;
     lt_levels levels = {0};
     lt_residency r;

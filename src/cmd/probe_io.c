@@ -5,8 +5,6 @@
 #include <string.h>
 
 #include "parallel/transport/transport.h"
-#include "run/place.h"
-#include "run/plan.h"
 
 /* Address space only: pages are taken as they are used. */
 static const size_t arena_bytes = (size_t)1 << 38;
@@ -101,13 +99,9 @@ void lt_probe_time(lt_probe *p, double seconds)
 
 lt_status lt_probe_engine(lt_probe *p)
 {
-    const lt_backend *backend = NULL;
-    int threads = 0, local = 0;
-    LT_TRY(lt_place(p->world, (int)p->job->threads, &threads, &local));
-    LT_TRY(lt_backend_find(lt_plan_device(p->job->device), &backend));
-    LT_TRY(lt_mesh_open_placed(p->world, &p->spec, lt_plan_placement(p->job->placement), &p->mesh));
-    p->mesh.attention = lt_plan_attention(p->job->attention);
-    p->mesh.deterministic = p->job->deterministic;
-    LT_TRY(lt_engine_open(backend, threads, &p->mesh, arena_bytes, arena_bytes, &p->engine));
+    lt_plan plan = {.mesh = p->spec};
+    LT_TRY(lt_plan_ways(p->job, &plan));
+    LT_TRY(lt_bind(p->world, &plan, &p->bound));
+    LT_TRY(lt_bind_engine(&p->bound, arena_bytes, arena_bytes, &p->engine));
     return LT_OK;
 }

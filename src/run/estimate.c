@@ -101,7 +101,7 @@ static lt_status walk_begin(lt_engine *engine, const lt_mesh *mesh)
 {
     lt_dry_reset();
     lt_dry_memory_reset();
-    LT_TRY(lt_engine_open(&lt_backend_dry, 1, mesh, endless, endless, engine));
+    LT_TRY(lt_engine_open(&lt_backend_dry, 0, 1, mesh, endless, endless, engine));
     return LT_OK;
 }
 

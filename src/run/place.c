@@ -56,16 +56,15 @@ static void widen(cpu_set_t *mask)
         *mask = theirs;
 }
 
-/* How many ranks this host has; how many of them have this rank's mask, and its index among those.
- */
-static lt_status sharers(lt_group *world, const given *mine, int *local_ranks, int *count,
-                         int *index)
+/* How many ranks this host has and this rank's number among them: into out; how many of them have
+ * this rank's mask, and its index among those. */
+static lt_status sharers(lt_group *world, const given *mine, lt_placed *out, int *count, int *index)
 {
     const int size = lt_group_size(world), rank = lt_group_rank(world);
     given *all = calloc((size_t)size, sizeof *all);
     lt_status st = LT_OK;
-    *local_ranks = *count = 1;
-    *index = 0;
+    out->local_ranks = *count = 1;
+    out->local_rank = *index = 0;
     if (all == NULL)
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "place: no memory for %d ranks", size);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
@@ -73,7 +72,8 @@ static lt_status sharers(lt_group *world, const given *mine, int *local_ranks, i
     for (int i = 0; i < size; i++) {
         if (i == rank || !lt_host_same(&all[i].host, &mine->host))
             continue;
-        (*local_ranks)++;
+        out->local_ranks++;
+        out->local_rank += i < rank;
         if (CPU_EQUAL(&all[i].mask, &mine->mask)) {
             (*count)++;
             *index += i < rank;
@@ -99,7 +99,7 @@ static void bind_to(const cpu_set_t *mask, lt_range share)
     (void)sched_setaffinity(0, sizeof mine, &mine);
 }
 
-lt_status lt_place(lt_group *world, int asked, int *threads, int *local_ranks)
+lt_status lt_place(lt_group *world, int asked, lt_placed *out)
 {
     int sharing = 1, index = 0;
     const char *why = "--threads";
@@ -110,18 +110,18 @@ lt_status lt_place(lt_group *world, int asked, int *threads, int *local_ranks)
         CPU_SET(0, &mine.mask);
     if (lt_launcher_find().speaks_mpi)
         widen(&mine.mask);
-    LT_TRY(sharers(world, &mine, local_ranks, &sharing, &index));
+    LT_TRY(sharers(world, &mine, out, &sharing, &index));
     const int count = CPU_COUNT(&mine.mask);
     const lt_range share = lt_share(count, sharing, index);
     if (lt_group_size(world) > 1 && count >= sharing)
         bind_to(&mine.mask, share);
-    *threads = asked;
+    out->threads = asked;
     if (asked <= 0)
-        *threads =
-            lt_processor_threads((int)share.count, *local_ranks, lt_processor_quota_under(""),
+        out->threads =
+            lt_processor_threads((int)share.count, out->local_ranks, lt_processor_quota_under(""),
                                  lt_env("OMP_NUM_THREADS"), lt_env("SLURM_CPUS_PER_TASK"), &why);
-    lt_log(2, "place", "%d of %d processors, %d thread%s (%s)", (int)share.count, count, *threads,
-           *threads == 1 ? "" : "s", why);
+    lt_log(2, "place", "%d of %d processors, %d thread%s (%s)", (int)share.count, count,
+           out->threads, out->threads == 1 ? "" : "s", why);
     return LT_OK;
 }
 

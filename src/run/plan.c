@@ -67,27 +67,40 @@ static lt_status plan_dtype(const lt_job *job, const lt_model *model, lt_plan *o
     out->dtype = strcmp(dtype, "bf16") == 0 ? LT_BF16 : LT_F32;
     if (strcmp(dtype, "auto") == 0) {
         const lt_backend *backend = NULL;
-        LT_TRY(lt_backend_find(job->device != NULL ? job->device : "auto", &backend));
+        LT_TRY(lt_backend_find(out->device, &backend));
         out->dtype = lt_plan_dtype_auto(model->facts.weights_are_bf16, backend);
     }
     return LT_OK;
 }
 
-lt_attention_way lt_plan_attention(const char *name)
+static lt_attention_way plan_attention(const char *name)
 {
     if (name != NULL && strcmp(name, "ring") == 0)
         return LT_ATTENTION_RING;
     return name != NULL && strcmp(name, "2d") == 0 ? LT_ATTENTION_2D : LT_ATTENTION_AUTO;
 }
 
-const char *lt_plan_device(const char *asked)
-{
-    return asked != NULL && strcmp(asked, "auto") != 0 ? asked : "cpu";
-}
-
 lt_placement_way lt_plan_placement(const char *name)
 {
     return name != NULL && strcmp(name, "ranks") == 0 ? LT_PLACEMENT_RANKS : LT_PLACEMENT_NODES;
+}
+
+lt_status lt_plan_device(const lt_job *job, lt_plan *out)
+{
+    const lt_backend *backend = NULL;
+    out->threads = (int)job->threads;
+    LT_TRY(lt_backend_find(job->device, &backend));
+    (void)snprintf(out->device, sizeof out->device, "%s", backend->name);
+    return LT_OK;
+}
+
+lt_status lt_plan_ways(const lt_job *job, lt_plan *out)
+{
+    LT_TRY(lt_plan_device(job, out));
+    out->attention = plan_attention(job->attention);
+    out->placement = lt_plan_placement(job->placement);
+    out->deterministic = job->deterministic;
+    return LT_OK;
 }
 
 static lt_status plan_mesh(const lt_job *job, int64_t heads, const lt_nodes *nodes, lt_plan *out)
@@ -179,16 +192,12 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes 
     lt_advise_size(facts, out->shape.width, out->shape.height);
     out->steps = job->steps > 0 ? (int)job->steps : facts->steps;
     out->seed = job->seed.number;
-    out->threads = (int)job->threads;
-    (void)snprintf(out->device, sizeof out->device, "%s", lt_plan_device(job->device));
+    LT_TRY(lt_plan_ways(job, out));
     (void)snprintf(out->codec, sizeof out->codec, "%s", job->codec != NULL ? job->codec : "h264");
     lt_plan_quality(job, out);
     LT_TRY(plan_dtype(job, model, out));
     LT_TRY(plan_mesh(job, facts->heads, nodes, out));
     LT_TRY(lt_plan_decode_tp(job, nodes->ranks, out));
-    out->attention = lt_plan_attention(job->attention);
-    out->placement = lt_plan_placement(job->placement);
-    out->deterministic = job->deterministic;
     LT_TRY(plan_paths(job, out));
     out->model = copy_text(model->path);
     out->prompt = copy_text(job->prompt);

@@ -51,12 +51,13 @@ lt_mesh_spec lt_plan_decode_mesh(const lt_plan *plan, int ranks);
  * `threads`, since x264's and x265's bits do. Strings are the plan's and path. Local. */
 void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux_spec *out);
 
-/* "auto", "ring", "2d" -> how attention reaches over ring; anything else is auto. Local. */
-lt_attention_way lt_plan_attention(const char *name);
 /* "ranks" -> that placement; anything else: nodes. Local. */
 lt_placement_way lt_plan_placement(const char *name);
-/* --device: the backend that a job asks for; "auto" and NULL: the best that there is. Local. */
-const char *lt_plan_device(const char *asked);
+/* The job's --threads, and the name of its --device. Local. Errors: LT_EUNAVAIL. */
+lt_status lt_plan_device(const lt_job *job, lt_plan *out);
+/* These, --attention, --placement and --deterministic: all that lt_bind asks of a plan but the
+ * mesh. Local. Errors: LT_EUNAVAIL. */
+lt_status lt_plan_ways(const lt_job *job, lt_plan *out);
 /* --dtype auto: bf16 where the weights are and the backend's device multiplies it. Local. */
 lt_dtype lt_plan_dtype_auto(int weights_are_bf16, const lt_backend *backend);
 

@@ -83,8 +83,8 @@ lt_status lt_session_plan(lt_session *s, const lt_plan *draft, lt_plan *out)
 {
     char *text = NULL;
     size_t bytes = 0;
-    const lt_plan_found found = {.threads = s->threads,
-                                 .order = s->mesh.rank_at,
+    const lt_plan_found found = {.threads = s->bound.placed.threads,
+                                 .order = s->bound.mesh.rank_at,
                                  .footprint = &s->footprint,
                                  .peak_bytes = s->peak_bytes};
     const int root = lt_group_rank(s->world) == 0;
@@ -106,22 +106,13 @@ static lt_status open_text_mesh(lt_session *s)
     if (ranks == NULL)
         LT_FAIL(LT_ENOMEM, "text mesh: no memory for %d ranks", count);
     for (int i = 0; i < count; i++)
-        ranks[i] = s->mesh.rank_at[i];
+        ranks[i] = s->bound.mesh.rank_at[i];
     lt_status st = lt_group_split(s->world, ranks, count, &s->text_group);
     free(ranks);
     if (st == LT_OK && s->text_group != NULL)
         st = lt_mesh_open_placed(s->text_group, &(lt_mesh_spec){{1, 1, 1, 1, count}},
-                                 s->mesh.placement, &s->text_mesh);
+                                 s->bound.mesh.placement, &s->text_mesh);
     LT_TRY(st);
-    return LT_OK;
-}
-
-static lt_status open_mesh(lt_session *s, const lt_plan *plan, int denoises)
-{
-    LT_TRY(lt_mesh_open_placed(s->world, &plan->mesh, plan->placement, &s->mesh));
-    s->mesh.attention = plan->attention;
-    s->mesh.deterministic = plan->deterministic;
-    LT_TRY(lt_agree(s->world, denoises ? lt_place_warn_dit(&s->mesh) : LT_OK));
     return LT_OK;
 }
 
@@ -195,10 +186,10 @@ static lt_status connect(lt_session *s, const lt_estimate_of *of)
 
 lt_status lt_session_open(lt_session *s, const lt_plan *draft, const lt_job *job, lt_phase first)
 {
-    const lt_backend *backend = NULL;
     size_t phase = 0, step = 0;
-    LT_TRY(lt_place(s->world, draft->threads, &s->threads, &s->local_ranks));
-    LT_TRY(open_mesh(s, draft, first <= LT_PHASE_DIT));
+    LT_TRY(lt_bind(s->world, draft, &s->bound));
+    if (first <= LT_PHASE_DIT)
+        LT_TRY(lt_agree(s->world, lt_place_warn_dit(&s->bound.mesh)));
     if (first <= LT_PHASE_TEXT)
         LT_TRY(open_text_mesh(s));
     LT_TRY(open_decode_mesh(s, draft));
@@ -206,18 +197,16 @@ lt_status lt_session_open(lt_session *s, const lt_plan *draft, const lt_job *job
         .plan = draft,
         .model = s->model,
         .mesh = {[LT_PHASE_TEXT] = s->text_group != NULL ? &s->text_mesh : NULL,
-                 [LT_PHASE_DIT] = first <= LT_PHASE_DIT ? &s->mesh : NULL,
+                 [LT_PHASE_DIT] = first <= LT_PHASE_DIT ? &s->bound.mesh : NULL,
                  [LT_PHASE_DECODE] = &s->decode_mesh},
         .token_count = s->token_count,
-        .threads = s->threads,
-        .local_ranks = s->local_ranks,
+        .threads = s->bound.placed.threads,
+        .local_ranks = s->bound.placed.local_ranks,
         .has_sheet = job->sheet != NULL};
-    lt_status st = lt_backend_find(draft->device, &backend);
-    if (st == LT_OK)
-        st = estimate_memory(&of, &s->footprint);
+    lt_status st = estimate_memory(&of, &s->footprint);
     if (st == LT_OK) {
         lt_estimate_arenas(&s->footprint, &phase, &step);
-        st = lt_engine_open(backend, s->threads, &s->mesh, phase, step, &s->engine);
+        st = lt_bind_engine(&s->bound, phase, step, &s->engine);
     }
     if (st == LT_OK)
         st = lt_estimate_time(&of, &s->engine, job->dry_run, &s->footprint);
@@ -261,7 +250,7 @@ void lt_session_close(lt_session *s)
         lt_mesh_close(&s->text_mesh);
     lt_group_free(&s->text_group);
     lt_mesh_close(&s->decode_mesh);
-    lt_mesh_close(&s->mesh);
+    lt_unbind(&s->bound);
     free(s->ids);
     s->ids = NULL;
 }

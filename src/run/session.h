@@ -6,6 +6,7 @@
 #ifndef LT_SESSION_H
 #define LT_SESSION_H
 
+#include "run/bind.h"
 #include "run/estimate.h"
 #include "run/job.h"
 #include "run/lease.h"
@@ -17,19 +18,19 @@
 typedef struct lt_session {
     lt_group *world; /* borrowed */
     lt_model *model;
-    lt_mesh mesh, text_mesh, decode_mesh;
+    lt_binding bound; /* its mesh is the DiT's */
+    lt_mesh text_mesh, decode_mesh;
     lt_group *text_group;   /* the ranks that share the text encoder; NULL on the others */
-    lt_engine engine;       /* on mesh */
+    lt_engine engine;       /* on the DiT's mesh */
     lt_residency residency; /* its copies on each phase's mesh, and what is loaded on them */
     int32_t *ids;           /* the prompt's tokens */
     int64_t token_count;
-    lt_nodes nodes;           /* of the world's ranks; a render's */
-    lt_progress *progress;    /* rank 0 */
-    int threads, local_ranks; /* of this rank; on this host */
-    lt_footprint footprint;   /* the plan's on this rank */
-    size_t peak_bytes;        /* planned, of the rank that needs the most */
-    lt_outputs outputs;       /* rank 0: what the job names, owned until the end */
-    lt_lease run_lease;       /* rank 0 of a render */
+    lt_nodes nodes;         /* of the world's ranks; a render's */
+    lt_progress *progress;  /* rank 0 */
+    lt_footprint footprint; /* the plan's on this rank */
+    size_t peak_bytes;      /* planned, of the rank that needs the most */
+    lt_outputs outputs;     /* rank 0: what the job names, owned until the end */
+    lt_lease run_lease;     /* rank 0 of a render */
     json_t *memory; /* rank 0, once measured: {"estimated_peak_bytes", "peak_bytes": [ranks]} */
 } lt_session;
 

@@ -92,8 +92,7 @@ static lt_status apply_job(const char *file, const lt_job *job, lt_plan *plan)
     if (job->codec != NULL)
         (void)snprintf(plan->codec, sizeof plan->codec, "%s", job->codec);
     lt_plan_quality(job, plan); /* the plan's are of its own codec */
-    plan->threads = (int)job->threads;
-    (void)snprintf(plan->device, sizeof plan->device, "%s", lt_plan_device(job->device));
+    LT_TRY(lt_plan_device(job, plan));
     return LT_OK;
 }
 

@@ -86,7 +86,7 @@ static inline void on_each_isa(void (*check)(const lt_backend *))
 
 static inline void engine_open(lt_engine *engine, const lt_backend *backend)
 {
-    OK(lt_engine_open(backend, 2, NULL, (size_t)256 << 20, (size_t)256 << 20, engine));
+    OK(lt_engine_open(backend, 0, 2, NULL, (size_t)256 << 20, (size_t)256 << 20, engine));
 }
 
 #endif

@@ -93,7 +93,7 @@ static void run_open(run *r, const char *model, const lt_backend *backend, lt_dt
     char path[512];
     lt_h3_dit_config config;
     *r = (run){0};
-    OK(lt_engine_open(backend, 2, &mesh, (size_t)1 << 26, (size_t)1 << 26, &r->engine));
+    OK(lt_engine_open(backend, 0, 2, &mesh, (size_t)1 << 26, (size_t)1 << 26, &r->engine));
     (void)snprintf(path, sizeof path, DATA "%s/transformer/config.json", model);
     OK(lt_h3_dit_config_read(path, &config));
     assert_int_equal(config.hidden, 28);

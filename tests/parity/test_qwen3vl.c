@@ -67,7 +67,7 @@ static void run_open(run *r, const char *folder, const lt_backend *backend, lt_d
 {
     char path[512];
     *r = (run){0};
-    OK(lt_engine_open(backend, 2, &mesh, (size_t)1 << 26, (size_t)1 << 26, &r->engine));
+    OK(lt_engine_open(backend, 0, 2, &mesh, (size_t)1 << 26, (size_t)1 << 26, &r->engine));
     (void)snprintf(path, sizeof path, "%s/config.json", folder);
     OK(lt_qwen3vl_config_read(path, &r->config));
     OK(lt_checkpoint_open(folder, NULL, &r->files));

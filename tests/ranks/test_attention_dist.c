@@ -115,7 +115,7 @@ static void fill_host(rig *r)
 
 static void rig_open(rig *r, const lt_backend *backend, const lt_mesh *mesh, lt_range rows)
 {
-    OK(lt_engine_open(backend, 1, mesh, (size_t)1 << 25, (size_t)1 << 25, &r->engine));
+    OK(lt_engine_open(backend, 0, 1, mesh, (size_t)1 << 25, (size_t)1 << 25, &r->engine));
     const int64_t width = PARTS * r->heads.count * r->c->width;
     OK(lt_tensor_new(r->engine.phase, "all", r->act, &r->all, LT_DIMS(r->c->rows, width)));
     OK(lt_tensor_new(r->engine.phase, "mine", r->act, &r->mine, LT_DIMS(rows.count, width)));

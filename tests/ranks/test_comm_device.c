@@ -208,7 +208,7 @@ static void device_on(lt_group *group)
         for (int narrow = 0; narrow < 2; narrow++) {
             bench b = {.backend = backends[i], .dtype = narrow ? LT_BF16 : LT_F32, .group = group};
             lt_far_seed(narrow ? 1 : 2); /* as late as may be; mostly early */
-            OK(lt_engine_open(b.backend, 1, NULL, 0, 1 << 20, &b.engine));
+            OK(lt_engine_open(b.backend, 0, 1, NULL, 0, 1 << 20, &b.engine));
             b.host = malloc(BUFFER_BYTES);
             b.want = malloc(BUFFER_BYTES);
             b.got = malloc(BUFFER_BYTES);
@@ -243,7 +243,7 @@ static void three_at_once(lt_group *group)
         float host[3][ROWS * WIDTH], got[3][ROWS * WIDTH];
         lt_engine e;
         lt_far_seed((uint64_t)seed);
-        OK(lt_engine_open(&lt_backend_far, 1, NULL, 0, 1 << 16, &e));
+        OK(lt_engine_open(&lt_backend_far, 0, 1, NULL, 0, 1 << 16, &e));
         for (int k = 0; k < 3; k++) {
             OK(lt_tensor_new(e.step, "x", LT_F32, &x[k], LT_DIMS(mine.count, WIDTH)));
             OK(lt_tensor_new(e.step, "y", LT_F32, &y[k], LT_DIMS(ROWS, WIDTH)));

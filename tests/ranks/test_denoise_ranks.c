@@ -35,7 +35,7 @@ static void denoise_on(lt_group *group, const lt_mesh_spec *spec, lt_clip *clip)
     for (int64_t i = 0; i < values; i++)
         text[i] = (float)(hash(i, 0, 0) >> 8) / 8388608.0f - 1.0f;
     OK(lt_mesh_open(group, spec, &mesh));
-    OK(lt_engine_open(&lt_backend_cpu, 1, &mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
+    OK(lt_engine_open(&lt_backend_cpu, 0, 1, &mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
     OK(lt_clip_new(&plan, clip));
     lt_clip_noise(&plan, clip);
     OK(lt_levels_make(model, &plan, &levels));

@@ -103,7 +103,7 @@ static float *evaluate(const request *q, const lt_mesh *mesh)
     float *out = calloc((size_t)(q->video_count + q->audio_count) + 1, sizeof *out);
     WANT(out != NULL);
     read_config(q->model, &config);
-    OK(lt_engine_open(q->backend, 1, mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
+    OK(lt_engine_open(q->backend, 0, 1, mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
     (void)snprintf(path, sizeof path, DATA "%s/transformer", q->model);
     OK(lt_checkpoint_open(path, &lt_h3_dit_names, &files));
     OK(lt_h3_dit_open(files, &engine, &config, q->compute, &dit));
@@ -287,7 +287,7 @@ static XXH64_hash_t denoise_on(lt_model *model, lt_group *group, const lt_mesh_s
     float *text = spread(TEXT_ROWS * model->family->text_width(model), 4);
     OK(lt_mesh_open(group, spec, &mesh));
     mesh.deterministic = 1;
-    OK(lt_engine_open(&lt_backend_cpu, 1, &mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
+    OK(lt_engine_open(&lt_backend_cpu, 0, 1, &mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
     OK(lt_clip_new(&plan, &clip));
     lt_clip_noise(&plan, &clip);
     OK(lt_levels_make(model, &plan, &levels));

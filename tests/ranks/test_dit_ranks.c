@@ -48,7 +48,7 @@ static void evaluate(const request *q, const lt_mesh *mesh, result *r)
     lt_h3_dit *dit;
     lt_h3_dit_state *state;
     read_config(q->model, &config);
-    OK(lt_engine_open(q->backend, 1, mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
+    OK(lt_engine_open(q->backend, 0, 1, mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
     (void)snprintf(path, sizeof path, DATA "%s/transformer", q->model);
     OK(lt_checkpoint_open(path, &lt_h3_dit_names, &files));
     OK(lt_h3_dit_open(files, &engine, &config, q->compute, &dit));

@@ -225,7 +225,7 @@ static uint64_t bytes_of(const lt_backend *backend, const char *folder, const ch
     mesh.deterministic = deterministic;
     const int dry = backend == &lt_backend_dry;
     const size_t room = (size_t)1 << (dry ? 44 : 28);
-    OK(lt_engine_open(backend, 1, &mesh, room, room, &engine));
+    OK(lt_engine_open(backend, 0, 1, &mesh, room, room, &engine));
     OK(lt_checkpoint_open(folder, &lt_h3_dit_names, &files));
     const uint64_t before = dry ? lt_checkpoint_bytes_planned() : lt_checkpoint_bytes_read();
     OK(lt_h3_dit_open(files, &engine, &config, LT_BF16, &dit));

@@ -69,7 +69,7 @@ static int evaluate(const lt_backend *backend, const lt_mesh *mesh, const lt_h3_
     lt_h3_dit *dit;
     lt_h3_dit_state *state;
     int before = 0;
-    OK(lt_engine_open(backend, 1, mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
+    OK(lt_engine_open(backend, 0, 1, mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
     if (!backend->is_dry)
         OK(lt_engine_connect(&engine, mesh, need));
     OK(lt_checkpoint_open(DATA, &lt_h3_dit_names, &files));

@@ -35,7 +35,7 @@ static uint64_t encode(const request *q, const lt_mesh *mesh, float *rows)
     (void)snprintf(path, sizeof path, DATA "%s/text_encoder/config.json", q->model);
     OK(lt_qwen3vl_config_read(path, &config));
     assert_true(config.hidden == WIDTH && config.vocab == VOCAB);
-    OK(lt_engine_open(q->backend, 1, mesh, (size_t)1 << 26, (size_t)1 << 26, &engine));
+    OK(lt_engine_open(q->backend, 0, 1, mesh, (size_t)1 << 26, (size_t)1 << 26, &engine));
     (void)snprintf(path, sizeof path, DATA "%s/text_encoder", q->model);
     OK(lt_checkpoint_open(path, NULL, &files));
     const uint64_t before = lt_checkpoint_bytes_read();

@@ -56,7 +56,7 @@ static result decode(const request *q, const lt_mesh *mesh, const lt_backend *ba
     result r = {0};
     const int dry = backend == &lt_backend_dry;
     OK(lt_h3_video_config_read(q->config, &config));
-    OK(lt_engine_open(backend, 1, mesh, (size_t)1 << 28, (size_t)1 << 28, &engine));
+    OK(lt_engine_open(backend, 0, 1, mesh, (size_t)1 << 28, (size_t)1 << 28, &engine));
     OK(lt_checkpoint_open(q->weights,
                           (const lt_name_map[]){lt_h3_names(&lt_h3_video_names, config.head_dim)},
                           &files));
@@ -194,7 +194,7 @@ static void helpers_check(const lt_mesh *mesh, void *ctx)
     float *all = calloc((size_t)count, sizeof *all), *some = calloc((size_t)count, sizeof *some);
     WANT(all != NULL && some != NULL);
     OK(lt_h3_video_config_read(q.config, &config));
-    OK(lt_engine_open(backend, 1, mesh, (size_t)1 << 28, (size_t)1 << 28, &engine));
+    OK(lt_engine_open(backend, 0, 1, mesh, (size_t)1 << 28, (size_t)1 << 28, &engine));
     OK(lt_checkpoint_open(q.weights,
                           (const lt_name_map[]){lt_h3_names(&lt_h3_video_names, config.head_dim)},
                           &files));
@@ -244,7 +244,7 @@ static void refusal_check(const lt_mesh *mesh, void *ctx)
             mine.layers++;
         if (bad && kind == 1)
             mine.ffn_mult++;
-        OK(lt_engine_open(q.backend, 1, mesh, (size_t)1 << 28, (size_t)1 << 28, &engine));
+        OK(lt_engine_open(q.backend, 0, 1, mesh, (size_t)1 << 28, (size_t)1 << 28, &engine));
         OK(lt_checkpoint_open(
             q.weights, (const lt_name_map[]){lt_h3_names(&lt_h3_video_names, config.head_dim)},
             &files));

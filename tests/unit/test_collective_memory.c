@@ -113,13 +113,13 @@ static void nothing_is_allocated(void **state)
     lt_group group = {.transport = &silent, .rank = RANK, .size = RANKS};
     lt_engine dry, cpu;
     (void)state;
-    OK(lt_engine_open(&lt_backend_dry, 1, NULL, 0, 1 << 22, &dry));
+    OK(lt_engine_open(&lt_backend_dry, 0, 1, NULL, 0, 1 << 22, &dry));
     all(&dry, &group);
     const lt_comm_need need = lt_engine_comm_need(&dry);
     lt_engine_close(&dry);
     assert_true(need.scratch_bytes > 0 && need.out_bytes > 0 && need.in_bytes > 0);
 
-    OK(lt_engine_open(&lt_backend_cpu, 1, NULL, 0, 1 << 22, &cpu));
+    OK(lt_engine_open(&lt_backend_cpu, 0, 1, NULL, 0, 1 << 22, &cpu));
     OK(lt_comm_memory_reserve(cpu.memory, &need)); /* as lt_engine_connect does */
     OK(lt_host(cpu.comm, no_work, NULL, 0));
     const lt_mark empty = lt_arena_mark(cpu.step);

@@ -94,7 +94,7 @@ static void one_device_case(const lt_backend *backend, lt_dtype dtype, int64_t r
     unsigned char in[ROOM * 4], out[ROOM * 4];
     for (size_t i = 0; i < sizeof in; i++)
         in[i] = (unsigned char)(i % 4 == 3 || i % 2 == 1 ? 63 : i); /* no NaN in either dtype */
-    OK(lt_engine_open(backend, 1, &mesh, 0, 1 << 16, &e));
+    OK(lt_engine_open(backend, 0, 1, &mesh, 0, 1 << 16, &e));
     OK(lt_tensor_new(e.step, "x", dtype, &x, LT_DIMS(rows, WIDTH)));
     OK(lt_tensor_new(e.step, "y", dtype, &y, LT_DIMS(rows, WIDTH)));
     OK(lt_tensor_new(e.step, "z", dtype, &z, LT_DIMS(rows, WIDTH)));
@@ -129,7 +129,8 @@ static void engine_too_large(void **state)
 {
     (void)state;
     lt_engine e;
-    assert_int_equal(lt_engine_open(&lt_backend_cpu, 1, &mesh, 1 << 10, SIZE_MAX, &e), LT_ENOMEM);
+    assert_int_equal(lt_engine_open(&lt_backend_cpu, 0, 1, &mesh, 1 << 10, SIZE_MAX, &e),
+                     LT_ENOMEM);
     assert_null(e.backend);
     lt_engine_close(&e);
 }

@@ -49,7 +49,7 @@ static void open_fixture(fixture *f, const lt_backend *backend)
     assert_int_equal(
         lt_safetensors_write(scratch_path(&f->s, "w.safetensors"), tensors, 5, LT_REPLACE), LT_OK);
     assert_int_equal(lt_checkpoint_open(f->s.folder, NULL, &f->checkpoint), LT_OK);
-    if (lt_engine_open(backend, 1, NULL, 1 << 20, 1 << 20, &f->engine) != LT_OK)
+    if (lt_engine_open(backend, 0, 1, NULL, 1 << 20, 1 << 20, &f->engine) != LT_OK)
         fail_msg("%s", lt_error_text());
 }
 
