@@ -235,9 +235,10 @@ done:
 
 /* ---- pictures ---- */
 
-static size_t frame_bytes(const pool *p)
+static size_t frame_bytes(const lt_plan *plan)
 {
-    return (size_t)(3 * p->plan->shape.width * p->plan->shape.height) * lt_dtype_bytes(p->pixels);
+    return (size_t)(3 * plan->shape.width * plan->shape.height) *
+           lt_dtype_bytes(lt_mux_pixels(plan->codec));
 }
 
 /* What is made beside the film may fail without it: the first failure is kept, the rest goes on. */
@@ -276,7 +277,7 @@ static lt_status mux_item(pool *p, int64_t item, const char *frames)
 {
     const lt_decode_item d = p->family->decode_item(p->model, &p->plan->shape, item);
     for (int64_t i = 0; i < d.frames && p->frame_at < p->plan->frames; i++) {
-        const char *frame = frames + (size_t)i * frame_bytes(p);
+        const char *frame = frames + (size_t)i * frame_bytes(p->plan);
         LT_TRY(lt_mux_video(p->mux, frame, p->pixels));
         if (p->sheet != NULL)
             LT_TRY(lt_sheet_frame(p->sheet, p->frame_at, frame, p->pixels));
@@ -334,7 +335,8 @@ static lt_status decode_pictures(pool *p)
         LT_TRY(lt_fault_step(p->rank, -2 - (int)item));
         LT_TRY(stop_here(p));
         const size_t bytes =
-            (size_t)p->family->decode_item(p->model, &p->plan->shape, item).frames * frame_bytes(p);
+            (size_t)p->family->decode_item(p->model, &p->plan->shape, item).frames *
+            frame_bytes(p->plan);
         if (owner == p->rank) {
             const int slot = (int)(mine++ % 2);
             LT_TRY(make_item(p, item, slot));
@@ -368,32 +370,42 @@ static lt_status take(void *out, size_t bytes, const char *what)
     return LT_OK;
 }
 
+lt_decode_room lt_decode_room_of(const lt_model *model, const lt_plan *plan)
+{
+    const lt_family *family = model->family;
+    const lt_shape *shape = &plan->shape;
+    const lt_decode_item first = family->decode_item(model, shape, 0);
+    const lt_decode_item last =
+        family->decode_item(model, shape, family->decode_items(model, shape) - 1);
+    const int64_t most = last.frames > first.frames ? last.frames : first.frames;
+    const int sound = (int)sound_stream(plan);
+    size_t item = (size_t)first.latents, chunk = 0;
+    for (int i = 0; i < plan->stream[0].ndim; i++)
+        item *= i == plan->stream[0].time_axis ? 1 : (size_t)plan->stream[0].dim[i];
+    if (sound >= 0) { /* a chunk in the middle of a long sound needs the most around it */
+        const int64_t middle = (int64_t)1 << 30;
+        const lt_range known =
+            family->sound_context(model, 2 * middle, (lt_range){middle, LT_SOUND_CHUNK_TICKS});
+        chunk = (size_t)(2 * plan->stream[sound].dim[1] * known.count);
+    }
+    return (lt_decode_room){.latents = item > chunk ? item : chunk,
+                            .raw_bytes = family->decode_raw_bytes(model, shape),
+                            .carry_bytes = family->decode_carry_bytes(model, shape),
+                            .frames_bytes = (size_t)most * frame_bytes(plan)};
+}
+
 static lt_status pool_buffers(pool *p)
 {
-    const lt_shape *shape = &p->plan->shape;
-    const size_t carry = p->family->decode_carry_bytes(p->model, shape);
-    const lt_decode_item last = p->family->decode_item(p->model, shape, p->items - 1);
-    const lt_decode_item first = p->family->decode_item(p->model, shape, 0);
-    const int64_t most = last.frames > first.frames ? last.frames : first.frames;
-    size_t item = (size_t)first.latents, chunk = 0;
-    for (int i = 0; i < p->plan->stream[0].ndim; i++)
-        item *= i == p->plan->stream[0].time_axis ? 1 : (size_t)p->plan->stream[0].dim[i];
-    if (sound_stream(p->plan) >=
-        0) { /* a chunk in the middle of a long sound needs the most around it */
-        const int64_t middle = (int64_t)1 << 30;
-        const lt_range known = p->family->sound_context(p->model, 2 * middle,
-                                                        (lt_range){middle, LT_SOUND_CHUNK_TICKS});
-        chunk = (size_t)(2 * p->plan->stream[sound_stream(p->plan)].dim[1] * known.count);
-    }
-    p->latents_room = item > chunk ? item : chunk;
-    LT_TRY(take(&p->latents, p->latents_room * sizeof(float), "latents"));
+    const lt_decode_room room = lt_decode_room_of(p->model, p->plan);
+    p->latents_room = room.latents;
+    LT_TRY(take(&p->latents, room.latents * sizeof(float), "latents"));
     if (p->mesh->position % p->each != 0) /* it only helps */
         return LT_OK;
-    LT_TRY(take(&p->raw, p->family->decode_raw_bytes(p->model, shape), "raw frames"));
-    LT_TRY(take(&p->carry_in, carry, "a tail"));
-    LT_TRY(take(&p->carry_out, carry, "a tail"));
-    LT_TRY(take(&p->frames[0], (size_t)most * frame_bytes(p), "frames"));
-    LT_TRY(take(&p->frames[1], (size_t)most * frame_bytes(p), "frames"));
+    LT_TRY(take(&p->raw, room.raw_bytes, "raw frames"));
+    LT_TRY(take(&p->carry_in, room.carry_bytes, "a tail"));
+    LT_TRY(take(&p->carry_out, room.carry_bytes, "a tail"));
+    LT_TRY(take(&p->frames[0], room.frames_bytes, "frames"));
+    LT_TRY(take(&p->frames[1], room.frames_bytes, "frames"));
     if (p->rank == 0)
         LT_TRY(take(&p->pcm, 2 * (size_t)p->plan->sample_rate * sizeof(float), "sound"));
     return LT_OK;

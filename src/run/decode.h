@@ -37,6 +37,14 @@ typedef struct lt_decode_outputs {
     lt_decode_extra *extra; /* of sheet and wav */
 } lt_decode_outputs;
 
+/* How large the buffers of one rank are: the estimate counts what lt_decode takes. */
+typedef struct lt_decode_room {
+    size_t latents;                              /* f32 values: an item's, or a chunk of sound's */
+    size_t raw_bytes, carry_bytes, frames_bytes; /* an item's: raw, what it leaves, finished */
+} lt_decode_room;
+
+lt_decode_room lt_decode_room_of(const lt_model *model, const lt_plan *plan);
+
 /* Decode and mux, by the decoders that are open on engine. The groups of engine->mesh's tp axis
  * share out the film's pieces; the ranks of a group decode a piece together, its weights split.
  * plan gives shape, lengths, codec, suffix. Nothing is left of a failed film; after an error the

@@ -3,12 +3,13 @@
  * The phases follow each other, and what one has touched stays resident in the next: arenas are
  * mapped once, kernels keep their scratch. So, for a rank,
  *
- *     resident(phase) = base + late + the largest so far of (phase, step, comm arenas, scratch)
- *                     + the clip + host buffers of the phase
+ *     resident(phase) = base + late + the largest so far of (phase, step, comm arenas, scratch,
+ *                       staging) + the clip + host buffers of the phase
  *
  * base   what the process holds when it plans: program, libraries, MPI, tokenizer, checkpoint
  *        headers. Read from /proc, so it is true on any machine and in any build.
  * late   pages of program and libraries that only work touches. Measured (constants below).
+ * staging  of collectives, where the CPU reads no tensors.
  * arenas, scratch, host buffers of the model: counted in the walk (kernels/dry).
  * the rest (decode's pool, encoder, latents) by the sizes in the code that allocates it. */
 #include "run/estimate.h"
@@ -62,22 +63,18 @@ static int64_t items_of(const lt_plan *plan, const lt_model *model, const lt_mes
     return mesh->position % each != 0 || items <= group ? 0 : (items - group - 1) / groups + 1;
 }
 
-/* decode.c, pool_buffers: raw frames, a carry each way where there are neighbours, and finished
- * frames, two sets where there are two items. What is never written is never resident. */
+/* Latents, raw frames, a carry each way where there are neighbours, and finished frames, two sets
+ * where there are two items. What is never written is never resident. */
 static size_t pool_bytes(const lt_plan *plan, const lt_model *model, const lt_mesh *mesh)
 {
-    const lt_family *family = model->family;
+    const lt_decode_room room = lt_decode_room_of(model, plan);
     const int64_t mine = items_of(plan, model, mesh);
-    const int64_t items = family->decode_items(model, &plan->shape);
-    const lt_decode_item last = family->decode_item(model, &plan->shape, items - 1);
-    const size_t pixel = lt_dtype_bytes(lt_mux_pixels(plan->codec));
-    const size_t frames =
-        (size_t)(3 * plan->shape.width * plan->shape.height * last.frames) * pixel;
-    const size_t carry = family->decode_carry_bytes(model, &plan->shape);
+    const int64_t items = model->family->decode_items(model, &plan->shape);
+    const size_t latents = room.latents * sizeof(float);
     if (mine == 0)
-        return lt_group_rank(mesh->world) == 0 ? frames : 0;
-    return family->decode_raw_bytes(model, &plan->shape) + (items > 1 ? 2 : 1) * carry +
-           (mine > 1 ? 2 : 1) * frames;
+        return latents + (lt_group_rank(mesh->world) == 0 ? room.frames_bytes : 0);
+    return latents + room.raw_bytes + (items > 1 ? 2 : 1) * room.carry_bytes +
+           (mine > 1 ? 2 : 1) * room.frames_bytes;
 }
 
 /* Rank 0: encoder, muxer, contact sheet. */
@@ -268,7 +265,7 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 void lt_estimate_peak(const lt_estimate_of *of, lt_footprint *footprint)
 {
-    size_t phase = 0, step = 0, comm = 0, kernels = 0, late = late_all;
+    size_t phase = 0, step = 0, comm = 0, kernels = 0, out = 0, in = 0, late = late_all;
     const size_t base = (size_t)lt_resident_now().now;
     footprint->peak_bytes = base;
     for (int i = 0; i < LT_PHASES; i++) {
@@ -279,9 +276,13 @@ void lt_estimate_peak(const lt_estimate_of *of, lt_footprint *footprint)
         step = larger(step, whole_pages(m->step_bytes));
         comm = larger(comm, whole_pages(m->comm_bytes));
         kernels = larger(kernels, whole_pages(m->kernel_bytes));
+        if (!of->backend->host_access) {
+            out = larger(out, m->staging[0]);
+            in = larger(in, m->staging[1]);
+        }
         if (i == LT_PHASE_DECODE && lt_group_rank(of->mesh[i]->world) == 0)
             late += late_store;
-        m->resident_bytes = base + late + phase + step + comm + kernels + m->host_bytes;
+        m->resident_bytes = base + late + phase + step + comm + kernels + out + in + m->host_bytes;
         footprint->peak_bytes = larger(footprint->peak_bytes, m->resident_bytes);
     }
     footprint->base_bytes = base;
@@ -330,6 +331,12 @@ static int64_t limit_left(const char **option)
     return least;
 }
 
+/* Arenas and the scratch of collectives: the device's memory. */
+static double device_bytes(const lt_phase_memory *m)
+{
+    return (double)m->phase_bytes + (double)m->step_bytes + (double)m->comm_bytes;
+}
+
 static lt_status refuse(const char *model, lt_phase phase, const lt_phase_memory *m, double need,
                         const char *room)
 {
@@ -339,7 +346,7 @@ static lt_status refuse(const char *model, lt_phase phase, const lt_phase_memory
         "smaller film",
         "start more ranks on more hosts (--decode-tp N shares the decoder's weights), or a "
         "smaller film"};
-    const double work = (double)m->step_bytes + (double)m->comm_bytes + (double)m->kernel_bytes;
+    const double work = device_bytes(m) - (double)m->phase_bytes + (double)m->kernel_bytes;
     lt_hint("%s", hints[phase]);
     LT_FAIL(LT_ENOMEM,
             "%s: the %s phase needs %.2f GiB a rank (weights %.2f, work %.2f, host %.2f), %s",
@@ -350,10 +357,16 @@ static lt_status refuse(const char *model, lt_phase phase, const lt_phase_memory
 lt_status lt_estimate_fits(const lt_estimate_of *of, const lt_footprint *footprint)
 {
     const int local_ranks = of->local_ranks;
-    char room[128];
+    char room[192];
+    lt_device device;
     const char *option = "";
     const int64_t available = lt_memory_available_bytes(), limit = limit_left(&option);
     const double mine = available < 0 ? -1 : (double)available / local_ranks;
+    of->backend->describe(of->device, &device);
+    /* The host's own memory is all its ranks'. */
+    const double left = device.left_bytes < 0 ? -1
+                                              : (double)device.left_bytes /
+                                                    (of->backend->host_access ? local_ranks : 1);
     for (int i = 0; i < LT_PHASES; i++) {
         const lt_phase_memory *m = &footprint->memory[i];
         const double need = m->resident_bytes > footprint->base_bytes
@@ -367,6 +380,12 @@ lt_status lt_estimate_fits(const lt_estimate_of *of, const lt_footprint *footpri
         if (limit >= 0 && need > (double)limit) {
             (void)snprintf(room, sizeof room, "%s leaves this process %.2f GiB", option,
                            (double)limit / gib);
+            return refuse(of->plan->model, i, m, need, room);
+        }
+        if (left >= 0 && device_bytes(m) > left) {
+            (void)snprintf(room, sizeof room,
+                           "device %d of this host (%s) has %.2f GiB left for it", of->device,
+                           device.name, left / gib);
             return refuse(of->plan->model, i, m, need, room);
         }
     }

@@ -59,6 +59,8 @@ typedef struct lt_footprint {
 typedef struct lt_estimate_of {
     const lt_plan *plan;
     lt_model *model;
+    const lt_backend *backend;      /* that computes; */
+    int device;                     /* which of the host's */
     const lt_mesh *mesh[LT_PHASES]; /* of each phase; NULL: the phase does not run on this rank */
     int64_t token_count;            /* text rows of the prompt */
     int threads, local_ranks;       /* of this rank; on this host */
@@ -76,8 +78,8 @@ void lt_estimate_peak(const lt_estimate_of *of, lt_footprint *footprint);
 /* Refuse at once a clip whose latents cannot fit: the walk would take long to find that out. Local.
  * Errors: LT_ENOMEM with numbers. */
 lt_status lt_estimate_fits_latents(const lt_estimate_of *of);
-/* Refuse what cannot fit into this rank's part of the host's memory, or under a limit of this
- * process (ulimit -v, -d). Local. Errors: LT_ENOMEM with numbers. */
+/* Refuse what cannot fit into this rank's part of the host's memory, under a limit of this process
+ * (ulimit -v, -d), or into what its device has left. Local. Errors: LT_ENOMEM with numbers. */
 lt_status lt_estimate_fits(const lt_estimate_of *of, const lt_footprint *footprint);
 
 /* How long each stage takes here: fills seconds. Short jobs are not measured unless `always`. The

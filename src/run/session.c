@@ -196,6 +196,8 @@ lt_status lt_session_open(lt_session *s, const lt_plan *draft, const lt_job *job
     const lt_estimate_of of = {
         .plan = draft,
         .model = s->model,
+        .backend = s->bound.backend,
+        .device = s->bound.placed.local_rank,
         .mesh = {[LT_PHASE_TEXT] = s->text_group != NULL ? &s->text_mesh : NULL,
                  [LT_PHASE_DIT] = first <= LT_PHASE_DIT ? &s->bound.mesh : NULL,
                  [LT_PHASE_DECODE] = &s->decode_mesh},
