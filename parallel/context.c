@@ -10,10 +10,14 @@ lt_status lt_engine_open(const lt_backend *backend, int device, int threads, con
                          size_t phase_bytes, size_t step_bytes, lt_engine *out)
 {
     memset(out, 0, sizeof *out);
+    lt_device described;
     lt_status st = LT_OK;
     LT_TRY(lt_backend_open(backend, device, threads));
     out->backend = backend;
     out->mesh = mesh;
+    backend->describe(device, &described);
+    out->row_block = described.row_block;
+    out->query_chunk = described.query_chunk;
     out->device = device;
     out->threads = threads;
     LT_TRY_GOTO(backend->queue_open(LT_QUEUE_COMPUTE, &out->compute), st, failed);

@@ -24,8 +24,10 @@ struct lt_engine {
     lt_arena *phase, *step;
     const lt_mesh *mesh;
     int device, threads;
-    lt_comm_memory *memory; /* what collectives pack, stage and add up in */
-    lt_links *links;        /* how the groups' tensors travel */
+    int64_t row_block, query_chunk; /* as the device wants them (backend.h); one kind of device on
+                                       all ranks, since messages follow them */
+    lt_comm_memory *memory;         /* what collectives pack, stage and add up in */
+    lt_links *links;                /* how the groups' tensors travel */
 };
 
 /* Open backend, queues and arenas of these capacities. device: which of the host's (backend.h), the

@@ -19,7 +19,7 @@ lt_status lt_part_work_new(lt_engine *engine, const lt_attention_share *share, f
                            int64_t rows, lt_part_work *out)
 {
     const int64_t heads = lt_attention_heads(share);
-    const int64_t chunk = rows < LT_ATTENTION_CHUNK ? rows : LT_ATTENTION_CHUNK;
+    const int64_t most = engine->query_chunk, chunk = rows < most ? rows : most;
     *out = (lt_part_work){.engine = engine, .share = share, .heads = heads, .scale = scale};
     LT_TRY(lt_tensor_new(engine->step, "attention.part", LT_F32, &out->y2,
                          LT_DIMS(chunk, heads * share->width)));
@@ -36,9 +36,10 @@ lt_tensor lt_part_lse(const lt_part_work *work, const lt_tensor *lse, lt_range r
 
 lt_status lt_part_each(const lt_part_work *work, int64_t rows, lt_part_fn fn, void *ctx)
 {
-    for (int64_t first = 0; first < rows && work->heads > 0; first += LT_ATTENTION_CHUNK) {
+    const int64_t most = work->engine->query_chunk;
+    for (int64_t first = 0; first < rows && work->heads > 0; first += most) {
         const int64_t left = rows - first;
-        LT_TRY(fn(ctx, (lt_range){first, left < LT_ATTENTION_CHUNK ? left : LT_ATTENTION_CHUNK}));
+        LT_TRY(fn(ctx, (lt_range){first, left < most ? left : most}));
     }
     return LT_OK;
 }

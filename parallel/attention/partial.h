@@ -6,12 +6,10 @@
 
 #include "parallel/attention/attention.h"
 
-/* Queries of one kernel call at most: bounds the scratch, and is part of what a message holds, so
- * the same on all ranks. */
-enum { LT_ATTENTION_CHUNK = 2048 };
-
 /* Attention of some queries over the keys seen so far. y f32 [rows, heads * width]. lse f32
- * [heads * rows]: per chunk of rows [heads, rows of the chunk], chunk after chunk. */
+ * [heads * rows]: per chunk of rows [heads, rows of the chunk], chunk after chunk. A chunk is
+ * engine->query_chunk rows, the most of one kernel call: it bounds the scratch, and is part of what
+ * a message holds. */
 typedef struct lt_partial {
     lt_tensor y, lse;
     int begun; /* 0: nothing seen yet, y and lse hold nothing */

@@ -97,6 +97,7 @@ lt_status lt_h3_dit_open(lt_checkpoint *checkpoint, lt_engine *engine,
         LT_FAIL(LT_ENOMEM, "DiT: no memory for its description");
     dit->checkpoint = checkpoint;
     dit->engine = engine;
+    dit->row_block = engine->row_block;
     dit->config = *config;
     dit->compute = compute;
     dit->dry = engine->backend == &lt_backend_dry;

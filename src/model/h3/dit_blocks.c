@@ -29,9 +29,9 @@ lt_status lt_h3_down(const lt_h3_dit *dit, void *to, const lt_tensor *from)
     return dit->dry ? LT_OK : lt_download(dit->engine->compute, to, from);
 }
 
-static int64_t block_rows(int64_t rows, int64_t first)
+static int64_t block_rows(const lt_h3_dit *dit, int64_t rows, int64_t first)
 {
-    return rows - first < LT_H3_ROW_BLOCK ? rows - first : LT_H3_ROW_BLOCK;
+    return rows - first < dit->row_block ? rows - first : dit->row_block;
 }
 
 lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, const lt_attention_share *share,
@@ -40,7 +40,7 @@ lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, const lt_atte
     lt_arena *step = dit->engine->step;
     const lt_dtype act = dit->compute;
     const int64_t E = dit->config.hidden, inner = dit->heads.things.count * dit->config.head_dim;
-    const int64_t rows = h->dim[0], B = rows < LT_H3_ROW_BLOCK ? rows : LT_H3_ROW_BLOCK;
+    const int64_t rows = h->dim[0], B = rows < dit->row_block ? rows : dit->row_block;
     *out = (lt_h3_pass){.h = *h, .share = share};
     if (lt_group_size(dit->tokens) == 1 && !dit->heads.ordered)
         out->share = NULL;
@@ -105,8 +105,8 @@ static lt_status project_qkv(const lt_h3_dit *dit, const lt_h3_block *block, con
 {
     lt_queue *compute = dit->engine->compute;
     const int64_t rows = p->h.dim[0];
-    for (int64_t first = 0; first < rows; first += LT_H3_ROW_BLOCK) {
-        const int64_t count = block_rows(rows, first);
+    for (int64_t first = 0; first < rows; first += dit->row_block) {
+        const int64_t count = block_rows(dit, rows, first);
         const lt_tensor u = lt_h3_rows_at(&p->u, 0, count);
         lt_tensor y = lt_h3_rows_at(&p->qkv, first, count);
         LT_TRY(norm_rows(dit, p, &block->norm1, table, LT_H3_SHIFT_ATTN, first, &u));
@@ -151,8 +151,8 @@ static lt_status attention_run(const lt_h3_dit *dit, const lt_h3_block *block,
     }
     target to = {dit, p, table, LT_H3_GATE_ATTN};
     lt_row_pass back = lt_row_begin(dit->engine, &block->out, &p->back, add_result, &to);
-    for (int64_t first = 0; first < rows; first += LT_H3_ROW_BLOCK) {
-        const lt_range range = {first, block_rows(rows, first)};
+    for (int64_t first = 0; first < rows; first += dit->row_block) {
+        const lt_range range = {first, block_rows(dit, rows, first)};
         const lt_tensor x = lt_view_outer(&p->mixed, range);
         LT_TRY(lt_row_block(&back, range, &x));
     }
@@ -166,8 +166,8 @@ static lt_status ffn_run(const lt_h3_dit *dit, const lt_h3_block *block, const l
     const int64_t rows = p->h.dim[0];
     target to = {dit, p, table, LT_H3_GATE_FFN};
     lt_row_pass back = lt_row_begin(dit->engine, &block->ff_out, &p->back, add_result, &to);
-    for (int64_t first = 0; first < rows; first += LT_H3_ROW_BLOCK) {
-        const int64_t count = block_rows(rows, first);
+    for (int64_t first = 0; first < rows; first += dit->row_block) {
+        const int64_t count = block_rows(dit, rows, first);
         const lt_tensor u = lt_h3_rows_at(&p->u, 0, count);
         lt_tensor x = lt_h3_rows_at(&p->p, 0, count), s = lt_h3_rows_at(&p->s, 0, count);
         if (dit->ffn.things.count > 0) {

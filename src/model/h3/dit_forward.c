@@ -131,8 +131,8 @@ static lt_status embed_rows(const lt_h3_dit *dit, const lt_h3_rows *r, const cha
     lt_tensor x;
     LT_TRY(lt_tensor_new(engine->step, name, LT_F32, &x, LT_DIMS(r->mine, r->width)));
     LT_TRY(lt_h3_up(dit, &x, r->stage));
-    for (int64_t first = 0; first < r->mine; first += LT_H3_ROW_BLOCK) {
-        const int64_t count = r->mine - first < LT_H3_ROW_BLOCK ? r->mine - first : LT_H3_ROW_BLOCK;
+    for (int64_t first = 0; first < r->mine; first += dit->row_block) {
+        const int64_t count = r->mine - first < dit->row_block ? r->mine - first : dit->row_block;
         const lt_tensor from = lt_h3_rows_at(&x, first, count),
                         places = lt_h3_rows_at(&r->local, first, count);
         lt_tensor e = lt_h3_rows_at(&pass->u, 0, count);
@@ -160,8 +160,8 @@ static lt_status head_rows(const lt_h3_dit *dit, const lt_h3_rows *r,
                            lt_tensor *y)
 {
     lt_queue *compute = dit->engine->compute;
-    for (int64_t first = 0; first < r->mine; first += LT_H3_ROW_BLOCK) {
-        const int64_t count = r->mine - first < LT_H3_ROW_BLOCK ? r->mine - first : LT_H3_ROW_BLOCK;
+    for (int64_t first = 0; first < r->mine; first += dit->row_block) {
+        const int64_t count = r->mine - first < dit->row_block ? r->mine - first : dit->row_block;
         const lt_tensor places = lt_h3_rows_at(&r->local, first, count);
         const lt_tensor index = lt_h3_rows_at(places_of_time, first, count);
         lt_tensor x = lt_h3_rows_at(&f->pass.back.out[0], 0, count),

@@ -9,9 +9,6 @@
 #include "model/weights/split_weights.h"
 #include "parallel/attention/attention.h"
 
-/* Row-local work goes in blocks of this many rows, whatever the mesh: it bounds scratch. */
-enum { LT_H3_ROW_BLOCK = 1024 };
-
 /* Six chunks of a block's table row (spec 4.5), in units of hidden columns. */
 enum {
     LT_H3_SHIFT_ATTN,
@@ -62,6 +59,7 @@ struct lt_h3_dit_state {
 struct lt_h3_dit {
     lt_checkpoint *checkpoint;
     lt_engine *engine;
+    int64_t row_block; /* the device's; row-local work goes by it, whatever the mesh */
     lt_h3_dit_config config;
     lt_dtype compute;
     int dry;

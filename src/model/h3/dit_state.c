@@ -225,8 +225,8 @@ static lt_status refine(const lt_h3_dit *dit, const void *text_rows, lt_tensor *
     lt_tensor x;
     LT_TRY(lt_tensor_new(dit->engine->step, "dit.text", dit->compute, &x, LT_DIMS(L, width)));
     LT_TRY(lt_h3_up(dit, &x, text_rows));
-    for (int64_t first = 0; first < L; first += LT_H3_ROW_BLOCK) {
-        const int64_t count = L - first < LT_H3_ROW_BLOCK ? L - first : LT_H3_ROW_BLOCK;
+    for (int64_t first = 0; first < L; first += dit->row_block) {
+        const int64_t count = L - first < dit->row_block ? L - first : dit->row_block;
         const lt_tensor from = lt_h3_rows_at(&x, first, count);
         lt_tensor to = lt_h3_rows_at(h, first, count);
         LT_TRY(lt_linear_apply(compute, dit->context, &from, LT_ACT_NONE, &to));
