@@ -61,12 +61,18 @@ static lt_status nothing(void *work, const lt_host_call *call)
 
 lt_status lt_engine_connect(lt_engine *engine, const lt_mesh *mesh, const lt_comm_need *need)
 {
-    int ranks = lt_group_size(mesh->tokens);
-    LT_TRY(lt_links_connect(engine->links, mesh->tokens));
-    for (int axis = 0; axis < LT_AXIS_COUNT; axis++) {
-        LT_TRY(lt_links_connect(engine->links, mesh->axis[axis]));
-        ranks *= lt_group_size(mesh->axis[axis]);
+    int ranks = 1;
+    lt_status refused = LT_OK;
+    for (int axis = -1; axis < LT_AXIS_COUNT; axis++) {
+        lt_group *group = axis < 0 ? mesh->tokens : mesh->axis[axis];
+        const lt_status st = lt_links_connect(engine->links, group);
+        if (st == LT_EUNAVAIL) /* all of this group know; others of the axis go on */
+            refused = st;
+        else
+            LT_TRY(st);
+        ranks *= lt_group_size(group);
     }
+    LT_TRY(refused);
     LT_TRY(lt_comm_memory_reserve(engine->memory, need));
     if (ranks > 1)
         LT_TRY(lt_host(engine->comm, nothing, NULL, 0));

@@ -38,7 +38,8 @@ lt_status lt_engine_open(const lt_backend *backend, int device, int threads, con
 /* Agree, on each group of mesh, on how its tensors travel, connect, and take what a dry run found
  * that collectives need (lt_engine_comm_need): after it they allocate and connect nothing. Without
  * it memory grows, and a group's tensors travel by direct or staged exchange. Collective on the
- * groups of mesh, Blocking. Errors: LT_ENOMEM, the transport's. */
+ * groups of mesh, Blocking. Errors: LT_EUNAVAIL (ranks of a group name different exchanges),
+ * LT_ENOMEM, the transport's. */
 lt_status lt_engine_connect(lt_engine *engine, const lt_mesh *mesh, const lt_comm_need *need);
 /* Waits for the queues. An empty engine is allowed. Local, Blocking. */
 void lt_engine_close(lt_engine *engine);

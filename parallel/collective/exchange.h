@@ -80,7 +80,9 @@ lt_status lt_comm_push(lt_link *link, lt_queue *comm, const char *name, int coun
 
 lt_status lt_links_new(const lt_backend *backend, lt_comm_memory *memory, lt_links **out);
 void lt_links_free(lt_links **links);
-/* Agree on a way for this group and open it; a second time: nothing. Collective on group. */
+/* Agree on a way for this group and open it; a second time: nothing. Collective on group. Errors:
+ * LT_EUNAVAIL on all ranks of group, which name different ways: the group is still of use; the
+ * transport's. */
 lt_status lt_links_connect(lt_links *links, lt_group *group);
 /* The group's link, else the backend's usual one. Local. */
 lt_link *lt_links_find(lt_links *links, lt_group *group);

@@ -1,7 +1,9 @@
 /* links.c - which exchange a group uses.
  *
- * Each rank names the first way that fits: registered ones, then its backend's own. All must name
- * the same one, else all take direct or staged, whose messages are the same. A group that was never
+ * Each rank names the first way that fits: registered ones, then its backend's own: direct or
+ * staged, whose messages are the same. Ranks that name different ones are refused: they would wait
+ * for each other, and a slower way that nobody asked for would not be noticed.
+ * A group that was never
  * connected (tests, a bench's own groups) uses a link of the engine's that knows no group. */
 #include <assert.h>
 #include <stdlib.h>
@@ -67,6 +69,11 @@ void lt_links_free(lt_links **links)
     *links = NULL;
 }
 
+static const char *way_name(int way)
+{
+    return way < 0 ? "its backend's own" : registered[way]->name;
+}
+
 /* The same on all ranks of group: a registered way by its number, -1: the backend's own. */
 static lt_status agree_on_way(const lt_backend *backend, lt_group *group, int *out)
 {
@@ -81,13 +88,16 @@ static lt_status agree_on_way(const lt_backend *backend, lt_group *group, int *o
     LT_TRY(lt_agree(group, all != NULL ? LT_OK
                                        : lt_fail(LT_ENOMEM, __FILE__, __LINE__,
                                                  "comm: no memory for %d ranks", size)));
-    const lt_status st = lt_all_gather_host(group, &mine, sizeof mine, all);
-    for (int i = 0; st == LT_OK && i < size; i++)
-        if (all[i] != mine)
-            *out = -1;
+    lt_status st = lt_all_gather_host(group, &mine, sizeof mine, all);
+    for (int i = 1; st == LT_OK && i < size; i++)
+        if (all[i] != all[0]) /* the same words on all ranks */
+            LT_FAIL_GOTO(LT_EUNAVAIL, st, done,
+                         "comm: a group of %d ranks: want one way for tensors, found %s (its rank "
+                         "0) and %s (its rank %d)",
+                         size, way_name(all[0]), way_name(all[i]), i);
+done:
     free(all);
-    LT_TRY(st);
-    return LT_OK;
+    return st;
 }
 
 lt_status lt_links_connect(lt_links *links, lt_group *group)
