@@ -378,8 +378,6 @@ void lt_checkpoint_close(lt_checkpoint **checkpoint)
 
 int lt_checkpoint_is_mapped(const lt_checkpoint *checkpoint) { return checkpoint->is_mapped; }
 
-const char *lt_checkpoint_path(const lt_checkpoint *checkpoint) { return checkpoint->path; }
-
 lt_entry *lt_entry_find(const lt_checkpoint *checkpoint, const char *name)
 {
     const lt_entry key = {.name = name};

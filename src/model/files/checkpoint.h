@@ -25,7 +25,6 @@ lt_status lt_checkpoint_open(const char *path, const lt_name_map *map, lt_checkp
 void lt_checkpoint_close(lt_checkpoint **checkpoint);
 /* 1 if the names are those of the map's layout. */
 int lt_checkpoint_is_mapped(const lt_checkpoint *checkpoint);
-const char *lt_checkpoint_path(const lt_checkpoint *checkpoint);
 
 typedef struct lt_tensor_info {
     const char *name; /* as asked for */

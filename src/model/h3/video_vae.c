@@ -88,11 +88,6 @@ void lt_h3_video_decoder_close(lt_h3_video_decoder **decoder)
     *decoder = NULL;
 }
 
-const lt_h3_video_config *lt_h3_video_decoder_config(const lt_h3_video_decoder *decoder)
-{
-    return &decoder->config;
-}
-
 void lt_h3_video_denormalise(const lt_h3_video_config *config, const float *latents, int64_t count,
                              float *z)
 {
@@ -134,7 +129,8 @@ static size_t token_floats(const lt_h3_video_config *c, const clip_work *work)
     return (size_t)(work->t * work->tile_h * work->tile_w * c->latent_channels);
 }
 
-size_t lt_h3_video_decode_host_bytes(const lt_h3_video_config *config, int64_t h, int64_t w)
+/* Host bytes that decoding one clip of h x w latent cells takes beside its frames. */
+static size_t clip_host_bytes(const lt_h3_video_config *config, int64_t h, int64_t w)
 {
     clip_work work;
     clip_sizes(config, lt_h3_video_clip_latents(config), h, w, &work);
@@ -147,7 +143,7 @@ size_t lt_h3_video_decode_host_bytes(const lt_h3_video_config *config, int64_t h
 static void clip_count(const lt_h3_video_config *c, int64_t t, int64_t h, int64_t w, int keeps,
                        clip_work *work)
 {
-    const size_t whole = lt_h3_video_decode_host_bytes(c, h, w);
+    const size_t whole = clip_host_bytes(c, h, w);
     clip_close(work);
     clip_sizes(c, t, h, w, work);
     work->dry_bytes = (int64_t)(keeps ? whole : token_floats(c, work) * sizeof(float));

@@ -33,10 +33,6 @@ typedef struct lt_h3_video_decoder lt_h3_video_decoder;
 lt_status lt_h3_video_decoder_open(lt_checkpoint *checkpoint, lt_engine *engine,
                                    const lt_h3_video_config *config, lt_h3_video_decoder **out);
 void lt_h3_video_decoder_close(lt_h3_video_decoder **decoder);
-const lt_h3_video_config *lt_h3_video_decoder_config(const lt_h3_video_decoder *decoder);
-
-/* Host bytes that decoding one clip of h x w latent cells takes beside its frames. Local. */
-size_t lt_h3_video_decode_host_bytes(const lt_h3_video_config *config, int64_t h, int64_t w);
 
 /* z [C, count] = latents [C, count] * std + mean, count values a channel; in place allowed. Local.
  */

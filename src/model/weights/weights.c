@@ -92,7 +92,6 @@ void lt_weights_close(lt_weights **weights)
     *weights = NULL;
 }
 
-lt_dtype lt_weights_compute(const lt_weights *weights) { return weights->compute; }
 lt_engine *lt_weights_engine(const lt_weights *weights) { return weights->engine; }
 lt_checkpoint *lt_weights_checkpoint(const lt_weights *weights) { return weights->checkpoint; }
 int lt_weights_is_dry(const lt_weights *weights) { return weights->dry; }
@@ -389,12 +388,6 @@ lt_status lt_weights_conv_from(lt_weights *weights, const char *name, const lt_c
 
 /* ---- tensors ---- */
 
-static size_t elements_of(lt_dims dims)
-{
-    const lt_slice whole = lt_slice_whole(dims);
-    return (size_t)(whole.rows.count * whole.columns.count);
-}
-
 /* Copy from the host and wait until it is taken. */
 static lt_status copy_up(lt_weights *w, const lt_tensor *to, const void *from)
 {
@@ -416,33 +409,4 @@ lt_status lt_weights_tensor(lt_weights *weights, const char *name, lt_dims dims,
         return LT_OK;
     LT_TRY(fetch(weights, name, dims, lt_slice_whole(dims), dtype, weights->staging));
     return weights->dry ? LT_OK : copy_up(weights, out, weights->staging);
-}
-
-lt_status lt_weights_tensor_from(lt_weights *weights, const char *name, lt_dims dims,
-                                 lt_dtype dtype, const float *values, lt_tensor *out)
-{
-    const char *kept_name = NULL;
-    LT_TRY(keep_name(weights, name, &kept_name));
-    LT_TRY(lt_tensor_new(weights->engine->phase, kept_name, dtype, out, dims));
-    LT_TRY(stage(weights, name, lt_tensor_bytes(out)));
-    if (weights->dry || lt_tensor_bytes(out) == 0)
-        return LT_OK;
-    lt_convert(values, LT_F32, weights->staging, dtype, elements_of(dims));
-    LT_TRY(copy_up(weights, out, weights->staging));
-    return LT_OK;
-}
-
-lt_status lt_weights_host(lt_weights *weights, const char *name, lt_dims dims, float **out)
-{
-    *out = NULL;
-    LT_TRY(lt_checkpoint_check(weights->checkpoint, name, dims));
-    LT_TRY(keep_room(weights));
-    /* The dims are those of a file that was checked against its size: this cannot be made huge. */
-    float *values = calloc(elements_of(dims) + 1, sizeof *values);
-    if (values == NULL)
-        LT_FAIL(LT_ENOMEM, "%s: no memory for %zu values", name, elements_of(dims));
-    keep(weights, KEPT_MEMORY, values);
-    LT_TRY(fetch(weights, name, dims, lt_slice_whole(dims), LT_F32, values));
-    *out = values;
-    return LT_OK;
 }

@@ -20,7 +20,6 @@ typedef struct lt_weights lt_weights;
 lt_status lt_weights_open(lt_checkpoint *checkpoint, lt_engine *engine, lt_dtype compute,
                           lt_weights **out);
 void lt_weights_close(lt_weights **weights);
-lt_dtype lt_weights_compute(const lt_weights *weights);
 lt_engine *lt_weights_engine(const lt_weights *weights);
 lt_checkpoint *lt_weights_checkpoint(const lt_weights *weights);
 int lt_weights_is_dry(const lt_weights *weights);
@@ -71,11 +70,5 @@ lt_status lt_weights_conv_from(lt_weights *weights, const char *name, const lt_c
 /* A whole tensor "NAME" (full name) with these dims, as dtype, on the device. */
 lt_status lt_weights_tensor(lt_weights *weights, const char *name, lt_dims dims, lt_dtype dtype,
                             lt_tensor *out);
-/* The same for values made on the host (f32): tables, filters. */
-lt_status lt_weights_tensor_from(lt_weights *weights, const char *name, lt_dims dims,
-                                 lt_dtype dtype, const float *values, lt_tensor *out);
-/* Read a whole tensor as f32 into host memory that lives until close; zeros on dry. For weight
- * norms to fold. */
-lt_status lt_weights_host(lt_weights *weights, const char *name, lt_dims dims, float **out);
 
 #endif
