@@ -147,7 +147,7 @@ static lt_status read_checkpoint(lt_checkpoint *c, json_t *weights, json_t *have
     set_int(shards, "present", (uint64_t)c->shard_count);
     (void)json_object_set_new(shards, "missing", json_array());
     (void)json_object_set_new(weights, "layout",
-                              json_string(c->is_mapped ? "original" : "diffusers"));
+                              json_string(lt_checkpoint_is_mapped(c) ? "original" : "diffusers"));
     have_of_checkpoint(c, have);
     return LT_OK;
 }

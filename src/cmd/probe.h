@@ -64,7 +64,6 @@ struct lt_probe_family {
     lt_status (*run[LT_PROBE_STAGES])(lt_probe *probe);
 };
 
-lt_status lt_probe_open_input(lt_probe *probe);
 int lt_probe_has(lt_probe *probe, const char *name);
 /* Read a whole input tensor of ndim dims as dtype; memory lives as long as the probe. */
 lt_status lt_probe_read(lt_probe *probe, const char *name, int ndim, lt_dtype dtype, lt_dims *dims,

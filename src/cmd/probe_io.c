@@ -11,7 +11,7 @@ static const size_t arena_bytes = (size_t)1 << 38;
 
 static const double gib = 1024.0 * 1024.0 * 1024.0;
 
-lt_status lt_probe_open_input(lt_probe *p)
+static lt_status open_input(lt_probe *p)
 {
     if (p->in != NULL)
         return LT_OK;
@@ -23,7 +23,7 @@ lt_status lt_probe_open_input(lt_probe *p)
 
 static lt_status find_input(lt_probe *p, const char *name, lt_tensor_info *info)
 {
-    LT_TRY(lt_probe_open_input(p));
+    LT_TRY(open_input(p));
     if (!lt_checkpoint_find(p->in, name, info))
         LT_FAIL(LT_EDATA, "%s: tensor '%s' is missing: probe %s reads it", p->job->in, name,
                 p->stage);
@@ -33,7 +33,7 @@ static lt_status find_input(lt_probe *p, const char *name, lt_tensor_info *info)
 int lt_probe_has(lt_probe *p, const char *name)
 {
     lt_tensor_info info;
-    return lt_probe_open_input(p) == LT_OK && lt_checkpoint_find(p->in, name, &info);
+    return open_input(p) == LT_OK && lt_checkpoint_find(p->in, name, &info);
 }
 
 lt_status lt_probe_read(lt_probe *p, const char *name, int ndim, lt_dtype dtype, lt_dims *dims,

@@ -41,14 +41,6 @@ const char *lt_dims_text(const int64_t *dim, int ndim, char *buffer, size_t byte
     return buffer;
 }
 
-int64_t lt_stored_elements(const lt_stored *tensor)
-{
-    int64_t n = 1;
-    for (int i = 0; i < tensor->ndim; i++)
-        n *= tensor->dim[i];
-    return n;
-}
-
 /* ---- the header ---- */
 
 /* Product of the dims times the element size, or a failure where it passes all bounds. A zero among
@@ -179,8 +171,9 @@ static lt_status parse_all(const json_t *header, lt_safetensors *file)
     return LT_OK;
 }
 
-lt_status lt_safetensors_parse(const char *text, size_t bytes, uint64_t data_bytes,
-                               const char *path, lt_safetensors **out)
+/* The checks on a header without its leading length; data_bytes follow it. */
+static lt_status parse_header(const char *text, size_t bytes, uint64_t data_bytes, const char *path,
+                              lt_safetensors **out)
 {
     json_t *header = NULL;
     lt_status st = LT_OK;
@@ -225,7 +218,7 @@ static lt_status open_data(const char *path, const lt_source_file *data, lt_safe
         LT_FAIL(LT_ENOMEM, "%s: no memory for a header of %" PRIu64 " bytes", path, n);
     lt_status st = LT_OK;
     LT_TRY_GOTO(lt_source_pread(data, path, text, (size_t)n, 8), st, done);
-    LT_TRY_GOTO(lt_safetensors_parse(text, (size_t)n, file_bytes - 8 - n, path, out), st, done);
+    LT_TRY_GOTO(parse_header(text, (size_t)n, file_bytes - 8 - n, path, out), st, done);
     (*out)->data_first = 8 + n;
 done:
     free(text);

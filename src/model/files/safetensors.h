@@ -20,7 +20,7 @@ typedef struct lt_stored {
 
 typedef struct lt_safetensors {
     char *path;
-    lt_source_file data; /* not open where only a header was parsed */
+    lt_source_file data;
     uint64_t data_first; /* where the data begins in the file */
     uint64_t data_bytes;
     int64_t count;
@@ -32,14 +32,7 @@ typedef struct lt_safetensors {
  * ranges, no overlap, no hole, nothing past the end. No value is read. Errors: LT_ENOINPUT,
  * LT_EDATA (file, tensor, wanted, found), LT_ENOMEM. */
 lt_status lt_safetensors_open(const char *path, lt_safetensors **out);
-
-/* The same checks on a header in memory, without its leading length; data_bytes follow it. */
-lt_status lt_safetensors_parse(const char *text, size_t bytes, uint64_t data_bytes,
-                               const char *path, lt_safetensors **out);
 void lt_safetensors_close(lt_safetensors **file);
-
-/* Product of the dims; 1 for a single value. */
-int64_t lt_stored_elements(const lt_stored *tensor);
 
 /* "[2, 24, 7]" into a buffer of the caller. */
 const char *lt_dims_text(const int64_t *dim, int ndim, char *buffer, size_t bytes);

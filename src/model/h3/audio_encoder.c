@@ -401,7 +401,7 @@ static lt_status encode_item(lt_h3_audio_encoder *e, const float *wave, int64_t 
     LT_TRY(lt_tensor_new(step, "encoder.x", LT_F32, &buf.x, LT_DIMS(most)));
     LT_TRY(lt_tensor_new(step, "encoder.a", LT_F32, &buf.a, LT_DIMS(most)));
     LT_TRY(lt_tensor_new(step, "encoder.b", LT_F32, &buf.b, LT_DIMS(most)));
-    LT_TRY(lt_h3_upload(q, &input, wave));
+    LT_TRY(lt_upload(q, &input, wave));
     lt_tensor x = shaped(&buf.x, rows, c->encoder_dim);
     LT_TRY(apply_conv(q, e->first, &input, &x));
     for (int64_t i = 0; i < c->encoder_stages; i++) {
@@ -414,7 +414,7 @@ static lt_status encode_item(lt_h3_audio_encoder *e, const float *wave, int64_t 
     LT_TRY(apply_snake(q, &e->last_alpha, &x, &x));
     LT_TRY(apply_conv(q, e->last, &x, &trunk));
     LT_TRY(apply_block(e, &trunk, rows, &mean));
-    LT_TRY(lt_h3_download(q, means, &mean));
+    LT_TRY(lt_download(q, means, &mean));
     return lt_sync(q);
 }
 

@@ -364,7 +364,7 @@ static lt_status embed(lt_h3_audio_decoder *d, const float *z, int64_t rows, aud
     LT_TRY(lt_tensor_new(d->engine->step, "audio.trunk", LT_F32, &trunk,
                          LT_DIMS(rows, c->latent_dim)));
     *sum = front(&b->sum, rows, c->decoder_dim);
-    LT_TRY(lt_h3_upload(q, &latent, z));
+    LT_TRY(lt_upload(q, &latent, z));
     LT_TRY(lt_linear_apply(q, d->in_proj, &latent, LT_ACT_NONE, &trunk));
     return apply_conv(q, d->pre, &trunk, sum);
 }
@@ -394,7 +394,7 @@ static lt_status decode_item(lt_h3_audio_decoder *d, const audio_ranges *r, cons
     LT_TRY(lt_clamp(q, &wave, -1, 1, &wave));
     const lt_tensor wanted =
         lt_view_outer(&wave, (lt_range){first * c->hop - kept.first, count * c->hop});
-    LT_TRY(lt_h3_download(q, samples, &wanted));
+    LT_TRY(lt_download(q, samples, &wanted));
     return lt_sync(q);
 }
 

@@ -100,7 +100,7 @@ lt_status lt_h3_dit_open(lt_checkpoint *checkpoint, lt_engine *engine,
     dit->row_block = engine->row_block;
     dit->config = *config;
     dit->compute = compute;
-    dit->dry = engine->backend == &lt_backend_dry;
+    dit->dry = engine->backend->is_dry;
     lt_status st;
     init_shares(dit);
     LT_TRY_GOTO(check_all(dit), st, fail);

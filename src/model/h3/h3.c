@@ -242,7 +242,7 @@ static lt_status dit_begin(lt_model *model, const lt_shape *shape, const float *
                            int64_t text_count, lt_dit_state **out)
 {
     lt_h3_model *m = (lt_h3_model *)model;
-    const int dry = m->dit_engine->backend == &lt_backend_dry;
+    const int dry = m->dit_engine->backend->is_dry;
     lt_dit_state *s = calloc(1, sizeof *s);
     lt_status st = LT_OK;
     *out = NULL;
@@ -266,7 +266,7 @@ static lt_status dit_forward(lt_model *model, lt_dit_state *s, const lt_forward 
     const lt_h3_layout *l = s->layout;
     const int64_t C = m->dit_config.channels, Ca = m->dit_config.audio_channels;
     if (f->latent[0] == NULL) { /* a walk on dry */
-        assert(m->dit_engine->backend == &lt_backend_dry);
+        assert(m->dit_engine->backend->is_dry);
         return lt_h3_dit_forward(m->dit, s->dit, NULL, NULL, NULL, NULL, NULL);
     }
     int count = 0;

@@ -152,18 +152,3 @@ done:
     free(b);
     return st;
 }
-
-/* An address that dry counts and nobody follows. */
-static float absent;
-
-lt_status lt_h3_upload(lt_queue *q, const lt_tensor *to, const float *from)
-{
-    assert(from != NULL || q->backend == &lt_backend_dry);
-    return lt_upload(q, to, from != NULL ? from : &absent);
-}
-
-lt_status lt_h3_download(lt_queue *q, float *to, const lt_tensor *from)
-{
-    assert(to != NULL || q->backend == &lt_backend_dry);
-    return lt_download(q, to != NULL ? to : &absent, from);
-}

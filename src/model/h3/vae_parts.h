@@ -34,9 +34,4 @@ lt_status lt_h3_conv1d_normed(lt_weights *weights, const char *name, const lt_h3
 lt_status lt_h3_pointwise(lt_weights *weights, const char *name, int64_t out, int64_t in,
                           int spatial_dims, lt_linear **linear);
 
-/* lt_upload and lt_download of f32, where the host's side may be NULL on the backend `dry`. Queued.
- */
-lt_status lt_h3_upload(lt_queue *q, const lt_tensor *to, const float *from);
-lt_status lt_h3_download(lt_queue *q, float *to, const lt_tensor *from);
-
 #endif

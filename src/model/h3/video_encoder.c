@@ -318,7 +318,7 @@ static lt_status encode_tile(lt_h3_video_encoder *e, const float *pixels, volume
     LT_TRY(lt_tensor_new(step, "encoder.a", LT_F32, &buf.a, LT_DIMS(plain)));
     LT_TRY(lt_tensor_new(step, "encoder.b", LT_F32, &buf.b, LT_DIMS(plain)));
     LT_TRY(lt_tensor_new(step, "encoder.padded", LT_F32, &buf.padded, LT_DIMS(padded)));
-    LT_TRY(lt_h3_upload(q, &input, pixels));
+    LT_TRY(lt_upload(q, &input, pixels));
     lt_tensor x = shaped(&buf.x, v, c->channels[0]);
     LT_TRY(pad_and_conv(q, e->conv_in, &input, v, 1, &buf, &x));
     for (int64_t l = 0; l < c->levels; l++)
@@ -329,7 +329,7 @@ static lt_status encode_tile(lt_h3_video_encoder *e, const float *pixels, volume
     LT_TRY(apply_norm(e, &e->norm_out, &x, v, &normed));
     LT_TRY(pad_and_conv(q, e->conv_out, &normed, v, 1, &buf, &latent));
     LT_TRY(lt_linear_apply(q, e->quant, &latent, LT_ACT_NONE, &result));
-    LT_TRY(lt_h3_download(q, moments, &result));
+    LT_TRY(lt_download(q, moments, &result));
     return lt_sync(q);
 }
 

@@ -284,9 +284,9 @@ static lt_status embed(lt_h3_vit *vit, const float *tokens, vit_scratch *s)
     LT_TRY(lt_tensor_new(vit->engine->step, "vae.z", LT_F32, &z, LT_DIMS(s->cells, channels)));
     LT_TRY(lt_tensor_new(vit->engine->step, "vae.latent", LT_F32, &latent,
                          LT_DIMS(s->cells, channels)));
-    LT_TRY(lt_h3_upload(q, &z, tokens));
-    LT_TRY(lt_h3_upload(q, &s->cos, vit->cos));
-    LT_TRY(lt_h3_upload(q, &s->sin, vit->sin));
+    LT_TRY(lt_upload(q, &z, tokens));
+    LT_TRY(lt_upload(q, &s->cos, vit->cos));
+    LT_TRY(lt_upload(q, &s->sin, vit->sin));
     LT_TRY(lt_linear_apply(q, vit->post_quant, &z, LT_ACT_NONE, &latent));
     lt_tensor cells = lt_view_outer(&s->x, (lt_range){0, s->cells});
     LT_TRY(lt_linear_apply(q, vit->proj_in, &latent, LT_ACT_NONE, &cells));
@@ -397,7 +397,7 @@ static lt_status project(lt_h3_vit *vit, vit_scratch *s, float *pixels)
                              vit->config->decoder_norm_eps, &normed));
         LT_TRY(lt_linear_apply(q, vit->proj_out, &normed, LT_ACT_NONE, &rows));
     }
-    LT_TRY(lt_h3_download(q, pixels, &values));
+    LT_TRY(lt_download(q, pixels, &values));
     return lt_sync(q);
 }
 

@@ -219,7 +219,7 @@ lt_status lt_qwen3vl_open(lt_checkpoint *checkpoint, lt_engine *engine,
     t->config = *config;
     t->compute = compute;
     t->layers = layers;
-    t->dry = engine->backend == &lt_backend_dry;
+    t->dry = engine->backend->is_dry;
     t->tp = engine->mesh->axis[LT_AXIS_TP];
     const int64_t per_group = config->heads / config->kv_heads;
     t->query = lt_split_of(config->kv_heads, per_group * config->head_dim, t->tp, 1);

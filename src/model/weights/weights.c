@@ -47,7 +47,7 @@ lt_status lt_weights_open(lt_checkpoint *checkpoint, lt_engine *engine, lt_dtype
     w->checkpoint = checkpoint;
     w->engine = engine;
     w->compute = compute;
-    w->dry = strcmp(engine->backend->name, "dry") == 0;
+    w->dry = engine->backend->is_dry;
     w->mark = lt_arena_mark(engine->phase);
     *out = w;
     return LT_OK;
