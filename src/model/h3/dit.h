@@ -1,7 +1,7 @@
 /* dit.h - H3's denoiser: noisy rows of picture and sound in, velocities out.
  * Source: spec/minimax-h3.md 4; the published MiniMaxH3Transformer3DModel (diffusers 0.42.1).
  *
- * Life of one: open -> tables (or tables_set) -> load -> { begin -> forward ... -> end } ... ->
+ * Life of one: open -> tables -> load -> { begin -> forward ... -> end } ... ->
  * close. Several states, each of one text and one shape, may be alive at once. The tables hold
  * what the 13 B modulation weights say for the run's timesteps; those weights are read layer by
  * layer and dropped, so memory needs the larger of tables' one layer and load's blocks, never the
@@ -56,13 +56,10 @@ void lt_h3_dit_close(lt_h3_dit **dit);
  * ones are replaced. Rank i of the world makes layers i, i + P, ...; then each layer is broadcast.
  * Uses and gives back phase and step. Errors: LT_EDATA (weights), LT_ENOMEM, LT_EPEER. */
 lt_status lt_h3_dit_tables(lt_h3_dit *dit, const float *timesteps, int count);
-/* The tables as one host array (layers, then norm_out; the compute dtype), for the run folder. get
- * copies bytes() bytes; set takes them back, so that resuming reads no modulation weight. Local.
- * Errors of set: LT_EDATA when bytes isn't what config, dtype and count give; LT_ENOMEM. */
+/* The tables as one host array (layers, then norm_out; the compute dtype): bytes() bytes, the same
+ * on every rank, which tests hold them to. Local. */
 size_t lt_h3_dit_tables_bytes(const lt_h3_dit *dit, int count);
 lt_status lt_h3_dit_tables_get(const lt_h3_dit *dit, void *to, size_t bytes);
-lt_status lt_h3_dit_tables_set(lt_h3_dit *dit, const float *timesteps, int count, const void *from,
-                               size_t bytes);
 /* The timesteps that the tables are for; *count 0 when there are none. Local. */
 const float *lt_h3_dit_timesteps(const lt_h3_dit *dit, int *count);
 

@@ -237,16 +237,3 @@ lt_status lt_h3_dit_tables_get(const lt_h3_dit *dit, void *to, size_t bytes)
     memcpy(to, dit->tables, bytes);
     return LT_OK;
 }
-
-lt_status lt_h3_dit_tables_set(lt_h3_dit *dit, const float *timesteps, int count, const void *from,
-                               size_t bytes)
-{
-    assert(dit && timesteps && from);
-    LT_TRY(tables_alloc(dit, timesteps, count));
-    if (bytes != lt_h3_dit_tables_bytes(dit, count))
-        LT_FAIL(LT_EDATA, "modulation tables: want %zu bytes for %d timesteps, found %zu",
-                lt_h3_dit_tables_bytes(dit, count), count, bytes);
-    if (!dit->dry)
-        memcpy(dit->tables, from, bytes);
-    return LT_OK;
-}
