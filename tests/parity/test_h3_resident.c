@@ -55,7 +55,7 @@ static void fixture_open(fixture *f, const lt_backend *backend)
     int count = 0;
     memset(f, 0, sizeof *f);
     OK(lt_model_open(NANO, &f->model));
-    OK(lt_engine_open(backend, 2, &mesh, (size_t)1 << 28, (size_t)1 << 28, &f->engine));
+    OK(lt_engine_open(backend, 0, 2, &mesh, (size_t)1 << 28, (size_t)1 << 28, &f->engine));
     OK(f->model->family->streams(f->model, &shape, f->stream, &count));
     assert_int_equal(count, 2);
     f->text = filled(TEXT_ROWS * f->model->family->text_width(f->model), 1);
