@@ -156,12 +156,12 @@ static uint32_t pair_want(const rig *r, int64_t i) { return word(partner(r), i);
 
 static lt_status ring_run(rig *r)
 {
-    lt_post *coming = NULL, *going = NULL;
+    lt_request *coming = NULL, *going = NULL;
     const int next = (r->rank + 1) % r->size, previous = (r->rank + r->size - 1) % r->size;
-    LT_TRY(lt_post_recv(r->group, previous, TAG, r->recv, r->bytes, &coming));
-    LT_TRY(lt_post_send(r->group, next, TAG, r->send, r->bytes, &going));
-    LT_TRY(lt_post_wait(&coming));
-    LT_TRY(lt_post_wait(&going));
+    LT_TRY(lt_request_recv(r->group, previous, TAG, r->recv, r->bytes, &coming));
+    LT_TRY(lt_request_send(r->group, next, TAG, r->send, r->bytes, &going));
+    LT_TRY(lt_request_wait(&coming));
+    LT_TRY(lt_request_wait(&going));
     return LT_OK;
 }
 static uint32_t ring_want(const rig *r, int64_t i)

@@ -7,13 +7,13 @@
 
 /* Open the world: MPI under a launcher of MPI (launcher.h), else solo. Call once, from the main
  * thread, before threads exist. All other calls come from that thread too, but for the exchanges of
- * an engine's comm queue and the posts, probes and, when one fails, lt_world_abort of a thread that
- * serves a model's files. With more than one rank a thread begins to watch the others (detector.h):
- * from here on a dead rank ends this process with exit code 75. Until then the start has a limit
- * (LONGTAKE_START_SECONDS), after which one rank names those who have not come and all leave with
- * 75. Blocking, Collective on the world. Errors: LT_EUNAVAIL (launcher present, MPI missing in this
- * build or refused; a launcher that started more processes than MPI sees), LT_EUSAGE (a rank runs
- * another program). */
+ * an engine's comm queue and the requests, probes and, when one fails, lt_world_abort of a thread
+ * that serves a model's files. With more than one rank a thread begins to watch the others
+ * (detector.h): from here on a dead rank ends this process with exit code 75. Until then the start
+ * has a limit (LONGTAKE_START_SECONDS), after which one rank names those who have not come and all
+ * leave with 75. Blocking, Collective on the world. Errors: LT_EUNAVAIL (launcher present, MPI
+ * missing in this build or refused; a launcher that started more processes than MPI sees),
+ * LT_EUSAGE (a rank runs another program). */
 lt_status lt_world_open(lt_group **world);
 /* Finalize; after an error on this rank alone use lt_world_abort instead. Collective on the world.
  */

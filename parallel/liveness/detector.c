@@ -4,7 +4,7 @@
  * nor what the others waited for before it ends them. So each rank sends heartbeats:
  *
  *     every 0.25 s    and as a step begins, to every peer: step, collective, calls, does it wait
- *     every 10 ms     read what came (1/10 ms while posts of the decoding pool are under way:
+ *     every 10 ms     read what came (1/10 ms while requests of the decoding pool are under way:
  *                     the same call makes the library move them while the main thread decodes)
  *
  * What counts as a loss, verdict.c decides; this thread feeds it and acts.

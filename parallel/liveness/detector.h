@@ -46,7 +46,7 @@ typedef struct lt_detector_wire {
     void (*send)(int peer, const lt_heartbeat *heartbeat, int must);
     /* 1: there was one, from this rank; what it holds is as it came. */
     int (*receive)(lt_heartbeat *heartbeat, int *from);
-    int (*busy)(void); /* posts are on their way: poll often */
+    int (*busy)(void); /* requests are on their way: poll often */
 } lt_detector_wire;
 
 /* Begin to watch; peers [size] is copied. Collective on the world in the sense that all ranks
@@ -56,7 +56,7 @@ lt_status lt_detector_start(const lt_detector_wire *wire, int rank, int size,
 /* Send the leave message, wait for everybody's, end the thread. Collective on the world,
  * Blocking. */
 void lt_detector_stop(void);
-/* A post has begun: poll now. Local. */
+/* A request has begun: poll now. Local. */
 void lt_detector_wake(void);
 /* Tell all peers that this rank failed and ends the job. Local, Blocking for at most 0.5 s. */
 void lt_detector_send_abort(void);

@@ -3,7 +3,7 @@
  * Heartbeats have a communicator of their own, so that they overtake nothing and match nothing
  * else. They are probed for, as all messages are (mpi.c), and one of another size is dropped.
  * A probe also moves every other message of the rank (Open MPI progresses all in any call), which,
- * with a look at what posts wait for, is how posts go on while the main thread decodes. One
+ * with a look at what requests wait for, is how requests go on while the main thread decodes. One
  * heartbeat a peer may be on its way: a peer that reads nothing costs no memory. */
 #include <assert.h>
 #include <stdio.h>
@@ -65,7 +65,7 @@ static int receive_heartbeat(lt_heartbeat *heartbeat, int *from)
     MPI_Status status;
     int found = 0, bytes = 0;
     if (lt_mpi_is_busy())
-        lt_mpi_move_posts();
+        lt_mpi_move_requests();
     if (MPI_Improbe(MPI_ANY_SOURCE, TAG_HEARTBEAT, comm, &found, &message, &status) !=
             MPI_SUCCESS ||
         !found)

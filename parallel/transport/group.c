@@ -70,43 +70,45 @@ lt_status lt_exchange(lt_group *group, const lt_transfer *list, int count, const
     return st;
 }
 
-lt_status lt_post_send(lt_group *group, int peer, int tag, const void *data, size_t bytes,
-                       lt_post **out)
+lt_status lt_request_send(lt_group *group, int peer, int tag, const void *data, size_t bytes,
+                          lt_request **out)
 {
     assert(peer >= 0 && peer < group->size && tag >= 0 && tag < 1024);
     if (peer != group->rank)
         lt_traffic_add(bytes, 0);
     /* The one verb of both directions takes void *: a send only reads. */
-    return group->transport->post(group, peer, tag, (void *)(uintptr_t)data, bytes, 1, out);
+    return group->transport->request_begin(group, peer, tag, (void *)(uintptr_t)data, bytes, 1,
+                                           out);
 }
 
-lt_status lt_post_recv(lt_group *group, int peer, int tag, void *data, size_t bytes, lt_post **out)
+lt_status lt_request_recv(lt_group *group, int peer, int tag, void *data, size_t bytes,
+                          lt_request **out)
 {
     assert(peer >= 0 && peer < group->size && tag >= 0 && tag < 1024);
     if (peer != group->rank)
         lt_traffic_add(0, bytes);
-    return group->transport->post(group, peer, tag, data, bytes, 0, out);
+    return group->transport->request_begin(group, peer, tag, data, bytes, 0, out);
 }
 
-static const lt_transport *carrier(const lt_post *post)
+static const lt_transport *carrier(const lt_request *request)
 {
-    return ((const lt_post_head *)post)->transport;
+    return ((const lt_request_head *)request)->transport;
 }
 
-lt_status lt_post_test(lt_post **post, int *done)
+lt_status lt_request_test(lt_request **request, int *done)
 {
     *done = 1;
-    if (*post == NULL)
+    if (*request == NULL)
         return LT_OK;
-    return carrier(*post)->post_test(post, done);
+    return carrier(*request)->request_test(request, done);
 }
 
-static lt_status wait_for(lt_post **post)
+static lt_status wait_for(lt_request **request)
 {
     const double start = lt_seconds();
     for (int spins = 0;; spins++) {
         int done = 0;
-        LT_TRY(lt_post_test(post, &done));
+        LT_TRY(lt_request_test(request, &done));
         if (done)
             return LT_OK;
         if (lt_seconds() - start > LT_PEER_SILENCE_SECONDS &&
@@ -120,26 +122,26 @@ static lt_status wait_for(lt_post **post)
     }
 }
 
-lt_status lt_post_probe(lt_group *group, int tag, int *peer)
+lt_status lt_request_probe(lt_group *group, int tag, int *peer)
 {
     assert(tag >= 0 && tag < 1024);
-    return group->transport->post_probe(group, tag, peer);
+    return group->transport->request_probe(group, tag, peer);
 }
 
-lt_status lt_post_wait(lt_post **post)
+lt_status lt_request_wait(lt_request **request)
 {
-    if (*post == NULL)
+    if (*request == NULL)
         return LT_OK;
     lt_operation_begin("wait for a message", NULL, NULL);
-    const lt_status st = wait_for(post);
+    const lt_status st = wait_for(request);
     lt_operation_end(NULL);
     LT_TRY(st);
     return LT_OK;
 }
 
-void lt_post_drop(lt_post **post)
+void lt_request_drop(lt_request **request)
 {
-    if (*post != NULL)
-        carrier(*post)->post_drop(post);
-    *post = NULL;
+    if (*request != NULL)
+        carrier(*request)->request_drop(request);
+    *request = NULL;
 }

@@ -59,16 +59,16 @@ typedef struct {
     char *data;
 } piece;
 
-struct lt_post {
-    lt_post_head head;
+struct lt_request {
+    lt_request_head head;
     int used, room;
     MPI_Comm comm;
     int tag;
-    int awaited, first_awaited; /* receives whose message is not found; the first of them */
-    int refused, found;         /* the piece whose message has another size, and that; -1: none */
-    int code;                   /* of a probe or receive that failed */
-    lt_post *next, *previous;   /* all posts of this rank, in their order */
-    const char *axis;           /* as the next two: of a post, for the trace */
+    int awaited, first_awaited;  /* receives whose message is not found; the first of them */
+    int refused, found;          /* the piece whose message has another size, and that; -1: none */
+    int code;                    /* of a probe or receive that failed */
+    lt_request *next, *previous; /* all posts of this rank, in their order */
+    const char *axis;            /* as the next two: of a post, for the trace */
     double began;
     uint64_t bytes;
     MPI_Status *status; /* [room], as are the next two; one block of memory, behind the struct */
@@ -77,7 +77,7 @@ struct lt_post {
 };
 
 static const lt_transport mpi_transport;
-static lt_post *first_post, *last_post; /* only between enter and leave */
+static lt_request *first_post, *last_post; /* only between enter and leave */
 static pthread_mutex_t token = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int wanted, busy; /* busy: posts on their way */
 static _Atomic(wake_function) wake_on_busy;
@@ -221,10 +221,10 @@ static void mpi_free(lt_group *group)
 
 static size_t pieces(size_t bytes) { return bytes / PIECE_BYTES + (bytes % PIECE_BYTES != 0); }
 
-static lt_status post_new(mpi_group *group, int tag, size_t room, lt_post **out)
+static lt_status post_new(mpi_group *group, int tag, size_t room, lt_request **out)
 {
     const size_t each = sizeof(MPI_Status) + sizeof(MPI_Request) + sizeof(piece);
-    lt_post *post = room <= INT_MAX ? lt_spare_take(sizeof *post + room * each) : NULL;
+    lt_request *post = room <= INT_MAX ? lt_spare_take(sizeof *post + room * each) : NULL;
     if (post == NULL)
         LT_FAIL(LT_ENOMEM, "MPI transport: no memory for %zu messages", room);
     memset(post, 0, sizeof *post + room * each);
@@ -240,7 +240,7 @@ static lt_status post_new(mpi_group *group, int tag, size_t room, lt_post **out)
     return LT_OK;
 }
 
-static void drop(lt_post **post)
+static void drop(lt_request **post)
 {
     for (int i = 0; i < (*post)->used; i++) {
         if ((*post)->request[i] == MPI_REQUEST_NULL)
@@ -254,7 +254,7 @@ static void drop(lt_post **post)
 }
 
 /* Send all pieces of one message. */
-static lt_status start_send(lt_post *post, int peer, const char *data, size_t bytes)
+static lt_status start_send(lt_request *post, int peer, const char *data, size_t bytes)
 {
     for (size_t at = 0; at < bytes; at += PIECE_BYTES) {
         const int count = (int)(bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES);
@@ -267,7 +267,7 @@ static lt_status start_send(lt_post *post, int peer, const char *data, size_t by
 }
 
 /* Wait for all pieces of one message: none is received before it has been seen. */
-static void await(lt_post *post, int peer, char *data, size_t bytes)
+static void await(lt_request *post, int peer, char *data, size_t bytes)
 {
     int before = -1;
     for (int i = post->used - 1; bytes > 0 && i >= 0 && before < 0; i--)
@@ -286,7 +286,7 @@ static void await(lt_post *post, int peer, char *data, size_t bytes)
 }
 
 /* Look for the message of one piece, and receive it if it has the size that both ends agreed on. */
-static int find_piece(lt_post *post, int i)
+static int find_piece(lt_request *post, int i)
 {
     MPI_Message message;
     MPI_Status status;
@@ -309,7 +309,7 @@ static int find_piece(lt_post *post, int i)
 }
 
 /* Look for what has come. What goes wrong is kept for whoever polls: this may be another thread. */
-static void find(lt_post *post)
+static void find(lt_request *post)
 {
     int first = post->used;
     for (int i = post->first_awaited;
@@ -326,37 +326,37 @@ static void find(lt_post *post)
 
 /* Does a post ahead of this one wait for a message that this one would take? Of a post all
  * transfers are with one peer. */
-static int is_behind(const lt_post *post)
+static int is_behind(const lt_request *post)
 {
-    for (const lt_post *p = post->previous; p != NULL; p = p->previous)
+    for (const lt_request *p = post->previous; p != NULL; p = p->previous)
         if (p->awaited > 0 && p->tag == post->tag && p->comm == post->comm &&
             p->of[0].peer == post->of[0].peer)
             return 1;
     return 0;
 }
 
-void lt_mpi_move_posts(void)
+void lt_mpi_move_requests(void)
 {
-    for (lt_post *p = first_post; p != NULL; p = p->next)
+    for (lt_request *p = first_post; p != NULL; p = p->next)
         if (p->awaited > 0 && !is_behind(p))
             find(p);
 }
 
-static void enlist(lt_post *post)
+static void enlist(lt_request *post)
 {
     post->previous = last_post;
     *(last_post != NULL ? &last_post->next : &first_post) = post;
     last_post = post;
 }
 
-static void delist(lt_post *post)
+static void delist(lt_request *post)
 {
     *(post->previous != NULL ? &post->previous->next : &first_post) = post->next;
     *(post->next != NULL ? &post->next->previous : &last_post) = post->previous;
 }
 
 /* The piece that failed says more than MPI_ERR_IN_STATUS. */
-static lt_status failed_piece(int code, const lt_post *post)
+static lt_status failed_piece(int code, const lt_request *post)
 {
     for (int i = 0; code == MPI_ERR_IN_STATUS && i < post->used; i++) {
         const int own = post->status[i].MPI_ERROR;
@@ -372,7 +372,7 @@ static lt_status failed_piece(int code, const lt_post *post)
 
 /* After a look for what has come. Both ends agree on sizes; where they don't, two collectives have
  * met that don't belong together. */
-static lt_status poll_post(lt_post *post, int *done)
+static lt_status poll_post(lt_request *post, int *done)
 {
     *done = 0;
     if (post->refused >= 0)
@@ -392,7 +392,7 @@ static lt_status poll_post(lt_post *post, int *done)
  * main thread that computes, each look takes the processor from it for some microseconds, and a
  * long message between ranks of one host needs but a few (one of them copies it whole): sleep
  * between looks, longer each time, until somebody waits. */
-static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max,
+static lt_status wait_post(lt_request *post, size_t bytes, double seconds_max,
                            const lt_host_call *call)
 {
     const double begin = lt_seconds(), patience = 5e-4 + (double)bytes * 1e-9;
@@ -425,7 +425,7 @@ static lt_status wait_post(lt_post *post, size_t bytes, double seconds_max,
     }
 }
 
-static lt_status start_all(const lt_transfer *list, int count, int rank, lt_post *post)
+static lt_status start_all(const lt_transfer *list, int count, int rank, lt_request *post)
 {
     for (int i = 0; i < count; i++)
         if (list[i].peer != rank)
@@ -446,7 +446,7 @@ static lt_status mpi_exchange(lt_group *base, const lt_transfer *list, int count
         room += pieces(list[i].send_bytes) + pieces(list[i].recv_bytes);
         bytes += list[i].send_bytes + list[i].recv_bytes;
     }
-    lt_post *post = NULL;
+    lt_request *post = NULL;
     lt_status st = LT_OK;
     if (room > 0) {
         LT_TRY(post_new((mpi_group *)base, TAG_EXCHANGE, room, &post));
@@ -471,7 +471,7 @@ static lt_status meet(mpi_group *group)
     const int size = group->head.size, rank = group->head.rank;
     for (int span = 1; span < size; span *= 2) {
         char mine = 1, theirs = 0;
-        lt_post *post = NULL;
+        lt_request *post = NULL;
         LT_TRY(post_new(group, TAG_MEET, 2, &post));
         await(post, (rank - span + size) % size, &theirs, 1);
         lt_mpi_enter();
@@ -486,9 +486,9 @@ static lt_status meet(mpi_group *group)
 }
 
 static lt_status mpi_post(lt_group *base, int peer, int tag, void *data, size_t bytes, int is_send,
-                          lt_post **made)
+                          lt_request **made)
 {
-    lt_post *post = NULL;
+    lt_request *post = NULL;
     lt_status st = LT_OK;
     LT_TRY(post_new((mpi_group *)base, tag, pieces(bytes), &post));
     lt_mpi_enter();
@@ -511,11 +511,11 @@ static lt_status mpi_post(lt_group *base, int peer, int tag, void *data, size_t 
     return LT_OK;
 }
 
-static lt_status mpi_post_test(lt_post **post, int *done)
+static lt_status mpi_post_test(lt_request **post, int *done)
 {
     *done = 0;
     lt_mpi_enter();
-    lt_mpi_move_posts();
+    lt_mpi_move_requests();
     const lt_status st = poll_post(*post, done);
     if (st != LT_OK || *done) {
         delist(*post);
@@ -544,7 +544,7 @@ static lt_status mpi_post_probe(lt_group *base, int tag, int *peer)
     return out(probe_here(base, tag, peer));
 }
 
-static void mpi_post_drop(lt_post **post)
+static void mpi_post_drop(lt_request **post)
 {
     lt_mpi_enter();
     delist(*post);

@@ -13,9 +13,9 @@ void lt_mpi_leave(void);
 /* For a thread that is seldom here, beside one that polls: the others let it in. 0 if they did not
  * within so many seconds. Local. */
 int lt_mpi_try_enter(double seconds_max);
-/* Look for the messages that posts wait for. Between enter and leave. Local. */
-void lt_mpi_move_posts(void);
-/* Are posts on their way? Local. */
+/* Look for the messages that requests wait for. Between enter and leave. Local. */
+void lt_mpi_move_requests(void);
+/* Are requests on their way? Local. */
 int lt_mpi_is_busy(void);
 /* Whom to wake when the first of them begins; NULL: nobody. Local. */
 void lt_mpi_on_busy(void (*wake)(void));

@@ -34,23 +34,23 @@ static lt_status solo_exchange(lt_group *group, const lt_transfer *list, int cou
     return LT_OK;
 }
 
-static lt_status solo_post(lt_group *group, int peer, int tag, void *data, size_t bytes,
-                           int is_send, lt_post **out)
+static lt_status solo_request_begin(lt_group *group, int peer, int tag, void *data, size_t bytes,
+                                    int is_send, lt_request **out)
 {
     (void)group, (void)peer, (void)data, (void)bytes, (void)is_send, (void)out;
     LT_FAIL(LT_EINTERNAL, "solo transport: message with tag %d, but there is no other rank", tag);
 }
 
-static lt_status solo_post_test(lt_post **post, int *done)
+static lt_status solo_request_test(lt_request **request, int *done)
 {
-    (void)post;
+    (void)request;
     *done = 1;
     return LT_OK;
 }
 
-static void solo_post_drop(lt_post **post) { (void)post; }
+static void solo_request_drop(lt_request **request) { (void)request; }
 
-static lt_status solo_post_probe(lt_group *group, int tag, int *peer)
+static lt_status solo_request_probe(lt_group *group, int tag, int *peer)
 {
     (void)group, (void)tag;
     *peer = -1;
@@ -60,8 +60,15 @@ static lt_status solo_post_probe(lt_group *group, int tag, int *peer)
 static void solo_close(void) {}
 static void solo_abort(int exit_code) { (void)exit_code; }
 
-static const lt_transport solo = {"solo",     solo_split,     solo_free,      solo_exchange,
-                                  solo_post,  solo_post_test, solo_post_drop, solo_post_probe,
-                                  solo_close, solo_abort};
+static const lt_transport solo = {"solo",
+                                  solo_split,
+                                  solo_free,
+                                  solo_exchange,
+                                  solo_request_begin,
+                                  solo_request_test,
+                                  solo_request_drop,
+                                  solo_request_probe,
+                                  solo_close,
+                                  solo_abort};
 
 lt_status lt_solo_open(lt_group **world) { return new_group(world); }

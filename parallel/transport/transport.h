@@ -5,7 +5,7 @@
  * (packing, gathers, ordered sums) is written once, in host_collectives.c and collective/, over
  * exchange.
  * Buffers are host memory. Errors: LT_EPEER when a peer is gone or past the deadline, LT_EINTERNAL
- * when a message has another size than this end expects. After an error in an exchange or a post
+ * when a message has another size than this end expects. After an error in an exchange or a request
  * the group is of no use: print, then lt_world_abort (world.h). */
 #ifndef LT_TRANSPORT_H
 #define LT_TRANSPORT_H
@@ -55,20 +55,22 @@ lt_status lt_exchange(lt_group *group, const lt_transfer *list, int count,
                       const lt_host_call *call);
 
 /* Non-blocking point-to-point, for the decode pool and a model's files: messages with a tag
- * (0..1023), host memory. lt_post_send copies nothing: data must stay until lt_post_wait. Local. */
-typedef struct lt_post lt_post;
-lt_status lt_post_send(lt_group *group, int peer, int tag, const void *data, size_t bytes,
-                       lt_post **out);
-lt_status lt_post_recv(lt_group *group, int peer, int tag, void *data, size_t bytes, lt_post **out);
-/* 1 in *done when complete (then the post is freed and *post NULL). Never blocks. */
-lt_status lt_post_test(lt_post **post, int *done);
-lt_status lt_post_wait(lt_post **post); /* Blocking, with the deadline */
+ * (0..1023), host memory. lt_request_send copies nothing: data must stay until lt_request_wait.
+ * Local. */
+typedef struct lt_request lt_request;
+lt_status lt_request_send(lt_group *group, int peer, int tag, const void *data, size_t bytes,
+                          lt_request **out);
+lt_status lt_request_recv(lt_group *group, int peer, int tag, void *data, size_t bytes,
+                          lt_request **out);
+/* 1 in *done when complete (then the request is freed and *request NULL). Never blocks. */
+lt_status lt_request_test(lt_request **request, int *done);
+lt_status lt_request_wait(lt_request **request); /* Blocking, with the deadline */
 /* After an error: a receive writes nothing any more; what a send was given may still be read until
  * the process ends. NULL is allowed. Local, never blocks. */
-void lt_post_drop(lt_post **post);
+void lt_request_drop(lt_request **request);
 /* A rank whose message with this tag has come and waits to be received, or -1, into *peer. Never
- * blocks. This, sends, receives and tests of posts may be called from one thread beside the main
- * one, on a group that the main thread posts to with other tags. Local. */
-lt_status lt_post_probe(lt_group *group, int tag, int *peer);
+ * blocks. This, sends, receives and tests of requests may be called from one thread beside the main
+ * one, on a group that the main thread has requests on with other tags. Local. */
+lt_status lt_request_probe(lt_group *group, int tag, int *peer);
 
 #endif

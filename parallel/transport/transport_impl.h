@@ -12,12 +12,12 @@ typedef struct lt_transport {
     lt_status (*exchange)(lt_group *group, const lt_transfer *list, int count,
                           const lt_host_call *call);
     /* send: data is read; recv: data is written */
-    lt_status (*post)(lt_group *group, int peer, int tag, void *data, size_t bytes, int is_send,
-                      lt_post **out);
-    lt_status (*post_test)(lt_post **post, int *done);
-    void (*post_drop)(lt_post **post);
-    lt_status (*post_probe)(lt_group *group, int tag, int *peer); /* as lt_post_probe */
-    void (*close)(void);                                          /* of the world: the last call */
+    lt_status (*request_begin)(lt_group *group, int peer, int tag, void *data, size_t bytes,
+                               int is_send, lt_request **out);
+    lt_status (*request_test)(lt_request **request, int *done);
+    void (*request_drop)(lt_request **request);
+    lt_status (*request_probe)(lt_group *group, int tag, int *peer); /* as lt_request_probe */
+    void (*close)(void); /* of the world: the last call */
     void (*abort)(int exit_code);
 } lt_transport;
 
@@ -31,10 +31,10 @@ struct lt_group {
     const char *axis;        /* for messages; NULL: none */
 };
 
-/* Each transport defines its own struct lt_post; it begins with this. */
-typedef struct lt_post_head {
+/* Each transport defines its own struct lt_request; it begins with this. */
+typedef struct lt_request_head {
     const lt_transport *transport;
-} lt_post_head;
+} lt_request_head;
 
 /* Local. */
 static inline double lt_wait_seconds(const lt_group *group)

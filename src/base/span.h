@@ -18,7 +18,7 @@ typedef enum lt_span_track {
     LT_SPAN_LAYER,      /* one layer of a network, as the main thread queues (CPU: computes) it */
     LT_SPAN_COMPUTE,    /* one operation of the compute queue, or its wait for another queue */
     LT_SPAN_COLLECTIVE, /* its copies and its exchange, on whichever thread they run */
-    LT_SPAN_MESSAGE,    /* from its post until its end was seen */
+    LT_SPAN_MESSAGE,    /* from its begin until its end was seen */
     LT_SPAN_TRACKS
 } lt_span_track;
 

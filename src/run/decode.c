@@ -64,7 +64,7 @@ typedef struct {
     size_t latents_room;
     char *raw, *carry_in, *carry_out;
     char *frames[2]; /* finished; two, so that one may be on its way */
-    lt_post *carry_post, *frames_post[2], *incoming;
+    lt_request *carry_post, *frames_post[2], *incoming;
     /* rank 0 */
     lt_mux *mux;
     lt_timeline *sound;
@@ -171,17 +171,17 @@ static lt_status sound_chunks(pool *p, const sound_plan *s, float *pcm)
         if (owner == p->rank) {
             LT_TRY(decode_chunk(p, s, chunk, pcm));
             if (owner != 0) {
-                lt_post *post = NULL;
-                LT_TRY(lt_post_send(p->world, 0, TAG_SOUND, pcm, bytes, &post));
-                LT_TRY(lt_post_wait(&post));
+                lt_request *post = NULL;
+                LT_TRY(lt_request_send(p->world, 0, TAG_SOUND, pcm, bytes, &post));
+                LT_TRY(lt_request_wait(&post));
             }
         }
         if (p->rank != 0)
             continue;
         if (owner != 0) {
-            lt_post *post = NULL;
-            LT_TRY(lt_post_recv(p->world, owner, TAG_SOUND, pcm, bytes, &post));
-            LT_TRY(lt_post_wait(&post));
+            lt_request *post = NULL;
+            LT_TRY(lt_request_recv(p->world, owner, TAG_SOUND, pcm, bytes, &post));
+            LT_TRY(lt_request_wait(&post));
         }
         LT_TRY(keep_chunk(p, s, chunk, pcm));
         lt_progress_step(p->progress, chunk + 1);
@@ -308,18 +308,18 @@ static lt_status make_item(pool *p, int64_t item, int slot)
     const lt_shape *shape = &p->plan->shape;
     const size_t carry_bytes = p->family->decode_carry_bytes(p->model, shape);
     if (item > 0 && p->groups > 1)
-        LT_TRY(lt_post_recv(p->world, owner_of(p, item - 1), TAG_CARRY, p->carry_in, carry_bytes,
-                            &p->incoming));
+        LT_TRY(lt_request_recv(p->world, owner_of(p, item - 1), TAG_CARRY, p->carry_in, carry_bytes,
+                               &p->incoming));
     else if (item > 0)
         memcpy(p->carry_in, p->carry_out, carry_bytes);
     LT_TRY(decode_item(p, item, p->raw));
-    LT_TRY(lt_post_wait(&p->carry_post));
+    LT_TRY(lt_request_wait(&p->carry_post));
     p->family->item_carry(p->model, shape, p->raw, p->carry_out);
     if (item + 1 < p->items && p->groups > 1)
-        LT_TRY(lt_post_send(p->world, owner_of(p, item + 1), TAG_CARRY, p->carry_out, carry_bytes,
-                            &p->carry_post));
-    LT_TRY(lt_post_wait(&p->incoming));
-    LT_TRY(lt_post_wait(&p->frames_post[slot]));
+        LT_TRY(lt_request_send(p->world, owner_of(p, item + 1), TAG_CARRY, p->carry_out,
+                               carry_bytes, &p->carry_post));
+    LT_TRY(lt_request_wait(&p->incoming));
+    LT_TRY(lt_request_wait(&p->frames_post[slot]));
     LT_TRY(p->family->item_finish(p->model, shape, item, p->raw, item > 0 ? p->carry_in : NULL,
                                   p->pixels, p->frames[slot]));
     return LT_OK;
@@ -343,19 +343,19 @@ static lt_status decode_pictures(pool *p)
             if (p->rank == 0)
                 LT_TRY(mux_item(p, item, p->frames[slot]));
             else
-                LT_TRY(lt_post_send(p->world, 0, TAG_FRAMES, p->frames[slot], bytes,
-                                    &p->frames_post[slot]));
+                LT_TRY(lt_request_send(p->world, 0, TAG_FRAMES, p->frames[slot], bytes,
+                                       &p->frames_post[slot]));
         } else if (item % p->groups == p->group) {
             LT_TRY(decode_item(p, item, NULL));
         } else if (p->rank == 0) {
-            LT_TRY(lt_post_recv(p->world, owner, TAG_FRAMES, p->frames[0], bytes, &p->incoming));
-            LT_TRY(lt_post_wait(&p->incoming));
+            LT_TRY(lt_request_recv(p->world, owner, TAG_FRAMES, p->frames[0], bytes, &p->incoming));
+            LT_TRY(lt_request_wait(&p->incoming));
             LT_TRY(mux_item(p, item, p->frames[0]));
         }
     }
-    LT_TRY(lt_post_wait(&p->carry_post));
-    LT_TRY(lt_post_wait(&p->frames_post[0]));
-    LT_TRY(lt_post_wait(&p->frames_post[1]));
+    LT_TRY(lt_request_wait(&p->carry_post));
+    LT_TRY(lt_request_wait(&p->frames_post[0]));
+    LT_TRY(lt_request_wait(&p->frames_post[1]));
     return LT_OK;
 }
 
@@ -467,13 +467,13 @@ static lt_status agree_whole(const pool *p, lt_status mine)
 
 /* After an error: messages that will not end any more may read what they were given until the
  * process ends. */
-static void keep_sent(lt_post **post, char **sent)
+static void keep_sent(lt_request **post, char **sent)
 {
     static char *kept[3];
     static int count;
     if (*post == NULL)
         return;
-    lt_post_drop(post);
+    lt_request_drop(post);
     if (count < (int)(sizeof kept / sizeof *kept))
         kept[count++] = *sent;
     *sent = NULL;
@@ -481,7 +481,7 @@ static void keep_sent(lt_post **post, char **sent)
 
 static void pool_free(pool *p)
 {
-    lt_post_drop(&p->incoming);
+    lt_request_drop(&p->incoming);
     keep_sent(&p->carry_post, &p->carry_out);
     for (int i = 0; i < 2; i++)
         keep_sent(&p->frames_post[i], &p->frames[i]);

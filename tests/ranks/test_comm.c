@@ -104,23 +104,23 @@ static void exchanges(lt_group *group)
 }
 
 /* Messages to the next rank of the ring; tags are taken in the other order than sent. */
-static void posts(lt_group *group)
+static void requests(lt_group *group)
 {
     const int rank = lt_group_rank(group), size = lt_group_size(group);
     const int next = (rank + 1) % size, before = (rank - 1 + size) % size;
     static unsigned char out[3][80000], in[3][80000];
     const size_t bytes[3] = {80000, 0, 100};
-    lt_post *send[3], *recv[3];
+    lt_request *send[3], *recv[3];
     if (size == 1)
         return;
     for (int tag = 0; tag < 3; tag++) {
         for (size_t i = 0; i < bytes[tag]; i++)
             out[tag][i] = byte_of(rank + tag, i);
-        OK(lt_post_send(group, next, tag, out[tag], bytes[tag], &send[tag]));
+        OK(lt_request_send(group, next, tag, out[tag], bytes[tag], &send[tag]));
     }
     for (int tag = 2; tag >= 0; tag--) {
-        OK(lt_post_recv(group, before, tag, in[tag], bytes[tag], &recv[tag]));
-        OK(lt_post_wait(&recv[tag]));
+        OK(lt_request_recv(group, before, tag, in[tag], bytes[tag], &recv[tag]));
+        OK(lt_request_wait(&recv[tag]));
         WANT(recv[tag] == NULL);
         for (size_t i = 0; i < bytes[tag]; i++)
             WANT(in[tag][i] == byte_of(before + tag, i));
@@ -128,7 +128,7 @@ static void posts(lt_group *group)
     for (int tag = 0; tag < 3; tag++) {
         int done = 0;
         while (!done)
-            OK(lt_post_test(&send[tag], &done));
+            OK(lt_request_test(&send[tag], &done));
         WANT(send[tag] == NULL);
     }
 }
@@ -139,7 +139,7 @@ static void host_collectives(void **state)
     on_all_groups(broadcasts);
     on_all_groups(host_gathers);
     on_all_groups(exchanges);
-    on_all_groups(posts);
+    on_all_groups(requests);
 }
 
 /* ---- agreement ---- */

@@ -22,20 +22,20 @@ static void arrives_by_itself(void **state)
     WANT(out != NULL && in != NULL);
     for (int turn = 0; turn < TURNS; turn++) {
         const int next = (rank + 1) % size, previous = (rank + size - 1) % size;
-        lt_post *sent = NULL, *received = NULL;
+        lt_request *sent = NULL, *received = NULL;
         memset(out, 1 + turn + 10 * rank, MESSAGE_BYTES);
         memset(in, 0, MESSAGE_BYTES);
         const volatile unsigned char *last = in + MESSAGE_BYTES - 1;
         OK(lt_barrier(world));
-        OK(lt_post_recv(world, previous, turn, in, MESSAGE_BYTES, &received));
-        OK(lt_post_send(world, next, turn, out, MESSAGE_BYTES, &sent));
+        OK(lt_request_recv(world, previous, turn, in, MESSAGE_BYTES, &received));
+        OK(lt_request_send(world, next, turn, out, MESSAGE_BYTES, &sent));
         const unsigned char want = (unsigned char)(1 + turn + 10 * previous);
         int ms = 0;
         while (*last != want && ms++ < PATIENCE_MS)
             (void)nanosleep(&(struct timespec){0, 1000000}, NULL);
         WANT(*last == want);
-        OK(lt_post_wait(&received));
-        OK(lt_post_wait(&sent));
+        OK(lt_request_wait(&received));
+        OK(lt_request_wait(&sent));
         for (int i = 0; i < MESSAGE_BYTES; i += 4093)
             WANT(in[i] == want);
     }

@@ -72,19 +72,19 @@ static void by_two(lt_group *group, size_t sent, size_t wanted)
         refused(lt_exchange(group, in, 2, NULL), sent, wanted);
 }
 
-static void by_post(lt_group *group, size_t sent, size_t wanted)
+static void by_request(lt_group *group, size_t sent, size_t wanted)
 {
-    lt_post *post = NULL;
+    lt_request *request = NULL;
     if (lt_group_rank(group) == 0) {
-        OK(lt_post_send(group, 1, TAG, data, sent, &post));
-        for (int turn = 0, done = 0; turn < 100 && post != NULL; turn++) {
-            OK(lt_post_test(&post, &done));
+        OK(lt_request_send(group, 1, TAG, data, sent, &request));
+        for (int turn = 0, done = 0; turn < 100 && request != NULL; turn++) {
+            OK(lt_request_test(&request, &done));
             (void)usleep(1000);
         }
-        lt_post_drop(&post);
+        lt_request_drop(&request);
     } else {
-        OK(lt_post_recv(group, 0, TAG, room, wanted, &post));
-        refused(lt_post_wait(&post), sent, wanted);
+        OK(lt_request_recv(group, 0, TAG, room, wanted, &request));
+        refused(lt_request_wait(&request), sent, wanted);
     }
 }
 
@@ -111,29 +111,29 @@ static void sizes_differ(void **state)
     each(by_exchange);
     each(by_broadcast);
     each(by_two);
-    each(by_post);
+    each(by_request);
 }
 
 /* Posts with one tag between one pair of ranks, received in the order in which they were sent,
  * whichever is asked for first. */
-static void posts_keep_order(void **state)
+static void requests_keep_order(void **state)
 {
     (void)state;
     if (lt_group_size(world) < 2)
         skip();
     lt_group *group = group_of(2, 0);
-    lt_post *post[3] = {NULL};
+    lt_request *request[3] = {NULL};
     int value[3] = {11, 22, 33};
     if (group != NULL && lt_group_rank(group) == 0) {
         for (int i = 0; i < 3; i++)
-            OK(lt_post_send(group, 1, TAG, &value[i], sizeof *value, &post[i]));
+            OK(lt_request_send(group, 1, TAG, &value[i], sizeof *value, &request[i]));
     } else if (group != NULL) {
         memset(value, 0, sizeof value);
         for (int i = 0; i < 3; i++)
-            OK(lt_post_recv(group, 0, TAG, &value[i], sizeof *value, &post[i]));
+            OK(lt_request_recv(group, 0, TAG, &value[i], sizeof *value, &request[i]));
     }
     for (int i = 2; i >= 0; i--)
-        OK(lt_post_wait(&post[i]));
+        OK(lt_request_wait(&request[i]));
     WANT(group == NULL || (value[0] == 11 && value[1] == 22 && value[2] == 33));
     lt_group_free(&group);
     OK(lt_barrier(world));
@@ -144,7 +144,7 @@ int main(void)
     if (ranks_open() != 0)
         return 1;
     const struct CMUnitTest tests[] = {cmocka_unit_test(sizes_differ),
-                                       cmocka_unit_test(posts_keep_order)};
+                                       cmocka_unit_test(requests_keep_order)};
     const int failed = cmocka_run_group_tests_name("sizes", tests, NULL, NULL);
     ranks_close();
     return failed;

@@ -348,12 +348,12 @@ static void a_short_ask_is_answered(lt_group *group)
 {
     static const char half[12] = "?-tl";
     static char text[513];
-    lt_post *answer = NULL, *sent = NULL;
+    lt_request *answer = NULL, *sent = NULL;
     int32_t status = 0;
-    OK(lt_post_recv(group, 0, 2, text, 512, &answer));
-    OK(lt_post_send(group, 0, 1, half, sizeof half, &sent));
-    OK(lt_post_wait(&sent));
-    OK(lt_post_wait(&answer));
+    OK(lt_request_recv(group, 0, 2, text, 512, &answer));
+    OK(lt_request_send(group, 0, 1, half, sizeof half, &sent));
+    OK(lt_request_wait(&sent));
+    OK(lt_request_wait(&answer));
     memcpy(&status, text, sizeof status);
     WANT(status == LT_EINTERNAL && strncmp(text + 4, "rank 0: ", 8) == 0);
     WANT(strstr(text + 4, "12") != NULL);

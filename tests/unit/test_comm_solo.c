@@ -55,8 +55,8 @@ static void exchange_with_oneself(void **state)
     assert_int_equal(c, 1);
     assert_int_equal(d, 2);
     OK(lt_exchange(world, NULL, 0, NULL));
-    lt_post *post = NULL;
-    OK(lt_post_wait(&post)); /* no post at all: done */
+    lt_request *request = NULL;
+    OK(lt_request_wait(&request)); /* no request at all: done */
 }
 
 static void agreement(void **state)

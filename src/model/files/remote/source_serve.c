@@ -61,17 +61,19 @@ typedef struct answer {
 static ask asked;
 static answer answered;
 
-enum { ASKED, ANSWERED, BYTES, POSTS };
+enum { ASKED, ANSWERED, BYTES, REQUESTS };
 
-static lt_status converse(lt_group *group, int reader, char *to, size_t bytes, lt_post *post[POSTS])
+static lt_status converse(lt_group *group, int reader, char *to, size_t bytes,
+                          lt_request *request[REQUESTS])
 {
-    LT_TRY(lt_post_recv(group, reader, TAG_ANSWER, &answered, sizeof answered, &post[ANSWERED]));
-    LT_TRY(lt_post_recv(group, reader, TAG_BYTES, to, bytes, &post[BYTES]));
-    LT_TRY(lt_post_send(group, reader, TAG_ASK, &asked, sizeof asked, &post[ASKED]));
-    LT_TRY(lt_post_wait(&post[ASKED]));
-    LT_TRY(lt_post_wait(&post[ANSWERED]));
+    LT_TRY(
+        lt_request_recv(group, reader, TAG_ANSWER, &answered, sizeof answered, &request[ANSWERED]));
+    LT_TRY(lt_request_recv(group, reader, TAG_BYTES, to, bytes, &request[BYTES]));
+    LT_TRY(lt_request_send(group, reader, TAG_ASK, &asked, sizeof asked, &request[ASKED]));
+    LT_TRY(lt_request_wait(&request[ASKED]));
+    LT_TRY(lt_request_wait(&request[ANSWERED]));
     if (answered.status == LT_OK)
-        return lt_post_wait(&post[BYTES]);
+        return lt_request_wait(&request[BYTES]);
     const int known = answered.status > LT_OK && answered.status < LT_STATUS_COUNT;
     answered.text[sizeof answered.text - 1] = '\0';
     LT_FAIL(known ? (lt_status)answered.status : LT_EINTERNAL, "%s", answered.text);
@@ -80,11 +82,11 @@ static lt_status converse(lt_group *group, int reader, char *to, size_t bytes, l
 static lt_status ask_one(lt_group *group, int reader, int index, char *to, size_t bytes,
                          int64_t offset)
 {
-    lt_post *post[POSTS] = {NULL, NULL, NULL};
+    lt_request *request[REQUESTS] = {NULL, NULL, NULL};
     asked = (ask){ask_magic, index, offset, (int64_t)bytes};
-    const lt_status st = converse(group, reader, to, bytes, post);
-    for (int i = 0; i < POSTS; i++) /* what was not received must not be written any more */
-        lt_post_drop(&post[i]);
+    const lt_status st = converse(group, reader, to, bytes, request);
+    for (int i = 0; i < REQUESTS; i++) /* what was not received must not be written any more */
+        lt_request_drop(&request[i]);
     LT_TRY(st);
     return LT_OK;
 }
@@ -123,15 +125,15 @@ uint64_t lt_source_bytes_served(void) { return atomic_load(&bytes_served); }
 
 /* 1 in *done when done; 0 when nobody takes it and the thread shall end. It may be told to when the
  * rank that asked has the bytes, but MPI not yet said so here: then it soon will. */
-static lt_status finish(lt_post **post, int *done)
+static lt_status finish(lt_request **request, int *done)
 {
     double told = 0;
     for (int turn = 0;; turn++) {
-        LT_TRY(lt_post_test(post, done));
+        LT_TRY(lt_request_test(request, done));
         if (*done)
             return LT_OK;
         if (told > 0 && lt_seconds() - told > LEAVE_SECONDS) {
-            lt_post_drop(post);
+            lt_request_drop(request);
             return LT_OK;
         }
         if (told <= 0 && atomic_load(&stop_asked))
@@ -145,9 +147,9 @@ static lt_status finish(lt_post **post, int *done)
 
 static lt_status send_one(int peer, int tag, const void *data, size_t bytes, int *sent)
 {
-    lt_post *post = NULL;
-    LT_TRY(lt_post_send(server.group, peer, tag, data, bytes, &post));
-    LT_TRY(finish(&post, sent));
+    lt_request *request = NULL;
+    LT_TRY(lt_request_send(server.group, peer, tag, data, bytes, &request));
+    LT_TRY(finish(&request, sent));
     return LT_OK;
 }
 
@@ -220,13 +222,13 @@ static void fill_answer(lt_status st)
 static lt_status serve_one(int *served)
 {
     int peer = -1, done = 0;
-    lt_post *post = NULL;
+    lt_request *request = NULL;
     *served = 0;
-    LT_TRY(lt_post_probe(server.group, TAG_ASK, &peer));
+    LT_TRY(lt_request_probe(server.group, TAG_ASK, &peer));
     if (peer < 0)
         return LT_OK;
-    LT_TRY(lt_post_recv(server.group, peer, TAG_ASK, &server.ask, sizeof server.ask, &post));
-    lt_status st = finish(&post, &done);
+    LT_TRY(lt_request_recv(server.group, peer, TAG_ASK, &server.ask, sizeof server.ask, &request));
+    lt_status st = finish(&request, &done);
     if (st != LT_OK && st != LT_EINTERNAL) /* that: it came, with another size */
         return st;
     if (st == LT_OK && !done)
