@@ -46,7 +46,7 @@ static const struct {
                {"<dnnl.h>", "_dnnl.c"},
                {"<oneapi/", "_dnnl.c"},
                {"<immintrin.h>", "_x86.c"},
-               {"<png.h>", "src/media/sheet"},
+               {"<png.h>", "src/media/contact_sheet"},
                {"<openssl/", "src/model/files/hash_list"},
                {"<nccl.h>", "parallel/comm_nccl.c"},
                {"<utf8proc.h>", "src/model/text/bpe"},

@@ -40,8 +40,8 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "base/text.h"
+#include "media/contact_sheet.h"
 #include "media/mux.h"
-#include "media/sheet.h"
 #include "media/timeline.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/op_record.h"
@@ -68,7 +68,7 @@ typedef struct {
     /* rank 0 */
     lt_mux *mux;
     lt_timeline *sound;
-    lt_sheet *sheet;
+    lt_contact_sheet *sheet;
     float *pcm;
     int64_t frame_at, sample_at;
     lt_progress *progress;
@@ -280,7 +280,7 @@ static lt_status mux_item(pool *p, int64_t item, const char *frames)
         const char *frame = frames + (size_t)i * frame_bytes(p->plan);
         LT_TRY(lt_mux_video(p->mux, frame, p->pixels));
         if (p->sheet != NULL)
-            LT_TRY(lt_sheet_frame(p->sheet, p->frame_at, frame, p->pixels));
+            LT_TRY(lt_contact_sheet_frame(p->sheet, p->frame_at, frame, p->pixels));
         p->frame_at++;
         LT_TRY(mux_sound(p));
     }
@@ -427,16 +427,17 @@ static lt_status pool_outputs(pool *p, const lt_decode_outputs *outputs, int thr
     LT_TRY(st);
     if (outputs->sheet != NULL)
         keep_failure(outputs->extra, "--sheet",
-                     lt_sheet_new(p->plan->frames, p->plan->shape.width, p->plan->shape.height,
-                                  LT_SHEET_COLUMNS, LT_SHEET_ROWS, &p->sheet));
+                     lt_contact_sheet_new(p->plan->frames, p->plan->shape.width,
+                                          p->plan->shape.height, LT_CONTACT_SHEET_COLUMNS,
+                                          LT_CONTACT_SHEET_ROWS, &p->sheet));
     return LT_OK;
 }
 
 static lt_status write_sheet(pool *p, const lt_decode_outputs *outputs)
 {
     if (p->sound != NULL)
-        LT_TRY(lt_sheet_sound(p->sheet, p->sound));
-    LT_TRY(lt_sheet_write(p->sheet, outputs->sheet, outputs->replace));
+        LT_TRY(lt_contact_sheet_audio(p->sheet, p->sound));
+    LT_TRY(lt_contact_sheet_write(p->sheet, outputs->sheet, outputs->replace));
     return LT_OK;
 }
 
@@ -486,7 +487,7 @@ static void pool_free(pool *p)
     for (int i = 0; i < 2; i++)
         keep_sent(&p->frames_post[i], &p->frames[i]);
     lt_mux_abort(&p->mux);
-    lt_sheet_free(&p->sheet);
+    lt_contact_sheet_free(&p->sheet);
     lt_timeline_free(&p->sound);
     free(p->latents);
     free(p->raw);

@@ -22,8 +22,8 @@ typedef struct lt_decode_extra {
 } lt_decode_extra;
 
 /* What is made. Paths of rank 0; NULL where nothing is asked. */
-enum { LT_SOUND_CHUNK_TICKS = 80 };               /* sound is decoded in pieces of so many */
-enum { LT_SHEET_COLUMNS = 6, LT_SHEET_ROWS = 2 }; /* of the contact sheet */
+enum { LT_SOUND_CHUNK_TICKS = 80 }; /* sound is decoded in pieces of so many */
+enum { LT_CONTACT_SHEET_COLUMNS = 6, LT_CONTACT_SHEET_ROWS = 2 }; /* of the contact sheet */
 
 typedef struct lt_decode_outputs {
     const char *film;  /* its container is plan->suffix */

@@ -21,7 +21,7 @@
 
 #include "base/file.h"
 #include "base/resident.h"
-#include "media/sheet.h"
+#include "media/contact_sheet.h"
 #include "run/decode.h"
 
 const char *const lt_phase_names[LT_PHASES] = {"text", "dit", "decode"};
@@ -85,8 +85,8 @@ static size_t output_bytes(const lt_estimate_of *of)
     lt_plan_mux_spec(plan, plan->output, of->threads, &spec);
     size_t bytes = lt_mux_memory_bytes(&spec);
     if (of->has_sheet)
-        bytes += lt_sheet_memory_bytes(plan->shape.width, plan->shape.height, LT_SHEET_COLUMNS,
-                                       LT_SHEET_ROWS);
+        bytes += lt_contact_sheet_memory_bytes(plan->shape.width, plan->shape.height,
+                                               LT_CONTACT_SHEET_COLUMNS, LT_CONTACT_SHEET_ROWS);
     return bytes;
 }
 

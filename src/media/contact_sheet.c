@@ -1,8 +1,8 @@
-/* sheet.c - pictures made small, a waveform, libpng.                               Level 3: media
- * Area averaging: an output pixel is the mean of the input area that it covers, edge pixels counted
- * by their share; done in one pass over rows in f32, so that no detail aliases. Values are averaged
- * as they are (BT.709-coded), as players' thumbnails do. */
-#include "media/sheet.h"
+/* contact_sheet.c - pictures made small, a waveform, libpng.                               Level 3:
+ * media Area averaging: an output pixel is the mean of the input area that it covers, edge pixels
+ * counted by their share; done in one pass over rows in f32, so that no detail aliases. Values are
+ * averaged as they are (BT.709-coded), as players' thumbnails do. */
+#include "media/contact_sheet.h"
 
 #include <assert.h>
 #include <png.h>
@@ -23,7 +23,7 @@ enum {
 };
 static const uint8_t WAVE_COLOUR[3] = {120, 200, 255};
 
-struct lt_sheet {
+struct lt_contact_sheet {
     int64_t frames, frame_width, frame_height;
     int columns, rows;
     int64_t shown; /* cells that a frame belongs to */
@@ -35,7 +35,7 @@ struct lt_sheet {
 
 static int64_t strips_height(int channels) { return channels * (STRIP + GAP); }
 
-static void sizes(lt_sheet *s, int64_t width, int64_t height, int columns, int rows)
+static void sizes(lt_contact_sheet *s, int64_t width, int64_t height, int columns, int rows)
 {
     s->frame_width = width;
     s->frame_height = height;
@@ -52,23 +52,23 @@ static void sizes(lt_sheet *s, int64_t width, int64_t height, int columns, int r
     s->height = s->strips_y + strips_height(2);
 }
 
-size_t lt_sheet_memory_bytes(int64_t width, int64_t height, int columns, int rows)
+size_t lt_contact_sheet_memory_bytes(int64_t width, int64_t height, int columns, int rows)
 {
-    lt_sheet s = {0};
+    lt_contact_sheet s = {0};
     const size_t zlib = 1 << 20; /* deflate's window and tables, libpng's rows */
     sizes(&s, width, height, columns, rows);
     return 2 * (size_t)(s.width * s.height * 3) + zlib; /* the pixels, and as much for the file */
 }
 
-lt_status lt_sheet_new(int64_t frames, int64_t width, int64_t height, int columns, int rows,
-                       lt_sheet **out)
+lt_status lt_contact_sheet_new(int64_t frames, int64_t width, int64_t height, int columns, int rows,
+                               lt_contact_sheet **out)
 {
     *out = NULL;
     if (frames < 1 || width < 1 || height < 1 || width > 65536 || height > 65536 || columns < 1 ||
         rows < 1 || columns > SIDE_MAX || rows > SIDE_MAX)
         LT_FAIL(LT_ESHAPE, "contact sheet: %lld frames of %lldx%lld in %d x %d cells",
                 (long long)frames, (long long)width, (long long)height, columns, rows);
-    lt_sheet *s = calloc(1, sizeof *s);
+    lt_contact_sheet *s = calloc(1, sizeof *s);
     if (!s)
         LT_FAIL(LT_ENOMEM, "contact sheet: no memory");
     s->frames = frames;
@@ -78,7 +78,7 @@ lt_status lt_sheet_new(int64_t frames, int64_t width, int64_t height, int column
     s->row = malloc((size_t)s->cell_width * 3 * sizeof *s->row);
     if (!s->pixels || !s->row) {
         const int64_t w = s->width, h = s->height;
-        lt_sheet_free(&s);
+        lt_contact_sheet_free(&s);
         LT_FAIL(LT_ENOMEM, "contact sheet: no memory for %lldx%lld", (long long)w, (long long)h);
     }
     memset(s->pixels, GREY_BACK, (size_t)(s->width * s->height * 3));
@@ -86,7 +86,7 @@ lt_status lt_sheet_new(int64_t frames, int64_t width, int64_t height, int column
     return LT_OK;
 }
 
-void lt_sheet_free(lt_sheet **sheet)
+void lt_contact_sheet_free(lt_contact_sheet **sheet)
 {
     if (*sheet) {
         free((*sheet)->pixels);
@@ -97,13 +97,14 @@ void lt_sheet_free(lt_sheet **sheet)
 }
 
 /* The frame that cell k shows: first and last of the film at the ends. */
-static int64_t frame_of(const lt_sheet *s, int64_t k)
+static int64_t frame_of(const lt_contact_sheet *s, int64_t k)
 {
     return s->shown == 1 ? 0 : (k * (s->frames - 1) + (s->shown - 1) / 2) / (s->shown - 1);
 }
 
 /* Add a row of input to the row of sums; weight is the share of its height. */
-static void add_row(const lt_sheet *s, const void *rgb, lt_dtype dtype, int64_t y, float weight)
+static void add_row(const lt_contact_sheet *s, const void *rgb, lt_dtype dtype, int64_t y,
+                    float weight)
 {
     const float step = (float)s->frame_width / (float)s->cell_width;
     for (int64_t channel = 0; channel < 3; channel++) {
@@ -124,7 +125,7 @@ static void add_row(const lt_sheet *s, const void *rgb, lt_dtype dtype, int64_t 
     }
 }
 
-static void draw_cell(lt_sheet *s, int64_t cell, const void *rgb, lt_dtype dtype)
+static void draw_cell(lt_contact_sheet *s, int64_t cell, const void *rgb, lt_dtype dtype)
 {
     const int64_t x0 = GAP + cell % s->columns * (s->cell_width + GAP);
     const int64_t y0 = GAP + cell / s->columns * (s->cell_height + GAP);
@@ -146,7 +147,8 @@ static void draw_cell(lt_sheet *s, int64_t cell, const void *rgb, lt_dtype dtype
     }
 }
 
-lt_status lt_sheet_frame(lt_sheet *sheet, int64_t index, const void *rgb, lt_dtype dtype)
+lt_status lt_contact_sheet_frame(lt_contact_sheet *sheet, int64_t index, const void *rgb,
+                                 lt_dtype dtype)
 {
     assert(sheet && rgb);
     if (index < 0 || index >= sheet->frames || (dtype != LT_U8 && dtype != LT_U16))
@@ -182,7 +184,7 @@ static lt_status reach_read(const lt_timeline *t, int64_t first, int64_t end, fl
     return LT_OK;
 }
 
-static void draw_column(lt_sheet *s, int64_t x, int64_t y0, reach r)
+static void draw_column(lt_contact_sheet *s, int64_t x, int64_t y0, reach r)
 {
     const float low = r.low < -1.0f ? -1.0f : r.low, high = r.high > 1.0f ? 1.0f : r.high;
     const float middle = (float)(STRIP - 1) / 2;
@@ -197,7 +199,7 @@ static void draw_column(lt_sheet *s, int64_t x, int64_t y0, reach r)
     }
 }
 
-lt_status lt_sheet_sound(lt_sheet *sheet, const lt_timeline *timeline)
+lt_status lt_contact_sheet_audio(lt_contact_sheet *sheet, const lt_timeline *timeline)
 {
     const int channels = lt_timeline_channels(timeline) < 2 ? 1 : 2; /* more would not fit */
     const int64_t samples = lt_timeline_samples(timeline), width = sheet->width - 2 * GAP;
@@ -222,17 +224,19 @@ lt_status lt_sheet_sound(lt_sheet *sheet, const lt_timeline *timeline)
     return status;
 }
 
-const uint8_t *lt_sheet_pixels(const lt_sheet *sheet, int64_t *width, int64_t *height)
+const uint8_t *lt_contact_sheet_pixels(const lt_contact_sheet *sheet, int64_t *width,
+                                       int64_t *height)
 {
     *width = sheet->width;
     *height = sheet->strips_y + strips_height(sheet->strips);
     return sheet->pixels;
 }
 
-lt_status lt_sheet_write(const lt_sheet *sheet, const char *path, lt_replace replace)
+lt_status lt_contact_sheet_write(const lt_contact_sheet *sheet, const char *path,
+                                 lt_replace replace)
 {
     int64_t width = 0, height = 0;
-    const uint8_t *pixels = lt_sheet_pixels(sheet, &width, &height);
+    const uint8_t *pixels = lt_contact_sheet_pixels(sheet, &width, &height);
     png_image image = {.version = PNG_IMAGE_VERSION,
                        .width = (png_uint_32)width,
                        .height = (png_uint_32)height,

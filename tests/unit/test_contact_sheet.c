@@ -1,4 +1,4 @@
-/* test_sheet.c - the contact sheet's cells, averages and waveform.
+/* test_contact_sheet.c - the contact sheet's cells, averages and waveform.
  * Goal: the right frames in the right cells, area averages (not samples), sound where it is loud.
  * Method: frames of one grey each; stripes of one pixel that must average to grey; the PNG read
  * back by libpng. Ranks: 1. Needs: nothing. */
@@ -14,17 +14,17 @@
 
 #include <cmocka.h>
 
-#include "media/sheet.h"
+#include "media/contact_sheet.h"
 
 enum { W = 960, H = 544, GAP = 4 }; /* GAP as in sheet.c */
 
 static char folder[64];
 static char path[128];
 
-static uint8_t pixel(const lt_sheet *s, int64_t x, int64_t y, int channel)
+static uint8_t pixel(const lt_contact_sheet *s, int64_t x, int64_t y, int channel)
 {
     int64_t width = 0, height = 0;
-    const uint8_t *p = lt_sheet_pixels(s, &width, &height);
+    const uint8_t *p = lt_contact_sheet_pixels(s, &width, &height);
     assert_true(x >= 0 && x < width && y >= 0 && y < height);
     return p[(y * width + x) * 3 + channel];
 }
@@ -47,15 +47,16 @@ static void shows_the_right_frames(void **state)
     uint8_t *rgb = malloc(3 * W * H);
     assert_non_null(rgb);
     for (size_t i = 0; i < sizeof grids / sizeof *grids; i++) {
-        lt_sheet *s = NULL;
-        assert_int_equal(lt_sheet_new(grids[i].frames, W, H, grids[i].columns, grids[i].rows, &s),
-                         LT_OK);
+        lt_contact_sheet *s = NULL;
+        assert_int_equal(
+            lt_contact_sheet_new(grids[i].frames, W, H, grids[i].columns, grids[i].rows, &s),
+            LT_OK);
         for (int64_t f = 0; f < grids[i].frames; f++) {
             memset(rgb, (int)(100 + f), 3 * W * H);
-            assert_int_equal(lt_sheet_frame(s, f, rgb, LT_U8), LT_OK);
+            assert_int_equal(lt_contact_sheet_frame(s, f, rgb, LT_U8), LT_OK);
         }
         int64_t width = 0, height = 0;
-        (void)lt_sheet_pixels(s, &width, &height);
+        (void)lt_contact_sheet_pixels(s, &width, &height);
         const int64_t cell_w = (width - GAP) / grids[i].columns,
                       cell_h = (height - GAP) / grids[i].rows;
         for (int k = 0; k < grids[i].columns * grids[i].rows; k++) {
@@ -66,7 +67,7 @@ static void shows_the_right_frames(void **state)
                 fail_msg("%s: cell %d: want %lld, found %d", grids[i].why, k, (long long)wanted,
                          pixel(s, x, y, 0));
         }
-        lt_sheet_free(&s);
+        lt_contact_sheet_free(&s);
     }
     free(rgb);
 }
@@ -82,9 +83,10 @@ static void averages_areas(void **state)
         for (int y = 0; y < H; y++)
             for (int x = 0; x < W; x++)
                 rgb[(c * H + y) * W + x] = (uint16_t)((x + y) % 2 ? 65535 : c * 10000);
-    lt_sheet *s = NULL;
-    assert_int_equal(lt_sheet_new(1, W, H, 6, 1, &s), LT_OK); /* 4 and a bit pixels into one */
-    assert_int_equal(lt_sheet_frame(s, 0, rgb, LT_U16), LT_OK);
+    lt_contact_sheet *s = NULL;
+    assert_int_equal(lt_contact_sheet_new(1, W, H, 6, 1, &s),
+                     LT_OK); /* 4 and a bit pixels into one */
+    assert_int_equal(lt_contact_sheet_frame(s, 0, rgb, LT_U16), LT_OK);
     for (int c = 0; c < 3; c++)
         for (int64_t y = GAP; y < GAP + 100; y += 7)
             for (int64_t x = GAP; x < GAP + 200; x += 3) {
@@ -93,7 +95,7 @@ static void averages_areas(void **state)
                     fail_msg("channel %d at %lld,%lld: want about %d, found %d", c, (long long)x,
                              (long long)y, wanted, found);
             }
-    lt_sheet_free(&s);
+    lt_contact_sheet_free(&s);
     free(rgb);
 }
 
@@ -105,13 +107,13 @@ static void draws_the_sound(void **state)
     for (int i = 16000; i < 32000; i++)
         left[i] = i % 2 ? 1.0f : -1.0f; /* loud in the second half of the left channel */
     lt_timeline *t = NULL;
-    lt_sheet *s = NULL;
+    lt_contact_sheet *s = NULL;
     assert_int_equal(lt_timeline_new(32000, 2, 32000, NULL, &t), LT_OK);
     assert_int_equal(lt_timeline_write(t, 0, pcm, 32000), LT_OK);
-    assert_int_equal(lt_sheet_new(1, 64, 64, 4, 1, &s), LT_OK);
-    assert_int_equal(lt_sheet_sound(s, t), LT_OK);
+    assert_int_equal(lt_contact_sheet_new(1, 64, 64, 4, 1, &s), LT_OK);
+    assert_int_equal(lt_contact_sheet_audio(s, t), LT_OK);
     int64_t width = 0, height = 0;
-    (void)lt_sheet_pixels(s, &width, &height);
+    (void)lt_contact_sheet_pixels(s, &width, &height);
     const int64_t strips = GAP + 64 + GAP; /* below one row of 64 pixels */
     assert_int_equal(height, strips + 2 * (64 + GAP));
     assert_int_equal(pixel(s, width / 4, strips + 5, 0), 40); /* quiet: background off the middle */
@@ -119,31 +121,31 @@ static void draws_the_sound(void **state)
                      120); /* loud: the wave reaches up there */
     assert_int_equal(pixel(s, width * 3 / 4, strips + 68 + 5, 0),
                      40); /* the right channel is quiet */
-    assert_int_equal(lt_sheet_write(s, path, LT_REPLACE), LT_OK);
+    assert_int_equal(lt_contact_sheet_write(s, path, LT_REPLACE), LT_OK);
     png_image image = {.version = PNG_IMAGE_VERSION};
     assert_int_equal(png_image_begin_read_from_file(&image, path), 1);
     assert_int_equal(image.width, width);
     assert_int_equal(image.height, height);
     png_image_free(&image);
     unlink(path);
-    assert_int_equal(lt_sheet_write(s, "/nowhere/sheet.png", LT_KEEP), LT_ECREATE);
-    lt_sheet_free(&s);
+    assert_int_equal(lt_contact_sheet_write(s, "/nowhere/sheet.png", LT_KEEP), LT_ECREATE);
+    lt_contact_sheet_free(&s);
     lt_timeline_free(&t);
 }
 
 static void refuses(void **state)
 {
     (void)state;
-    lt_sheet *s = NULL;
+    lt_contact_sheet *s = NULL;
     static const uint8_t rgb[12];
-    assert_int_equal(lt_sheet_new(0, 2, 2, 1, 1, &s), LT_ESHAPE);
-    assert_int_equal(lt_sheet_new(1, 0, 2, 1, 1, &s), LT_ESHAPE);
-    assert_int_equal(lt_sheet_new(1, 2, 2, 65, 1, &s), LT_ESHAPE);
-    assert_int_equal(lt_sheet_new(1, 2, 2, 1, 1, &s), LT_OK);
-    assert_int_equal(lt_sheet_frame(s, 1, rgb, LT_U8), LT_ESHAPE);
-    assert_int_equal(lt_sheet_frame(s, 0, rgb, LT_F32), LT_ESHAPE);
-    lt_sheet_free(&s);
-    lt_sheet_free(&s); /* of NULL */
+    assert_int_equal(lt_contact_sheet_new(0, 2, 2, 1, 1, &s), LT_ESHAPE);
+    assert_int_equal(lt_contact_sheet_new(1, 0, 2, 1, 1, &s), LT_ESHAPE);
+    assert_int_equal(lt_contact_sheet_new(1, 2, 2, 65, 1, &s), LT_ESHAPE);
+    assert_int_equal(lt_contact_sheet_new(1, 2, 2, 1, 1, &s), LT_OK);
+    assert_int_equal(lt_contact_sheet_frame(s, 1, rgb, LT_U8), LT_ESHAPE);
+    assert_int_equal(lt_contact_sheet_frame(s, 0, rgb, LT_F32), LT_ESHAPE);
+    lt_contact_sheet_free(&s);
+    lt_contact_sheet_free(&s); /* of NULL */
 }
 
 static int make_folder(void **state)
