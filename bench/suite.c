@@ -1,4 +1,4 @@
-/* suite.c - what the suites of `longtake bench` share.                            Level 4: bench */
+/* suite.c - what the suites of `longtake bench` share. */
 #include "bench/suite.h"
 
 #include <assert.h>

@@ -1,4 +1,4 @@
-/* suite.h - what the suites of `longtake bench` share.                            Level 4: bench
+/* suite.h - what the suites of `longtake bench` share.
  *
  * A suite measures on the ranks that the program was started with and gives rows: JSON objects,
  * each with an integer `wrong`, so that a fast wrong answer is no result. Columns say which of a

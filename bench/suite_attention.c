@@ -1,4 +1,4 @@
-/* suite_attention.c - one attention over the ranks, arrangement by arrangement.   Level 4: bench
+/* suite_attention.c - one attention over the ranks, arrangement by arrangement.
  *
  * Three runs of the same call tell where its time goes (words and formulas: suite.h):
  *

@@ -1,4 +1,4 @@
-/* suite_choice.c - --op and --bytes of `longtake bench comm`.                     Level 4: bench */
+/* suite_choice.c - --op and --bytes of `longtake bench comm`. */
 #include "bench/suite_choice.h"
 
 #include <assert.h>

@@ -1,4 +1,4 @@
-/* suite_choice.h - --op and --bytes of `longtake bench comm`.                     Level 4: bench */
+/* suite_choice.h - --op and --bytes of `longtake bench comm`. */
 #ifndef LT_SUITE_CHOICE_H
 #define LT_SUITE_CHOICE_H
 

@@ -1,4 +1,4 @@
-/* suite_comm.c - what each collective costs, and whether it moved the right words. Level 4: bench
+/* suite_comm.c - what each collective costs, and whether it moved the right words.
  * In the manner of nccl-tests (formulas: suite.h). The unit is a word of 4 bytes. Word i of what a
  * rank gives is a function of (rank, i), so every rank knows what it must hold; buffers are filled
  * with another value before the first round, and the words are counted that differ after the first

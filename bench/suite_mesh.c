@@ -1,4 +1,4 @@
-/* suite_mesh.c - one evaluation of a DiT on mesh after mesh, against one rank.    Level 4: bench
+/* suite_mesh.c - one evaluation of a DiT on mesh after mesh, against one rank.
  *
  * The first P ranks form each mesh of the list that fits; the others wait. Rank 0 evaluates alone
  * first, its velocities are broadcast, and every rank of a mesh compares the whole of its own.

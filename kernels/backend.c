@@ -1,5 +1,4 @@
-/* backend.c - opening backends, and the arithmetic they share.                    Level 1: kernels
- */
+/* backend.c - opening backends, and the arithmetic they share. */
 #include "kernels/backend.h"
 
 #include <assert.h>

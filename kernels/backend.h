@@ -1,5 +1,4 @@
 /* backend.h - the table that a device fills in, and the one form in which work reaches it.
- *                                                                                Level 1: kernels
  * Design. Every numeric operation is a value, lt_op: its kind, its tensors, its numbers. The
  * functions of kernels.h check shapes and dtypes once, build an lt_op and hand it to the queue's
  * backend. So a backend is small: `ref` and `cpu` are tables of plain functions over lt_op; `far`

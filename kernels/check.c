@@ -1,4 +1,4 @@
-/* check.c - checks of arguments, see check.h.                                   Level 1: kernels */
+/* check.c - checks of arguments, see check.h. */
 #include "kernels/check.h"
 
 #include <assert.h>

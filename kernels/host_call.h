@@ -1,4 +1,4 @@
-/* host_call.h - what a queue tells a function that it runs on the host.           Level 1: kernels
+/* host_call.h - what a queue tells a function that it runs on the host.
  *
  * Work for the host, an exchange with other ranks above all, waits. How it should wait depends on
  * who runs it and on who needs it: beside a main thread that computes it sleeps between two looks,

@@ -1,4 +1,4 @@
-/* kernels.c - the front functions: memory, prepared layers, attention.            Level 1: kernels
+/* kernels.c - the front functions: memory, prepared layers, attention.
  *
  * A front function does three things: it checks its arguments by the contract of kernels.h, writes
  * the call down as an lt_op, and hands that to the queue's backend. Backends rely on the checks and

@@ -1,4 +1,4 @@
-/* kernels.h - every numeric operation, with its contract.                         Level 1: kernels
+/* kernels.h - every numeric operation, with its contract.
  *
  * All functions are Local and Queued on q unless they say Blocking. All accept zero rows. Tensors
  * are device memory of q's backend; the last dim is dense, row strides are free unless "dense" is

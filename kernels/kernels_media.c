@@ -1,4 +1,4 @@
-/* kernels_media.c - the front functions of pictures and sound.                    Level 1: kernels
+/* kernels_media.c - the front functions of pictures and sound.
  * See kernels.c for what a front function does. */
 #include "kernels/check.h"
 #include "kernels/kernels.h"

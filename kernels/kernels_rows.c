@@ -1,4 +1,4 @@
-/* kernels_rows.c - the front functions of row operations.                         Level 1: kernels
+/* kernels_rows.c - the front functions of row operations.
  * See kernels.c for what a front function does. */
 #include <assert.h>
 

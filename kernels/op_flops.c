@@ -1,4 +1,4 @@
-/* op_flops.c - how much arithmetic an op is.                                     Level 1: kernels
+/* op_flops.c - how much arithmetic an op is.
  * What dry counts, and what tells how far a long step has come. */
 #include "kernels/backend.h"
 

@@ -1,4 +1,4 @@
-/* registry.c - which backends there are.                                          Level 1: kernels
+/* registry.c - which backends there are.
  * A file of its own above them: backends use backend.c, which names none of them. */
 #include <string.h>
 

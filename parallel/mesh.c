@@ -1,4 +1,4 @@
-/* mesh.c - ranks as axes.                                                         Level 2: parallel
+/* mesh.c - ranks as axes.
  * The coordinates are digits of the position in a mixed radix, tp the fastest; an axis' group holds
  * the ranks whose positions differ in that digit alone, in ascending order of it, so that a rank's
  * place in the group is its coordinate, whoever stands where. */

@@ -1,4 +1,4 @@
-/* mesh.h - ranks as axes: win x cfg x ring x uly x tp, outer to inner.            Level 2: parallel
+/* mesh.h - ranks as axes: win x cfg x ring x uly x tp, outer to inner.
  * A spec is text, "win=2,ring=1,uly=2,tp=2"; axes left out are 1. "auto" is resolved by the caller
  * (the planner). A place in the mesh's count is a position:
  *

@@ -1,4 +1,4 @@
-/* nodes.c - which ranks share a node.                                             Level 2: parallel
+/* nodes.c - which ranks share a node.
  * Each rank sends what base/host.h says of it; all count alike. */
 #include "parallel/nodes.h"
 

@@ -1,4 +1,4 @@
-/* nodes.h - which ranks share a node.                                             Level 2: parallel
+/* nodes.h - which ranks share a node.
  * What a node is: base/host.h. */
 #ifndef LT_NODES_H
 #define LT_NODES_H

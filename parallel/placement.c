@@ -1,4 +1,4 @@
-/* placement.c - which rank stands at which position of the mesh.                  Level 2: parallel
+/* placement.c - which rank stands at which position of the mesh.
  *
  * A mesh is blocks inside blocks: tp groups (T ranks) in tp x uly blocks (T U), these in windows
  * (T U R), and so on; a block of size b begins at a multiple of b. Each size divides the next

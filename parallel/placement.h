@@ -1,4 +1,4 @@
-/* placement.h - which rank stands at which position of the mesh: integers only.  Level 2: parallel
+/* placement.h - which rank stands at which position of the mesh: integers only.
  *
  * A position is a place in the mesh's count (mesh.h: its digits are the coordinates, tp fastest).
  * tp adds partial sums twice a layer and uly changes rows for heads around every attention; ring

@@ -1,5 +1,4 @@
-/* shard.c - who holds what: integers only.                                        Level 2: parallel
- */
+/* shard.c - who holds what: integers only. */
 #include "parallel/shard.h"
 
 #include <assert.h>

@@ -1,4 +1,4 @@
-/* world.h - all ranks of the job: opened once, closed or aborted once.            Level 2: parallel
+/* world.h - all ranks of the job: opened once, closed or aborted once.
  * Tested: tests/ranks, tests/faults. */
 #ifndef LT_WORLD_H
 #define LT_WORLD_H

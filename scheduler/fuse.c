@@ -1,4 +1,4 @@
-/* fuse.c - one velocity for the clip from the velocities of its windows.         Level 3: scheduler
+/* fuse.c - one velocity for the clip from the velocities of its windows.
  * Built without contraction (CMakeLists.txt): products are rounded before they are added. */
 #include "scheduler/fuse.h"
 

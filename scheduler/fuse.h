@@ -1,4 +1,4 @@
-/* fuse.h - one velocity for the clip from the velocities of its windows.         Level 3: scheduler
+/* fuse.h - one velocity for the clip from the velocities of its windows.
  *
  *     v(f) = sum_k w_k(f) v_k(f),   sum_k w_k(f) = 1
  *

@@ -1,4 +1,4 @@
-/* sampler.c - how a velocity moves the latents from level to level.              Level 3: scheduler
+/* sampler.c - how a velocity moves the latents from level to level.
  * Formulas: spec/minimax-h3.md 5. Built without contraction: a fused multiply-add would change
  * bits. */
 #include "scheduler/sampler.h"

@@ -1,4 +1,4 @@
-/* sampler.h - how a velocity moves the latents from level to level.              Level 3: scheduler
+/* sampler.h - how a velocity moves the latents from level to level.
  *
  * A sampler is one stream's way through its noise levels: it knows the levels, where on the way it
  * stands, and what a solver remembers of earlier steps (Euler's: nothing). Streams that step

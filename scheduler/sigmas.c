@@ -1,4 +1,4 @@
-/* sigmas.c - the noise levels that a film passes through.                        Level 3: scheduler
+/* sigmas.c - the noise levels that a film passes through.
  * Formulas: spec/minimax-h3.md 5. The grid is torch 2.15's linspace, which is one fused
  * multiply-add from the nearer end: equal to the last bit for N from 2 to 1000. The shift is f32,
  * operation by operation. */

@@ -1,4 +1,4 @@
-/* sigmas.h - the noise levels that a film passes through.                        Level 3: scheduler
+/* sigmas.h - the noise levels that a film passes through.
  * Source: spec/minimax-h3.md 5; the published MiniMaxH3Scheduler.
  * sigma = 1 is noise, 0 is clean; the DiT is told t = 1 - sigma. N counts grid points, the last 0
  * among them, so N - 1 evaluations are made. All functions are Local, pure, host memory only.

@@ -1,4 +1,4 @@
-/* text_at.c - which prompt a window follows.                                     Level 3: scheduler
+/* text_at.c - which prompt a window follows.
  * Everything is counted in half frames, so that centres and middles are whole numbers. */
 #include "scheduler/text_at.h"
 

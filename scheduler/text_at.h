@@ -1,4 +1,4 @@
-/* text_at.h - which prompt a window follows.                                     Level 3: scheduler
+/* text_at.h - which prompt a window follows.
  *
  * A shot may have several prompts, one behind the other, blended where they meet (window.h:
  * lt_shots_place). A window takes the rows of one prompt, or a mixture of two neighbours' by its

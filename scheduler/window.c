@@ -1,4 +1,4 @@
-/* window.c - how a clip is cut into windows.                                     Level 3: scheduler
+/* window.c - how a clip is cut into windows.
  *
  * Everything is counted in units first (starts), then turned into latents. Starts are strictly
  * ascending and at most d units apart, so neighbours share at least j units and the tail:

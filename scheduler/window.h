@@ -1,4 +1,4 @@
-/* window.h - how a clip is cut into windows.                                     Level 3: scheduler
+/* window.h - how a clip is cut into windows.
  *
  * A layout is a list of ranges that cover an axis, each with the part of it that it owns. It is a
  * function of the job alone (and of the step, if dithered), never of ranks: so a clip has the same

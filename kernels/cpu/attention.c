@@ -1,4 +1,4 @@
-/* attention.c - tiled softmax attention with log-sum-exp.       Level 1: kernels
+/* attention.c - tiled softmax attention with log-sum-exp.
  *
  * Design. Work goes head group by head group. First the threads pack the group's keys and values as
  * f32 panels, each key tile of LT_CPU_KEYS keys on its own:

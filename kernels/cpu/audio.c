@@ -1,4 +1,4 @@
-/* audio.c - the anti-aliased snake over tiles of time and channels.  Level 1: kernels
+/* audio.c - the anti-aliased snake over tiles of time and channels.
  *
  * A task is one clip's CHANNELS_MAX channels over a stretch of time. It copies its input with six
  * times of margin, edges repeated, and lets simd_audio.inc do all three passes while the tile is in

@@ -1,12 +1,11 @@
-/* backend_cpu.c - the table of the fast backend: host memory, ops done at once. Level 1: kernels
+/* backend_cpu.c - the table of the fast backend: host memory, ops done at once.
  *
  * Compute and copy queues have finished an op when submit returns. The comm queue is the same until
  * it is first given work for the host; from then on it has a thread (comm_thread.h), which runs
  * that work and all of its ops while the main thread computes; it begins with an op at the next
  * mark or work for the host. Its ops are those of the row
  * kernels, done by one thread; they use no scratch. Memory that an arena gives back may be read or
- * written by the comm queue still, so that must run to its end first.
- */
+ * written by the comm queue still, so that must run to its end first. */
 #include <assert.h>
 #include <omp.h>
 #include <stdlib.h>

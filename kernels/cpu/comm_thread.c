@@ -1,4 +1,4 @@
-/* comm_thread.c - work for the host, in order, on a thread of its own.             Level 1: kernels
+/* comm_thread.c - work for the host, in order, on a thread of its own.
  *
  * One lock guards the list and the counts; it is not held while work runs. `running` says that
  * somebody, the thread or a waiter, has taken the first piece: nobody takes the next one before it

@@ -1,4 +1,4 @@
-/* comm_thread.h - work for the host, in order, on a thread of its own.             Level 1: kernels
+/* comm_thread.h - work for the host, in order, on a thread of its own.
  *
  * What a backend whose ops finish at once (cpu) makes its comm queue of: collectives then run while
  * the main thread computes. Who waits for a piece of work that nobody has begun runs it himself, so

@@ -1,4 +1,4 @@
-/* conv.c - convolutions over [B, T, H, W, C] as products of gemm.c.  Level 1: kernels
+/* conv.c - convolutions over [B, T, H, W, C] as products of gemm.c.
  *
  * Design. With channels last, an output cell is a row: its inputs under all taps, side by side,
  * times weights [taps * in, out]. Nothing is laid out in memory beforehand: each task gathers its

@@ -1,4 +1,4 @@
-/* cpu.h - what the files of the fast backend share.             Level 1: kernels
+/* cpu.h - what the files of the fast backend share.
  *
  * Design. All inner loops are written once, in the simd_*.inc files, over vectors of LT_LANES
  * floats (the compilers' vector types). Three translation units include them: simd_plain.c (4

@@ -1,4 +1,4 @@
-/* device.c - what the processor is.                                              Level 1: kernels
+/* device.c - what the processor is.
  * Source of the name: Documentation/filesystems/proc.rst of Linux, /proc/cpuinfo. */
 #include <stdio.h>
 #include <stdlib.h>

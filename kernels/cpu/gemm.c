@@ -1,4 +1,4 @@
-/* gemm.c - packed weights and the blocked product behind linear and conv.  Level 1: kernels
+/* gemm.c - packed weights and the blocked product behind linear and conv.
  *
  * Design. Weights are packed once as panels of tile_columns columns, each [depth][tile_columns], in
  * f32 or as the bf16 they came in. A task owns some rows and columns of the result and walks the
@@ -6,8 +6,8 @@
  * in f32: it stays in the first-level cache while all rows pass), and adds into its sums (c).
  *     c[r][n] = ((0 + block_0) + block_1) + ...,  block_b = chain of multiply-adds over its depth
  * This order is the same for every row count, thread count and split, and the same with 8 and 16
- * lanes: that is row independence. oneDNN's f32 product does not have it (table in bench/LOG.md).
- */
+ * lanes: that is row independence. oneDNN's f32 product does not have it (table in
+ * bench/LOG.md). */
 #include <assert.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* isa.c - which of the compiled inner loops this machine runs.  Level 1: kernels
+/* isa.c - which of the compiled inner loops this machine runs.
  * __builtin_cpu_supports asks cpuid and whether the operating system keeps the registers (XCR0). */
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* linear.c - y = round(act(x W^T + b)) by the packed product of gemm.c.  Level 1: kernels
+/* linear.c - y = round(act(x W^T + b)) by the packed product of gemm.c.
  *
  * Tasks are (block of columns) x (block of rows), columns outermost: threads at work at the same
  * time read the same weights. Few rows make narrower column blocks, so that all threads have one.

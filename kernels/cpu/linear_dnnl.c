@@ -1,4 +1,4 @@
-/* linear_dnnl.c - linear layers by oneDNN's matmul with packed weights.  Level 1: kernels
+/* linear_dnnl.c - linear layers by oneDNN's matmul with packed weights.
  *
  * Used where it wins: bf16 on CPUs with avx512_bf16 or AMX (twice the f32 speed or more; in f32 the
  * product of gemm.c is as fast and its bits do not depend on row and thread counts: bench/LOG.md).

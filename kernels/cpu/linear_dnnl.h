@@ -1,5 +1,4 @@
-/* linear_dnnl.h - linear layers by oneDNN, where the CPU multiplies bf16 natively.  Level 1:
- * kernels
+/* linear_dnnl.h - linear layers by oneDNN, where the CPU multiplies bf16 natively.
  *
  * A layer is cut into column blocks, each packed in the format oneDNN asks for; rows go through in
  * blocks of one fixed size, the last one padded in scratch, each by one thread: so a row's bits

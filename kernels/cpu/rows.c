@@ -1,4 +1,4 @@
-/* rows.c - the row kernels' split over threads.                 Level 1: kernels
+/* rows.c - the row kernels' split over threads.
  *
  * Rows are cut into as many equal ranges as there are threads; small tensors stay on the caller's
  * thread. Element-by-element ops on dense tensors are seen as rows of FLAT elements first, so that

@@ -1,4 +1,4 @@
-/* simd_avx2_x86.c - the inner loops for x86 with AVX2 and FMA: 8 lanes.  Level 1: kernels
+/* simd_avx2_x86.c - the inner loops for x86 with AVX2 and FMA: 8 lanes.
  * Everything below the pragma is compiled for that target; isa.c calls it only where the CPU and
  * the operating system have it. */
 #if defined(__x86_64__) && !defined(LT_PORTABLE)

@@ -1,4 +1,4 @@
-/* simd_avx512_x86.c - the inner loops for x86 with AVX-512: 16 lanes.  Level 1: kernels
+/* simd_avx512_x86.c - the inner loops for x86 with AVX-512: 16 lanes.
  * Everything below the pragma is compiled for that target; isa.c calls it only where the CPU and
  * the operating system have it. */
 #if defined(__x86_64__) && !defined(LT_PORTABLE)

@@ -1,4 +1,4 @@
-/* simd_plain.c - the inner loops for any machine: 4 lanes, no intrinsics.  Level 1: kernels
+/* simd_plain.c - the inner loops for any machine: 4 lanes, no intrinsics.
  * The only ISA of the preset `portable` and of other CPUs than x86. */
 #include <assert.h>
 #include <math.h>

@@ -1,4 +1,4 @@
-/* threads.c - how many threads, and the memory that each works in.  Level 1: kernels */
+/* threads.c - how many threads, and the memory that each works in. */
 #include <assert.h>
 #include <omp.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-/* dry.c - the backend that computes nothing and counts.                           Level 1: kernels
+/* dry.c - the backend that computes nothing and counts.
  *
  * Walking a phase on dry is how a plan learns what the phase needs: its arenas record their peaks,
  * the front functions check every shape, and each op adds to its kind's row of counts. Memory is

@@ -1,5 +1,4 @@
 /* far.c - a device for tests: memory that cannot be followed, queues that run late.
- *                                                                                 Level 1: kernels
  *
  * A GPU punishes three mistakes that the CPU forgives: following a device pointer on the host,
  * using a result before it was waited for, and giving memory back while queued work still needs it.

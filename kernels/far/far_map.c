@@ -1,5 +1,4 @@
-/* far_map.c - memory with a public face that nobody can follow.                 Level 1: kernels
- */
+/* far_map.c - memory with a public face that nobody can follow. */
 #include "kernels/far/far_map.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
-/* far_map.h - memory with a public face that nobody can follow.                 Level 1: kernels
- */
+/* far_map.h - memory with a public face that nobody can follow. */
 #ifndef LT_FAR_MAP_H
 #define LT_FAR_MAP_H
 

@@ -1,4 +1,4 @@
-/* backend_ref.c - the judge as a backend.                                         Level 1: kernels
+/* backend_ref.c - the judge as a backend.
  * Host memory, one thread, every op done when submit returns. */
 #include <stdlib.h>
 

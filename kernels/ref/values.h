@@ -1,4 +1,4 @@
-/* values.h - how the judge reads, writes and rounds one element.                  Level 1: kernels
+/* values.h - how the judge reads, writes and rounds one element.
  *
  * Every kernel of ref goes through these few functions, so that an op's code shows its formula and
  * its rounding places and nothing else. An element is found by (row, column); rows lie row_stride

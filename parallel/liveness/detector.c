@@ -1,4 +1,4 @@
-/* detector.c - the thread that watches the other ranks.                          Level 2: parallel
+/* detector.c - the thread that watches the other ranks.
  *
  * Open MPI 4 tells nobody that a rank is gone, and mpirun, which knows, says neither where it was
  * nor what the others waited for before it ends them. So each rank sends heartbeats:

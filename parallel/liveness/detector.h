@@ -1,4 +1,4 @@
-/* detector.h - who of the ranks still lives, and what is said when one doesn't.  Level 2: parallel
+/* detector.h - who of the ranks still lives, and what is said when one doesn't.
  *
  * Under MPI with more than one rank a thread of its own watches the others while the main thread
  * computes; detector.c tells how. Alone, nothing here starts. */

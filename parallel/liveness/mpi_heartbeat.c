@@ -1,5 +1,4 @@
 /* mpi_heartbeat.c - what the detector's thread may do with MPI: heartbeats, and progress.
- *                                                                                 Level 2: parallel
  * Heartbeats have a communicator of their own, so that they overtake nothing and match nothing
  * else. They are probed for, as all messages are (mpi.c), and one of another size is dropped.
  * A probe also moves every other message of the rank (Open MPI progresses all in any call), which,

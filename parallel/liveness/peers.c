@@ -1,5 +1,4 @@
-/* peers.c - whom a rank watches, and how it sees their processes.                Level 2: parallel
- */
+/* peers.c - whom a rank watches, and how it sees their processes. */
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>

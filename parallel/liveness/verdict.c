@@ -1,4 +1,4 @@
-/* verdict.c - who is dead, and why.                                               Level 2: parallel
+/* verdict.c - who is dead, and why.
  *
  * What goes wrong otherwise: a rank that was itself stopped wakes to find all others silent; time
  * in which its detector did not run is no one's silence (the detector moves `heard`), and if it was

@@ -1,5 +1,4 @@
-/* agree.c - all ranks learn whether one of them failed.                           Level 2: parallel
- */
+/* agree.c - all ranks learn whether one of them failed. */
 #include "parallel/transport/agree.h"
 
 #include <assert.h>

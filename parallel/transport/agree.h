@@ -1,4 +1,4 @@
-/* agree.h - all ranks learn whether one of them failed.                           Level 2: parallel
+/* agree.h - all ranks learn whether one of them failed.
  *
  * A rank does not return from between collectives while its peers wait in one: what may differ by
  * rank is agreed on first, and each step ends in an agreement. Tested: tests/ranks/test_comm.c. */

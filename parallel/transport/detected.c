@@ -1,5 +1,4 @@
-/* detected.c - what the failure detector has found.                               Level 2: parallel
- */
+/* detected.c - what the failure detector has found. */
 #include "parallel/transport/detected.h"
 
 #include <stdatomic.h>

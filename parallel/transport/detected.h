@@ -1,4 +1,4 @@
-/* detected.h - what the failure detector has found, for whoever waits for a peer. Level 2: parallel
+/* detected.h - what the failure detector has found, for whoever waits for a peer.
  *
  * The detector writes; a transport, and a rank that failed, read, and need not know it.
  * All functions are Local, never fail, and may be called from any thread. */

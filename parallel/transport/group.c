@@ -1,5 +1,4 @@
-/* group.c - what is done with a group, whichever transport carries it.        Level 2: parallel
- */
+/* group.c - what is done with a group, whichever transport carries it. */
 #include <assert.h>
 #include <sched.h>
 #include <string.h>

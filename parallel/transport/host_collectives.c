@@ -1,5 +1,4 @@
-/* host_collectives.c - collectives of host memory, over exchange.                 Level 2: parallel
- */
+/* host_collectives.c - collectives of host memory, over exchange. */
 #include "parallel/transport/host_collectives.h"
 
 #include <assert.h>

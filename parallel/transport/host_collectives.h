@@ -1,4 +1,4 @@
-/* host_collectives.h - collectives of host memory: job, plan, latents.            Level 2: parallel
+/* host_collectives.h - collectives of host memory: job, plan, latents.
  * All are Collective on group and Blocking; a group of one rank moves nothing. Errors: the
  * transport's. Tested: tests/ranks/test_comm.c. */
 #ifndef LT_HOST_COLLECTIVES_H

@@ -1,4 +1,4 @@
-/* launcher.c - what started this process.                                         Level 2: parallel
+/* launcher.c - what started this process.
  *
  * Slurm's variables need care. A step (srun) has SLURM_STEP_ID and counts its tasks in
  * SLURM_STEP_NUM_TASKS; SLURM_NTASKS is the job's, also in the shell of sbatch or salloc, where one

@@ -1,4 +1,4 @@
-/* launcher.h - what started this process, as its environment tells.               Level 2: parallel
+/* launcher.h - what started this process, as its environment tells.
  *
  * Launchers tell a process its number and how many there are in variables of their own, before and
  * without MPI. Compared with the world that MPI gives (group.c), they show a launcher and an

@@ -1,5 +1,4 @@
 /* mpi.c - the transport over MPI; with mpi_heartbeat.c the files that know mpi.h.
- * Level 2: parallel
  *
  * Every group is a communicator of its own (a duplicate or a split), so that our messages meet
  * nobody else's. Errors return to us (MPI_ERRORS_RETURN) and become LT_EPEER with MPI's text and

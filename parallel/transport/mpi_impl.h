@@ -1,6 +1,4 @@
-/* mpi_impl.h - what the files that know MPI share, nobody else.               Level 2:
- * parallel
- */
+/* mpi_impl.h - what the files that know MPI share, nobody else. */
 #ifndef LT_MPI_IMPL_H
 #define LT_MPI_IMPL_H
 

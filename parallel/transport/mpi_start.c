@@ -1,4 +1,4 @@
-/* mpi_start.c - until all ranks have come.                                   Level 2: parallel
+/* mpi_start.c - until all ranks have come.
  *
  * MPI_Init waits for every process of the launch, for ever: for one that never calls it (another
  * program in a rank's place, one that ended) no less than for a slow one. So do the collectives

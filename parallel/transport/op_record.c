@@ -1,4 +1,4 @@
-/* op_record.c - what this rank is doing.                                         Level 2: parallel
+/* op_record.c - what this rank is doing.
  * The detector's thread reads what the main thread and the comm queue's write here. Each of the two
  * has a place of its own: while the main thread computes, that the queue waits for a peer is no
  * wait of this rank, unless the main thread is blocked on the queue. */

@@ -1,4 +1,4 @@
-/* op_record.h - what this rank is doing.                                          Level 2: parallel
+/* op_record.h - what this rank is doing.
  *
  * The record says where a rank is: it travels with the heartbeats, so that a survivor can tell in
  * which collective a dead rank was. It knows no transport, and costs a few stores. All functions

@@ -1,5 +1,4 @@
-/* solo.c - one rank: every exchange is a copy to oneself.                    Level 2: parallel
- */
+/* solo.c - one rank: every exchange is a copy to oneself. */
 #include <assert.h>
 #include <stdlib.h>
 

@@ -1,5 +1,4 @@
-/* spare.c - host memory of short life that is asked for again and again.        Level 2: parallel
- */
+/* spare.c - host memory of short life that is asked for again and again. */
 #include "parallel/transport/spare.h"
 
 #include <pthread.h>

@@ -1,5 +1,4 @@
-/* traffic.c - counters of what moves.                                          Level 2: parallel
- */
+/* traffic.c - counters of what moves. */
 #include "parallel/transport/traffic.h"
 
 #include <stdatomic.h>

@@ -1,4 +1,4 @@
-/* traffic.h - how much this rank has sent and received.                           Level 2: parallel
+/* traffic.h - how much this rank has sent and received.
  * All functions are Local, never fail, and may be called from any thread. */
 #ifndef LT_TRAFFIC_H
 #define LT_TRAFFIC_H

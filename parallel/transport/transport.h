@@ -1,4 +1,4 @@
-/* transport.h - moving bytes between ranks: one verb.                             Level 2: parallel
+/* transport.h - moving bytes between ranks: one verb.
  *
  * A group is an ordered set of ranks that talk among themselves; the transport behind it is solo
  * (one rank, copies), MPI (mpi.c, which alone includes mpi.h), later NCCL. Everything else

@@ -1,5 +1,4 @@
-/* transport_impl.h - what a transport fills in; for group.c and comm_*.c only. Level 2:
- * parallel */
+/* transport_impl.h - what a transport fills in; for group.c and comm_*.c only. */
 #ifndef LT_TRANSPORT_IMPL_H
 #define LT_TRANSPORT_IMPL_H
 

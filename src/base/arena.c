@@ -1,4 +1,4 @@
-/* arena.c - memory that is taken piece by piece and given back by marks.          Level 0: base
+/* arena.c - memory that is taken piece by piece and given back by marks.
  *
  * base                                       used              capacity
  *  |  piece 0  |pad|  piece 1  |pad| ...       |   free           |

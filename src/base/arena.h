@@ -1,4 +1,4 @@
-/* arena.h - memory that is taken piece by piece and given back by marks.          Level 0: base
+/* arena.h - memory that is taken piece by piece and given back by marks.
  *
  * A rank has four arenas: `run` (plan, options), `phase` (weights and tables of the part at work),
  * `clip` (latents, on the host) and `step` (released after each sigma). An arena takes its whole

@@ -1,4 +1,4 @@
-/* clock.c - what time it is.                                                      Level 0: base */
+/* clock.c - what time it is. */
 #include "base/clock.h"
 
 #include <pthread.h>

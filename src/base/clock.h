@@ -1,4 +1,4 @@
-/* clock.h - what time it is.                                                      Level 0: base
+/* clock.h - what time it is.
  * All functions are Local, never fail, and are safe in a signal handler. */
 #ifndef LT_CLOCK_H
 #define LT_CLOCK_H

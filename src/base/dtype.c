@@ -1,4 +1,4 @@
-/* dtype.c - element types and exact conversions between them.                     Level 0: base
+/* dtype.c - element types and exact conversions between them.
  * Source of the formats: IEEE 754-2008 (binary16, binary32, binary64); bfloat16 is the upper half
  * of binary32. Elements are read and written through memcpy: file data need not be aligned. */
 #include "base/dtype.h"

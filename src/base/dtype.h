@@ -1,4 +1,4 @@
-/* dtype.h - element types and exact conversions between them.                     Level 0: base
+/* dtype.h - element types and exact conversions between them.
  * bf16 and f16 are kept as uint16_t. Conversions to a narrower type round to nearest, ties to even;
  * NaN stays NaN, overflow of f16 becomes Inf. Local, never fail. */
 #ifndef LT_DTYPE_H

@@ -1,4 +1,4 @@
-/* env.c - environment variables.                                                  Level 0: base */
+/* env.c - environment variables. */
 #include "base/env.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* env.h - the one place that asks for environment variables.                      Level 0: base */
+/* env.h - the one place that asks for environment variables. */
 #ifndef LT_ENV_H
 #define LT_ENV_H
 

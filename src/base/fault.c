@@ -1,4 +1,4 @@
-/* fault.c - faults that tests put into a rank.                                    Level 0: base */
+/* fault.c - faults that tests put into a rank. */
 #include "base/fault.h"
 
 #include <signal.h>

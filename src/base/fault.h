@@ -1,4 +1,4 @@
-/* fault.h - faults that tests put into a rank.                                    Level 0: base
+/* fault.h - faults that tests put into a rank.
  *
  * LONGTAKE_FAULT=RANK:STEP:KIND makes that rank, as it begins that step (0: the text, -1: the end
  * of loading, -2: the first clip to decode), kill itself (kill), stop itself (stop), wait for ever

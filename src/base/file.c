@@ -1,4 +1,4 @@
-/* file.c - whole small files, exact reads, paths, free space.                     Level 0: base */
+/* file.c - whole small files, exact reads, paths, free space. */
 #include "base/file.h"
 
 #include <assert.h>

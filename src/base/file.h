@@ -1,4 +1,4 @@
-/* file.h - whole small files, exact reads, paths, and what room there is.  Level 0: base
+/* file.h - whole small files, exact reads, paths, and what room there is.
  * Files are made by base/new_file.h.
  * Every message names the path and what the system said. Local, Blocking. Thread-safe. */
 #ifndef LT_FILE_H

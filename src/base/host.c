@@ -1,4 +1,4 @@
-/* host.c - where this process runs.                                               Level 0: base
+/* host.c - where this process runs.
  * Texts are compared as they are, never by a hash, so that no two nodes can be taken for one. */
 #include "base/host.h"
 

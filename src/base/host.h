@@ -1,5 +1,4 @@
 /* host.h - where this process runs: the one notion of "the same host" and "the same node".
- *                                                                                 Level 0: base
  *
  *     host    a machine as it runs now: its name and its boot's id. What it has (processors,
  *             memory, files in its caches) is shared by its ranks.

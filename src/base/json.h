@@ -1,4 +1,4 @@
-/* json.h - jansson with limits, and with the path in each error.                  Level 0: base
+/* json.h - jansson with limits, and with the path in each error.
  * A value read from a file is a json_t of jansson; the getters below fail with LT_EDATA naming
  * file, path ("text_config.rope_scaling.mrope_section[1]"), wanted and found. Limits: 64 MiB of
  * text, depth 64 (jansson's own limit is 2048), duplicate keys refused, NUL refused. Local,

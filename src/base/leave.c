@@ -1,4 +1,4 @@
-/* leave.c - one line, then gone.                                                  Level 0: base
+/* leave.c - one line, then gone.
  * Lines are put together by hand: memory and locks may be held by whoever was interrupted. */
 #include "base/leave.h"
 

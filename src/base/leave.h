@@ -1,4 +1,4 @@
-/* leave.h - how a process ends before its time: one line, then gone.              Level 0: base
+/* leave.h - how a process ends before its time: one line, then gone.
  *
  * Whoever ends a process says one line here and leaves here: a signal (stop.h), the failure
  * detector, the start's limit, and, through lt_world_abort, a rank that failed alone. Who of

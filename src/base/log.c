@@ -1,4 +1,4 @@
-/* log.c - what a run says on stderr while it works.                               Level 0: base
+/* log.c - what a run says on stderr while it works.
  * A line is put together first and written by one call, so that the lines of several ranks on one
  * terminal, and of several threads, do not mix. */
 #include "base/log.h"

@@ -1,4 +1,4 @@
-/* log.h - what a run says on stderr while it works.                               Level 0: base
+/* log.h - what a run says on stderr while it works.
  * Levels by how often a line appears: 1 run, 2 stage, 3 window, 4 step, 5 layer, 6 collective; a
  * line is printed when its level is at most the log's (default 1; -v 3; -vv 5; --quiet 0). Each
  * line: seconds since start, rank/size, area. Local; thread-safe; never fail. */

@@ -1,4 +1,4 @@
-/* memory.c - how much memory this process may still take.                         Level 0: base
+/* memory.c - how much memory this process may still take.
  * Sources: Documentation/filesystems/proc.rst (MemAvailable) and Documentation/admin-guide/
  * cgroup-v1/memory.rst and cgroup-v2.rst of Linux.
  *

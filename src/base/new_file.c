@@ -1,4 +1,4 @@
-/* new_file.c - the one way to make a file.                                        Level 0: base
+/* new_file.c - the one way to make a file.
  *
  *      open            write ...          done
  *   .longtake-new-X  ------------->  fdatasync, close, X gets the wanted name, fsync of the folder

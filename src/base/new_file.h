@@ -1,4 +1,4 @@
-/* new_file.h - the one way to make a file.                                        Level 0: base
+/* new_file.h - the one way to make a file.
  *
  * A file is made new, in the folder that shall hold it, under a name of its own that nobody can
  * foresee (O_CREAT, O_EXCL, O_NOFOLLOW), through a descriptor of that folder: whatever others plant

@@ -1,4 +1,4 @@
-/* options.c - the option table: parsing flags and job keys into a struct.         Level 0: base
+/* options.c - the option table: parsing flags and job keys into a struct.
  * Here: names, and who wins; a value's text is options_value.c's. */
 #include "base/options.h"
 

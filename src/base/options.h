@@ -1,4 +1,4 @@
-/* options.h - one table makes flags, job keys, --help, checks and the dump.       Level 0: base
+/* options.h - one table makes flags, job keys, --help, checks and the dump.
  *
  * A row of the table names an option, its type and its place in a struct of the caller. The same
  * row answers `--steps 30`, `--steps=30`, `-n 30` (if it has a short key), the job file's `steps:

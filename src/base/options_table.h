@@ -1,4 +1,4 @@
-/* options_table.h - what options*.c share, nobody else.         Level 0: base */
+/* options_table.h - what options*.c share, nobody else. */
 #ifndef LT_OPTIONS_TABLE_H
 #define LT_OPTIONS_TABLE_H
 

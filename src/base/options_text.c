@@ -1,5 +1,6 @@
 /* options_text.c - what the option table says: wants, --help, and the job file of the present
- * values. Level 0: base A value of a list is written in YAML's flow style, one element a line.
+ * values.
+ * A value of a list is written in YAML's flow style, one element a line.
  * Strings are quoted unless they are plain words, and escaped wherever YAML's reader would refuse
  * or fold a character. */
 #include <assert.h>

@@ -1,4 +1,4 @@
-/* options_value.c - one value of the option table: from text, from JSON.          Level 0: base
+/* options_value.c - one value of the option table: from text, from JSON.
  *
  * Flags and job keys meet in lt_option_take_text: a scalar of the job file is checked for its YAML
  * type first (a number is no prompt) and then goes on as the text that a flag would have had. So a

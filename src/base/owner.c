@@ -1,4 +1,4 @@
-/* owner.c - which process made something, and whether it still runs.              Level 0: base */
+/* owner.c - which process made something, and whether it still runs. */
 #include "base/owner.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* owner.h - which process made something, and whether it still runs.              Level 0: base
+/* owner.h - which process made something, and whether it still runs.
  *
  * A process number alone says little: it is given again to another process, means another one in
  * each container, and nothing on another host. So a process is named by host, boot, namespace of

@@ -1,4 +1,4 @@
-/* philox.c - noise as a function of (seed, stream, coordinates) alone.            Level 0: base
+/* philox.c - noise as a function of (seed, stream, coordinates) alone.
  *
  * Sources: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3"
  * (SC 2011) for Philox4x32-10 and its constants; M. Wichura, "Algorithm AS 241: the percentage

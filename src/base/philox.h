@@ -1,4 +1,4 @@
-/* philox.h - noise as a function of (seed, stream, coordinates) alone.            Level 0: base
+/* philox.h - noise as a function of (seed, stream, coordinates) alone.
  * Philox4x32-10 (Salmon et al. 2011). key = (seed low, seed high); counter = (x + y*2^16, frame g,
  * channel_group + stream*2^8, draw). One call gives 4 normals, for channels 4c..4c+3.
  * uniform u = (word >> 8)*2^-24 + 2^-25; normal by a rational inverse-CDF written with explicit

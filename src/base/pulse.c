@@ -1,4 +1,4 @@
-/* pulse.c - tells whoever shows progress that work goes on.                        Level 0: base */
+/* pulse.c - tells whoever shows progress that work goes on. */
 #include "base/pulse.h"
 
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* record.c - the events of a run, one JSON object a line.                         Level 0: base
+/* record.c - the events of a run, one JSON object a line.
  * Two ways to a line: by jansson, and by hand for those who may not take memory or a lock (signal
  * handlers, and the thread that ends a job while the others stand still). */
 #include "base/record.h"

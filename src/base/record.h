@@ -1,4 +1,4 @@
-/* record.h - the events of a run, one JSON object a line (RUN/events.ndjson).     Level 0: base
+/* record.h - the events of a run, one JSON object a line (RUN/events.ndjson).
  *
  *     {"event":"warning","time":"2026-11-30T22:15:04.071Z","seconds":0.031,"process":47,"text":...}
  *

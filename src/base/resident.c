@@ -1,4 +1,4 @@
-/* resident.c - how much memory this process has now and had at most.              Level 0: base */
+/* resident.c - how much memory this process has now and had at most. */
 #include "base/resident.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* resident.h - how much memory this process has now and had at most.              Level 0: base
+/* resident.h - how much memory this process has now and had at most.
  * Source: Documentation/filesystems/proc.rst of Linux, /proc/self/status: RSS and its parts, whose
  * counters may lag by some pages a thread. Local. */
 #ifndef LT_RESIDENT_H

@@ -1,4 +1,4 @@
-/* span.c - what took from when to when: the records behind a trace.               Level 0: base */
+/* span.c - what took from when to when: the records behind a trace. */
 #include "base/span.h"
 
 #include <stdatomic.h>

@@ -1,4 +1,4 @@
-/* span.h - what took from when to when: the records behind a trace.               Level 0: base
+/* span.h - what took from when to when: the records behind a trace.
  *
  * Off unless lt_span_open was called; then a span costs two clocks and one store into a block that
  * is taken at the start. Spans past its end are counted, not kept. All functions are Local and

@@ -1,4 +1,4 @@
-/* status.c - the thread's error: text, hint and trail.                            Level 0: base
+/* status.c - the thread's error: text, hint and trail.
  *
  * A hint may be given before the failure that it belongs to or after it, so two texts are kept: the
  * hint of the present failure, and one that waits for the next lt_fail. lt_trail drops the waiting

@@ -1,4 +1,4 @@
-/* status.h - what a function says when it cannot do its work.                     Level 0: base
+/* status.h - what a function says when it cannot do its work.
  *
  * A function that can fail returns lt_status. The first site that sees the failure says what was
  * wrong, with the values (LT_FAIL); each caller that passes it on adds one line to a trail that the

@@ -1,4 +1,4 @@
-/* stop.c - signals that ask a program to end.                                     Level 0: base
+/* stop.c - signals that ask a program to end.
  * A handler may do next to nothing: it stores, writes what it puts together here by hand, and
  * leaves (leave.h). */
 #include "base/stop.h"

@@ -1,4 +1,4 @@
-/* stop.h - signals that ask a program to end.                                     Level 0: base
+/* stop.h - signals that ask a program to end.
  *
  * HUP, INT, QUIT, TERM, USR1, USR2 and XCPU end it with one line on stderr and exit code 75:
  *

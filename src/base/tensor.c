@@ -1,4 +1,4 @@
-/* tensor.c - shapes, views and their checks.                                      Level 0: base
+/* tensor.c - shapes, views and their checks.
  * Addresses are moved as integers: a device's address is not ours to follow, and on the backend
  * `dry` it may be NULL. */
 #include "base/tensor.h"

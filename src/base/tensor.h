@@ -1,4 +1,4 @@
-/* tensor.h - a shape, a dtype and an address.                                     Level 0: base
+/* tensor.h - a shape, a dtype and an address.
  *
  * The alphabet of shapes, here and nowhere else: B batch, F latent frames, H rows, W columns,
  * C channels, S tokens (packed rows), L text tokens, N heads, D head width, E = N*D, K sigmas,

@@ -1,4 +1,4 @@
-/* text.c - UTF-8, what a terminal may see, edit distance, shortest numbers.       Level 0: base
+/* text.c - UTF-8, what a terminal may see, edit distance, shortest numbers.
  * Sources: Unicode 15, table 3-7 (well-formed UTF-8); optimal string alignment is Damerau's
  * distance without overlapping edits. */
 #include "base/text.h"

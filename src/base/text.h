@@ -1,4 +1,4 @@
-/* text.h - small questions about text that several modules ask.                   Level 0: base
+/* text.h - small questions about text that several modules ask.
  * Local, never fail. Tested: tests/unit/test_text.c, test_options.c. */
 #ifndef LT_TEXT_H
 #define LT_TEXT_H

@@ -1,4 +1,4 @@
-/* yaml.c - a job file as the same tree that JSON gives.                           Level 0: base
+/* yaml.c - a job file as the same tree that JSON gives.
  * Source: YAML 1.2.2, section 10.3 (core schema). libyaml is asked for events, not for a document:
  * its document loader knows no limits, and resolves aliases.
  *

@@ -1,4 +1,4 @@
-/* yaml.h - a job file as the same tree that JSON gives.                           Level 0: base
+/* yaml.h - a job file as the same tree that JSON gives.
  *
  * Plain scalars are typed by YAML 1.2's core schema: null, true/false, integers (decimal, 0o, 0x),
  * reals (.5, 1e3; .inf and .nan are refused: JSON has none); all else, and everything in quotes or

@@ -1,4 +1,4 @@
-/* answer.c - the one way to stdout.                                               Level 5: cmd
+/* answer.c - the one way to stdout.
  * stdio's stdout is not used: its errors come late or never, and a program that prints twice may
  * tell half an answer. A file system that reports a full disk only on close (NFS, quotas) does so
  * on every close of a descriptor, so a duplicate is closed after each answer. */

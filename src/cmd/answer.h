@@ -1,5 +1,4 @@
 /* answer.h - the one way to stdout: an answer is made whole, written at once, and checked.
- *                                                                                 Level 5: cmd
  * A program may read an answer, so what could not be delivered is an error (LT_EIO, exit code 74),
  * also where the system says so only when the file is closed. A reader that has gone (`| head -1`)
  * took what it wanted: that is no error. What people read on stderr is never checked.

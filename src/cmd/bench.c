@@ -1,5 +1,4 @@
-/* bench.c - longtake bench: how fast this machine moves and computes, and whether rightly.
- *                                                                                 Level 5: cmd */
+/* bench.c - longtake bench: how fast this machine moves and computes, and whether rightly. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* decode.c - longtake decode: latents of a run become a film again.               Level 5: cmd */
+/* decode.c - longtake decode: latents of a run become a film again. */
 #include "cmd/outcome.h"
 #include "cmd/verbs.h"
 

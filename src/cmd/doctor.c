@@ -1,5 +1,4 @@
-/* doctor.c - longtake doctor: what this machine and build can do, and how to get the rest. Level 5:
- * cmd */
+/* doctor.c - longtake doctor: what this machine and build can do, and how to get the rest. */
 #include <glob.h>
 #include <stdarg.h>
 #include <stdlib.h>

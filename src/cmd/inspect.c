@@ -1,4 +1,4 @@
-/* inspect.c - longtake inspect: what a folder or file is, and what it lacks.      Level 5: cmd */
+/* inspect.c - longtake inspect: what a folder or file is, and what it lacks. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* main.c - finds the verb, reads its options, prints the one error line.          Level 5: cmd */
+/* main.c - finds the verb, reads its options, prints the one error line. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* outcome.c - what render and decode say of a finished film.                     Level 5: cmd */
+/* outcome.c - what render and decode say of a finished film. */
 #include "cmd/outcome.h"
 
 #include <stdio.h>

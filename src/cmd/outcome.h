@@ -1,4 +1,4 @@
-/* outcome.h - what render and decode say of a finished film.                     Level 5: cmd */
+/* outcome.h - what render and decode say of a finished film. */
 #ifndef LT_OUTCOME_H
 #define LT_OUTCOME_H
 

@@ -1,4 +1,4 @@
-/* render.c - longtake render: a prompt becomes a film.                            Level 5: cmd */
+/* render.c - longtake render: a prompt becomes a film. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

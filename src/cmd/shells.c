@@ -1,4 +1,4 @@
-/* shells.c - completions for bash, zsh and fish, and the page for man.            Level 5: cmd
+/* shells.c - completions for bash, zsh and fish, and the page for man.
  * All words are the table's own (run/job_options.c), so a new option is completed and described
  * the moment it exists. Each syntax has its signs, which `put` quotes. */
 #include "cmd/shells.h"

@@ -1,5 +1,4 @@
 /* shells.h - what shells and man read, made from the verbs and the table of options.
- *                                                                                 Level 5: cmd
  * Local, Blocking; they print to a stream and never fail. Tested: tests/film/test_shells.c, with
  * each shell that is there. */
 #ifndef LT_SHELLS_H

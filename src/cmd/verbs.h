@@ -1,4 +1,4 @@
-/* verbs.h - the command line's verbs, one file each.                              Level 5: cmd
+/* verbs.h - the command line's verbs, one file each.
  * A verb gets the words from its own name on and answers on stdout. It returns a status; main
  * prints the error and turns it into the exit code. */
 #ifndef LT_VERBS_H

@@ -1,5 +1,5 @@
-/* contact_sheet.c - pictures made small, a waveform, libpng.                               Level 3:
- * media Area averaging: an output pixel is the mean of the input area that it covers, edge pixels
+/* contact_sheet.c - pictures made small, a waveform, libpng.
+ * Area averaging: an output pixel is the mean of the input area that it covers, edge pixels
  * counted by their share; done in one pass over rows in f32, so that no detail aliases. Values are
  * averaged as they are (BT.709-coded), as players' thumbnails do. */
 #include "media/contact_sheet.h"

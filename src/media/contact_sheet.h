@@ -1,5 +1,4 @@
-/* contact_sheet.h - a contact sheet: the film at a glance, as one PNG.                     Level 3:
- * media
+/* contact_sheet.h - a contact sheet: the film at a glance, as one PNG.
  *
  *   +----+----+----+     columns x rows pictures, evenly spaced over the film (the first frame
  * first, the |    |    |    |     last one last), made smaller by area averaging; below them the

@@ -1,4 +1,4 @@
-/* mux.c - the file: its head, its streams, its end.                              Level 3: media
+/* mux.c - the file: its head, its streams, its end.
  *
  *   rgb frame --> mux_picture.c --> picture encoder --+
  *                 (copy, convert)                     |--> mux_packets.c --> write_bytes --> fd

@@ -1,4 +1,4 @@
-/* mux.h - frames and sound into one playable file.                               Level 3: media
+/* mux.h - frames and sound into one playable file.
  *
  * One lt_mux writes one file: pictures as they come, in film order, and the sound of the same film.
  * The file grows while it is written and can be played as it does (fragmented MP4 and MOV, MKV): it

@@ -1,4 +1,4 @@
-/* mux_boxes.c - what FFmpeg's muxer leaves out of a fragmented MP4's head.        Level 3: media
+/* mux_boxes.c - what FFmpeg's muxer leaves out of a fragmented MP4's head.
  *
  * The growing file is `ftyp moov moof mdat moof mdat ... mfra`. moov holds the edit lists; the
  * sound's points behind the padding (mux_sound.c), and by ISO 14496-12 that is enough. FFmpeg's

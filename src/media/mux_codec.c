@@ -1,4 +1,4 @@
-/* mux_codec.c - which codecs and containers there are, and whether they fit.     Level 3: media
+/* mux_codec.c - which codecs and containers there are, and whether they fit.
  *
  * Checks are made before any work: a suffix, a codec and a size that cannot be written together
  * must not be found out after an hour of denoising. What a container may hold is asked of FFmpeg

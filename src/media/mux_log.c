@@ -1,4 +1,4 @@
-/* mux_log.c - FFmpeg's messages go through lt_log, its failures become ours.     Level 3: media
+/* mux_log.c - FFmpeg's messages go through lt_log, its failures become ours.
  * FFmpeg and its encoders print to stderr unless told otherwise, in lines that begin and end
  * anywhere. av_log's callback runs on encoder threads too, so the line under construction is kept
  * per thread and the last error under a lock. Two encoders have logs of their own: x265 takes

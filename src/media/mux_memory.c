@@ -1,4 +1,4 @@
-/* mux_memory.c - how much memory an encoder and a muxer take.                     Level 3: media
+/* mux_memory.c - how much memory an encoder and a muxer take.
  *
  * Encoders keep frames: the ones that they look ahead at before they code the first, and those that
  * later ones are predicted from. Each is padded on all sides, so that small pictures cost more a

@@ -1,4 +1,4 @@
-/* mux_packets.c - frames into an encoder, its packets into the file.              Level 3: media
+/* mux_packets.c - frames into an encoder, its packets into the file.
  *
  * Both encoders end here: FFmpeg interleaves what they give out and writes it by mux.c's callbacks.
  * After each packet the file may have become complete enough for two things: its head is amended

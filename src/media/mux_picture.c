@@ -1,4 +1,4 @@
-/* mux_picture.c - planar RGB to what the encoder takes.                          Level 3: media
+/* mux_picture.c - planar RGB to what the encoder takes.
  * BT.709's matrix and limited range by swscale: full-range R'G'B' in, Y'CbCr out (ITU-R BT.709-6,
  * 3). swscale's own default is BT.601's matrix, which shifts greens and reds visibly in HD players:
  * hence sws_setColorspaceDetails. Chroma is sited as H.264 and HEVC assume by default (left,

@@ -1,4 +1,4 @@
-/* mux_sound.c - samples into the sound encoder.                                  Level 3: media
+/* mux_sound.c - samples into the sound encoder.
  *
  * AAC codes blocks of 1024 samples that overlap by half: its first packet (the priming) decodes to
  * nothing of use, and the last packet of a film is longer than the film. Players cut the beginning

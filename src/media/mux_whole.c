@@ -1,4 +1,4 @@
-/* mux_whole.c - a plain MP4 or MOV of a finished fragmented one.                  Level 3: media
+/* mux_whole.c - a plain MP4 or MOV of a finished fragmented one.
  * Packets are copied, not encoded again. The sample tables stand in front of the data
  * (`faststart`), so that a file on a web server plays at once. Edit lists are written anew from the
  * packets' times: both streams begin at 0 and last as long as the film. Memory grows by some 50

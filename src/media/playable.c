@@ -1,4 +1,4 @@
-/* playable.c - does a film file hold anything that plays?                       Level 3: media
+/* playable.c - does a film file hold anything that plays?
  * MP4 and MOV are boxes one after the other, [4 bytes size][4 bytes name], size 1: 8 bytes of size
  * follow, size 0: to the end. MKV is elements [name][size][content], both of 1 to 8 bytes, the
  * length told by the first byte's leading zeros; all ones: size unknown. Sources: ISO/IEC 14496-12;

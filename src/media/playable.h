@@ -1,4 +1,4 @@
-/* playable.h - does a film file hold anything that plays?                       Level 3: media
+/* playable.h - does a film file hold anything that plays?
  * A look at the outline of a file that may come from anybody: lengths and names of its boxes or
  * elements, and no decoder. Local, Blocking. Tested: tests/faults/test_outputs.c. */
 #ifndef LT_PLAYABLE_H

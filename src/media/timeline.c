@@ -1,4 +1,4 @@
-/* timeline.c - samples in a file or in memory, and which of them are there.       Level 3: media
+/* timeline.c - samples in a file or in memory, and which of them are there.
  * Each channel is a plane of `samples` floats; in a file, plane c begins at byte 4 * c * samples.
  * What was written is kept as ranges in order, joined where they touch: in order writing keeps one
  * range. WAV: RIFF, "fmt " (PCM), "data"; lengths are 32 bits, hence the limit of 4 GiB. */

@@ -1,4 +1,4 @@
-/* oracle.c - a denoiser that is known exactly.                                    Level 3: model
+/* oracle.c - a denoiser that is known exactly.
  *
  * K = A S A + diag(s^2) is symmetric and positive: where s is 0 the 0.05 on S's diagonal is left,
  * where s is 1 the 1. With K = L L', the estimate's map G = S A K^-1 is found row by row: K g = A S

@@ -1,4 +1,4 @@
-/* oracle.h - a denoiser that is known exactly.                                    Level 3: model
+/* oracle.h - a denoiser that is known exactly.
  *
  * Data without a network: each latent cell is a Gaussian process over frames, independent of the
  * others, with covariance

@@ -1,4 +1,4 @@
-/* advice.c - what is said of a job that will run, but not as its user may think.  Level 4: run */
+/* advice.c - what is said of a job that will run, but not as its user may think. */
 #include "run/advice.h"
 
 #include <stdio.h>

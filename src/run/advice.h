@@ -1,4 +1,4 @@
-/* advice.h - what is said of a job that will run, but not as its user may think.  Level 4: run
+/* advice.h - what is said of a job that will run, but not as its user may think.
  * Each is a warning of one line (base/log.h, lt_warn): what was asked, what the model knows, what
  * will be rendered, and the nearest that is better. Local, never fail, rank 0 is heard. Tested:
  * tests/unit/test_advice.c. */

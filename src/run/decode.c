@@ -1,4 +1,4 @@
-/* decode.c - the pool of clips that decodes a film in order.                      Level 4: run
+/* decode.c - the pool of clips that decodes a film in order.
  *
  * Item i of the film (a clip of a few latent frames) belongs to group i mod G: the ranks of one tp
  * axis of the decoding mesh, by default one rank each (G = P). The group

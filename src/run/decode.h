@@ -1,4 +1,4 @@
-/* decode.h - from latents to a file, over all ranks, in film order.               Level 4: run */
+/* decode.h - from latents to a file, over all ranks, in film order. */
 #ifndef LT_DECODE_H
 #define LT_DECODE_H
 

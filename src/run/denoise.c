@@ -1,4 +1,4 @@
-/* denoise.c - the denoising loop over streams and steps.                          Level 4: run
+/* denoise.c - the denoising loop over streams and steps.
  *
  * The clip lives on the host in f32 between evaluations. Mode `single`: one window, the whole clip.
  * Each rank holds the whole latents of its window and takes the same solver step on them, so no

@@ -1,4 +1,4 @@
-/* denoise.h - from noise to clean latents: evaluations x solver steps.            Level 4: run */
+/* denoise.h - from noise to clean latents: evaluations x solver steps. */
 #ifndef LT_DENOISE_H
 #define LT_DENOISE_H
 

@@ -1,4 +1,4 @@
-/* describe.c - what a run folder or a latents.h5 holds.                           Level 4: run */
+/* describe.c - what a run folder or a latents.h5 holds. */
 #include "run/describe.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* describe.h - what a run folder or a latents.h5 holds.                           Level 4: run */
+/* describe.h - what a run folder or a latents.h5 holds. */
 #ifndef LT_DESCRIBE_H
 #define LT_DESCRIBE_H
 

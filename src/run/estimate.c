@@ -1,4 +1,4 @@
-/* estimate.c - how much memory and time a plan takes, before work.                 Level 4: run
+/* estimate.c - how much memory and time a plan takes, before work.
  *
  * The phases follow each other, and what one has touched stays resident in the next: arenas are
  * mapped once, kernels keep their scratch. So, for a rank,

@@ -1,4 +1,4 @@
-/* estimate.h - how much memory and time a plan takes on this rank, before work.   Level 4: run
+/* estimate.h - how much memory and time a plan takes on this rank, before work.
  *
  * Memory. Each phase is walked on the backend `dry` as this rank, with the code that will run. What
  * the walk counts, what the run itself allocates, and what this process holds already make

@@ -1,4 +1,4 @@
-/* estimate_time.c - how long a plan takes on this machine, now.                   Level 4: run
+/* estimate_time.c - how long a plan takes on this machine, now.
  *
  * The walk has counted the work: multiplications of prepared layers and of attention, bytes that
  * the other ops move. How fast this machine does each is measured for some milliseconds with the

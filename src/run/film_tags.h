@@ -1,4 +1,4 @@
-/* film_tags.h - what a film's file tells of how it was made.                      Level 4: run
+/* film_tags.h - what a film's file tells of how it was made.
  *
  *   title    the prompt as one line, cut at a word behind at most 80 characters
  *   comment  one JSON object: {"prompt", "seed", "model", "steps", "size", "frames", "software"}

@@ -1,4 +1,4 @@
-/* folder.c - the run folder.                                                      Level 4: run */
+/* folder.c - the run folder. */
 #include "run/folder.h"
 
 #include <assert.h>

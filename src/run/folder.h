@@ -1,4 +1,4 @@
-/* folder.h - the run folder: what was asked, decided, used, and made.             Level 4: run
+/* folder.h - the run folder: what was asked, decided, used, and made.
  * Layout: DESIGN section 7. Rank 0 only, Blocking. */
 #ifndef LT_FOLDER_H
 #define LT_FOLDER_H

@@ -1,4 +1,4 @@
-/* job.h - what the user wants: flags and a YAML file, merged.                     Level 4: run
+/* job.h - what the user wants: flags and a YAML file, merged.
  * Keys of the file are the long options' names, flat; flags win. The table of options is
  * src/run/job_options.c: one place for flags, YAML, --help, checks and RUN/job.yaml. */
 #ifndef LT_JOB_H

@@ -1,4 +1,4 @@
-/* job_names.c - what other programs call our options, and what comes later.       Level 4: run
+/* job_names.c - what other programs call our options, and what comes later.
  * Other programs' names: diffusers' pipelines, ComfyUI, Wan's generate.py, MiniMax's own script,
  * FFmpeg. Later ones: DESIGN section 8. */
 #include "run/job.h"

@@ -1,4 +1,4 @@
-/* job_options.c - the one table of options: flags, job keys, --help, checks, dump. Level 4: run */
+/* job_options.c - the one table of options: flags, job keys, --help, checks, dump. */
 #include "run/job.h"
 
 #define AT(field) offsetof(lt_job, field)

@@ -1,4 +1,4 @@
-/* lease.c - a run folder and an output belong to one process until it ends.      Level 4: run
+/* lease.c - a run folder and an output belong to one process until it ends.
  *
  * Why one of many wins. Within one folder of leases the highest epoch is never removed by anybody
  * but by renaming the folder, which only its living owner does. So who looked and saw E as the

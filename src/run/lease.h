@@ -1,4 +1,4 @@
-/* lease.h - a run folder and an output belong to one process until it ends.      Level 4: run
+/* lease.h - a run folder and an output belong to one process until it ends.
  *
  * A lease is a file that names its owner (host, boot, process, start time), whole from the moment
  * that it is there, in a folder of leases under its number, the epoch:

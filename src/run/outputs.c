@@ -1,4 +1,4 @@
-/* outputs.c - the files that a job names, and the room that they need.            Level 4: run */
+/* outputs.c - the files that a job names, and the room that they need. */
 #include "run/outputs.h"
 
 #include <assert.h>

@@ -1,4 +1,4 @@
-/* outputs.h - the files that a job names, and the room that they need.            Level 4: run
+/* outputs.h - the files that a job names, and the room that they need.
  * All of it is tried before work, by making files where they will be made. Rank 0 only, Blocking.
  * Tested: tests/faults/test_outputs.c. */
 #ifndef LT_OUTPUTS_H

@@ -1,4 +1,4 @@
-/* pipeline.c - from a job to a film: plan, text, noise, denoise, store, decode.   Level 4: run
+/* pipeline.c - from a job to a film: plan, text, noise, denoise, store, decode.
  *
  *   rank 0            all ranks
  *                     compare copies of the model, serve it where it lacks (source.h)

@@ -1,4 +1,4 @@
-/* pipeline.h - the arrows of DESIGN section 2, in order.                          Level 4: run */
+/* pipeline.h - the arrows of DESIGN section 2, in order. */
 #ifndef LT_PIPELINE_H
 #define LT_PIPELINE_H
 

@@ -1,4 +1,4 @@
-/* place.c - which processors a rank may use, and what is said of where ranks are.  Level 4: run
+/* place.c - which processors a rank may use, and what is said of where ranks are.
  *
  * The process keeps to the mask that it was given. Only a launcher's is widened (Open MPI binds two
  * ranks to one core each and more to none, which fits threads badly), and no further than the

@@ -1,4 +1,4 @@
-/* place.h - which processors a rank may use, and what is said of where ranks are.  Level 4: run */
+/* place.h - which processors a rank may use, and what is said of where ranks are. */
 #ifndef LT_PLACE_H
 #define LT_PLACE_H
 

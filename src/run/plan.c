@@ -1,4 +1,4 @@
-/* plan.c - sizes, lengths, steps, threads, mesh and memory of one job.            Level 4: run
+/* plan.c - sizes, lengths, steps, threads, mesh and memory of one job.
  *
  * Lengths. The file holds exactly `frames` pictures and round(frames * rate / fps) samples; the DiT
  * works on the next length of the family's grid, and what is beyond is cut at the muxer.

@@ -1,4 +1,4 @@
-/* plan.h - who computes what for one job on one set of ranks, decided before work. Level 4: run
+/* plan.h - who computes what for one job on one set of ranks, decided before work.
  *
  * Rank 0 drafts a plan from the job and the opened model, and broadcasts its text. Each rank finds
  * what the draft takes there (estimate.h); rank 0 adds that to the text (plan_json.h) and

@@ -1,4 +1,4 @@
-/* plan_json.c - a plan as the text of plan.json, and back.                        Level 4: run
+/* plan_json.c - a plan as the text of plan.json, and back.
  *
  * A row of the table is a key: what it is, where it stands in lt_plan, what it may be. Rows stand
  * in the order in which plan.json has them. A key that is optional was not written by versions

@@ -1,4 +1,4 @@
-/* plan_json.h - a plan as the text of plan.json, and back.                        Level 4: run
+/* plan_json.h - a plan as the text of plan.json, and back.
  * One table (plan_json.c) has every key with its type, its place in lt_plan and its limits; writer
  * and reader both walk it, so that neither can know a key that the other does not. */
 #ifndef LT_PLAN_JSON_H

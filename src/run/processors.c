@@ -1,4 +1,4 @@
-/* processors.c - how many processors this process was given.                      Level 4: run
+/* processors.c - how many processors this process was given.
  * Sources: Documentation/admin-guide/cgroup-v2.rst (cpu.max) and Documentation/scheduler/
  * sched-bwc.rst (cpu.cfs_quota_us) of Linux; OpenMP 5.0, OMP_NUM_THREADS; sbatch(1).
  *

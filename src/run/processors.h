@@ -1,4 +1,4 @@
-/* processors.h - how many processors this process was given.                      Level 4: run
+/* processors.h - how many processors this process was given.
  * Local, never fail. Tested: tests/unit/test_processors.c. */
 #ifndef LT_PROCESSORS_H
 #define LT_PROCESSORS_H

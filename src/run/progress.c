@@ -1,4 +1,4 @@
-/* progress.c - a bar for people, lines for logs, NDJSON for programs.             Level 4: run */
+/* progress.c - a bar for people, lines for logs, NDJSON for programs. */
 #include "run/progress.h"
 
 #include <assert.h>

@@ -1,4 +1,4 @@
-/* records.c - what a run folder keeps of how its film was made.                   Level 4: run */
+/* records.c - what a run folder keeps of how its film was made. */
 #include "run/records.h"
 
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* records.h - what a run folder keeps of how its film was made.                   Level 4: run
+/* records.h - what a run folder keeps of how its film was made.
  *
  *   events.ndjson   one event a line (base/record.h): start, stage, step, stage-end, warning, end,
  *                   stop (a signal) or error, with the line that people were told. A decode appends

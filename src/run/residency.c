@@ -1,4 +1,4 @@
-/* residency.c - which of a model's networks are in memory.                        Level 4: run */
+/* residency.c - which of a model's networks are in memory. */
 #include "run/residency.h"
 
 #include <assert.h>

@@ -1,4 +1,4 @@
-/* residency.h - which of a model's networks are in memory.                        Level 4: run
+/* residency.h - which of a model's networks are in memory.
  *
  * Text encoder, DiT and decoders are opened and closed here and nowhere else: who encodes, denoises
  * or decodes finds them open. One phase is resident at a time, since that is what the plan counts:

@@ -1,4 +1,4 @@
-/* same.c - do all ranks run the same program, with the same words?                Level 4: run
+/* same.c - do all ranks run the same program, with the same words?
  * Each rank hashes what it has (xxHash, XXH3), all hashes meet, and every rank compares them with
  * rank 0's, so that all come to the same verdict. */
 #include "run/same.h"

@@ -1,4 +1,4 @@
-/* session.c - what one run of the program holds open.                             Level 4: run */
+/* session.c - what one run of the program holds open. */
 #include "run/session.h"
 
 #include <assert.h>

@@ -1,4 +1,4 @@
-/* session.h - what one run of the program holds open: model, mesh, engine.        Level 4: run
+/* session.h - what one run of the program holds open: model, mesh, engine.
  *
  *     draft (rank 0) --share--> draft --open--> meshes, footprint, engine --plan--> plan
  *

@@ -1,4 +1,4 @@
-/* store_hdf5.c - latents.h5 written through HDF5 and zstd.                       Level 4: run
+/* store_hdf5.c - latents.h5 written through HDF5 and zstd.
  *
  * Debian packs no zstd filter for HDF5, so chunks are compressed here and handed over as they are
  * (H5Dwrite_chunk); the filter's id stands in the dataset, marked optional, for readers that have

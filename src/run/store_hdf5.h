@@ -1,4 +1,4 @@
-/* store_hdf5.h - latents.h5: what was denoised, kept for ever.                    Level 4: run
+/* store_hdf5.h - latents.h5: what was denoised, kept for ever.
  *
  * One HDF5 file, one dataset a stream, f32, normalised, dims outermost first:
  *

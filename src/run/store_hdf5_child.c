@@ -1,4 +1,4 @@
-/* store_hdf5_child.c - HDF5 reads a stranger's file where its faults cannot hurt. Level 4: run
+/* store_hdf5_child.c - HDF5 reads a stranger's file where its faults cannot hurt.
  *
  *     rank   fork, before MPI and threads ---> child: waits at its end of a pair of sockets
  *            opens and hashes the file

@@ -1,4 +1,4 @@
-/* store_hdf5_internal.h - what the files store_hdf5*.c share.                     Level 4: run
+/* store_hdf5_internal.h - what the files store_hdf5*.c share.
  * Nobody else includes this, but tests: HDF5 is known here only. All functions are Local and
  * Blocking. */
 #ifndef LT_STORE_HDF5_INTERNAL_H

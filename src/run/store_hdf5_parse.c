@@ -1,4 +1,4 @@
-/* store_hdf5_parse.c - what lies where in a latents.h5, by HDF5, as plain facts.  Level 4: run
+/* store_hdf5_parse.c - what lies where in a latents.h5, by HDF5, as plain facts.
  *
  * HDF5 crashes, hangs and takes memory on some altered files, and a seal can be forged. So this
  * runs in a child with limits (store_hdf5_child.c), and takes nothing but facts out of the file:

@@ -1,4 +1,4 @@
-/* store_hdf5_read.c - latents.h5 read back, whole or by ranges of time.           Level 4: run
+/* store_hdf5_read.c - latents.h5 read back, whole or by ranges of time.
  *
  *     our seal at its end         is demanded, and right, unless the caller takes a file without
  *     its structure, by HDF5      in a child (store_hdf5_child.c): facts, each checked here

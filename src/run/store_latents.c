@@ -1,4 +1,4 @@
-/* store_latents.c - a clip and its plan in RUN/latents.h5, and back.              Level 4: run
+/* store_latents.c - a clip and its plan in RUN/latents.h5, and back.
  * The file alone must be enough to make the film: the whole plan goes in as one attribute, and the
  * facts that a person with h5py looks for stand beside it. */
 #include "run/store_latents.h"

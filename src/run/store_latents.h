@@ -1,4 +1,4 @@
-/* store_latents.h - a clip and its plan in RUN/latents.h5, and back.              Level 4: run */
+/* store_latents.h - a clip and its plan in RUN/latents.h5, and back. */
 #ifndef LT_STORE_LATENTS_H
 #define LT_STORE_LATENTS_H
 

@@ -1,4 +1,4 @@
-/* trace.c - a timeline of all ranks in Chrome's trace format.                     Level 4: run
+/* trace.c - a timeline of all ranks in Chrome's trace format.
  * Each rank puts its own events into one text; the texts travel to rank 0 as one gather, and lie
  * there one after the other. Times are each rank's own clock, set to 0 behind a barrier: ranks
  * agree to some tens of microseconds. Spans that nest are complete events ("X"); messages, which

@@ -1,4 +1,4 @@
-/* trace.h - a timeline of all ranks in Chrome's trace format.                     Level 4: run
+/* trace.h - a timeline of all ranks in Chrome's trace format.
  * Open it in chrome://tracing or ui.perfetto.dev: a process a rank, in it a row each for stages and
  * steps, layers, compute and collectives, and the decoding pool's messages. Compute beside a
  * collective is overlap, "wait" beside it what was not hidden. */

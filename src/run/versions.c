@@ -1,4 +1,4 @@
-/* versions.c - which build this is.                                               Level 4: run */
+/* versions.c - which build this is. */
 #include "run/versions.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* versions.h - which build this is: commit, compiler, libraries.                  Level 4: run
+/* versions.h - which build this is: commit, compiler, libraries.
  * For --version, manifests and doctor. Local, never fail, but for memory. Tested:
  * tests/film/test_record.c. */
 #ifndef LT_VERSIONS_H

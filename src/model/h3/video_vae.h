@@ -1,5 +1,5 @@
-/* video_vae.h - H3's video decoder: latents to frames, clip by clip, tile by tile.  Level 3:
- * model Source: spec/minimax-h3.md 6; diffusers, AutoencoderKLMiniMaxH3.
+/* video_vae.h - H3's video decoder: latents to frames, clip by clip, tile by tile.
+ * Source: spec/minimax-h3.md 6; diffusers, AutoencoderKLMiniMaxH3.
  *
  * The work item is one clip: 7 latent frames -> 28 raw frames, of which finishing makes 17 (the
  * last clip: 22) after a cross-fade with the tail of the clip before. A clip's raw frames, and so
