@@ -10,7 +10,7 @@
  *     velocities  4 (ring * uly - 1) * (its picture rows * their width + sound rows * theirs)
  *
  * With --deterministic every mesh must give rank 0's bits: `wrong` counts any difference; shares
- * are unions of leaves, and a rank sends n partial sums of its n whole subtrees
+ * are unions of chunks, and a rank sends n partial sums of its n whole subtrees
  * (ordered_reduce.h). What it costs is the times' ratio to those without the flag.
  *
  * One row block holds all rows here (h3_dit_internal.h: 1,024), and an evaluation's rows number 199
@@ -118,7 +118,7 @@ static traffic rank_sums(int64_t hidden, int64_t rows, int tp, int rank)
     return (traffic){bytes, bytes};
 }
 
-/* The same along the tree of leaves: as many partial sums as a rank holds whole subtrees. */
+/* The same along the tree of chunks: as many partial sums as a rank holds whole subtrees. */
 static traffic tree_sums(const lt_h3_dit_config *c, const lt_mesh *mesh, int64_t rows)
 {
     const int64_t totals[2] = {c->heads, c->ffn};
@@ -126,11 +126,11 @@ static traffic tree_sums(const lt_h3_dit_config *c, const lt_mesh *mesh, int64_t
     const int64_t s = lt_share(rows, tp, rank).count;
     traffic all = {0, 0};
     for (int i = 0; i < 2 && tp > 1; i++) {
-        lt_leaf_node node[LT_LEAF_NODES_MAX];
+        lt_tree_node node[LT_TREE_NODES_MAX];
         int64_t others = 0;
         for (int peer = 0; peer < tp; peer++)
-            others += peer == rank ? 0 : lt_leaf_nodes(totals[i], lt_leaves_of(tp, peer), node);
-        const int64_t mine = lt_leaf_nodes(totals[i], lt_leaves_of(tp, rank), node);
+            others += peer == rank ? 0 : lt_tree_nodes(totals[i], lt_chunks_of(tp, peer), node);
+        const int64_t mine = lt_tree_nodes(totals[i], lt_chunks_of(tp, rank), node);
         all.sent += 4 * c->hidden * (mine * (rows - s) + (tp - 1) * s);
         all.received += 4 * c->hidden * (others * s + rows - s);
     }
@@ -142,8 +142,8 @@ static lt_status formula(const rig *r, const lt_mesh *mesh, finding *f)
     const lt_h3_dit_config *c = &r->model->dit_config;
     const lt_h3_layout *l = r->layout;
     const int tp = mesh->spec.size[LT_AXIS_TP], tokens = lt_group_size(mesh->tokens);
-    const lt_range leaves = lt_leaves_of(tp, mesh->at[LT_AXIS_TP]);
-    const int64_t heads = mesh->deterministic ? lt_leaves_things(c->heads, leaves).count
+    const lt_range chunks = lt_chunks_of(tp, mesh->at[LT_AXIS_TP]);
+    const int64_t heads = mesh->deterministic ? lt_chunks_elements(c->heads, chunks).count
                                               : lt_share(c->heads, tp, mesh->at[LT_AXIS_TP]).count;
     lt_attention_share share;
     LT_TRY(lt_attention_share_new(mesh, l->rows, heads, c->head_dim, LT_F32, 0, &share));

@@ -58,7 +58,7 @@ static void rows_share(lt_attention_share *out, int64_t rows)
     const int ring = lt_group_size(out->ring), uly = lt_group_size(out->uly);
     for (int i = 0; i < ring * uly; i++) {
         if (out->leaves) {
-            const lt_range block = lt_leaves_things(rows, lt_leaves_of(ring, i / uly));
+            const lt_range block = lt_chunks_elements(rows, lt_chunks_of(ring, i / uly));
             out->rows[i] = lt_share(block.count, uly, i % uly);
             out->rows[i].first += block.first;
         } else {
@@ -115,7 +115,7 @@ lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t head
     choose_groups(rows, out);
     if (out->leaves || out->down > 0)
         out->descriptions =
-            calloc(1, out->leaves ? lt_leaf_attention_bytes() : lt_grid2d_bytes(out));
+            calloc(1, out->leaves ? lt_ordered_attention_bytes() : lt_grid2d_bytes(out));
     if ((out->leaves || out->down > 0) && out->descriptions == NULL)
         LT_FAIL(LT_ENOMEM, "attention: no memory for partial results of %d ranks", total);
     return LT_OK;

@@ -15,12 +15,12 @@
 
 #include "parallel/fixed_tree.h"
 
-struct lt_leaf_stash {
+struct lt_partial_pool {
     int64_t rows; /* of all ranks: what is cut */
-    lt_leaf_tree tree;
-    lt_tensor y[LT_LEAF_LEVELS], lse[LT_LEAF_LEVELS]; /* f32, one chunk: right children by level */
-    lt_partial slot[LT_LEAVES];
-    int used[LT_LEAVES], count;
+    lt_fixed_tree tree;
+    lt_tensor y[LT_TREE_LEVELS], lse[LT_TREE_LEVELS]; /* f32, one chunk: right children by level */
+    lt_partial slot[LT_CHUNKS];
+    int used[LT_CHUNKS], count;
 };
 
 static int64_t rows_of_all(const lt_attention_share *share)
@@ -30,17 +30,17 @@ static int64_t rows_of_all(const lt_attention_share *share)
 }
 
 static int block_nodes(const lt_attention_share *share, int whose,
-                       lt_leaf_node out[LT_LEAF_NODES_MAX])
+                       lt_tree_node out[LT_TREE_NODES_MAX])
 {
-    return lt_leaf_nodes(rows_of_all(share), lt_leaves_of(lt_group_size(share->ring), whose), out);
+    return lt_tree_nodes(rows_of_all(share), lt_chunks_of(lt_group_size(share->ring), whose), out);
 }
 
-static int take_slot(lt_leaf_stash *s)
+static int take_slot(lt_partial_pool *s)
 {
     int slot = 0;
-    while (slot < LT_LEAVES && s->used[slot])
+    while (slot < LT_CHUNKS && s->used[slot])
         slot++;
-    assert(slot < LT_LEAVES); /* results are of different nodes */
+    assert(slot < LT_CHUNKS); /* results are of different nodes */
     s->used[slot] = 1;
     return slot;
 }
@@ -49,36 +49,36 @@ static int take_slot(lt_leaf_stash *s)
 static int slots_needed(const lt_attention_share *share)
 {
     const int size = lt_group_size(share->ring), me = lt_group_rank(share->ring);
-    lt_leaf_stash s = {.count = 0};
-    lt_leaf_tree_new(rows_of_all(share), &s.tree);
+    lt_partial_pool s = {.count = 0};
+    lt_fixed_tree_new(rows_of_all(share), &s.tree);
     for (int turn = 0; turn < size; turn++) {
-        lt_leaf_node node[LT_LEAF_NODES_MAX];
+        lt_tree_node node[LT_TREE_NODES_MAX];
         const int n = block_nodes(share, (me - turn + size) % size, node);
         for (int i = 0; i < n; i++) {
             const int slot = take_slot(&s);
             int to, from;
             s.count = slot + 1 > s.count ? slot + 1 : s.count;
-            lt_leaf_tree_put(&s.tree, node[i], slot);
-            while (lt_leaf_tree_join(&s.tree, &to, &from))
+            lt_fixed_tree_put(&s.tree, node[i], slot);
+            while (lt_fixed_tree_join(&s.tree, &to, &from))
                 s.used[from] = 0;
         }
     }
     return s.count;
 }
 
-size_t lt_leaf_attention_bytes(void) { return sizeof(lt_leaf_stash); }
+size_t lt_ordered_attention_bytes(void) { return sizeof(lt_partial_pool); }
 
-lt_status lt_leaf_attention_begin(lt_part_work *work, int64_t rows)
+lt_status lt_ordered_attention_begin(lt_part_work *work, int64_t rows)
 {
     lt_arena *step = work->engine->step;
     const int64_t width = work->share->width;
-    lt_leaf_stash *s = work->share->descriptions;
+    lt_partial_pool *s = work->share->descriptions;
     memset(s, 0, sizeof *s);
     work->stash = s;
     s->rows = rows_of_all(work->share);
     s->count = slots_needed(work->share);
-    lt_leaf_tree_new(s->rows, &s->tree);
-    for (int i = 0; i < LT_LEAF_LEVELS; i++) {
+    lt_fixed_tree_new(s->rows, &s->tree);
+    for (int i = 0; i < LT_TREE_LEVELS; i++) {
         LT_TRY(lt_tensor_new(step, "attention.leaf", LT_F32, &s->y[i],
                              LT_DIMS(work->y2.dim[0], work->y2.dim[1])));
         LT_TRY(lt_tensor_new(step, "attention.leaf.lse", LT_F32, &s->lse[i],
@@ -98,7 +98,7 @@ typedef struct node_run {
     const lt_part_work *work;
     const lt_tensor *q, *kv;
     int64_t first; /* row of all that the block begins with */
-    lt_leaf_node node;
+    lt_tree_node node;
     lt_partial *to;
 } node_run;
 
@@ -112,7 +112,7 @@ static lt_status leaf_chunk(const chunk_run *c, int leaf, lt_tensor *y, lt_tenso
 {
     const node_run *of = c->of;
     const int64_t block = of->kv->dim[0] / 2, n = of->work->heads;
-    lt_range keys = lt_leaf_things(of->work->stash->rows, leaf);
+    lt_range keys = lt_chunk_elements(of->work->stash->rows, leaf);
     keys.first -= of->first;
     const lt_tensor k = lt_view_outer(of->kv, keys);
     const lt_tensor v = lt_view_outer(of->kv, (lt_range){block + keys.first, keys.count});
@@ -120,19 +120,19 @@ static lt_status leaf_chunk(const chunk_run *c, int leaf, lt_tensor *y, lt_tenso
     return lt_attention(of->work->engine->compute, &q, &k, &v, n, n, of->work->scale, 0, 0, y, lse);
 }
 
-/* At most LT_LEAF_LEVELS deep. */
-static lt_status chunk_of_node(const chunk_run *c, lt_leaf_node node, lt_tensor *y, lt_tensor *lse)
+/* At most LT_TREE_LEVELS deep. */
+static lt_status chunk_of_node(const chunk_run *c, lt_tree_node node, lt_tensor *y, lt_tensor *lse)
 {
     const lt_part_work *work = c->of->work;
-    const lt_leaf_stash *s = work->stash;
+    const lt_partial_pool *s = work->stash;
     if (node.level == 0)
         return leaf_chunk(c, node.index, y, lse);
-    const lt_leaf_node left = {node.level - 1, 2 * node.index};
-    const lt_leaf_node right = {node.level - 1, 2 * node.index + 1};
-    if (lt_leaf_node_things(s->rows, left).count == 0)
+    const lt_tree_node left = {node.level - 1, 2 * node.index};
+    const lt_tree_node right = {node.level - 1, 2 * node.index + 1};
+    if (lt_tree_node_elements(s->rows, left).count == 0)
         return chunk_of_node(c, right, y, lse);
     LT_TRY(chunk_of_node(c, left, y, lse));
-    if (lt_leaf_node_things(s->rows, right).count == 0)
+    if (lt_tree_node_elements(s->rows, right).count == 0)
         return LT_OK;
     const lt_range front = {0, c->rows.count};
     lt_tensor y2 = lt_view_outer(&s->y[right.level], front);
@@ -150,11 +150,11 @@ static lt_status node_chunk(void *ctx, lt_range rows)
     return chunk_of_node(&chunk, run->node, &y, &lse);
 }
 
-lt_status lt_leaf_attention_add(const lt_part_work *work, const lt_tensor *q, const lt_tensor *kv,
-                                int whose)
+lt_status lt_ordered_attention_add(const lt_part_work *work, const lt_tensor *q,
+                                   const lt_tensor *kv, int whose)
 {
-    lt_leaf_stash *s = work->stash;
-    lt_leaf_node node[LT_LEAF_NODES_MAX];
+    lt_partial_pool *s = work->stash;
+    lt_tree_node node[LT_TREE_NODES_MAX];
     const int n = block_nodes(work->share, whose, node);
     assert(kv->dim[0] == 2 * work->share->blocks[whose].count);
     for (int i = 0; i < n; i++) {
@@ -163,8 +163,8 @@ lt_status lt_leaf_attention_add(const lt_part_work *work, const lt_tensor *q, co
         assert(slot < s->count);
         node_run run = {work, q, kv, work->share->blocks[whose].first, node[i], &s->slot[slot]};
         LT_TRY(lt_part_each(work, q->dim[0], node_chunk, &run));
-        lt_leaf_tree_put(&s->tree, node[i], slot);
-        while (lt_leaf_tree_join(&s->tree, &to, &from)) {
+        lt_fixed_tree_put(&s->tree, node[i], slot);
+        while (lt_fixed_tree_join(&s->tree, &to, &from)) {
             LT_TRY(lt_part_merge(work, &s->slot[from], &s->slot[to]));
             s->used[from] = 0;
         }
@@ -172,10 +172,10 @@ lt_status lt_leaf_attention_add(const lt_part_work *work, const lt_tensor *q, co
     return LT_OK;
 }
 
-lt_status lt_leaf_attention_end(const lt_part_work *work, lt_partial *out)
+lt_status lt_ordered_attention_end(const lt_part_work *work, lt_partial *out)
 {
-    const lt_leaf_stash *s = work->stash;
-    const int root = lt_leaf_tree_root(&s->tree);
+    const lt_partial_pool *s = work->stash;
+    const int root = lt_fixed_tree_root(&s->tree);
     assert(root >= 0 || s->rows == 0);
     if (root >= 0)
         LT_TRY(lt_copy(work->engine->compute, &s->slot[root].y, &out->y));

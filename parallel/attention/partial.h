@@ -15,15 +15,15 @@ typedef struct lt_partial {
     int begun; /* 0: nothing seen yet, y and lse hold nothing */
 } lt_partial;
 
-typedef struct lt_leaf_stash lt_leaf_stash;
+typedef struct lt_partial_pool lt_partial_pool;
 /* What it takes to add to partial results. */
 typedef struct lt_part_work {
     lt_engine *engine;
     const lt_attention_share *share;
     int64_t heads; /* mine */
     float scale;
-    lt_tensor y2, lse2;   /* f32, one chunk of queries */
-    lt_leaf_stash *stash; /* deterministic: partial results by leaves (ordered.h), else NULL */
+    lt_tensor y2, lse2;     /* f32, one chunk of queries */
+    lt_partial_pool *stash; /* deterministic: partial results by leaves (ordered.h), else NULL */
 } lt_part_work;
 
 /* Of a partial result's lse, the chunk of these queries, [heads, rows]. Local. */

@@ -56,7 +56,7 @@ static lt_status turns(lt_engine *engine, const lt_attention_share *share, const
         }
         LT_TRY(lt_wait(engine->compute, &arrived));
         if (work->stash != NULL)
-            LT_TRY(lt_leaf_attention_add(work, q, &now, (me - turn + size) % size));
+            LT_TRY(lt_ordered_attention_add(work, q, &now, (me - turn + size) % size));
         else
             LT_TRY(lt_part_add(work, q, &now, out));
         arrived = arrives;
@@ -71,9 +71,9 @@ lt_status lt_ring_attention(lt_engine *engine, const lt_attention_share *share, 
     lt_part_work work = {.stash = NULL};
     LT_TRY(lt_part_work_new(engine, share, scale, lt_row_count(q), &work));
     if (share->leaves)
-        LT_TRY(lt_leaf_attention_begin(&work, lt_row_count(q)));
+        LT_TRY(lt_ordered_attention_begin(&work, lt_row_count(q)));
     LT_TRY(turns(engine, share, &work, q, kv, out));
-    return share->leaves ? lt_leaf_attention_end(&work, out) : LT_OK;
+    return share->leaves ? lt_ordered_attention_end(&work, out) : LT_OK;
 }
 
 void lt_ring_traffic(const lt_attention_share *share, lt_traffic *to)

@@ -2,7 +2,7 @@
  *
  * As lt_sum_partials: each rank gets its share of rows of all partial sums, adds them, and the sums
  * are gathered. Partial sums lie beside each other, so that the first move is the one that Ulysses
- * makes on its way back, with nodes for heads. Ranks hold ascending leaves, so nodes arrive
+ * makes on its way back, with nodes for heads. Ranks hold ascending chunks, so nodes arrive
  * ascending. Adding is a + b in f32, left child first; b may be added to a in place. */
 #include "parallel/collective/ordered_reduce.h"
 
@@ -19,7 +19,7 @@ typedef struct sharing {
     int64_t few_counts[FEW];
     lt_range *rows, *nodes; /* [size] */
     int64_t *counts;        /* [size]: of rows */
-    lt_leaf_node node[LT_LEAVES];
+    lt_tree_node node[LT_CHUNKS];
     int count; /* of nodes */
 } sharing;
 
@@ -42,8 +42,8 @@ static lt_status sharing_new(int64_t total, int64_t rows, int size, sharing *out
     }
     out->nodes = out->rows + size;
     for (int i = 0; i < size; i++) {
-        lt_leaf_node node[LT_LEAF_NODES_MAX];
-        const int n = lt_leaf_nodes(total, lt_leaves_of(size, i), node);
+        lt_tree_node node[LT_TREE_NODES_MAX];
+        const int n = lt_tree_nodes(total, lt_chunks_of(size, i), node);
         out->rows[i] = lt_share(rows, size, i);
         out->counts[i] = out->rows[i].count;
         out->nodes[i] = (lt_range){out->count, n};
@@ -63,12 +63,12 @@ static lt_status add_up(lt_queue *comm, int64_t total, const sharing *s, const l
                         lt_tensor *y)
 {
     const int64_t width = lt_row_width(y);
-    lt_leaf_tree tree;
-    lt_leaf_tree_new(total, &tree);
+    lt_fixed_tree tree;
+    lt_fixed_tree_new(total, &tree);
     for (int i = 0; i < s->count; i++) {
         int to, from;
-        lt_leaf_tree_put(&tree, s->node[i], i);
-        while (lt_leaf_tree_join(&tree, &to, &from)) {
+        lt_fixed_tree_put(&tree, s->node[i], i);
+        while (lt_fixed_tree_join(&tree, &to, &from)) {
             const lt_tensor right = part_of(parts, from, width);
             lt_tensor left = part_of(parts, to, width);
             LT_TRY(lt_axpby(comm, 1, &right, 1, &left));
@@ -76,8 +76,8 @@ static lt_status add_up(lt_queue *comm, int64_t total, const sharing *s, const l
     }
     if (s->count == 0)
         return lt_fill(comm, y, 0);
-    assert(lt_leaf_tree_root(&tree) >= 0);
-    const lt_tensor root = part_of(parts, lt_leaf_tree_root(&tree), width);
+    assert(lt_fixed_tree_root(&tree) >= 0);
+    const lt_tensor root = part_of(parts, lt_fixed_tree_root(&tree), width);
     return lt_copy(comm, &root, y);
 }
 
@@ -97,8 +97,8 @@ static lt_status over_ranks(lt_engine *engine, lt_group *group, int64_t total, c
     return LT_OK;
 }
 
-lt_status lt_sum_tree(lt_engine *engine, lt_group *group, int64_t total, const lt_event *after,
-                      const lt_tensor *x, lt_tensor *y, lt_event *done)
+lt_status lt_ordered_reduce(lt_engine *engine, lt_group *group, int64_t total,
+                            const lt_event *after, const lt_tensor *x, lt_tensor *y, lt_event *done)
 {
     const int size = lt_group_size(group);
     sharing s;

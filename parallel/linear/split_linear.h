@@ -8,9 +8,9 @@
  *                       all ranks get the whole y, rounded once
  *
  * Plain: a rank's share is lt_share's, one product, partial sums added in rank order. Ordered: the
- * dimension is cut into 16 leaves (parallel/fixed_tree.h), each a layer of its own, so that what a
+ * dimension is cut into 16 chunks (parallel/fixed_tree.h), each a layer of its own, so that what a
  * backend does for a shape cannot depend on a rank's share; partial sums are added along the
- * leaves' tree, first those of the subtrees that a rank holds whole, then over the ranks
+ * chunks' tree, first those of the subtrees that a rank holds whole, then over the ranks
  * (ordered_reduce.h): the same bits for any size of the group.
  *
  * A row-parallel layer takes its rows in blocks, and the sum of one block is under way while the
@@ -30,14 +30,14 @@
 typedef struct lt_split {
     lt_group *group; /* NULL: one rank has all */
     int ordered;
-    lt_cut cut;       /* total, unit; my leaves where ordered */
-    lt_range things;  /* mine */
-    lt_range columns; /* mine: things times unit */
+    lt_partition partition; /* total, unit; my chunks where ordered */
+    lt_range things;        /* mine */
+    lt_range columns;       /* mine: things times unit */
 } lt_split;
 
 /* group may be NULL. Local. */
 lt_split lt_split_of(int64_t total, int64_t unit, lt_group *group, int ordered);
-/* Are results sums over ranks or leaves? Local. */
+/* Are results sums over ranks or chunks? Local. */
 int lt_split_has_sums(const lt_split *split);
 
 enum { LT_SPLIT_PARTS = 3 };
@@ -47,7 +47,7 @@ typedef struct lt_column_linear {
     int count;
     lt_split split[LT_SPLIT_PARTS]; /* of each part's outputs; all ordered or none */
     lt_linear *joined;              /* plain: all parts in one product; NULL: nothing is mine */
-    lt_linear *leaf[LT_SPLIT_PARTS][LT_LEAVES]; /* ordered; NULL: not mine, or without things */
+    lt_linear *chunk[LT_SPLIT_PARTS][LT_CHUNKS]; /* ordered; NULL: not mine, or without things */
 } lt_column_linear;
 
 /* y [S, my columns of all parts] act = x [S, in] W^T + b. Does nothing where nothing is mine.
@@ -58,8 +58,8 @@ lt_status lt_column_linear_apply(lt_queue *q, const lt_column_linear *layer, con
 typedef struct lt_row_linear {
     lt_split split; /* of the inputs */
     int64_t out;
-    lt_linear *mine;            /* plain; NULL: this rank adds nothing */
-    lt_linear *leaf[LT_LEAVES]; /* ordered; NULL: not mine, or without things */
+    lt_linear *mine;             /* plain; NULL: this rank adds nothing */
+    lt_linear *chunk[LT_CHUNKS]; /* ordered; NULL: not mine, or without things */
 } lt_row_linear;
 
 /* Buffers of row-parallel layers with the same outputs, taken from an arena. */
@@ -67,7 +67,7 @@ typedef struct lt_row_scratch {
     int sets;             /* 1 where nothing is sent */
     lt_tensor out[2];     /* act [B, E] */
     lt_tensor partial[2]; /* f32 [B, n E], n the most subtrees of any layer; where there are sums */
-    lt_tensor leaf_sums;  /* f32 [LT_LEAF_LEVELS * B, E], ordered */
+    lt_tensor chunk_sums; /* f32 [LT_TREE_LEVELS * B, E], ordered */
 } lt_row_scratch;
 
 /* For blocks of at most `rows` rows and layers over these splits. lent: act [rows, out] that is
@@ -99,7 +99,7 @@ typedef struct lt_row_pass {
 lt_row_pass lt_row_begin(lt_engine *engine, const lt_row_linear *layer,
                          const lt_row_scratch *scratch, lt_row_result_fn fn, void *ctx);
 /* x act [rows.count, my columns]. Queued, Collective on the split's group; all ranks bring the same
- * rows. Errors: as lt_sum_partials, lt_sum_tree, fn. */
+ * rows. Errors: as lt_sum_partials, lt_ordered_reduce, fn. */
 lt_status lt_row_block(lt_row_pass *pass, lt_range rows, const lt_tensor *x);
 lt_status lt_row_finish(lt_row_pass *pass);
 

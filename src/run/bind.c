@@ -1,4 +1,4 @@
-/* bind.c - what every verb that computes begins with: processors, device, mesh.    Level 4: run */
+/* bind.c - what every verb that computes begins with: processors, device, mesh. */
 #include "run/bind.h"
 
 #include <string.h>

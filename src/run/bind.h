@@ -1,4 +1,4 @@
-/* bind.h - what every verb that computes begins with: processors, device, mesh.    Level 4: run */
+/* bind.h - what every verb that computes begins with: processors, device, mesh. */
 #ifndef LT_BIND_H
 #define LT_BIND_H
 

@@ -1,6 +1,6 @@
 /* test_deterministic.c - --deterministic: the same bits on every mesh.
  * Goal: velocities of H3's denoiser, and latents of a whole denoising loop, have one hash over
- * meshes of tp, uly, ring, win and their products: uneven leaves (3 heads, 44 columns), ranks
+ * meshes of tp, uly, ring, win and their products: uneven chunks (3 heads, 44 columns), ranks
  * without heads, rows or columns, several row blocks, f32 and bf16, oneDNN's products, the device
  * `far`. The result lies as near to the plain one as a change of order may put it, and the plain
  * mode does differ between meshes (else this test would see nothing). Method: the first P ranks of
@@ -219,11 +219,11 @@ static void window_by_onednn(void **state)
         .name = "f32 by oneDNN", .model = "nano", .compute = LT_F32, .backend = &lt_backend_cpu};
     OK(lt_h3_layout_new(22, 64, 32, 5, &q.layout));
     lt_cpu_dnnl_force(1);
-    some_meshes(&q, tolerance_f32, 2); /* a primitive a leaf: 0.3 s a mesh */
+    some_meshes(&q, tolerance_f32, 2); /* a primitive a chunk: 0.3 s a mesh */
     lt_cpu_dnnl_force(0);
 }
 
-/* 13 of 16 leaves of rows are empty, and most ranks hold nothing. */
+/* 13 of 16 chunks of rows are empty, and most ranks hold nothing. */
 static void three_rows(void **state)
 {
     (void)state;

@@ -83,8 +83,8 @@ static void all(lt_engine *e, lt_group *group)
         heads[i] = lt_share(HEADS, RANKS, i);
         counts[i] = rows[i].count;
     }
-    lt_leaf_node node[LT_LEAF_NODES_MAX];
-    const int nodes = lt_leaf_nodes(E, lt_leaves_of(RANKS, RANK), node);
+    lt_tree_node node[LT_TREE_NODES_MAX];
+    const int nodes = lt_tree_nodes(E, lt_chunks_of(RANKS, RANK), node);
     lt_tensor whole = tensor(e, ROWS, E), sums = tensor(e, ROWS, E), part = tensor(e, mine, E);
     lt_tensor tall = tensor(e, ROWS, heads[RANK].count * WIDTH);
     lt_tensor tree = tensor(e, ROWS, nodes * E);
@@ -95,7 +95,7 @@ static void all(lt_engine *e, lt_group *group)
     OK(lt_all_gather_rows(e, group, NULL, &part, counts, &whole, &done));
     OK(lt_all_to_all_heads(e, group, NULL, &part, rows, heads, WIDTH, &tall, &done));
     OK(lt_all_to_all_rows(e, group, NULL, &tall, rows, heads, WIDTH, &part, &done));
-    OK(lt_sum_tree(e, group, E, NULL, &tree, &sums, &done));
+    OK(lt_ordered_reduce(e, group, E, NULL, &tree, &sums, &done));
     const lt_tensor_transfer list[] = {{.peer = 0, .send = part}, {.peer = 2, .recv = part}};
     OK(lt_exchange_tensors(e, group, "test", NULL, list, 2, &done));
     OK(lt_wait(e->compute, &done));

@@ -55,10 +55,10 @@ static void say_shares(const lt_h3_dit *dit)
     const int size = lt_group_size(dit->tp), ordered = dit->heads.ordered;
     const int uly = lt_group_size(dit->engine->mesh->axis[LT_AXIS_ULY]);
     const int64_t heads =
-        ordered ? lt_leaves_share_max(c->heads, size) : lt_share_max(c->heads, size);
+        ordered ? lt_chunks_share_max(c->heads, size) : lt_share_max(c->heads, size);
     int idle = 0;
     for (int i = 0; i < size && ordered; i++)
-        idle += lt_leaves_things(c->heads, lt_leaves_of(size, i)).count == 0;
+        idle += lt_chunks_elements(c->heads, lt_chunks_of(size, i)).count == 0;
     if (idle > 0)
         lt_warn("--mesh tp=%d: the model has %lld heads: %d tp rank%s to nothing", size,
                 (long long)c->heads, idle, idle == 1 ? " attends" : "s attend");
@@ -66,8 +66,8 @@ static void say_shares(const lt_h3_dit *dit)
         lt_log0(1, "dit",
                 "--deterministic over tp=%d: the largest share is %.0f %% (heads) and "
                 "%.0f %% (columns) above the mean",
-                size, 100 * lt_leaves_imbalance(c->heads, size),
-                100 * lt_leaves_imbalance(c->ffn, size));
+                size, 100 * lt_chunks_imbalance(c->heads, size),
+                100 * lt_chunks_imbalance(c->ffn, size));
     if (size > c->heads && !ordered)
         lt_warn("--mesh tp=%d: the model has %lld heads: tp ranks from %lld on attend to nothing",
                 size, (long long)c->heads, (long long)c->heads);

@@ -293,7 +293,7 @@ static lt_status state_fill(lt_h3_dit_state *q, const void *text_rows, lt_dtype 
         lt_log0(1, "dit",
                 "--deterministic over ring=%d: the largest share of %lld rows is %.0f %% "
                 "above the mean",
-                ring, (long long)l->rows, 100 * lt_leaves_imbalance(l->rows, ring));
+                ring, (long long)l->rows, 100 * lt_chunks_imbalance(l->rows, ring));
     if (ranks > l->rows && !dit->dry)
         lt_warn("--mesh: %lld rows are to be shared: ring x uly ranks from %lld on hold none",
                 (long long)l->rows, (long long)l->rows);

@@ -18,19 +18,19 @@ static lt_status check(lt_weights *weights, const char *name, int64_t out, int64
     return lt_checkpoint_check(checkpoint, full, LT_DIMS(out));
 }
 
-/* A layer for each of my leaves of each part. */
-static lt_status load_leaves(lt_weights *weights, const lt_column_part *parts, int count,
+/* A layer for each of my chunks of each part. */
+static lt_status load_chunks(lt_weights *weights, const lt_column_part *parts, int count,
                              int64_t in, lt_column_linear *layer)
 {
     for (int i = 0; i < count; i++)
-        for (int leaf = 0; leaf < LT_LEAVES; leaf++) {
-            const lt_range mine = parts[i].split->cut.leaves;
-            const lt_range rows = lt_cut_leaf(&parts[i].split->cut, leaf);
-            if (leaf < mine.first || leaf >= mine.first + mine.count || rows.count == 0)
+        for (int chunk = 0; chunk < LT_CHUNKS; chunk++) {
+            const lt_range mine = parts[i].split->partition.chunks;
+            const lt_range rows = lt_partition_chunk(&parts[i].split->partition, chunk);
+            if (chunk < mine.first || chunk >= mine.first + mine.count || rows.count == 0)
                 continue;
             lt_layer_spec spec = lt_layer_whole(weights, parts[i].out, in, 0);
             spec.rows[0] = (lt_range){parts[i].first_row + rows.first, rows.count};
-            LT_TRY(lt_weights_linear(weights, parts[i].name, &spec, &layer->leaf[i][leaf]));
+            LT_TRY(lt_weights_linear(weights, parts[i].name, &spec, &layer->chunk[i][chunk]));
         }
     return LT_OK;
 }
@@ -45,7 +45,7 @@ lt_status lt_column_linear_load(lt_weights *weights, const lt_column_part *parts
     *layer = (lt_column_linear){.count = count};
     for (int i = 0; i < count; i++) {
         const lt_split *split = parts[i].split;
-        assert(parts[i].first_row + split->cut.total * split->cut.unit <= parts[i].out);
+        assert(parts[i].first_row + split->partition.total * split->partition.unit <= parts[i].out);
         LT_TRY(check(weights, parts[i].name, parts[i].out, in, bias));
         layer->split[i] = *split;
         names[i] = parts[i].name;
@@ -55,7 +55,7 @@ lt_status lt_column_linear_load(lt_weights *weights, const lt_column_part *parts
         columns += split->columns.count;
     }
     if (parts[0].split->ordered)
-        return load_leaves(weights, parts, count, in, layer);
+        return load_chunks(weights, parts, count, in, layer);
     if (columns == 0)
         return LT_OK;
     return lt_weights_linear_joined(weights, names, specs, count, &layer->joined);
@@ -64,22 +64,22 @@ lt_status lt_column_linear_load(lt_weights *weights, const lt_column_part *parts
 lt_status lt_row_linear_load(lt_weights *weights, const char *name, int64_t out,
                              const lt_split *split, int bias, lt_row_linear *layer)
 {
-    const int64_t in = split->cut.total * split->cut.unit;
+    const int64_t in = split->partition.total * split->partition.unit;
     const int adds_bias = bias && (split->group == NULL || lt_group_rank(split->group) == 0);
-    const lt_range leaves = split->cut.leaves;
-    lt_range cut[LT_LEAVES] = {split->columns};
-    lt_linear *layers[LT_LEAVES] = {NULL};
-    const int count = split->ordered ? (int)leaves.count : 1;
+    const lt_range chunks = split->partition.chunks;
+    lt_range cut[LT_CHUNKS] = {split->columns};
+    lt_linear *layers[LT_CHUNKS] = {NULL};
+    const int count = split->ordered ? (int)chunks.count : 1;
     assert(!(bias && split->ordered));
     *layer = (lt_row_linear){.split = *split, .out = out};
     lt_layer_spec spec = lt_layer_whole(weights, out, in, adds_bias);
     spec.bias_none = bias && !adds_bias;
     spec.columns = split->columns;
     for (int i = 0; i < count && split->ordered; i++)
-        cut[i] = lt_cut_leaf(&split->cut, (int)leaves.first + i);
+        cut[i] = lt_partition_chunk(&split->partition, (int)chunks.first + i);
     LT_TRY(lt_weights_linear_columns(weights, name, &spec, cut, count, layers));
     layer->mine = split->ordered ? NULL : layers[0];
     for (int i = 0; i < count && split->ordered; i++)
-        layer->leaf[leaves.first + i] = layers[i];
+        layer->chunk[chunks.first + i] = layers[i];
     return LT_OK;
 }
