@@ -4,7 +4,9 @@
 #include "parallel/world.h"
 
 #include <assert.h>
+#include <time.h>
 
+#include "base/leave.h"
 #include "base/new_file.h"
 #include "parallel/liveness/detector.h"
 #include "parallel/transport/launcher.h"
@@ -76,5 +78,8 @@ void lt_world_abort(int exit_code)
     if (world_transport == NULL)
         return;
     lt_detector_send_abort();
+    /* Open MPI 5's mpirun closes the ranks' stderr with the job: the line has to be through. */
+    const long ms = LT_LEAVE_SPEAKER_MS;
+    (void)nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
     world_transport->abort(exit_code);
 }
