@@ -94,9 +94,8 @@ static void speak_once(void)
 
 /* A launcher ends all as soon as the first has left with an error (Open MPI 5's at once): who says
  * nothing must not be the first. */
-static void let_speak(void)
+static void let_speak(long ms)
 {
-    const long ms = LT_LEAVE_SILENT_MS;
     (void)nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
@@ -111,7 +110,7 @@ static int report(lt_status st, lt_group *world, int verbose, int json)
     if (world == NULL || lt_group_size(world) == 1)
         first = st;
     if (world == NULL && silent)
-        let_speak();
+        let_speak(LT_LEAVE_SILENT_MS);
     const int alike = world == NULL && st == LT_EUNAVAIL; /* all ranks failed, for want of one */
     const int rank = world != NULL ? lt_group_rank(world)
                      : alike       ? lt_launcher_find().rank
@@ -264,8 +263,11 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
     lt_stop_finish(code);
     lt_latents_reader_end();
     lt_options_free(&options);
+    const int is_heard = world == NULL || lt_group_rank(world) == 0;
     lt_world_close(&world);
     lt_log_file_close();
+    if (code != 0 && !is_heard) /* rank 0 has spoken: its line is to be through */
+        let_speak(LT_LEAVE_SPEAKER_MS);
     return code;
 }
 
@@ -278,7 +280,7 @@ int main(int argc, char **argv)
         speak_once();
     if (argc < 2) {
         if (silent)
-            let_speak();
+            let_speak(LT_LEAVE_SILENT_MS);
         else
             print_help(stderr);
         return lt_exit_code(LT_EUSAGE);
