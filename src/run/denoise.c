@@ -235,8 +235,9 @@ lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
     lt_status st = loop_open(&l);
     if (st == LT_OK)
         st = model->family->dit_begin(model, &plan->shape, text_rows, text_count, &l.state);
+    if (st == LT_OK)
+        st = lt_fault_step(lt_group_rank(world), -1);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
-    LT_TRY_GOTO(lt_fault_step(lt_group_rank(world), -1), st, done);
     LT_TRY_GOTO(all_steps(&l, progress, seconds_out), st, done);
 done:
     if (st != LT_OK)
