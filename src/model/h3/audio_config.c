@@ -8,9 +8,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/files/remote/source.h"
+#include "model/h3/statistics.h"
 
 #include <assert.h>
-#include <math.h>
 #include <string.h>
 
 enum { DIM_MAX = 1 << 16, RATE_MAX = 64, KERNEL_MAX = 255, DILATION_MAX = 1024, HEADS_MAX = 1024 };
@@ -18,25 +18,7 @@ enum { HOP_MAX = 1 << 20 };
 
 static lt_status read_statistics(const lt_json_at *at, lt_h3_audio_config *c)
 {
-    for (int64_t i = 0; i < c->latent_channels; i++) {
-        c->latents_mean[i] = 0;
-        c->latents_std[i] = 1;
-    }
-    size_t count = (size_t)c->latent_channels;
-    if (lt_json_has(at, "latents_mean"))
-        LT_TRY(lt_json_reals(at, "latents_mean", c->latents_mean, LT_H3_AUDIO_LATENTS_MAX, &count));
-    count = (size_t)c->latent_channels;
-    if (lt_json_has(at, "latents_std"))
-        LT_TRY(lt_json_reals(at, "latents_std", c->latents_std, LT_H3_AUDIO_LATENTS_MAX, &count));
-    for (int64_t i = 0; i < c->latent_channels; i++) {
-        if (!isfinite(c->latents_mean[i]))
-            LT_FAIL(LT_EDATA, "%s: latents_mean[%d]: want a number that an f32 holds", at->source,
-                    (int)i);
-        if (!isfinite(c->latents_std[i]) || !(c->latents_std[i] > 0))
-            LT_FAIL(LT_EDATA, "%s: latents_std[%d]: want a number above 0, found %g", at->source,
-                    (int)i, (double)c->latents_std[i]);
-    }
-    return LT_OK;
+    return lt_h3_statistics_read(at, c->latent_channels, c->latents_mean, c->latents_std);
 }
 
 /* The same rules whatever the spelling. */

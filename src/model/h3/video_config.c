@@ -10,9 +10,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/files/remote/source.h"
+#include "model/h3/statistics.h"
 
 #include <assert.h>
-#include <math.h>
 #include <string.h>
 
 /* Bounds that keep every product of sizes far inside 64 bits; the released model is far below them.
@@ -44,28 +44,9 @@ static lt_status real_or(const lt_json_at *at, const char *key, double lo, doubl
     return lt_json_has(at, key) ? lt_json_real(at, key, lo, hi, out) : LT_OK;
 }
 
-/* latents_mean and latents_std; absent means 0 and 1, as in the reference. */
 static lt_status read_statistics(const lt_json_at *at, lt_h3_video_config *c)
 {
-    for (int64_t i = 0; i < c->latent_channels; i++) {
-        c->latents_mean[i] = 0;
-        c->latents_std[i] = 1;
-    }
-    size_t count = (size_t)c->latent_channels;
-    if (lt_json_has(at, "latents_mean"))
-        LT_TRY(lt_json_reals(at, "latents_mean", c->latents_mean, LT_H3_VAE_LATENTS_MAX, &count));
-    count = (size_t)c->latent_channels;
-    if (lt_json_has(at, "latents_std"))
-        LT_TRY(lt_json_reals(at, "latents_std", c->latents_std, LT_H3_VAE_LATENTS_MAX, &count));
-    for (int64_t i = 0; i < c->latent_channels; i++) {
-        if (!isfinite(c->latents_mean[i]))
-            LT_FAIL(LT_EDATA, "%s: latents_mean[%d]: want a number that an f32 holds", at->source,
-                    (int)i);
-        if (!isfinite(c->latents_std[i]) || !(c->latents_std[i] > 0))
-            LT_FAIL(LT_EDATA, "%s: latents_std[%d]: want a number above 0, found %g", at->source,
-                    (int)i, (double)c->latents_std[i]);
-    }
-    return LT_OK;
+    return lt_h3_statistics_read(at, c->latent_channels, c->latents_mean, c->latents_std);
 }
 
 /* rope_dim_ratio x head_dim, as int() cuts it. */
