@@ -198,7 +198,7 @@ static void own_middles(lt_layout *l)
             cut = (w[0].first + l->total + end + 1) / 2;
         if (l->kind == LT_LAYOUT_EXTEND)
             cut = end;
-        l->own[k].count = cut; /* the end, for now in place of the count */
+        l->own[k].count = cut; /* the end; the loop below makes it a count */
         if (next < l->count)
             l->own[next].first = cut;
         else if (loops)

@@ -1,11 +1,10 @@
 /* test_step_memory.c - a denoiser's evaluation takes no memory of the host once one was made.
  * Goal: from the second forward on not one allocation of ours, on rings, uly, 2-D, tp and with
  * --deterministic. Method: the linker sends our calls of malloc, calloc, realloc and aligned_alloc
- * by the counters below; libraries (MPI, OpenMP) keep their own. The collectives' memory is what a
+ * by count_allocations.h; libraries (MPI, OpenMP) keep their own. The collectives' memory is what a
  * dry run found, as in a render. Ranks: as launched; meshes with more are left out. Needs:
  * tests/parity/nano. */
-#include <stdatomic.h>
-
+#include "tests/support/count_allocations.h"
 #include "tests/support/ranks.h"
 
 #include "model/h3/dit.h"
@@ -13,41 +12,6 @@
 #include "parallel/collective/exchange.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/nano/transformer"
-
-static atomic_int counted;
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-void *__real_aligned_alloc(size_t align, size_t bytes);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-void *__wrap_aligned_alloc(size_t align, size_t bytes);
-
-void *__wrap_malloc(size_t bytes)
-{
-    atomic_fetch_add(&counted, 1);
-    return __real_malloc(bytes);
-}
-
-void *__wrap_calloc(size_t count, size_t bytes)
-{
-    atomic_fetch_add(&counted, 1);
-    return __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *old, size_t bytes)
-{
-    atomic_fetch_add(&counted, 1);
-    return __real_realloc(old, bytes);
-}
-
-void *__wrap_aligned_alloc(size_t align, size_t bytes)
-{
-    atomic_fetch_add(&counted, 1);
-    return __real_aligned_alloc(align, bytes);
-}
 
 enum { TIMES = 3 };
 static const float timesteps[] = {0.0f, 0.25f, 0.5f};

@@ -1,11 +1,10 @@
 /* test_collective_memory.c - collectives of tensors take no memory once they run.
  * Goal: with what a dry run found reserved, not one allocation of ours, from the first collective
- * on. Method: the linker sends our calls of malloc, calloc, realloc and aligned_alloc by the
- * counters below; a group of four ranks over a transport that moves nothing, so that collectives
- * alone are counted; the same calls on dry first. Ranks: 1. Needs: nothing. */
+ * on. Method: the linker sends our calls of malloc, calloc, realloc and aligned_alloc by
+ * count_allocations.h; a group of four ranks over a transport that moves nothing, so that
+ * collectives alone are counted; the same calls on dry first. Ranks: 1. Needs: nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -15,41 +14,7 @@
 #include "parallel/collective/exchange.h"
 #include "parallel/collective/ordered_reduce.h"
 #include "parallel/transport/transport_impl.h"
-
-static atomic_int counted;
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-void *__real_aligned_alloc(size_t align, size_t bytes);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-void *__wrap_aligned_alloc(size_t align, size_t bytes);
-
-void *__wrap_malloc(size_t bytes)
-{
-    atomic_fetch_add(&counted, 1);
-    return __real_malloc(bytes);
-}
-
-void *__wrap_calloc(size_t count, size_t bytes)
-{
-    atomic_fetch_add(&counted, 1);
-    return __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *old, size_t bytes)
-{
-    atomic_fetch_add(&counted, 1);
-    return __real_realloc(old, bytes);
-}
-
-void *__wrap_aligned_alloc(size_t align, size_t bytes)
-{
-    atomic_fetch_add(&counted, 1);
-    return __real_aligned_alloc(align, bytes);
-}
+#include "tests/support/count_allocations.h"
 
 enum { RANKS = 4, RANK = 1, ROWS = 37, HEADS = 8, WIDTH = 16, TIMES = 20 };
 
