@@ -66,7 +66,8 @@ static lt_status exchange(lt_engine *engine, lt_group *group, const char *name,
     }
     if (count == 0)
         return LT_OK;
-    LT_TRY(link->how->poll(link));
+    if (link->how->poll != NULL)
+        LT_TRY(link->how->poll(link));
     return link->how->exchange(link, engine->comm, name, list, count);
 }
 

@@ -33,9 +33,11 @@ struct lt_device_exchange {
     /* Queue what lt_exchange_tensors says; every tensor is dense, name is a literal. */
     lt_status (*exchange)(lt_link *link, lt_queue *comm, const char *name,
                           const lt_tensor_transfer *list, int count);
-    lt_status (*poll)(lt_link *link); /* what went wrong meanwhile. Local, never blocks */
-    void (*abort)(lt_link *link);     /* this rank has failed: let nothing wait. Local */
-    void (*close)(lt_link **link);    /* the queue has run to its end */
+    /* What went wrong meanwhile. Local, never blocks. NULL: errors come out of comm's waits. */
+    lt_status (*poll)(lt_link *link);
+    /* This rank has failed: let nothing wait. Local. NULL: cancelling comm does. */
+    void (*abort)(lt_link *link);
+    void (*close)(lt_link **link); /* the queue has run to its end */
 };
 
 /* Head of each table's link. */
@@ -75,6 +77,13 @@ lt_status lt_comm_transfers(lt_comm_memory *memory, int count, lt_tensor_transfe
 lt_status lt_comm_list(lt_comm_memory *memory, int count, lt_transfer **out);
 /* Queue the exchange of that list on the host. */
 lt_status lt_comm_push(lt_link *link, lt_queue *comm, const char *name, int count);
+
+/* A link that holds no more than its head, for a table's open and close. Errors: LT_ENOMEM. */
+lt_status lt_link_plain(const lt_device_exchange *how, lt_group *group, lt_comm_memory *memory,
+                        lt_link **out);
+void lt_link_plain_close(lt_link **link);
+/* Bytes of one side of a transfer; 0 of none. */
+size_t lt_link_bytes(const lt_tensor *x);
 
 /* ---- links (links.c) ---- */
 

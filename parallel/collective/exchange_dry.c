@@ -1,8 +1,6 @@
 /* exchange_dry.c - what would move, counted.
  * Messages are counted as a transport would; staging as a device needs it that the CPU cannot
  * read. */
-#include <stdlib.h>
-
 #include "parallel/collective/exchange.h"
 #include "parallel/transport/traffic.h"
 
@@ -16,15 +14,8 @@ static lt_status open_link(lt_group *group, const lt_backend *backend, lt_comm_m
                            lt_link **out)
 {
     (void)backend;
-    lt_link *link = calloc(1, sizeof *link);
-    if (link == NULL)
-        LT_FAIL(LT_ENOMEM, "comm: no memory for a link");
-    *link = (lt_link){&lt_exchange_dry, group, memory};
-    *out = link;
-    return LT_OK;
+    return lt_link_plain(&lt_exchange_dry, group, memory, out);
 }
-
-static size_t bytes_of(const lt_tensor *x) { return x->ndim > 0 ? lt_tensor_bytes(x) : 0; }
 
 static lt_status exchange(lt_link *link, lt_queue *comm, const char *name,
                           const lt_tensor_transfer *list, int count)
@@ -33,7 +24,7 @@ static lt_status exchange(lt_link *link, lt_queue *comm, const char *name,
     char *out, *in;
     (void)comm, (void)name;
     for (int i = 0; i < count; i++) {
-        const size_t send = bytes_of(&list[i].send), recv = bytes_of(&list[i].recv);
+        const size_t send = lt_link_bytes(&list[i].send), recv = lt_link_bytes(&list[i].recv);
         lt_traffic_add(send, recv);
         out_bytes += send;
         in_bytes += recv;
@@ -41,19 +32,9 @@ static lt_status exchange(lt_link *link, lt_queue *comm, const char *name,
     return lt_comm_staging(link->memory, out_bytes, in_bytes, &out, &in);
 }
 
-static lt_status poll_link(lt_link *link)
-{
-    (void)link;
-    return LT_OK;
-}
-
-static void abort_link(lt_link *link) { (void)link; /* nothing is under way */ }
-
-static void close_link(lt_link **link)
-{
-    free(*link);
-    *link = NULL;
-}
-
-const lt_device_exchange lt_exchange_dry = {"dry",    0,         fits,       open_link,
-                                            exchange, poll_link, abort_link, close_link};
+const lt_device_exchange lt_exchange_dry = {.name = "dry",
+                                            .takes_own = 0,
+                                            .fits = fits,
+                                            .open = open_link,
+                                            .exchange = exchange,
+                                            .close = lt_link_plain_close};

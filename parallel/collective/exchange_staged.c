@@ -4,8 +4,6 @@
  *
  * One exchange after the other uses the same two buffers: on the queue the download of the next one
  * is behind the messages of this one. A tensor that goes to several peers is brought down once. */
-#include <stdlib.h>
-
 #include "parallel/collective/exchange.h"
 
 static int fits(const lt_group *group, const lt_backend *backend)
@@ -18,22 +16,15 @@ static lt_status open_link(lt_group *group, const lt_backend *backend, lt_comm_m
                            lt_link **out)
 {
     (void)backend;
-    lt_link *link = calloc(1, sizeof *link);
-    if (link == NULL)
-        LT_FAIL(LT_ENOMEM, "comm: no memory for a link");
-    *link = (lt_link){&lt_exchange_staged, group, memory};
-    *out = link;
-    return LT_OK;
+    return lt_link_plain(&lt_exchange_staged, group, memory, out);
 }
-
-static size_t bytes_of(const lt_tensor *x) { return x->ndim > 0 ? lt_tensor_bytes(x) : 0; }
 
 /* The first of list that sends what list[i] sends. */
 static int first_with(const lt_tensor_transfer *list, int i)
 {
     for (int k = 0; k < i; k++)
         if (list[k].send.data == list[i].send.data &&
-            bytes_of(&list[k].send) == bytes_of(&list[i].send))
+            lt_link_bytes(&list[k].send) == lt_link_bytes(&list[i].send))
             return k;
     return i;
 }
@@ -45,13 +36,13 @@ static lt_status exchange(lt_link *link, lt_queue *comm, const char *name,
     char *out, *in;
     lt_transfer *moves;
     for (int i = 0; i < count; i++) {
-        out_bytes += first_with(list, i) == i ? bytes_of(&list[i].send) : 0;
-        in_bytes += bytes_of(&list[i].recv);
+        out_bytes += first_with(list, i) == i ? lt_link_bytes(&list[i].send) : 0;
+        in_bytes += lt_link_bytes(&list[i].recv);
     }
     LT_TRY(lt_comm_staging(link->memory, out_bytes, in_bytes, &out, &in));
     LT_TRY(lt_comm_list(link->memory, count, &moves));
     for (int i = 0; i < count; i++) {
-        const size_t send = bytes_of(&list[i].send), recv = bytes_of(&list[i].recv);
+        const size_t send = lt_link_bytes(&list[i].send), recv = lt_link_bytes(&list[i].recv);
         const int same = first_with(list, i);
         moves[i] = (lt_transfer){list[i].peer, same < i ? moves[same].send : out + out_at, send,
                                  in + in_at, recv};
@@ -64,26 +55,17 @@ static lt_status exchange(lt_link *link, lt_queue *comm, const char *name,
     LT_TRY(lt_comm_push(link, comm, name, count));
     in_at = 0;
     for (int i = 0; i < count; i++) {
-        if (bytes_of(&list[i].recv) > 0)
+        if (lt_link_bytes(&list[i].recv) > 0)
             LT_TRY(lt_upload(comm, &list[i].recv, in + in_at));
-        in_at += bytes_of(&list[i].recv);
+        in_at += lt_link_bytes(&list[i].recv);
     }
     return LT_OK;
 }
 
-static lt_status poll_link(lt_link *link)
-{
-    (void)link;
-    return LT_OK; /* the transport's errors come out of the queue's waits */
-}
-
-static void abort_link(lt_link *link) { (void)link; /* the queue is cancelled */ }
-
-static void close_link(lt_link **link)
-{
-    free(*link);
-    *link = NULL;
-}
-
-const lt_device_exchange lt_exchange_staged = {"staged", 0,         fits,       open_link,
-                                               exchange, poll_link, abort_link, close_link};
+/* The transport's errors come out of the queue's waits; to abort, the queue is cancelled. */
+const lt_device_exchange lt_exchange_staged = {.name = "staged",
+                                               .takes_own = 0,
+                                               .fits = fits,
+                                               .open = open_link,
+                                               .exchange = exchange,
+                                               .close = lt_link_plain_close};

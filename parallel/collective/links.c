@@ -127,9 +127,15 @@ lt_link *lt_links_find(lt_links *links, lt_group *group)
     return links->usual;
 }
 
+static void abort_link(lt_link *link)
+{
+    if (link->how->abort != NULL)
+        link->how->abort(link);
+}
+
 void lt_links_abort(lt_links *links)
 {
     for (int i = 0; i < links->count; i++)
-        links->link[i]->how->abort(links->link[i]);
-    links->usual->how->abort(links->usual);
+        abort_link(links->link[i]);
+    abort_link(links->usual);
 }

@@ -235,3 +235,24 @@ lt_status lt_comm_push(lt_link *link, lt_queue *comm, const char *name, int coun
     t->layer = lt_span_layer_now();
     return lt_host(comm, run, t, sizeof *t + (size_t)count * sizeof t->list[0]);
 }
+
+/* ---- plain links ---- */
+
+lt_status lt_link_plain(const lt_device_exchange *how, lt_group *group, lt_comm_memory *memory,
+                        lt_link **out)
+{
+    lt_link *link = calloc(1, sizeof *link);
+    if (link == NULL)
+        LT_FAIL(LT_ENOMEM, "comm: no memory for a link");
+    *link = (lt_link){how, group, memory};
+    *out = link;
+    return LT_OK;
+}
+
+void lt_link_plain_close(lt_link **link)
+{
+    free(*link);
+    *link = NULL;
+}
+
+size_t lt_link_bytes(const lt_tensor *x) { return x->ndim > 0 ? lt_tensor_bytes(x) : 0; }
