@@ -75,7 +75,7 @@ lt_status lt_backend_check(const lt_backend *b)
     missing(&list, b->sync != NULL, "sync");
     missing(&list, b->host != NULL, "host");
     missing(&list, b->done != NULL, "done");
-    missing(&list, b->give_up != NULL, "give_up");
+    missing(&list, b->cancel != NULL, "cancel");
     missing(&list, b->linear_bytes != NULL, "linear_bytes");
     missing(&list, b->linear_prepare != NULL, "linear_prepare");
     missing(&list, b->linear_release != NULL, "linear_release");

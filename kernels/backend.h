@@ -123,7 +123,7 @@ typedef struct lt_op {
     int causal;
 } lt_op;
 
-/* Host memory that a backend takes for an op beside its tensors: one piece that its threads share,
+/* Host memory that a backend takes for an op beside its tensors: one block that its threads share,
  * and one for each thread. It grows and is kept until the backend is closed. */
 typedef struct lt_scratch {
     size_t shared_bytes, thread_bytes;
@@ -177,10 +177,10 @@ struct lt_backend {
     lt_status (*host)(lt_queue *q, lt_host_fn fn, const void *work, size_t bytes);
     /* How many of what marks count have run. Any thread. */
     uint64_t (*done)(const lt_queue *q);
-    /* This rank has failed: drop what q holds and has not begun, wait for what runs, whose pauses
-     * say that it must end. q is of no use after it: waits and syncs return a failure, and leave
-     * the error text as it is, as this does. */
-    void (*give_up)(lt_queue *q);
+    /* This rank has failed: drop what q holds and has not begun, and wait for what runs, whose
+     * back-off says that it must end. q is of no use afterwards: waits and syncs return a failure.
+     * This and they keep the error text. */
+    void (*cancel)(lt_queue *q);
 
     /* Device bytes that a prepared layer needs; prepare packs into memory of that size (64-aligned,
      * the caller's, released after *_release). Blocking. A release may come while ops of the layer

@@ -47,7 +47,7 @@ lt_status lt_host(lt_queue *q, lt_host_fn fn, const void *work, size_t bytes)
 
 uint64_t lt_queue_done(const lt_queue *q) { return q->backend->done(q); }
 
-void lt_give_up(lt_queue *q) { q->backend->give_up(q); }
+void lt_cancel(lt_queue *q) { q->backend->cancel(q); }
 
 /* ---- prepared layers ---- */
 

@@ -30,7 +30,7 @@ lt_status lt_host(lt_queue *q, lt_host_fn fn, const void *work, size_t bytes);
 uint64_t lt_queue_done(const lt_queue *q);
 /* This rank has failed: nothing more of what q holds runs; Blocking until what runs has ended.
  * Keeps the error text. Local. */
-void lt_give_up(lt_queue *q);
+void lt_cancel(lt_queue *q);
 
 /* ---- prepared layers. Blocking. Device memory comes from arena; free before the arena. ---- */
 lt_status lt_linear_prepare(const lt_backend *backend, lt_arena *arena, const char *name,

@@ -84,12 +84,12 @@ lt_comm_need lt_engine_comm_need(const lt_engine *engine)
     return engine->memory != NULL ? lt_comm_memory_need(engine->memory) : (lt_comm_need){0};
 }
 
-void lt_engine_give_up(lt_engine *engine)
+void lt_engine_cancel(lt_engine *engine)
 {
     if (engine->backend == NULL)
         return;
     lt_links_abort(engine->links);
-    lt_give_up(engine->comm);
-    lt_give_up(engine->copy);
-    lt_give_up(engine->compute);
+    lt_cancel(engine->comm);
+    lt_cancel(engine->copy);
+    lt_cancel(engine->compute);
 }

@@ -47,7 +47,7 @@ void lt_engine_close(lt_engine *engine);
 /* This rank has failed with work queued: drop it, so that nothing waits for peers that may never
  * come, and keep the error text. The engine can only be closed after it. An empty engine is
  * allowed. Local, Blocking for as long as one look at a message takes. */
-void lt_engine_give_up(lt_engine *engine);
+void lt_engine_cancel(lt_engine *engine);
 
 /* What collectives have needed so far beside the arenas; on dry, what they would. Local. */
 lt_comm_need lt_engine_comm_need(const lt_engine *engine);

@@ -163,10 +163,10 @@ static const lt_kernel kernels[LT_OP_COUNT] = {
     [LT_OP_SNAKE] = lt_cpu_rows,          [LT_OP_SNAKE_AA] = lt_cpu_snake_aa,
 };
 
-static void cpu_give_up(lt_queue *q)
+static void cpu_cancel(lt_queue *q)
 {
     if (((cpu_queue *)q)->host != NULL)
-        lt_comm_thread_give_up(((cpu_queue *)q)->host);
+        lt_comm_thread_cancel(((cpu_queue *)q)->host);
 }
 
 lt_scratch lt_cpu_op_scratch(const lt_op *op)
@@ -220,7 +220,7 @@ const lt_backend lt_backend_cpu = {
     .sync = cpu_sync,
     .host = cpu_host,
     .done = cpu_done,
-    .give_up = cpu_give_up,
+    .cancel = cpu_cancel,
     .linear_bytes = lt_cpu_linear_bytes,
     .linear_prepare = lt_cpu_linear_prepare,
     .linear_release = lt_cpu_linear_release,

@@ -1,17 +1,17 @@
-/* comm_thread.c - work for the host, in order, on a thread of its own.
+/* comm_thread.c - work items for the host, run in order by a thread of its own.
  *
- * One lock guards the list and the counts; it is not held while work runs. `running` says that
- * somebody, the thread or a waiter, has taken the first piece: nobody takes the next one before it
- * is back, which is all the order there is. While somebody waits, the pieces are his: ops among
- * them then have the whole team of threads.
+ * One lock guards the ring of work items and the counts; it is not held while an item runs.
+ * `running` says that the thread or a waiter has taken the first item: nothing takes the next one
+ * before that is done, which keeps the order. While a thread waits for the queue it runs the items
+ * itself: ops among them then have the whole team of threads.
  *
- * Pushing wakes nobody: a collective is several pieces, and a thread that wakes for the first one
- * takes the processor from who pushes the next, and the pieces from a wait that follows at once.
+ * A push wakes no thread. A collective is several items: a thread that wakes for the first one
+ * takes the processor from the thread that pushes the next, and takes the items from a wait that
+ * follows at once.
  *
- * A piece that waits for other ranks asks its call (host_call.h) what to do between two looks.
- * While nobody waits for the queue, the processor belongs to the compute that goes on beside it:
- * the thread sleeps. Once somebody waits there is nothing better to do than to look again at once,
- * so a wait ends the sleep. */
+ * An item that waits for other ranks asks its call (host_call.h) what to do between two polls.
+ * Without a waiter the processor belongs to the compute beside it, and the thread sleeps. With a
+ * waiter nothing better is left than to poll again at once, so a wait ends the sleep. */
 #include "kernels/cpu/comm_thread.h"
 
 #include <pthread.h>
@@ -25,57 +25,58 @@
 #include "base/span.h"
 #include "kernels/kernels.h"
 
-/* Pieces lie one behind the other in a ring of bytes, which is taken when the queue is opened: what
- * is pushed costs no allocation. A piece that would not fit before the ring's end begins at its
- * start; then a filler lies between. Where the ring is full, who pushes runs what is oldest. */
-enum { RING_BYTES = 1 << 20, PIECE_ALIGN = 64 };
+/* Work items lie one behind the other in a ring of bytes, which is allocated when the queue is
+ * opened: a push allocates nothing. An item that would not fit before the ring's end begins at its
+ * start, and a filler lies between. Where the ring is full, the pushing thread runs the oldest. */
+enum { RING_BYTES = 1 << 20, WORK_ALIGN = 64 };
 
-typedef struct piece {
+/* A work item. */
+typedef struct work {
     size_t bytes;  /* with this head */
     lt_host_fn fn; /* NULL: a filler */
-    _Alignas(16) char work[];
-} piece;
+    _Alignas(16) char context[];
+} work;
 
 struct lt_comm_thread {
-    lt_host_call call; /* what the thread gives its pieces */
+    lt_host_call call; /* what the thread gives its work items */
     pthread_mutex_t lock;
-    pthread_cond_t more, done, hurry; /* pushed; finished; somebody began to wait */
+    pthread_cond_t more, done, hurry; /* pushed; finished; a thread began to wait */
     pthread_t thread;
     void (*begin)(void);
     char *ring;
     uint64_t head, tail; /* bytes that were taken out of the ring and put into it, ever */
     uint64_t pushed;
     _Atomic uint64_t finished;
-    int running, waiting, closing, given_up;
+    int running, waiting, closing, cancelled;
     lt_status failed;
     char text[1024], hint[1024];
 };
 
-static piece *piece_at(const lt_comm_thread *q, uint64_t at)
+static work *work_at(const lt_comm_thread *q, uint64_t at)
 {
-    return (piece *)(void *)(q->ring + at % RING_BYTES);
+    return (work *)(void *)(q->ring + at % RING_BYTES);
 }
 
-/* Run the first piece; call is NULL where a waiter does it. The lock is held before and after, not
- * meanwhile. */
+/* Run the first work item; call is NULL where a waiter does it. The lock is held before and after,
+ * not meanwhile. */
 static void run_first(lt_comm_thread *q, const lt_host_call *call)
 {
-    piece *p = piece_at(q, q->head);
-    if (p->fn == NULL) {
-        q->head += p->bytes;
-        p = piece_at(q, q->head);
+    work *w = work_at(q, q->head);
+    if (w->fn == NULL) {
+        q->head += w->bytes;
+        w = work_at(q, q->head);
     }
     const int skip = q->failed != LT_OK;
     q->running = 1;
     (void)pthread_mutex_unlock(&q->lock);
-    const lt_status st = skip ? LT_OK : p->fn(p->work, call);
+    const lt_status st = skip ? LT_OK : w->fn(w->context, call);
     (void)pthread_mutex_lock(&q->lock);
     if (st != LT_OK && q->failed == LT_OK) {
         q->failed = st;
         (void)snprintf(q->text, sizeof q->text, "%s", lt_error_text());
         (void)snprintf(q->hint, sizeof q->hint, "%s", lt_hint_text());
     }
-    q->head += p->bytes;
+    q->head += w->bytes;
     q->running = 0;
     atomic_fetch_add(&q->finished, 1);
     (void)pthread_cond_broadcast(&q->done);
@@ -85,8 +86,8 @@ static void *thread_main(void *queue)
 {
     lt_comm_thread *q = queue;
     const struct sched_param none = {.sched_priority = 0};
-    /* A wish: what is pushed must not take the processor from who pushes it, just before he gives a
-     * device its next work. */
+    /* A wish: a work item must not take the processor from the thread that pushed it, just before
+     * that gives a device its next work. */
     (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
     if (q->begin != NULL)
         q->begin();
@@ -103,7 +104,7 @@ static void *thread_main(void *queue)
     return NULL;
 }
 
-static lt_pause pause_of(void *queue, double seconds)
+static lt_backoff backoff(void *queue, double seconds)
 {
     lt_comm_thread *q = queue;
     struct timespec until;
@@ -112,11 +113,11 @@ static lt_pause pause_of(void *queue, double seconds)
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     (void)pthread_mutex_lock(&q->lock);
-    if (q->waiting == 0 && !q->given_up)
+    if (q->waiting == 0 && !q->cancelled)
         (void)pthread_cond_timedwait(&q->hurry, &q->lock, &until);
-    const int given_up = q->given_up, waiting = q->waiting;
+    const int cancelled = q->cancelled, waiting = q->waiting;
     (void)pthread_mutex_unlock(&q->lock);
-    return given_up ? LT_PAUSE_GIVEN_UP : waiting > 0 ? LT_PAUSE_AWAITED : LT_PAUSE_SLEPT;
+    return cancelled ? LT_BACKOFF_CANCELLED : waiting > 0 ? LT_BACKOFF_WAITER : LT_BACKOFF_ELAPSED;
 }
 
 static int start(lt_comm_thread *q)
@@ -150,11 +151,11 @@ static void destroy(lt_comm_thread *q)
 lt_status lt_comm_thread_open(void (*begin)(void), lt_comm_thread **out)
 {
     lt_comm_thread *q = calloc(1, sizeof *q);
-    if (q == NULL || (q->ring = aligned_alloc(PIECE_ALIGN, RING_BYTES)) == NULL) {
+    if (q == NULL || (q->ring = aligned_alloc(WORK_ALIGN, RING_BYTES)) == NULL) {
         free(q);
         LT_FAIL(LT_ENOMEM, "queue: no memory");
     }
-    q->call = (lt_host_call){pause_of, q};
+    q->call = (lt_host_call){backoff, q};
     q->begin = begin;
     const int error = start(q);
     if (error != 0) {
@@ -179,7 +180,7 @@ void lt_comm_thread_close(lt_comm_thread **queue)
     *queue = NULL;
 }
 
-/* Run or wait for the first seq pieces; the lock is held. */
+/* Run or wait for the first seq work items; the lock is held. */
 static void finish(lt_comm_thread *q, uint64_t seq)
 {
     if (q->finished >= seq)
@@ -197,31 +198,31 @@ static void finish(lt_comm_thread *q, uint64_t seq)
         (void)pthread_cond_broadcast(&q->more);
 }
 
-/* Bytes up to the ring's end that a piece of so many leaves unused. */
+/* Bytes up to the ring's end that a work item of so many leaves unused. */
 static size_t filler(const lt_comm_thread *q, size_t bytes)
 {
     const size_t to_end = RING_BYTES - (size_t)(q->tail % RING_BYTES);
     return bytes <= to_end ? 0 : to_end;
 }
 
-lt_status lt_comm_thread_push(lt_comm_thread *q, lt_host_fn fn, const void *work, size_t bytes)
+lt_status lt_comm_thread_push(lt_comm_thread *q, lt_host_fn fn, const void *context, size_t bytes)
 {
-    const size_t all = (sizeof(piece) + bytes + PIECE_ALIGN - 1) / PIECE_ALIGN * PIECE_ALIGN;
-    if (bytes > RING_BYTES / 2 - 2 * PIECE_ALIGN) /* else it fits once the ring is empty */
+    const size_t all = (sizeof(work) + bytes + WORK_ALIGN - 1) / WORK_ALIGN * WORK_ALIGN;
+    if (bytes > RING_BYTES / 2 - 2 * WORK_ALIGN) /* else it fits once the ring is empty */
         LT_FAIL(LT_ENOMEM, "queue: work of %zu bytes: at most %d fit", bytes,
-                RING_BYTES / 2 - 2 * PIECE_ALIGN);
+                RING_BYTES / 2 - 2 * WORK_ALIGN);
     (void)pthread_mutex_lock(&q->lock);
     while (RING_BYTES - (size_t)(q->tail - q->head) < filler(q, all) + all)
         finish(q, q->finished + 1);
     const size_t unused = filler(q, all);
     if (unused > 0)
-        *piece_at(q, q->tail) = (piece){.bytes = unused, .fn = NULL};
+        *work_at(q, q->tail) = (work){.bytes = unused, .fn = NULL};
     q->tail += unused;
-    piece *p = piece_at(q, q->tail);
-    p->bytes = all;
-    p->fn = fn;
+    work *w = work_at(q, q->tail);
+    w->bytes = all;
+    w->fn = fn;
     if (bytes > 0)
-        memcpy(p->work, work, bytes);
+        memcpy(w->context, context, bytes);
     q->tail += all;
     q->pushed++;
     (void)pthread_mutex_unlock(&q->lock);
@@ -261,10 +262,10 @@ void lt_comm_thread_drain(lt_comm_thread *q)
     (void)pthread_mutex_unlock(&q->lock);
 }
 
-void lt_comm_thread_give_up(lt_comm_thread *q)
+void lt_comm_thread_cancel(lt_comm_thread *q)
 {
     (void)pthread_mutex_lock(&q->lock);
-    q->given_up = 1;
+    q->cancelled = 1;
     if (q->failed == LT_OK) {
         q->failed = LT_EPEER;
         (void)snprintf(q->text, sizeof q->text, "given up after a failure");
@@ -281,12 +282,12 @@ lt_status lt_comm_thread_wait(lt_comm_thread *q, uint64_t seq)
     const double began = q->finished < seq ? lt_span_begin() : -1;
     finish(q, seq);
     const lt_status failed = q->failed;
-    const int given_up = q->given_up;
+    const int cancelled = q->cancelled;
     memcpy(text, q->text, sizeof text);
     memcpy(hint, q->hint, sizeof hint);
     (void)pthread_mutex_unlock(&q->lock);
     lt_span_end(LT_SPAN_COMPUTE, "wait", NULL, began, 0);
-    if (failed == LT_OK || given_up) /* given up: the caller has an error of its own */
+    if (failed == LT_OK || cancelled) /* cancelled: the caller has an error of its own */
         return failed;
     if (hint[0] != '\0')
         lt_hint("%s", hint);

@@ -159,7 +159,7 @@ static uint64_t dry_done(const lt_queue *q) { return ((const dry_queue *)q)->seq
 
 static void dry_describe(int device, lt_device *out) { target->describe(device, out); }
 
-static void dry_give_up(lt_queue *q) { (void)q; }
+static void dry_cancel(lt_queue *q) { (void)q; }
 
 /* ---- prepared layers: the target says how large they are ---- */
 
@@ -270,7 +270,7 @@ const lt_backend lt_backend_dry = {
     .sync = dry_sync,
     .host = dry_host,
     .done = dry_done,
-    .give_up = dry_give_up,
+    .cancel = dry_cancel,
     .linear_bytes = dry_linear_bytes,
     .linear_prepare = dry_linear_prepare,
     .linear_release = dry_linear_release,

@@ -67,7 +67,7 @@ typedef struct far_queue {
     work *first, *last;
     uint64_t submitted, done; /* sequence numbers; equal: nothing left */
     lt_status failed;         /* of work for the host: nothing behind it runs */
-    int given_up;
+    int cancelled;
     struct far_queue *next; /* of all that are open */
 } far_queue;
 
@@ -208,7 +208,7 @@ static lt_status run_first(far_queue *q)
     return status;
 }
 
-/* Perhaps run one piece of work that nobody asked for. */
+/* Perhaps run a work item that no wait asked for. */
 static lt_status run_something(void)
 {
     if (draw() % 256 >= far.eager)
@@ -444,7 +444,7 @@ static lt_status far_sync(lt_queue *queue)
 {
     far_queue *q = (far_queue *)queue;
     LT_TRY(run_until(q, q->submitted));
-    if (q->failed != LT_OK && q->given_up) /* the caller has an error of its own */
+    if (q->failed != LT_OK && q->cancelled) /* the caller has an error of its own */
         return q->failed;
     if (q->failed != LT_OK)
         LT_FAIL(q->failed, "%s", far.host_text);
@@ -469,10 +469,10 @@ static lt_status far_host(lt_queue *q, lt_host_fn fn, const void *host_work, siz
 
 static uint64_t far_done(const lt_queue *q) { return ((const far_queue *)q)->done; }
 
-static void far_give_up(lt_queue *queue)
+static void far_cancel(lt_queue *queue)
 {
     far_queue *q = (far_queue *)queue;
-    q->given_up = 1;
+    q->cancelled = 1;
     if (q->failed == LT_OK)
         q->failed = LT_EPEER;
 }
@@ -586,7 +586,7 @@ const lt_backend lt_backend_far = {
     .sync = far_sync,
     .host = far_host,
     .done = far_done,
-    .give_up = far_give_up,
+    .cancel = far_cancel,
     .op_scratch = lt_cpu_op_scratch,
     .linear_bytes = far_linear_bytes,
     .linear_prepare = far_linear_prepare,

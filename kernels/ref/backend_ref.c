@@ -87,7 +87,7 @@ static void ref_describe(int device, lt_device *out)
     out->has_bf16 = 0;
 }
 
-static void ref_give_up(lt_queue *q) { (void)q; }
+static void ref_cancel(lt_queue *q) { (void)q; }
 
 static lt_status ref_submit(lt_queue *q, const lt_op *op)
 {
@@ -147,7 +147,7 @@ const lt_backend lt_backend_ref = {
     .sync = ref_sync,
     .host = ref_host,
     .done = ref_done,
-    .give_up = ref_give_up,
+    .cancel = ref_cancel,
     .linear_bytes = lt_ref_linear_bytes,
     .linear_prepare = lt_ref_linear_prepare,
     .linear_release = lt_ref_linear_release,

@@ -24,13 +24,13 @@ typedef struct {
     size_t bytes;
 } block;
 
-/* What the comm queue runs on the host: this, and the list behind it. */
+/* A work item of the comm queue: this, and the list behind it. */
 typedef struct {
     const char *name;
     lt_group *group;
     int count, layer; /* layer: that it was queued in, for traces */
     lt_transfer list[];
-} item;
+} queued_exchange;
 
 struct lt_comm_memory {
     const lt_backend *backend;
@@ -39,9 +39,9 @@ struct lt_comm_memory {
     int chunks;
     size_t used, left_behind; /* of all chunks; of those before the last one */
     lt_comm_need need;
-    item *item;
+    queued_exchange *queued;
     lt_tensor_transfer *list;
-    int item_room, list_room;
+    int queued_room, list_room;
 };
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -94,7 +94,7 @@ void lt_comm_memory_free(lt_comm_memory **memory)
         block_free(m->backend->memory, &m->chunk[i]);
     block_free(staging_memory(m), &m->out);
     block_free(staging_memory(m), &m->in);
-    free(m->item);
+    free(m->queued);
     free(m->list);
     free(m);
     *memory = NULL;
@@ -200,22 +200,22 @@ lt_status lt_comm_transfers(lt_comm_memory *m, int count, lt_tensor_transfer **o
 
 lt_status lt_comm_list(lt_comm_memory *m, int count, lt_transfer **out)
 {
-    if (m->item == NULL || m->item_room < count) {
+    if (m->queued == NULL || m->queued_room < count) {
         const int room = count > ROOM_MIN ? count : ROOM_MIN;
-        free(m->item); /* the queue has a copy of what it was given */
-        m->item_room = 0;
-        m->item = malloc(sizeof *m->item + (size_t)room * sizeof m->item->list[0]);
-        if (m->item == NULL)
+        free(m->queued); /* the queue has a copy of what it was given */
+        m->queued_room = 0;
+        m->queued = malloc(sizeof *m->queued + (size_t)room * sizeof m->queued->list[0]);
+        if (m->queued == NULL)
             LT_FAIL(LT_ENOMEM, "comm: no memory for %d transfers", count);
-        m->item_room = room;
+        m->queued_room = room;
     }
-    *out = m->item->list;
+    *out = m->queued->list;
     return LT_OK;
 }
 
 static lt_status run(void *work, const lt_host_call *call)
 {
-    const item *t = work;
+    const queued_exchange *t = work;
     const int layer = lt_span_layer(t->layer);
     lt_operation_begin(t->name, t->group->axis, call);
     const lt_status st = lt_exchange(t->group, t->list, t->count, call);
@@ -227,8 +227,8 @@ static lt_status run(void *work, const lt_host_call *call)
 
 lt_status lt_comm_push(lt_link *link, lt_queue *comm, const char *name, int count)
 {
-    item *t = link->memory->item;
-    assert(link->group != NULL && count <= link->memory->item_room);
+    queued_exchange *t = link->memory->queued;
+    assert(link->group != NULL && count <= link->memory->queued_room);
     t->name = name;
     t->group = link->group;
     t->count = count;

@@ -395,7 +395,7 @@ static lt_status wait_post(lt_request *post, size_t bytes, double seconds_max,
                            const lt_host_call *call)
 {
     const double begin = lt_seconds(), patience = 5e-4 + (double)bytes * 1e-9;
-    double pause = 2e-5, awaited = -1; /* since when somebody waits for us */
+    double backoff = 2e-5, waiter_since = -1; /* when a thread began to wait for this one */
     for (;;) {
         int done = 0;
         lt_mpi_enter();
@@ -407,17 +407,17 @@ static lt_status wait_post(lt_request *post, size_t bytes, double seconds_max,
         if (now - begin > seconds_max && lt_detected_since_progress_s() > seconds_max)
             LT_FAIL(LT_EPEER, "MPI: a peer said nothing for %.0f s: it is gone or stuck",
                     seconds_max);
-        const lt_pause why = lt_host_pause(call, pause);
-        lt_operation_waiter(why == LT_PAUSE_AWAITED, call);
-        if (why == LT_PAUSE_GIVEN_UP)
+        const lt_backoff why = lt_host_backoff(call, backoff);
+        lt_operation_waiter(why == LT_BACKOFF_WAITER, call);
+        if (why == LT_BACKOFF_CANCELLED)
             LT_FAIL(LT_EPEER, "given up after a failure");
-        if (why == LT_PAUSE_SLEPT) {
-            pause = pause < 2.5e-4 ? 2 * pause : 5e-4;
+        if (why == LT_BACKOFF_ELAPSED) {
+            backoff = backoff < 2.5e-4 ? 2 * backoff : 5e-4;
             continue;
         }
-        if (awaited < 0)
-            awaited = now;
-        if (now - awaited < patience)
+        if (waiter_since < 0)
+            waiter_since = now;
+        if (now - waiter_since < patience)
             sched_yield();
         else
             nanosleep(&(struct timespec){0, 100000}, NULL);

@@ -530,7 +530,7 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
     LT_TRY_GOTO(agree_whole(&p, pool_finish(&p, outputs)), st, done);
 done:
     if (st != LT_OK)
-        lt_engine_give_up(engine);
+        lt_engine_cancel(engine);
     lt_progress_done(progress);
     pool_free(&p);
     return st;

@@ -48,7 +48,7 @@ lt_decode_room lt_decode_room_of(const lt_model *model, const lt_plan *plan);
 /* Decode and mux, by the decoders that are open on engine. The groups of engine->mesh's tp axis
  * share out the film's pieces; the ranks of a group decode a piece together, its weights split.
  * plan gives shape, lengths, codec, suffix. Nothing is left of a failed film; after an error the
- * engine is given up. Collective on world, Blocking. Errors: LT_EIO (disk full), LT_ETEMP (a
+ * engine is cancelled. Collective on world, Blocking. Errors: LT_EIO (disk full), LT_ETEMP (a
  * signal), LT_EPEER. */
 lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
                     const lt_latent_source *source, const lt_decode_outputs *outputs,

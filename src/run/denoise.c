@@ -241,7 +241,7 @@ lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
     LT_TRY_GOTO(all_steps(&l, progress, seconds_out), st, done);
 done:
     if (st != LT_OK)
-        lt_engine_give_up(engine);
+        lt_engine_cancel(engine);
     model->family->dit_end(&l.state);
     lt_progress_done(progress);
     loop_close(&l);

@@ -33,7 +33,7 @@ void lt_levels_free(lt_levels *levels);
  * text_rows [text_count, width] host. From the first step on a signal waits for the step's end
  * (lt_stop_arm), and still does when this returns, since nothing is stored yet.
  * Collective on the mesh, Blocking. A velocity with NaN or Inf is LT_EDATA naming step and stream;
- * after an error the engine is given up. progress may be NULL. seconds_out (may be NULL)
+ * after an error the engine is cancelled. progress may be NULL. seconds_out (may be NULL)
  * [steps - 1] gets each step's time. */
 lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
                      const lt_levels *levels, const float *text_rows, int64_t text_count,

@@ -58,7 +58,7 @@ lt_status lt_residency_need(lt_residency *r, lt_phase phase, const lt_plan *plan
     if (st == LT_OK)
         st = lt_same_reads_check(r->world);
     if (st != LT_OK)
-        lt_engine_give_up(&r->engine[phase]);
+        lt_engine_cancel(&r->engine[phase]);
     LT_TRY(st);
     return LT_OK;
 }

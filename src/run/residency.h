@@ -23,7 +23,7 @@ void lt_residency_open(lt_residency *residency, lt_group *world, lt_model *model
                        const lt_engine *engine, const lt_mesh *const mesh[LT_PHASES]);
 /* Have a phase's networks in memory. levels: the DiT's tables are made for their timesteps; NULL
  * for other phases. Ends in an agreement, after which all ranks have read the same bytes; after an
- * error the engine is given up. Collective on world, Blocking. Errors: the networks', LT_EPEER. */
+ * error the engine is cancelled. Collective on world, Blocking. Errors: the networks', LT_EPEER. */
 lt_status lt_residency_need(lt_residency *residency, lt_phase phase, const lt_plan *plan,
                             const lt_levels *levels);
 /* Drop what is resident, also after an error. A zeroed residency is allowed. Local, Blocking. */

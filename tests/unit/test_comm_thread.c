@@ -1,6 +1,6 @@
-/* test_comm_thread.c - work for the host in a queue's order, beside the main thread.
- * Goal: order, waits, memory that must outlive the work, failures and pauses of lt_host on every
- * backend that runs it. Method: pieces of work that write down that they ran, and one that stands
+/* test_comm_thread.c - host functions in a queue's order, beside the main thread.
+ * Goal: order, waits, memory that must outlive the work, failures and back-off of lt_host on every
+ * backend that runs it. Method: work items that write down that they ran, and one that is blocked
  * until the main thread lets it go, so that what must not have happened yet is seen. */
 #include <semaphore.h>
 #include <setjmp.h>
@@ -19,12 +19,12 @@ enum { ORDER_MAX = 64 };
 
 static int order[ORDER_MAX], ran;
 static sem_t gate, begun;
-static lt_pause ended;
+static lt_backoff ended;
 
 typedef struct {
     int number;
     lt_status answer;
-    int at_gate, pauses;
+    int at_gate, polls;
 } job;
 
 static lt_status run(void *work, const lt_host_call *call)
@@ -33,12 +33,12 @@ static lt_status run(void *work, const lt_host_call *call)
     if (j->at_gate)
         while (sem_wait(&gate) != 0)
             ;
-    if (j->pauses) {
+    if (j->polls) {
         (void)sem_post(&begun);
-        while (lt_host_pause(call, 20) ==
-               LT_PAUSE_SLEPT) /* far longer than the test: a wait ends it */
+        while (lt_host_backoff(call, 20) ==
+               LT_BACKOFF_ELAPSED) /* far longer than the test: a wait ends it */
             ;
-        ended = lt_host_pause(call, 0);
+        ended = lt_host_backoff(call, 0);
     }
     if (ran < ORDER_MAX)
         order[ran++] = j->number;
@@ -185,39 +185,38 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* A pause lasts until somebody waits; without a call there is none. */
-static void pauses(void **state)
+/* A back-off lasts until the queue has a waiter; without a call there is none. */
+static void back_off(void **state)
 {
     const double began = now();
     (void)state;
-    assert_int_equal(lt_host_pause(NULL, 20), LT_PAUSE_AWAITED);
+    assert_int_equal(lt_host_backoff(NULL, 20), LT_BACKOFF_WAITER);
     for (int i = 0; i < 20; i++) {
         rig r;
         open_rig(&r, &lt_backend_cpu);
-        assert_int_equal(lt_host(r.comm, run, &(job){.number = i, .pauses = 1}, sizeof(job)),
-                         LT_OK);
+        assert_int_equal(lt_host(r.comm, run, &(job){.number = i, .polls = 1}, sizeof(job)), LT_OK);
         assert_int_equal(sem_wait(&begun), 0); /* by the queue's thread */
         assert_int_equal(lt_sync(r.comm), LT_OK);
         assert_int_equal(ran, 1);
-        assert_int_equal(ended, LT_PAUSE_AWAITED);
+        assert_int_equal(ended, LT_BACKOFF_WAITER);
         close_rig(&r);
     }
     assert_true(now() - began < 20); /* not one of them ran out */
 }
 
 /* What runs is told to end, what has not begun never runs, and the caller's error stays. */
-static void giving_up(void **state)
+static void cancelling(void **state)
 {
     rig r;
     (void)state;
     open_rig(&r, &lt_backend_cpu);
-    assert_int_equal(lt_host(r.comm, run, &(job){.number = 1, .pauses = 1}, sizeof(job)), LT_OK);
+    assert_int_equal(lt_host(r.comm, run, &(job){.number = 1, .polls = 1}, sizeof(job)), LT_OK);
     assert_int_equal(lt_host(r.comm, run, &(job){.number = 2}, sizeof(job)), LT_OK);
     assert_int_equal(sem_wait(&begun), 0);
     (void)lt_fail(LT_EDEVICE, __FILE__, __LINE__, "why it is given up");
-    lt_give_up(r.comm);
+    lt_cancel(r.comm);
     assert_string_equal(lt_error_text(), "why it is given up");
-    assert_int_equal(ended, LT_PAUSE_GIVEN_UP);
+    assert_int_equal(ended, LT_BACKOFF_CANCELLED);
     assert_int_equal(ran, 1);
     assert_int_equal(lt_sync(r.comm), LT_EPEER);
     lt_error_clear();
@@ -229,7 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_order),     cmocka_unit_test(beside_the_main_thread),
         cmocka_unit_test(memory_waits), cmocka_unit_test(failures),
-        cmocka_unit_test(pauses),       cmocka_unit_test(giving_up),
+        cmocka_unit_test(back_off),     cmocka_unit_test(cancelling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -467,7 +467,7 @@ done:
     if (text->dry)
         lt_dry_host(-host_bytes);
     if (st != LT_OK)
-        lt_engine_give_up(text->engine); /* queued work may still read host memory */
+        lt_engine_cancel(text->engine); /* queued work may still read host memory */
     lt_arena_release(text->engine->step, mark);
     free(p.embedded);
     free(p.cos);
