@@ -20,7 +20,7 @@ typedef enum lt_backoff {
 
 typedef struct lt_host_call lt_host_call;
 struct lt_host_call {
-    /* Sleep so long (0: not at all), but only while the queue has no waiter and is not cancelled. */
+    /* Sleep so long (0: not at all), but only while the queue has no waiter and isn't cancelled. */
     lt_backoff (*backoff)(void *queue, double seconds);
     void *queue;
 };

@@ -1,27 +1,29 @@
 /* mpi.c - the transport over MPI; with mpi_heartbeat.c the files that know mpi.h.
  *
- * Every group is a communicator of its own (a duplicate or a split), so that our messages meet
- * nobody else's. Errors return to us (MPI_ERRORS_RETURN) and become LT_EPEER with MPI's text and
- * the peer. Waits poll MPI_Testall: Open MPI 4 has no background progress (spec/platform.md 1), and
- * more ranks than cores need a waiting rank to give up its core, so a wait yields while the bytes
- * may be on their way, then sleeps 100 us a turn. Messages above 1 GiB are cut, since MPI counts
- * are int.
+ * Each group is a communicator of its own (a duplicate or a split), so that our messages meet no
+ * other program's. MPI returns errors to us (MPI_ERRORS_RETURN); they become LT_EPEER with MPI's
+ * text and the peer. Waits poll MPI_Testall: Open MPI 4 has no background progress
+ * (spec/platform.md 1). With more ranks than cores a waiting rank must leave its core to others, so
+ * a wait yields while the bytes may be on their way, then sleeps 100 us between polls. A transfer
+ * above 1 GiB is cut into several messages, since MPI counts are int.
  *
- * MPI is used by several threads, one at a time: the main thread, the comm queue's, which runs the
- * collectives of tensors, the detector's, which sends heartbeats, and moves the decoding pool's
- * posts while the main thread computes, and one that may serve a model's files (posts only). Every
- * call lies between lt_mpi_enter and lt_mpi_leave; nobody keeps MPI while it waits. Where MPI
- * itself waits for other ranks (split), all of them have met before.
+ * Several threads use MPI, one at a time (docs/design.md 4, threads of a rank): the main thread;
+ * the comm queue's, which runs collectives of tensors; the detector's, which sends heartbeats and
+ * moves requests while the main thread computes; the file server's (requests only). Every call lies
+ * between lt_mpi_enter and lt_mpi_leave; no thread keeps MPI while it waits. Where MPI itself waits
+ * for other ranks (split), all of them have met before.
  *
- * No receive is posted before its message is there and has the size that this end wants: Open MPI 4
+ * No receive starts before its message is there and has the size that this end wants: Open MPI 4
  * writes all of a longer message (from 4 KiB on in shared memory, 64 KiB over TCP) behind the
- * buffer and reports MPI_ERR_TRUNCATE then. So each look first probes (MPI_Improbe, which takes the
- * message away from every other probe), compares, and only then receives. Of the messages of one
- * peer with one tag the next one is looked for when the one before it has been found, which keeps
- * their order. What a post waits for is also looked for by the detector's thread.
+ * buffer and reports MPI_ERR_TRUNCATE then. So each poll first probes (MPI_Improbe, which takes the
+ * message away from every other probe), compares the sizes, and only then receives. A receive whose
+ * probe has found nothing yet is unmatched. Of the messages of one peer with one tag the next one
+ * is probed for when the one before it is matched, which keeps their order. The detector's thread
+ * probes too for what a request waits for.
  *
- * An exchange is a post of all its transfers. What a rank sends itself is copied. A post that fails
- * is dropped: receives are cancelled, so that no peer writes into freed memory. */
+ * An exchange is one request that holds all its messages. What a rank sends to itself is copied. A
+ * request that fails is dropped: receives are cancelled, so that no peer writes into freed memory.
+ */
 #include <assert.h>
 #include <limits.h>
 #include <mpi.h>
@@ -41,7 +43,7 @@
 #include "parallel/transport/spare.h"
 #include "parallel/transport/transport_impl.h"
 
-enum { TAG_EXCHANGE = 1024, TAG_MEET = 1025, PIECE_BYTES = 1 << 30 };
+enum { TAG_EXCHANGE = 1024, TAG_MEET = 1025, MESSAGE_BYTES_MAX = 1 << 30 };
 
 typedef void (*wake_function)(void);
 
@@ -50,41 +52,41 @@ typedef struct {
     MPI_Comm comm;
 } mpi_group;
 
-/* One MPI message: at most PIECE_BYTES of a transfer. */
+/* At most MESSAGE_BYTES_MAX of a transfer. */
 typedef struct {
     int peer, bytes, is_send;
-    int awaited; /* a receive whose message has not been found yet */
-    int before;  /* the receive from the same peer ahead of this one, -1: none */
+    int unmatched; /* a receive whose message has not been found yet */
+    int before;    /* the receive from the same peer ahead of this one, -1: none */
     char *data;
-} piece;
+} message;
 
 struct lt_request {
     lt_request_head head;
     int used, room;
     MPI_Comm comm;
     int tag;
-    int awaited, first_awaited;  /* receives whose message is not found; the first of them */
-    int refused, found;          /* the piece whose message has another size, and that; -1: none */
-    int code;                    /* of a probe or receive that failed */
-    lt_request *next, *previous; /* all posts of this rank, in their order */
-    const char *axis;            /* as the next two: of a post, for the trace */
+    int unmatched, first_unmatched; /* how many receives are; the first of them */
+    int refused, found; /* the receive whose message has another size, and that; -1: none */
+    int code;           /* of a probe or receive that failed */
+    lt_request *next, *previous; /* all requests of this rank, in their order */
+    const char *axis;            /* as the next two: for the trace */
     double began;
     uint64_t bytes;
     MPI_Status *status; /* [room], as are the next two; one block of memory, behind the struct */
-    MPI_Request *request;
-    piece *of;
+    MPI_Request *handle;
+    message *message;
 };
 
 static const lt_transport mpi_transport;
-static lt_request *first_post, *last_post; /* only between enter and leave */
+static lt_request *first_request, *last_request; /* only between enter and leave */
 static pthread_mutex_t token = PTHREAD_MUTEX_INITIALIZER;
-static atomic_int wanted, busy; /* busy: posts on their way */
+static atomic_int wanted, busy; /* busy: requests on their way */
 static _Atomic(wake_function) wake_on_busy;
 
 /* ---- who uses MPI ---- */
 
-/* A mutex isn't fair, and a main thread that polls takes it at once again: the thread that is
- * seldom here says so, and the other lets it in. */
+/* A mutex isn't fair: a main thread that polls takes it again at once. A thread that is seldom here
+ * sets `wanted`, and the polling one lets it in. */
 void lt_mpi_enter(void)
 {
     for (int i = 0; i < 50 && atomic_load(&wanted); i++)
@@ -112,7 +114,7 @@ int lt_mpi_try_enter(double seconds_max)
 int lt_mpi_is_busy(void) { return atomic_load(&busy) > 0; }
 void lt_mpi_on_busy(void (*wake)(void)) { atomic_store(&wake_on_busy, wake); }
 
-static void more_posts(int more)
+static void count_requests(int more)
 {
     const wake_function wake = atomic_load(&wake_on_busy);
     if (atomic_fetch_add(&busy, more) == 0 && wake != NULL)
@@ -176,7 +178,7 @@ static lt_status wrap(MPI_Comm comm, int world_size, lt_group **out)
     return LT_OK;
 }
 
-/* Out of MPI with a status. Where a peer seems to be gone, the detector may know more: it ends the
+/* Out of MPI with a status. Where a peer seems to be dead, the detector may know more: it ends the
  * process with its own line. */
 static lt_status out(lt_status st)
 {
@@ -218,189 +220,194 @@ static void mpi_free(lt_group *group)
     free(group);
 }
 
-static size_t pieces(size_t bytes) { return bytes / PIECE_BYTES + (bytes % PIECE_BYTES != 0); }
-
-static lt_status post_new(mpi_group *group, int tag, size_t room, lt_request **out)
+static size_t messages(size_t bytes)
 {
-    const size_t each = sizeof(MPI_Status) + sizeof(MPI_Request) + sizeof(piece);
-    lt_request *post = room <= INT_MAX ? lt_spare_take(sizeof *post + room * each) : NULL;
-    if (post == NULL)
+    return bytes / MESSAGE_BYTES_MAX + (bytes % MESSAGE_BYTES_MAX != 0);
+}
+
+static lt_status request_new(mpi_group *group, int tag, size_t room, lt_request **out)
+{
+    const size_t each = sizeof(MPI_Status) + sizeof(MPI_Request) + sizeof(message);
+    lt_request *request = room <= INT_MAX ? lt_spare_take(sizeof *request + room * each) : NULL;
+    if (request == NULL)
         LT_FAIL(LT_ENOMEM, "MPI transport: no memory for %zu messages", room);
-    memset(post, 0, sizeof *post + room * each);
-    post->head.transport = &mpi_transport;
-    post->room = (int)room;
-    post->comm = group->comm;
-    post->tag = tag;
-    post->refused = -1;
-    post->status = (MPI_Status *)(post + 1);
-    post->request = (MPI_Request *)(post->status + room);
-    post->of = (piece *)(post->request + room);
-    *out = post;
+    memset(request, 0, sizeof *request + room * each);
+    request->head.transport = &mpi_transport;
+    request->room = (int)room;
+    request->comm = group->comm;
+    request->tag = tag;
+    request->refused = -1;
+    request->status = (MPI_Status *)(request + 1);
+    request->handle = (MPI_Request *)(request->status + room);
+    request->message = (message *)(request->handle + room);
+    *out = request;
     return LT_OK;
 }
 
-static void drop(lt_request **post)
+static void drop(lt_request **request)
 {
-    for (int i = 0; i < (*post)->used; i++) {
-        if ((*post)->request[i] == MPI_REQUEST_NULL)
+    for (int i = 0; i < (*request)->used; i++) {
+        if ((*request)->handle[i] == MPI_REQUEST_NULL)
             continue;
-        if (!(*post)->of[i].is_send)
-            (void)MPI_Cancel(&(*post)->request[i]);
-        (void)MPI_Request_free(&(*post)->request[i]);
+        if (!(*request)->message[i].is_send)
+            (void)MPI_Cancel(&(*request)->handle[i]);
+        (void)MPI_Request_free(&(*request)->handle[i]);
     }
-    lt_spare_give(*post);
-    *post = NULL;
+    lt_spare_give(*request);
+    *request = NULL;
 }
 
-/* Send all pieces of one message. */
-static lt_status start_send(lt_request *post, int peer, const char *data, size_t bytes)
+/* Send one transfer. */
+static lt_status start_send(lt_request *request, int peer, const char *data, size_t bytes)
 {
-    for (size_t at = 0; at < bytes; at += PIECE_BYTES) {
-        const int count = (int)(bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES);
-        assert(post->used < post->room);
-        MPI_Request *request = &post->request[post->used];
-        LT_MPI(MPI_Isend(data + at, count, MPI_BYTE, peer, post->tag, post->comm, request));
-        post->of[post->used++] = (piece){.peer = peer, .bytes = count, .is_send = 1};
+    for (size_t at = 0; at < bytes; at += MESSAGE_BYTES_MAX) {
+        const int count = (int)(bytes - at < MESSAGE_BYTES_MAX ? bytes - at : MESSAGE_BYTES_MAX);
+        assert(request->used < request->room);
+        MPI_Request *handle = &request->handle[request->used];
+        LT_MPI(MPI_Isend(data + at, count, MPI_BYTE, peer, request->tag, request->comm, handle));
+        request->message[request->used++] = (message){.peer = peer, .bytes = count, .is_send = 1};
     }
     return LT_OK;
 }
 
-/* Wait for all pieces of one message: none is received before it has been seen. */
-static void await(lt_request *post, int peer, char *data, size_t bytes)
+/* Expect one transfer: none of its messages is received before it is matched. */
+static void expect(lt_request *request, int peer, char *data, size_t bytes)
 {
     int before = -1;
-    for (int i = post->used - 1; bytes > 0 && i >= 0 && before < 0; i--)
-        if (!post->of[i].is_send && post->of[i].peer == peer)
+    for (int i = request->used - 1; bytes > 0 && i >= 0 && before < 0; i--)
+        if (!request->message[i].is_send && request->message[i].peer == peer)
             before = i;
-    for (size_t at = 0; at < bytes; at += PIECE_BYTES) {
-        const int count = (int)(bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES);
-        assert(post->used < post->room);
-        if (post->awaited++ == 0)
-            post->first_awaited = post->used;
-        post->request[post->used] = MPI_REQUEST_NULL;
-        post->of[post->used] = (piece){
-            .peer = peer, .bytes = count, .awaited = 1, .before = before, .data = data + at};
-        before = post->used++;
+    for (size_t at = 0; at < bytes; at += MESSAGE_BYTES_MAX) {
+        const int count = (int)(bytes - at < MESSAGE_BYTES_MAX ? bytes - at : MESSAGE_BYTES_MAX);
+        assert(request->used < request->room);
+        if (request->unmatched++ == 0)
+            request->first_unmatched = request->used;
+        request->handle[request->used] = MPI_REQUEST_NULL;
+        request->message[request->used] = (message){
+            .peer = peer, .bytes = count, .unmatched = 1, .before = before, .data = data + at};
+        before = request->used++;
     }
 }
 
-/* Look for the message of one piece, and receive it if it has the size that both ends agreed on. */
-static int find_piece(lt_request *post, int i)
+/* Probe for one message, and receive it if it has the size that both ends agreed on. */
+static int match(lt_request *request, int i)
 {
-    MPI_Message message;
+    MPI_Message matched;
     MPI_Status status;
     int found = 0, bytes = 0;
-    piece *p = &post->of[i];
-    int code = MPI_Improbe(p->peer, post->tag, post->comm, &found, &message, &status);
+    message *p = &request->message[i];
+    int code = MPI_Improbe(p->peer, request->tag, request->comm, &found, &matched, &status);
     if (code != MPI_SUCCESS || !found)
         return code;
     code = MPI_Get_count(&status, MPI_BYTE, &bytes);
     if (code == MPI_SUCCESS && bytes != p->bytes) {
-        post->refused = i;
-        post->found = bytes;
+        request->refused = i;
+        request->found = bytes;
         return code;
     }
     if (code == MPI_SUCCESS)
-        code = MPI_Imrecv(p->data, bytes, MPI_BYTE, &message, &post->request[i]);
-    p->awaited = 0;
-    post->awaited--;
+        code = MPI_Imrecv(p->data, bytes, MPI_BYTE, &matched, &request->handle[i]);
+    p->unmatched = 0;
+    request->unmatched--;
     return code;
 }
 
-/* Look for what has come. What goes wrong is kept for whoever polls: this may be another thread. */
-static void find(lt_request *post)
+/* Probe for all messages that are due. A failure is kept for the thread that polls the request:
+ * this may be another one. */
+static void match_all(lt_request *request)
 {
-    int first = post->used;
-    for (int i = post->first_awaited;
-         post->awaited > 0 && i < post->used && post->refused < 0 && post->code == MPI_SUCCESS;
+    int first = request->used;
+    for (int i = request->first_unmatched; request->unmatched > 0 && i < request->used &&
+                                           request->refused < 0 && request->code == MPI_SUCCESS;
          i++) {
-        const piece *p = &post->of[i];
-        if (p->awaited && (p->before < 0 || !post->of[p->before].awaited))
-            post->code = find_piece(post, i);
-        if (p->awaited && i < first)
+        const message *p = &request->message[i];
+        if (p->unmatched && (p->before < 0 || !request->message[p->before].unmatched))
+            request->code = match(request, i);
+        if (p->unmatched && i < first)
             first = i;
     }
-    post->first_awaited = first;
+    request->first_unmatched = first;
 }
 
-/* Does a post ahead of this one wait for a message that this one would take? Of a post all
- * transfers are with one peer. */
-static int is_behind(const lt_request *post)
+/* Does a request ahead of this one wait for a message that this one would take? All messages of a
+ * request in the list are with one peer. */
+static int is_behind(const lt_request *request)
 {
-    for (const lt_request *p = post->previous; p != NULL; p = p->previous)
-        if (p->awaited > 0 && p->tag == post->tag && p->comm == post->comm &&
-            p->of[0].peer == post->of[0].peer)
+    for (const lt_request *p = request->previous; p != NULL; p = p->previous)
+        if (p->unmatched > 0 && p->tag == request->tag && p->comm == request->comm &&
+            p->message[0].peer == request->message[0].peer)
             return 1;
     return 0;
 }
 
 void lt_mpi_move_requests(void)
 {
-    for (lt_request *p = first_post; p != NULL; p = p->next)
-        if (p->awaited > 0 && !is_behind(p))
-            find(p);
+    for (lt_request *p = first_request; p != NULL; p = p->next)
+        if (p->unmatched > 0 && !is_behind(p))
+            match_all(p);
 }
 
-static void enlist(lt_request *post)
+static void enlist(lt_request *request)
 {
-    post->previous = last_post;
-    *(last_post != NULL ? &last_post->next : &first_post) = post;
-    last_post = post;
+    request->previous = last_request;
+    *(last_request != NULL ? &last_request->next : &first_request) = request;
+    last_request = request;
 }
 
-static void delist(lt_request *post)
+static void delist(lt_request *request)
 {
-    *(post->previous != NULL ? &post->previous->next : &first_post) = post->next;
-    *(post->next != NULL ? &post->next->previous : &last_post) = post->previous;
+    *(request->previous != NULL ? &request->previous->next : &first_request) = request->next;
+    *(request->next != NULL ? &request->next->previous : &last_request) = request->previous;
 }
 
-/* The piece that failed says more than MPI_ERR_IN_STATUS. */
-static lt_status failed_piece(int code, const lt_request *post)
+/* The message that failed says more than MPI_ERR_IN_STATUS. */
+static lt_status failed_message(int code, const lt_request *request)
 {
-    for (int i = 0; code == MPI_ERR_IN_STATUS && i < post->used; i++) {
-        const int own = post->status[i].MPI_ERROR;
+    for (int i = 0; code == MPI_ERR_IN_STATUS && i < request->used; i++) {
+        const int own = request->status[i].MPI_ERROR;
         if (own == MPI_SUCCESS || own == MPI_ERR_PENDING)
             continue;
         char what[64];
-        (void)snprintf(what, sizeof what, "%d bytes %s rank %d", post->of[i].bytes,
-                       post->of[i].is_send ? "to" : "from", post->of[i].peer);
+        (void)snprintf(what, sizeof what, "%d bytes %s rank %d", request->message[i].bytes,
+                       request->message[i].is_send ? "to" : "from", request->message[i].peer);
         return failed(own, what);
     }
     return failed(code, "MPI_Testall");
 }
 
-/* After a look for what has come. Both ends agree on sizes; where they don't, two collectives have
- * met that don't belong together. */
-static lt_status poll_post(lt_request *post, int *done)
+/* After match_all. Both ends agree on sizes; where they don't, two collectives have met that don't
+ * belong together. */
+static lt_status poll_request(lt_request *request, int *done)
 {
     *done = 0;
-    if (post->refused >= 0)
+    if (request->refused >= 0)
         LT_FAIL(LT_EINTERNAL, "MPI: message from rank %d: want %d bytes, found %d",
-                post->of[post->refused].peer, post->of[post->refused].bytes, post->found);
-    if (post->code != MPI_SUCCESS)
-        return failed(post->code, "look for a message");
-    const int code = MPI_Testall(post->used, post->request, done, post->status);
+                request->message[request->refused].peer, request->message[request->refused].bytes,
+                request->found);
+    if (request->code != MPI_SUCCESS)
+        return failed(request->code, "look for a message");
+    const int code = MPI_Testall(request->used, request->handle, done, request->status);
     if (code != MPI_SUCCESS)
-        return failed_piece(code, post);
-    *done = *done && post->awaited == 0;
+        return failed_message(code, request);
+    *done = *done && request->unmatched == 0;
     return LT_OK;
 }
 
-/* A sleep costs more than a short message, and moves nothing of a long one: yield for half a
- * millisecond and for the time that all bytes take at a slow 1 GB/s, sleep after that. Beside a
- * main thread that computes, each look takes the processor from it for some microseconds, and a
- * long message between ranks of one host needs but a few (one of them copies it whole): sleep
- * between looks, longer each time, until somebody waits. */
-static lt_status wait_post(lt_request *post, size_t bytes, double seconds_max,
-                           const lt_host_call *call)
+/* A sleep costs more than a short message, and moves nothing of a long one: with a waiter, yield
+ * for half a millisecond and for the time that all bytes take at a slow 1 GB/s, and sleep after
+ * that. Without a waiter the main thread computes. Each poll takes the processor from it for some
+ * microseconds, and a long message between ranks of one host needs but a few polls (one of them
+ * copies it whole): sleep between polls, longer each time. */
+static lt_status wait_for(lt_request *request, size_t bytes, double seconds_max,
+                          const lt_host_call *call)
 {
     const double begin = lt_seconds(), patience = 5e-4 + (double)bytes * 1e-9;
     double backoff = 2e-5, waiter_since = -1; /* when a thread began to wait for this one */
     for (;;) {
         int done = 0;
         lt_mpi_enter();
-        find(post);
-        LT_TRY(out(poll_post(post, &done)));
+        match_all(request);
+        LT_TRY(out(poll_request(request, &done)));
         if (done)
             return LT_OK;
         const double now = lt_seconds();
@@ -424,14 +431,14 @@ static lt_status wait_post(lt_request *post, size_t bytes, double seconds_max,
     }
 }
 
-static lt_status start_all(const lt_transfer *list, int count, int rank, lt_request *post)
+static lt_status start_all(const lt_transfer *list, int count, int rank, lt_request *request)
 {
     for (int i = 0; i < count; i++)
         if (list[i].peer != rank)
-            LT_TRY(start_send(post, list[i].peer, list[i].send, list[i].send_bytes));
+            LT_TRY(start_send(request, list[i].peer, list[i].send, list[i].send_bytes));
     for (int i = 0; i < count; i++)
         if (list[i].peer != rank)
-            await(post, list[i].peer, list[i].recv, list[i].recv_bytes);
+            expect(request, list[i].peer, list[i].recv, list[i].recv_bytes);
     return LT_OK;
 }
 
@@ -442,87 +449,87 @@ static lt_status mpi_exchange(lt_group *base, const lt_transfer *list, int count
     for (int i = 0; i < count; i++) {
         if (list[i].peer == base->rank)
             continue;
-        room += pieces(list[i].send_bytes) + pieces(list[i].recv_bytes);
+        room += messages(list[i].send_bytes) + messages(list[i].recv_bytes);
         bytes += list[i].send_bytes + list[i].recv_bytes;
     }
-    lt_request *post = NULL;
+    lt_request *request = NULL;
     lt_status st = LT_OK;
     if (room > 0) {
-        LT_TRY(post_new((mpi_group *)base, TAG_EXCHANGE, room, &post));
+        LT_TRY(request_new((mpi_group *)base, TAG_EXCHANGE, room, &request));
         lt_mpi_enter();
-        LT_TRY_GOTO(out(start_all(list, count, base->rank, post)), st, done);
+        LT_TRY_GOTO(out(start_all(list, count, base->rank, request)), st, done);
     }
     lt_self_copy(list, count, base->rank); /* while the others' bytes travel */
-    if (post != NULL)
-        LT_TRY_GOTO(wait_post(post, bytes, lt_wait_seconds(base), call), st, done);
+    if (request != NULL)
+        LT_TRY_GOTO(wait_for(request, bytes, lt_wait_seconds(base), call), st, done);
 done:
-    if (post != NULL) {
+    if (request != NULL) {
         lt_mpi_enter();
-        drop(&post);
+        drop(&request);
         lt_mpi_leave();
     }
     return st;
 }
 
-/* After ceil(log2 P) rounds everyone has heard from everyone. */
+/* A barrier: after ceil(log2 P) rounds a word of every rank has reached every other. */
 static lt_status meet(mpi_group *group)
 {
     const int size = group->head.size, rank = group->head.rank;
     for (int span = 1; span < size; span *= 2) {
         char mine = 1, theirs = 0;
-        lt_request *post = NULL;
-        LT_TRY(post_new(group, TAG_MEET, 2, &post));
-        await(post, (rank - span + size) % size, &theirs, 1);
+        lt_request *request = NULL;
+        LT_TRY(request_new(group, TAG_MEET, 2, &request));
+        expect(request, (rank - span + size) % size, &theirs, 1);
         lt_mpi_enter();
-        lt_status st = out(start_send(post, (rank + span) % size, &mine, 1));
+        lt_status st = out(start_send(request, (rank + span) % size, &mine, 1));
         if (st == LT_OK)
-            st = wait_post(post, 2, LT_PEER_SILENCE_SECONDS, NULL);
+            st = wait_for(request, 2, LT_PEER_SILENCE_SECONDS, NULL);
         lt_mpi_enter();
-        drop(&post);
+        drop(&request);
         LT_TRY(out(st));
     }
     return LT_OK;
 }
 
-static lt_status mpi_post(lt_group *base, int peer, int tag, void *data, size_t bytes, int is_send,
-                          lt_request **made)
+static lt_status mpi_request_begin(lt_group *base, int peer, int tag, void *data, size_t bytes,
+                                   int is_send, lt_request **made)
 {
-    lt_request *post = NULL;
+    lt_request *request = NULL;
     lt_status st = LT_OK;
-    LT_TRY(post_new((mpi_group *)base, tag, pieces(bytes), &post));
+    LT_TRY(request_new((mpi_group *)base, tag, messages(bytes), &request));
     lt_mpi_enter();
     if (is_send)
-        st = start_send(post, peer, data, bytes);
+        st = start_send(request, peer, data, bytes);
     else
-        await(post, peer, data, bytes);
+        expect(request, peer, data, bytes);
     if (st == LT_OK)
-        enlist(post);
+        enlist(request);
     else
-        drop(&post);
+        drop(&request);
     st = out(st);
     if (st != LT_OK)
         return lt_trail(st, "start", __FILE__, __LINE__);
-    post->axis = base->axis;
-    post->began = lt_span_begin();
-    post->bytes = bytes;
-    more_posts(1);
-    *made = post;
+    request->axis = base->axis;
+    request->began = lt_span_begin();
+    request->bytes = bytes;
+    count_requests(1);
+    *made = request;
     return LT_OK;
 }
 
-static lt_status mpi_post_test(lt_request **post, int *done)
+static lt_status mpi_request_test(lt_request **request, int *done)
 {
     *done = 0;
     lt_mpi_enter();
     lt_mpi_move_requests();
-    const lt_status st = poll_post(*post, done);
+    const lt_status st = poll_request(*request, done);
     if (st != LT_OK || *done) {
-        delist(*post);
-        if ((*post)->used > 0)
-            lt_span_end(LT_SPAN_MESSAGE, (*post)->of[0].is_send ? "send" : "receive", (*post)->axis,
-                        (*post)->began, (*post)->bytes);
-        drop(post);
-        more_posts(-1);
+        delist(*request);
+        if ((*request)->used > 0)
+            lt_span_end(LT_SPAN_MESSAGE, (*request)->message[0].is_send ? "send" : "receive",
+                        (*request)->axis, (*request)->began, (*request)->bytes);
+        drop(request);
+        count_requests(-1);
     }
     LT_TRY(out(st));
     return LT_OK;
@@ -537,19 +544,19 @@ static lt_status probe_here(lt_group *base, int tag, int *peer)
     return LT_OK;
 }
 
-static lt_status mpi_post_probe(lt_group *base, int tag, int *peer)
+static lt_status mpi_request_probe(lt_group *base, int tag, int *peer)
 {
     lt_mpi_enter();
     return out(probe_here(base, tag, peer));
 }
 
-static void mpi_post_drop(lt_request **post)
+static void mpi_request_drop(lt_request **request)
 {
     lt_mpi_enter();
-    delist(*post);
-    drop(post);
+    delist(*request);
+    drop(request);
     lt_mpi_leave();
-    more_posts(-1);
+    count_requests(-1);
 }
 
 static void mpi_close(void)
@@ -564,9 +571,16 @@ static void mpi_abort(int exit_code)
     (void)MPI_Abort(MPI_COMM_WORLD, exit_code);
 }
 
-static const lt_transport mpi_transport = {"mpi",     mpi_split,     mpi_free,      mpi_exchange,
-                                           mpi_post,  mpi_post_test, mpi_post_drop, mpi_post_probe,
-                                           mpi_close, mpi_abort};
+static const lt_transport mpi_transport = {"mpi",
+                                           mpi_split,
+                                           mpi_free,
+                                           mpi_exchange,
+                                           mpi_request_begin,
+                                           mpi_request_test,
+                                           mpi_request_drop,
+                                           mpi_request_probe,
+                                           mpi_close,
+                                           mpi_abort};
 
 /* The world gets a communicator of its own, once all ranks have come. */
 lt_status lt_mpi_open(lt_group **world)

@@ -171,17 +171,17 @@ static lt_status sound_chunks(pool *p, const sound_plan *s, float *pcm)
         if (owner == p->rank) {
             LT_TRY(decode_chunk(p, s, chunk, pcm));
             if (owner != 0) {
-                lt_request *post = NULL;
-                LT_TRY(lt_request_send(p->world, 0, TAG_SOUND, pcm, bytes, &post));
-                LT_TRY(lt_request_wait(&post));
+                lt_request *request = NULL;
+                LT_TRY(lt_request_send(p->world, 0, TAG_SOUND, pcm, bytes, &request));
+                LT_TRY(lt_request_wait(&request));
             }
         }
         if (p->rank != 0)
             continue;
         if (owner != 0) {
-            lt_request *post = NULL;
-            LT_TRY(lt_request_recv(p->world, owner, TAG_SOUND, pcm, bytes, &post));
-            LT_TRY(lt_request_wait(&post));
+            lt_request *request = NULL;
+            LT_TRY(lt_request_recv(p->world, owner, TAG_SOUND, pcm, bytes, &request));
+            LT_TRY(lt_request_wait(&request));
         }
         LT_TRY(keep_chunk(p, s, chunk, pcm));
         lt_progress_step(p->progress, chunk + 1);
@@ -468,13 +468,13 @@ static lt_status agree_whole(const pool *p, lt_status mine)
 
 /* After an error: messages that will not end any more may read what they were given until the
  * process ends. */
-static void keep_sent(lt_request **post, char **sent)
+static void keep_sent(lt_request **request, char **sent)
 {
     static char *kept[3];
     static int count;
-    if (*post == NULL)
+    if (*request == NULL)
         return;
-    lt_request_drop(post);
+    lt_request_drop(request);
     if (count < (int)(sizeof kept / sizeof *kept))
         kept[count++] = *sent;
     *sent = NULL;

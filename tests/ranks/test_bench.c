@@ -120,7 +120,7 @@ static void comm_finds_a_spoilt_bit(void **state)
     WANT(all_wrong > 0); /* known to all ranks */
     for (int i = 0; is_root() && i < COLLECTIVES; i++) {
         tally(collectives[i], &count, &wrong);
-        /* rank 0 is broadcast's root and gets nothing; ring_pass is posted, not exchanged */
+        /* rank 0 is broadcast's root and gets nothing; ring_pass makes requests, no exchange */
         const int spared = i < 3 || i == COLLECTIVES - 1;
         WANT(spared ? wrong == 0 : wrong > 0);
     }

@@ -1,6 +1,6 @@
 /* test_progress.c - messages travel while the main thread is elsewhere.
- * Goal: what was posted arrives without another call of the main thread: the detector's thread
- * moves it, and that is what hides communication behind compute. Method: neighbours post 16 MB, far
+ * Goal: what was requested arrives without another call of the main thread: the detector's thread
+ * moves it, and that is what hides communication behind compute. Method: neighbours send 16 MB, far
  * above what MPI sends on its own, then look at the memory of the receipt, in which the last byte
  * must show, before anything else is called. Ranks: as launched, 2 or more (else nothing is done).
  * Needs: nothing. */
