@@ -111,7 +111,7 @@ static lt_status look_at_part(const char *folder, const lt_part_folder *known, j
 /* ---- a model folder ---- */
 
 /* The family whose model a folder holds, and in which layout; NULL: no model is there. */
-static const lt_family *family_of(const char *folder, const lt_layout **layout)
+static const lt_family *family_of(const char *folder, const lt_folder_layout **layout)
 {
     for (int i = 0; lt_family_at(i) != NULL; i++) {
         *layout = lt_family_at(i)->folders->layout_of(folder);
@@ -147,8 +147,9 @@ static lt_status look_at_parts(const char *path, const lt_part_folder *parts, js
     return LT_OK;
 }
 
-static lt_status look_at_model(const char *path, const lt_family *family, const lt_layout *layout,
-                               json_t *report, lt_inspect_fault *fault)
+static lt_status look_at_model(const char *path, const lt_family *family,
+                               const lt_folder_layout *layout, json_t *report,
+                               lt_inspect_fault *fault)
 {
     set_text(report, "kind", "model");
     set_text(report, "family", family->name);
@@ -221,7 +222,7 @@ done:
 
 static lt_status look_at_folder(const char *path, json_t *report, lt_inspect_fault *fault)
 {
-    const lt_layout *layout = NULL;
+    const lt_folder_layout *layout = NULL;
     const lt_family *family = family_of(path, &layout);
     lt_part_folder known;
     if (family != NULL) {

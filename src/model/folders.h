@@ -16,10 +16,10 @@ typedef struct lt_part_folder {
     int optional; /* text to video runs without it */
 } lt_part_folder;
 
-typedef struct lt_layout {
+typedef struct lt_folder_layout {
     const char *name;
     const lt_part_folder *parts; /* up to one without a name */
-} lt_layout;
+} lt_folder_layout;
 
 typedef struct lt_part_class {
     const char *name; /* as lt_config_class gives it */
@@ -29,7 +29,7 @@ typedef struct lt_part_class {
 typedef struct lt_folders {
     const char *title; /* of the model, for people */
     /* Which layout a folder's model has; NULL: no model of this family is there. */
-    const lt_layout *(*layout_of)(const char *folder);
+    const lt_folder_layout *(*layout_of)(const char *folder);
     const lt_part_class *classes; /* up to one without a name */
     const char *const *inner;     /* folders in which whole models lie; NULL at the end */
 } lt_folders;

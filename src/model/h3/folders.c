@@ -29,8 +29,8 @@ static const lt_part_folder original_parts[] = {
     {"audio_vae", &lt_h3_part_audio, 0, 0},
     {NULL, NULL, 0, 0},
 };
-static const lt_layout diffusers = {"diffusers", diffusers_parts};
-static const lt_layout original = {"original", original_parts};
+static const lt_folder_layout diffusers = {"diffusers", diffusers_parts};
+static const lt_folder_layout original = {"original", original_parts};
 
 static const lt_part_class classes[] = {
     {"MiniMaxH3Transformer3DModel", &lt_h3_part_dit},
@@ -52,7 +52,7 @@ static int has(const char *folder, const char *name)
 }
 
 /* By the folders that only one layout has, or the class of the transformer. */
-static const lt_layout *layout_of(const char *folder)
+static const lt_folder_layout *layout_of(const char *folder)
 {
     char path[LT_PATH_BYTES];
     json_t *config = NULL;
@@ -63,7 +63,7 @@ static const lt_layout *layout_of(const char *folder)
         return has(folder, "modular_model_index.json") || has(folder, "model_index.json")
                    ? &diffusers
                    : NULL;
-    const lt_layout *layout = &diffusers;
+    const lt_folder_layout *layout = &diffusers;
     if (lt_json_read(path, &config) == LT_OK) {
         const char *name = lt_config_class(config);
         layout = name != NULL && strcmp(name, "MiniMaxH3DiTModel") == 0 ? &original : &diffusers;
