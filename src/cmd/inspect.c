@@ -18,15 +18,17 @@ static int ends_in(const char *text, const char *end)
 
 /* {steps, evaluations, frames, fps, size [w, h], known_frames [...]}: what render takes where no
  * option says otherwise. NULL: no memory. The caller owns it. */
-static json_t *defaults_of(const lt_model_facts *facts)
+static json_t *defaults_of(const lt_model *model)
 {
+    const lt_model_facts *facts = &model->facts;
     json_t *known = json_array();
     for (int i = 0; i < facts->trained_count; i++)
         (void)json_array_append_new(known, json_integer(facts->trained_frames[i]));
     return json_pack("{s:i, s:i, s:I, s:i, s:[I, I], s:o}", "steps", facts->steps, "evaluations",
-                     facts->steps - 1, "frames", (json_int_t)facts->window_frames, "fps",
-                     facts->fps, "size", (json_int_t)facts->default_width,
-                     (json_int_t)facts->default_height, "known_frames", known);
+                     model->family->evaluations(facts->steps), "frames",
+                     (json_int_t)facts->window_frames, "fps", facts->fps, "size",
+                     (json_int_t)facts->default_width, (json_int_t)facts->default_height,
+                     "known_frames", known);
 }
 
 /* Of a whole model; of another all that is wrong has been reported by now. */
@@ -39,7 +41,7 @@ static lt_status add_defaults(const char *path, json_t *report, FILE *to)
         return LT_OK;
     LT_TRY(lt_model_open(path, &model));
     const lt_model_facts *facts = &model->facts;
-    json_t *defaults = defaults_of(facts);
+    json_t *defaults = defaults_of(model);
     if (to != NULL && defaults != NULL) {
         char *known = json_dumps(json_object_get(defaults, "known_frames"), 0);
         (void)fprintf(to,
@@ -47,7 +49,8 @@ static lt_status add_defaults(const char *path, json_t *report, FILE *to)
                       "evaluations)\n  frames that it knows: %s\n",
                       (long long)facts->window_frames, (double)facts->window_frames / facts->fps,
                       (long long)facts->default_width, (long long)facts->default_height,
-                      facts->steps, facts->steps - 1, known != NULL ? known : "?");
+                      facts->steps, model->family->evaluations(facts->steps),
+                      known != NULL ? known : "?");
         free(known);
     }
     (void)json_object_set_new(report, "defaults", defaults);

@@ -225,7 +225,7 @@ static lt_status load_and_denoise(lt_probe *p, const lt_plan *plan, const float 
     lt_residency r;
     lt_status st = LT_OK;
     lt_residency_open(&r, p->world, model, &p->engine, mesh);
-    LT_TRY_GOTO(lt_agree(p->world, lt_levels_make(model, plan, &levels)), st, done);
+    LT_TRY_GOTO(lt_agree(p->world, lt_levels_make(model, plan, 0, &levels)), st, done);
     LT_TRY_GOTO(lt_residency_need(&r, LT_PHASE_DIT, plan, &levels), st, done);
     LT_TRY_GOTO(
         lt_denoise(model, &r.engine[LT_PHASE_DIT], plan, &levels, rows, count, clip, NULL, NULL),

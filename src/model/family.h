@@ -16,6 +16,7 @@
 #include "model/folders.h"
 #include "parallel/context.h"
 #include "scheduler/sampler.h"
+#include "scheduler/window.h"
 
 enum { LT_STREAMS_MAX = 4, LT_TRAINED_MAX = 32 };
 
@@ -59,11 +60,34 @@ typedef struct lt_model {
     lt_model_facts facts;
 } lt_model;
 
-/* One evaluation: the streams' latents at their timesteps -> velocities. */
+/* What one forward sees of a shot: a window, or a tile of one, and where it stands for the position
+ * encoding. A zeroed one with a shape is a clip by itself. */
+typedef struct lt_window {
+    lt_shape shape; /* of the window alone, on the family's grid */
+    /* Where its first latent (a multiple of grid->unit), latent row and latent column stand in the
+     * shot; all 0: local positions. */
+    int64_t latent, row, column;
+    /* Pixels of the picture that a tile is cut from; 0, 0: the shape's own, with row = column = 0.
+     */
+    int64_t whole_width, whole_height;
+    /* Extra latents of the video stream that it sees besides its own, by their distance from the
+     * window's first latent (negative: before it); NULL, 0: none. */
+    const int64_t *anchor;
+    int anchors;
+} lt_window;
+
+/* One evaluation: the streams' latents at their timesteps -> velocities. Every timestep must be one
+ * that dit_open was told. */
 typedef struct lt_forward {
     const float *latent[LT_STREAMS_MAX];
-    float timestep[LT_STREAMS_MAX];
+    float timestep[LT_STREAMS_MAX]; /* the evaluation's level; text rows go by stream 0's */
+    /* [units of the stream's time axis: latents, ticks]: where they are not all at timestep[s];
+     * NULL: they are. Velocities of all units are put out, clean context's too. */
+    const float *unit_timestep[LT_STREAMS_MAX];
     float *velocity[LT_STREAMS_MAX];
+    /* Of a window with anchors: [C, anchors, h, w], all at one timestep; no velocity comes back. */
+    const float *anchor_latent;
+    float anchor_timestep;
 } lt_forward;
 
 /* Decoding: the film is a row of items in time; an item's raw frames need only its own latents, its
@@ -82,14 +106,20 @@ struct lt_family {
     lt_status (*open)(const char *path, lt_model **out);
     void (*close)(lt_model **model);
 
+    const lt_grid *grid; /* on which windows lie */
     /* Next length on the grid that is at least frames. */
     int64_t (*frames_grid)(int64_t frames);
     /* Streams of a clip; *count <= LT_STREAMS_MAX. Errors: LT_EUSAGE (size, frames). */
     lt_status (*streams)(const lt_model *model, const lt_shape *shape, lt_stream *out, int *count);
-    /* steps grid points: sigmas [steps], timesteps [steps - 1], of stream i. */
+    /* Evaluations that --steps asks for, 1 or more. H3 counts grid points: steps - 1. */
+    int (*evaluations)(int steps);
+    /* sigmas [evaluations + 1], timesteps [evaluations], of stream i. Errors: LT_EUSAGE (steps). */
     lt_status (*sigmas)(const lt_model *model, int stream, int steps, float *sigmas,
                         float *timesteps);
     lt_sampler_kind sampler; /* what moves its latents by its velocities */
+    /* Clean context (spec/long-video.md 12, M5), by stream: what the network is told of it, and how
+     * much noise it gets: x = (1 - context_sigma) z + context_sigma noise, in f32. */
+    float context_timestep[LT_STREAMS_MAX], context_sigma[LT_STREAMS_MAX];
 
     /* Text. ids: malloc'ed, the caller frees. rows [count, text_width] host f32. */
     lt_status (*tokenize)(const lt_model *model, const char *prompt, int32_t **ids, int64_t *count);
@@ -106,10 +136,11 @@ struct lt_family {
      * may use and release much memory before dit_open loads the rest. */
     lt_status (*dit_open)(lt_model *model, lt_engine *engine, lt_dtype dtype,
                           const float *timesteps, int count);
-    /* One text and one shape. Several states may be alive at once, in any order of forwards; all
-     * ranks begin and evaluate them in the same order. *out NULL after an error. The model is open
-     * as long as they are. dit_end: NULL is fine. */
-    lt_status (*dit_begin)(lt_model *model, const lt_shape *shape, const float *text_rows,
+    /* One text and one window, which is copied where it is needed. Several states may be alive at
+     * once, in any order of forwards; all ranks begin and evaluate them in the same order. *out
+     * NULL after an error. The model is open as long as they are. dit_end: NULL is fine. On dry a
+     * forward needs timesteps alone, of which different ones count. */
+    lt_status (*dit_begin)(lt_model *model, const lt_window *window, const float *text_rows,
                            int64_t text_count, lt_dit_state **out);
     lt_status (*dit_forward)(lt_model *model, lt_dit_state *state, const lt_forward *forward);
     void (*dit_end)(lt_dit_state **state);

@@ -67,27 +67,35 @@ void lt_clip_noise(const lt_plan *plan, lt_clip *clip)
     }
 }
 
-lt_status lt_levels_make(const lt_model *model, const lt_plan *plan, lt_levels *out)
+lt_status lt_levels_make(const lt_model *model, const lt_plan *plan, int has_context,
+                         lt_levels *out)
 {
-    const int steps = plan->steps, streams = plan->stream_count;
+    const lt_family *family = model->family;
+    const int streams = plan->stream_count, evaluations = family->evaluations(plan->steps);
     lt_status st = LT_OK;
-    assert(steps >= 2);
-    *out = (lt_levels){.timesteps = calloc((size_t)(steps * streams), sizeof(float)),
-                       .count = streams};
+    assert(evaluations >= 1);
+    /* of each stream its own and its context's */
+    *out =
+        (lt_levels){.timesteps = calloc((size_t)(evaluations + 1) * (size_t)streams, sizeof(float)),
+                    .evaluations = evaluations,
+                    .count = streams};
     int enough = out->timesteps != NULL;
     for (int s = 0; s < streams; s++) {
-        out->sigma[s] = calloc((size_t)steps, sizeof(float));
-        out->timestep[s] = calloc((size_t)steps, sizeof(float));
+        out->sigma[s] = calloc((size_t)evaluations + 1, sizeof(float));
+        out->timestep[s] = calloc((size_t)evaluations, sizeof(float));
         enough &= out->sigma[s] != NULL && out->timestep[s] != NULL;
     }
     if (!enough)
-        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "sigmas: no memory for %d steps", steps);
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "sigmas: no memory for %d steps", plan->steps);
     for (int s = 0; s < streams && st == LT_OK; s++) {
-        st = model->family->sigmas(model, s, steps, out->sigma[s], out->timestep[s]);
+        st = family->sigmas(model, s, plan->steps, out->sigma[s], out->timestep[s]);
         if (st == LT_OK)
             out->timestep_count = lt_timesteps_union(out->timesteps, out->timestep_count,
-                                                     out->timestep[s], steps - 1, out->timesteps);
+                                                     out->timestep[s], evaluations, out->timesteps);
     }
+    if (st == LT_OK && has_context)
+        out->timestep_count = lt_timesteps_union(out->timesteps, out->timestep_count,
+                                                 family->context_timestep, streams, out->timesteps);
     if (st != LT_OK)
         lt_levels_free(out);
     LT_TRY(st);
@@ -121,8 +129,8 @@ static lt_status loop_open(loop *l)
     LT_TRY(lt_clip_new(l->plan, &l->velocity));
     for (int s = 0; s < l->clip->count; s++)
         LT_TRY(lt_sampler_open(l->model->family->sampler, l->levels->sigma[s],
-                               l->levels->timestep[s], l->plan->steps, l->clip->elements[s],
-                               &l->sampler[s]));
+                               l->levels->timestep[s], l->levels->evaluations + 1,
+                               l->clip->elements[s], &l->sampler[s]));
     return LT_OK;
 }
 
@@ -208,7 +216,7 @@ static lt_status stop_here(int step, int steps)
 static lt_status all_steps(loop *l, lt_progress *progress, double *seconds_out)
 {
     lt_group *world = l->mesh->world;
-    const int evaluations = l->plan->steps - 1;
+    const int evaluations = l->levels->evaluations;
     lt_progress_stage(progress, "denoise", "evaluation", evaluations);
     lt_stop_arm(lt_group_rank(world) == 0);
     for (int i = 0; i < evaluations; i++) {
@@ -234,7 +242,8 @@ lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
     loop l = {.model = model, .mesh = engine->mesh, .plan = plan, .levels = levels, .clip = clip};
     lt_status st = loop_open(&l);
     if (st == LT_OK)
-        st = model->family->dit_begin(model, &plan->shape, text_rows, text_count, &l.state);
+        st = model->family->dit_begin(model, &(lt_window){.shape = plan->shape}, text_rows,
+                                      text_count, &l.state);
     if (st == LT_OK)
         st = lt_fault_step(lt_group_rank(world), -1);
     LT_TRY_GOTO(lt_agree(world, st), st, done);

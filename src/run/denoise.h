@@ -19,13 +19,15 @@ void lt_clip_noise(const lt_plan *plan, lt_clip *clip);
 
 /* The noise levels of all streams, and all their timesteps: what the DiT's tables are made for. */
 typedef struct lt_levels {
-    float *sigma[LT_STREAMS_MAX], *timestep[LT_STREAMS_MAX]; /* [steps], [steps - 1] */
+    float *sigma[LT_STREAMS_MAX], *timestep[LT_STREAMS_MAX]; /* [evaluations + 1], [evaluations] */
     float *timesteps; /* [timestep_count] of all streams, ascending, each once */
-    int timestep_count, count;
+    int evaluations, timestep_count, count;
 } lt_levels;
 
-/* Local. Errors: LT_ENOMEM, LT_EUSAGE (--steps). After an error nothing is held. */
-lt_status lt_levels_make(const lt_model *model, const lt_plan *plan, lt_levels *out);
+/* has_context: forwards will see clean context, so the family's context timesteps are among them.
+ * Local. Errors: LT_ENOMEM, LT_EUSAGE (--steps). After an error nothing is held. */
+lt_status lt_levels_make(const lt_model *model, const lt_plan *plan, int has_context,
+                         lt_levels *out);
 /* A zeroed one is allowed. Local. */
 void lt_levels_free(lt_levels *levels);
 
@@ -34,7 +36,7 @@ void lt_levels_free(lt_levels *levels);
  * (lt_stop_arm), and still does when this returns, since nothing is stored yet.
  * Collective on the mesh, Blocking. A velocity with NaN or Inf is LT_EDATA naming step and stream;
  * after an error the engine is cancelled. progress may be NULL. seconds_out (may be NULL)
- * [steps - 1] gets each step's time. */
+ * [evaluations] gets each step's time. */
 lt_status lt_denoise(lt_model *model, lt_engine *engine, const lt_plan *plan,
                      const lt_levels *levels, const float *text_rows, int64_t text_count,
                      lt_clip *clip, lt_progress *progress, double *seconds_out);

@@ -165,7 +165,7 @@ static lt_status walk_dit(const lt_estimate_of *of, lt_footprint *out)
     lt_model *model = of->model;
     lt_engine engine;
     LT_TRY(walk_begin(&engine, of->mesh[LT_PHASE_DIT]));
-    const int unique = (plan->steps - 1) * plan->stream_count;
+    const int unique = model->family->evaluations(plan->steps) * plan->stream_count;
     float *times = calloc((size_t)unique, sizeof *times);
     lt_dit_state *state = NULL;
     lt_status st = LT_OK;
@@ -174,10 +174,13 @@ static lt_status walk_dit(const lt_estimate_of *of, lt_footprint *out)
     for (int i = 0; i < unique; i++)
         times[i] = (float)i / (float)unique;
     LT_TRY_GOTO(model->family->dit_open(model, &engine, plan->dtype, times, unique), st, close);
-    LT_TRY_GOTO(model->family->dit_begin(model, &plan->shape, NULL, of->token_count, &state), st,
-                close);
+    LT_TRY_GOTO(model->family->dit_begin(model, &(lt_window){.shape = plan->shape}, NULL,
+                                         of->token_count, &state),
+                st, close);
     lt_dry_reset(); /* the flops of one evaluation */
-    lt_forward forward = {.timestep = {times[0], times[0], times[0], times[0]}};
+    lt_forward forward = {0};
+    for (int s = 0; s < plan->stream_count; s++)
+        forward.timestep[s] = times[s]; /* each stream at a level of its own */
     LT_TRY_GOTO(model->family->dit_forward(model, state, &forward), st, close);
 close:
     model->family->dit_end(&state);

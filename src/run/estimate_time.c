@@ -121,7 +121,7 @@ static void often(const lt_estimate_of *of, double times[LT_TIMES])
         if (plan->stream[i].is_sound)
             ticks = (double)plan->stream[i].dim[plan->stream[i].time_axis];
     times[LT_TIME_TEXT] = 1;
-    times[LT_TIME_DENOISE] = plan->steps - 1;
+    times[LT_TIME_DENOISE] = of->model->family->evaluations(plan->steps);
     times[LT_TIME_SOUND] = ceil(ceil(ticks / LT_SOUND_CHUNK_TICKS) / ranks);
     times[LT_TIME_DECODE] =
         ceil((double)of->model->family->decode_items(of->model, &plan->shape) / groups);

@@ -67,7 +67,7 @@ static lt_status denoise(lt_session *s, const lt_plan *plan, const float *rows, 
     lt_status st = LT_OK;
     lt_clip_noise(plan, clip);
     lt_progress_stage(s->progress, "load", "part", 1);
-    LT_TRY_GOTO(lt_agree(s->world, lt_levels_make(s->model, plan, &levels)), st, done);
+    LT_TRY_GOTO(lt_agree(s->world, lt_levels_make(s->model, plan, 0, &levels)), st, done);
     LT_TRY_GOTO(lt_residency_need(&s->residency, LT_PHASE_DIT, plan, &levels), st, done);
     lt_progress_step(s->progress, 1);
     LT_TRY_GOTO(lt_denoise(s->model, &s->residency.engine[LT_PHASE_DIT], plan, &levels, rows,
@@ -138,7 +138,7 @@ static lt_status open_progress(const lt_job *job, lt_session *s, const lt_plan *
         json_pack("{s:s, s:s, s:o, s:s, s:o, s:i, s:i}", "verb", is_render ? "render" : "decode",
                   "software", lt_version_software(), "model", lt_json_of_path(plan->model),
                   "prompt", plan->prompt, "output", lt_json_of_path(plan->output), "ranks",
-                  lt_group_size(s->world), "evaluations", is_render ? plan->steps - 1 : 0));
+                  lt_group_size(s->world), "evaluations", is_render ? plan->evaluations : 0));
     return LT_OK;
 }
 

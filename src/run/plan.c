@@ -191,6 +191,7 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes 
     LT_TRY(model->family->streams(model, &out->shape, out->stream, &out->stream_count));
     lt_advise_size(facts, out->shape.width, out->shape.height);
     out->steps = job->steps > 0 ? (int)job->steps : facts->steps;
+    out->evaluations = model->family->evaluations(out->steps);
     out->seed = job->seed.number;
     LT_TRY(lt_plan_ways(job, out));
     (void)snprintf(out->codec, sizeof out->codec, "%s", job->codec != NULL ? job->codec : "h264");

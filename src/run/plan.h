@@ -19,7 +19,8 @@ typedef struct lt_plan {
     lt_shape shape;                      /* on the grid */
     int64_t frames, samples;             /* asked: what the file holds */
     int fps, sample_rate, steps;
-    int threads; /* of a draft: asked for, 0 as many as fit; of a plan: rank 0's */
+    int evaluations; /* that the family makes of steps */
+    int threads;     /* of a draft: asked for, 0 as many as fit; of a plan: rank 0's */
     uint64_t seed;
     lt_mesh_spec mesh;
     lt_placement_way placement; /* how ranks come to their positions of the mesh */

@@ -66,12 +66,6 @@ static json_t *version_of(const lt_plan *p, const lt_plan_found *found)
     return json_integer(1);
 }
 
-static json_t *evaluations_of(const lt_plan *p, const lt_plan_found *found)
-{
-    (void)found;
-    return json_integer(p->steps - 1);
-}
-
 static json_t *threads_of(const lt_plan *p, const lt_plan_found *found)
 {
     return json_integer(found != NULL ? found->threads : p->threads);
@@ -158,7 +152,7 @@ static const row rows[] = {
     {"fps", NUMBER, AT(fps), 1, 1000},
     {"sample_rate", NUMBER, AT(sample_rate), 1, 1000000},
     {"steps", NUMBER, AT(steps), 2, 100000},
-    {.key = "evaluations", COMPUTED, .compute = evaluations_of},
+    {"evaluations", NUMBER, AT(evaluations), 1, 100000, .is_optional = 1},
     {"threads", NUMBER, AT(threads), 0, 4096, .compute = threads_of},
     {"seed", SEED, AT(seed)},
     {"mesh", MESH, AT(mesh), .hi = 96},

@@ -99,7 +99,7 @@ static void dit_open(fixture *f, lt_dit_state **state)
 {
     const lt_family *family = f->model->family;
     OK(family->dit_open(f->model, &f->engine, LT_F32, timesteps, 2));
-    OK(family->dit_begin(f->model, &shape, f->text, TEXT_ROWS, state));
+    OK(family->dit_begin(f->model, &(lt_window){.shape = shape}, f->text, TEXT_ROWS, state));
 }
 
 static void dit_close(fixture *f, lt_dit_state **state)

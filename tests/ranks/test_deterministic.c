@@ -290,7 +290,7 @@ static XXH64_hash_t denoise_on(lt_model *model, lt_group *group, const lt_mesh_s
     OK(lt_engine_open(&lt_backend_cpu, 0, 1, &mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
     OK(lt_clip_new(&plan, &clip));
     lt_clip_noise(&plan, &clip);
-    OK(lt_levels_make(model, &plan, &levels));
+    OK(lt_levels_make(model, &plan, 0, &levels));
     OK(model->family->dit_open(model, &engine, plan.dtype, levels.timesteps,
                                levels.timestep_count));
     OK(lt_denoise(model, &engine, &plan, &levels, text, TEXT_ROWS, &clip, NULL, NULL));

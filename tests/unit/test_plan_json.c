@@ -24,6 +24,7 @@ static const lt_plan draft = {.model = "models/a b",
                               .fps = 24,
                               .sample_rate = 32000,
                               .steps = 3,
+                              .evaluations = 2,
                               .threads = 2,
                               .seed = UINT64_MAX,
                               .mesh = {{1, 1, 2, 3, 1}},
@@ -57,6 +58,7 @@ static void same(const lt_plan *a, const lt_plan *b)
     assert_int_equal(a->fps, b->fps);
     assert_int_equal(a->sample_rate, b->sample_rate);
     assert_int_equal(a->steps, b->steps);
+    assert_int_equal(a->evaluations, b->evaluations);
     assert_int_equal(a->threads, b->threads);
     assert_true(a->seed == b->seed);
     assert_memory_equal(&a->mesh, &b->mesh, sizeof a->mesh);

@@ -15,12 +15,26 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "model/files/remote/source.h"
+#include "model/h3/dit_window.h"
 #include "model/h3/folders.h"
 #include "model/weights/collective_read.h"
 #include "scheduler/sigmas.h"
 
 /* Source: spec/minimax-h3.md 0, 8.1; 124 frames is diffusers' default length. */
 enum { FPS = 24, STEPS = 50, DEFAULT_FRAMES = 124, WIDTH = 1344, HEIGHT = 768 };
+/* The row of scheduler/window.h. Source: spec/minimax-h3.md 4.3, 6.4. */
+static const lt_grid grid = {.unit = 15,
+                             .tail = 12,
+                             .step = 5,
+                             .rest = 2,
+                             .least = 7,
+                             .period = 5,
+                             .latent_frames = 4,
+                             .ticks = 5,
+                             .tick_frames = 3};
+/* Source: spec/minimax-h3.md 4.4, 5: conditions are x = t z + (1 - t) noise, in f32 with
+ * t = 0.999f; audio conditions get no noise. */
+#define CONTEXT_TIMESTEP 0.999f
 static const int64_t trained[] = {124, 141, 158, 175, 192, 209, 226, 243,
                                   260, 277, 294, 311, 328, 345, 362};
 
@@ -138,6 +152,8 @@ static lt_status streams(const lt_model *model, const lt_shape *shape, lt_stream
     return LT_OK;
 }
 
+static int evaluations(int steps) { return steps - 1; }
+
 static lt_status sigmas(const lt_model *model, int stream, int steps, float *out, float *timesteps)
 {
     const lt_h3_model *m = (const lt_h3_model *)model;
@@ -189,102 +205,6 @@ static lt_status dit_open(lt_model *model, lt_engine *engine, lt_dtype dtype,
     LT_TRY(lt_h3_dit_open(m->dit_files, engine, &m->dit_config, dtype, &m->dit));
     LT_TRY(lt_h3_dit_tables(m->dit, timesteps, count));
     LT_TRY(lt_h3_dit_load(m->dit));
-    return LT_OK;
-}
-
-struct lt_dit_state {
-    lt_h3_dit_state *dit;
-    lt_h3_layout *layout;
-    float *rows, *video_rows, *audio_rows, *video_out, *audio_out; /* one allocation, rows */
-    int32_t *row_times;
-    int64_t dry_bytes; /* dry: host memory that the arrays would take */
-};
-
-static void dit_end(lt_dit_state **state)
-{
-    lt_dit_state *s = *state;
-    if (s == NULL)
-        return;
-    lt_h3_dit_end(&s->dit);
-    lt_h3_layout_free(&s->layout);
-    lt_dry_host(-s->dry_bytes);
-    free(s->rows);
-    free(s->row_times);
-    free(s);
-    *state = NULL;
-}
-
-/* Host memory of the packed rows, in and out. */
-static lt_status rows_new(const lt_h3_model *m, lt_dit_state *s, int dry)
-{
-    const lt_h3_layout *l = s->layout;
-    const size_t video = (size_t)(l->video_rows * lt_h3_dit_video_width(&m->dit_config));
-    const size_t audio = (size_t)(l->audio_rows * m->dit_config.audio_channels);
-    const size_t rows_bytes = 2 * (video + audio) * sizeof *s->rows;
-    const size_t times_bytes = (size_t)l->rows * sizeof *s->row_times;
-    if (dry) {
-        s->dry_bytes = (int64_t)(lt_h3_layout_bytes(l) + rows_bytes + times_bytes);
-        lt_dry_host(s->dry_bytes);
-        return LT_OK;
-    }
-    s->rows = malloc(rows_bytes);
-    s->row_times = malloc(times_bytes);
-    if (s->rows == NULL || s->row_times == NULL)
-        LT_FAIL(LT_ENOMEM, "packed rows: no memory for %lld rows", (long long)l->rows);
-    s->video_rows = s->rows;
-    s->audio_rows = s->video_rows + video;
-    s->video_out = s->audio_rows + audio;
-    s->audio_out = s->video_out + video;
-    return LT_OK;
-}
-
-static lt_status dit_begin(lt_model *model, const lt_shape *shape, const float *text_rows,
-                           int64_t text_count, lt_dit_state **out)
-{
-    lt_h3_model *m = (lt_h3_model *)model;
-    const int dry = m->dit_engine->backend->is_dry;
-    lt_dit_state *s = calloc(1, sizeof *s);
-    lt_status st = LT_OK;
-    *out = NULL;
-    if (s == NULL)
-        LT_FAIL(LT_ENOMEM, "DiT: no memory for a state's description");
-    st = dry ? lt_h3_layout_dry(shape->frames, shape->width, shape->height, text_count, &s->layout)
-             : lt_h3_layout_new(shape->frames, shape->width, shape->height, text_count, &s->layout);
-    LT_TRY_GOTO(st, st, failed);
-    LT_TRY_GOTO(rows_new(m, s, dry), st, failed);
-    LT_TRY_GOTO(lt_h3_dit_begin(m->dit, s->layout, text_rows, LT_F32, &s->dit), st, failed);
-    *out = s;
-    return LT_OK;
-failed:
-    dit_end(&s);
-    return st;
-}
-
-static lt_status dit_forward(lt_model *model, lt_dit_state *s, const lt_forward *f)
-{
-    lt_h3_model *m = (lt_h3_model *)model;
-    const lt_h3_layout *l = s->layout;
-    const int64_t C = m->dit_config.channels, Ca = m->dit_config.audio_channels;
-    if (f->latent[0] == NULL) { /* a walk on dry */
-        assert(m->dit_engine->backend->is_dry);
-        return lt_h3_dit_forward(m->dit, s->dit, NULL, NULL, NULL, NULL, NULL);
-    }
-    int count = 0;
-    const float *timesteps = lt_h3_dit_timesteps(m->dit, &count);
-    const int video = lt_timestep_find(timesteps, count, f->timestep[0]);
-    const int audio = lt_timestep_find(timesteps, count, f->timestep[1]);
-    if (video < 0 || audio < 0)
-        LT_FAIL(LT_EINTERNAL, "timesteps %.9g, %.9g: no table was made for them",
-                (double)f->timestep[0], (double)f->timestep[1]);
-    lt_h3_layout_timesteps(l, (int32_t)video, (int32_t)audio, s->row_times);
-    lt_h3_patchify(f->latent[0], C, l->latent_frames, l->latent_height, l->latent_width,
-                   s->video_rows);
-    lt_h3_audio_to_rows(f->latent[1], Ca, l->audio_ticks, s->audio_rows);
-    LT_TRY(lt_h3_dit_forward(m->dit, s->dit, s->video_rows, s->audio_rows, s->row_times,
-                             s->video_out, s->audio_out));
-    lt_h3_unpatchify(s->video_out, C, l->latent_frames, l->latent_height, l->latent_width,
-                     f->velocity[0]);
-    lt_h3_rows_to_audio(s->audio_out, Ca, l->audio_ticks, f->velocity[1]);
     return LT_OK;
 }
 
@@ -441,10 +361,14 @@ const lt_family lt_family_h3 = {.name = "minimax-h3",
                                 .recognise = lt_h3_recognise,
                                 .open = h3_open,
                                 .close = h3_close,
+                                .grid = &grid,
                                 .frames_grid = frames_grid,
                                 .streams = streams,
+                                .evaluations = evaluations,
                                 .sigmas = sigmas,
                                 .sampler = LT_SAMPLER_EULER,
+                                .context_timestep = {CONTEXT_TIMESTEP, 1.0f},
+                                .context_sigma = {1.0f - CONTEXT_TIMESTEP, 0.0f},
                                 .tokenize = tokenize,
                                 .text_width = text_width,
                                 .text_ranks = text_ranks,
@@ -452,9 +376,9 @@ const lt_family lt_family_h3 = {.name = "minimax-h3",
                                 .text_encode = text_encode,
                                 .text_close = text_close,
                                 .dit_open = dit_open,
-                                .dit_begin = dit_begin,
-                                .dit_forward = dit_forward,
-                                .dit_end = dit_end,
+                                .dit_begin = lt_h3_window_begin,
+                                .dit_forward = lt_h3_window_forward,
+                                .dit_end = lt_h3_window_end,
                                 .dit_close = dit_close,
                                 .decode_open = decode_open,
                                 .decode_items = decode_items,
