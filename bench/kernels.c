@@ -6,7 +6,7 @@
  * share of the measured roof (multiply-adds for products and attention, triad bandwidth for row
  * kernels), runs, the largest difference from kernels/ref on the first rows as a share of the
  * largest value, and `wrong` (1: above what kernels.h allows, or NaN). Rows do not depend on each
- * other (kernels.h), so the judge computes only as many as take it a moment. */
+ * other (kernels.h), so the reference computes only as many as take it a moment. */
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -18,7 +18,7 @@
 #include "kernels/kernels.h"
 #include "peak.h"
 
-enum { RUNS_MAX = 200, TENSORS_MAX = 8, JUDGED_ROWS = 48 };
+enum { RUNS_MAX = 200, TENSORS_MAX = 8, CHECKED_ROWS = 48 };
 
 typedef enum { LINEAR, ATTENTION, NORM, ROPE, SWIGLU, MODULATE } kind;
 
@@ -218,7 +218,7 @@ static float *fetch(rig *r, int64_t rows)
 }
 
 /* Largest difference over the first rows, as a share of the largest value; NaN stays one. */
-static double judge(const bench_case *c, const float *got, int64_t rows)
+static double off_from_reference(const bench_case *c, const float *got, int64_t rows)
 {
     rig ref;
     open_rig(&ref, c, &lt_backend_ref, 1, rows);
@@ -279,10 +279,10 @@ static void bench(const bench_case *c, int threads, double seconds)
     rig r;
     double times[RUNS_MAX];
     int runs = 0;
-    const int64_t judged = c->rows < JUDGED_ROWS ? c->rows : JUDGED_ROWS;
+    const int64_t checked = c->rows < CHECKED_ROWS ? c->rows : CHECKED_ROWS;
     open_rig(&r, c, &lt_backend_cpu, threads, c->rows);
-    run(&r); /* warms up; head norm + rope works in place, so this is what is judged */
-    float *got = fetch(&r, judged);
+    run(&r); /* warms up; head norm + rope works in place, so this is what is checked */
+    float *got = fetch(&r, checked);
     const double began = omp_get_wtime();
     while (runs < RUNS_MAX && (runs < 5 || omp_get_wtime() - began < seconds)) {
         const double start = now(threads);
@@ -293,7 +293,7 @@ static void bench(const bench_case *c, int threads, double seconds)
     qsort(times, (size_t)runs, sizeof *times, by_value);
     const double median = times[runs / 2], rate = work_of(c) / median / 1e9;
     const int product = c->what == LINEAR || c->what == ATTENTION;
-    const double worst = judge(c, got, judged);
+    const double worst = off_from_reference(c, got, checked);
     free(got);
     printf("%s,%lldx%lldx%lld,%s,%.3f,", c->name, (long long)c->rows, (long long)c->in,
            (long long)c->out, c->dtype == LT_F32 ? "f32" : "bf16", 1e3 * median);

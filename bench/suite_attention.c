@@ -17,9 +17,9 @@
  * ops that run on the cores, and with a device's, whose ops take as long (as the same op did on the
  * cores in the same round) and no core.
  *
- * The judge: each rank computes its own rows over all keys alone, from inputs that are a function
- * of their coordinates. A position of the mesh holds the same rows in every arrangement; a rank
- * that placement moves to another one gets that one's inputs. */
+ * The reference: each rank computes its own rows over all keys alone, from inputs that are a
+ * function of their coordinates. A position of the mesh holds the same rows in every arrangement; a
+ * rank that placement moves to another one gets that one's inputs. */
 #include <assert.h>
 #include <math.h>
 #include <sched.h>
@@ -137,7 +137,7 @@ static lt_group silent_group(const lt_group *like)
         .transport = &silent, .rank = lt_group_rank(like), .size = lt_group_size(like)};
 }
 
-/* ---- inputs and judge ---- */
+/* ---- inputs and reference ---- */
 
 static void fill(float *x, uint32_t what, lt_range rows, int64_t columns)
 {
@@ -167,7 +167,7 @@ static double largest_of(const float *x, int64_t count)
 }
 
 /* alone = attention of my rows over all keys, by one kernel call. */
-static lt_status judge(rig *r, float *host)
+static lt_status reference(rig *r, float *host)
 {
     const lt_range all = {0, r->of.rows};
     const int64_t heads = r->of.heads;
@@ -212,7 +212,7 @@ static lt_status rig_fill(rig *r, int position)
     LT_TRY_GOTO(up(r, "bench.v", 2, r->mine, host, &r->v), st, done);
     LT_TRY_GOTO(lt_tensor_new(r->engine.phase, "bench.y", LT_F32, &r->y, LT_DIMS(r->mine.count, E)),
                 st, done);
-    LT_TRY_GOTO(judge(r, host), st, done);
+    LT_TRY_GOTO(reference(r, host), st, done);
     r->largest = largest_of(r->alone, r->mine.count * E);
     r->position = position;
 done:

@@ -306,7 +306,7 @@ done:
     return st;
 }
 
-/* ---- inputs and judge ---- */
+/* ---- inputs and reference ---- */
 
 static lt_status take(int64_t count, float **out)
 {
@@ -358,7 +358,7 @@ static void rig_close(rig *r)
 }
 
 /* Rank 0 alone; all get what it made. */
-static lt_status judge(rig *r)
+static lt_status reference(rig *r)
 {
     lt_group *world = r->bench->world, *self = NULL;
     lt_mesh mesh;
@@ -397,7 +397,7 @@ static lt_status run(lt_bench *b)
     if (st == LT_OK)
         st = lt_agree(b->world, rig_open(&r, model));
     if (st == LT_OK)
-        st = judge(&r);
+        st = reference(&r);
     for (size_t i = 0; i < count && st == LT_OK; i++) {
         const double share_s = (b->ends_at - lt_seconds()) / (double)(count - i);
         st = one_case(&r, i, share_s / 2);

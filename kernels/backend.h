@@ -199,7 +199,7 @@ struct lt_backend {
     const lt_kernel *kernels; /* [LT_OP_COUNT] of ref and cpu; NULL where submit needs no table */
 };
 
-extern const lt_backend lt_backend_ref; /* plain C, the judge of all */
+extern const lt_backend lt_backend_ref; /* plain C, the reference of all */
 extern const lt_backend lt_backend_cpu; /* oneDNN and own kernels */
 extern const lt_backend lt_backend_far; /* tests: unreadable memory, late queues, over cpu */
 extern const lt_backend lt_backend_dry; /* counts; touches no memory */
@@ -224,8 +224,8 @@ typedef struct lt_dry_counts {
 } lt_dry_counts;
 void lt_dry_reset(void);
 lt_dry_counts lt_dry_read(void);
-/* Host memory of a walk, beside the arenas. The code that is walked says what it would take (bytes
- * > 0) and give back (< 0); the backend's own scratch is asked of the target. */
+/* Host memory of a dry run, beside the arenas. The code that runs dry says what it would take
+ * (bytes > 0) and give back (< 0); the backend's own scratch is asked of the target. */
 typedef struct lt_dry_memory {
     int64_t now_bytes, peak_bytes; /* as said */
     lt_scratch scratch;            /* the largest of all ops */

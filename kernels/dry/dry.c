@@ -1,18 +1,18 @@
 /* dry.c - the backend that computes nothing and counts.
  *
- * Walking a phase on dry is how a plan learns what the phase needs: its arenas record their peaks,
+ * A dry run is how a plan learns what the phase needs: its arenas record their peaks,
  * the front functions check every shape, and each op adds to its kind's row of counts. Memory is
- * numbers that no process may have as addresses, so that a 33-billion-parameter model is walked
+ * numbers that no process may have as addresses, so that a 33-billion-parameter model runs
  * under any `ulimit -v` and code that follows a device pointer falls at once.
  *
  * Uploads, waits and events do nothing; a download leaves the host memory as it is, so whoever
- * decides by a value that came from the device must not do so in a walk.
+ * decides by a value that came from the device must not do so in a dry run.
  *
  * flops: multiply and add count as two. Linear, convolution and attention are counted by their
  * formulas (causal attention by the pairs that see each other); the other ops by a few operations
  * an element, enough for a cost model that knows them to be bound by memory. bytes: every input
  * read once, every output written once (read too where the op adds to it), prepared weights once a
- * call. Local to one thread, as the walk is. */
+ * call. Local to one thread, as the dry run is. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -66,8 +66,8 @@ void lt_dry_target(const lt_backend *backend)
  * Bit 55 set and bits 56 to 63 clear: on x86-64 no address, or, where pages have five levels, one
  * that Linux gives only to who asks for it; on aarch64 the kernel's half, with or without tags in
  * the top byte. Each piece has numbers of its own as long as fewer than 2^55 bytes are asked for;
- * then they begin again, which a walk does not mind. Source: Documentation/arch/x86/x86_64/mm.rst
- * and Documentation/arch/arm64/memory.rst of Linux. */
+ * then they begin again, which a dry run does not mind. Source:
+ * Documentation/arch/x86/x86_64/mm.rst and Documentation/arch/arm64/memory.rst of Linux. */
 
 static const uintptr_t nowhere = (uintptr_t)1 << 55;
 
@@ -148,7 +148,7 @@ static lt_status dry_sync(lt_queue *q)
     return LT_OK;
 }
 
-/* Nothing runs in a walk. */
+/* Nothing runs in a dry run. */
 static lt_status dry_host(lt_queue *q, lt_host_fn fn, const void *work, size_t bytes)
 {
     (void)q, (void)fn, (void)work, (void)bytes;

@@ -1,4 +1,4 @@
-/* attention.c - the judge's softmax attention and merge of partial results.
+/* attention.c - the reference's softmax attention and merge of partial results.
  * One query of one head at a time: logits, their maximum, weights, their sum, the mean of v, all in
  * f64; y is rounded once, at the end. */
 #include <stdlib.h>

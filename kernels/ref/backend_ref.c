@@ -1,4 +1,4 @@
-/* backend_ref.c - the judge as a backend.
+/* backend_ref.c - the reference as a backend.
  * Host memory, one thread, every op done when submit returns. */
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-/* conv.c - the judge's convolution over [B, T, H, W, C], plain and transposed.
+/* conv.c - the reference's convolution over [B, T, H, W, C], plain and transposed.
  *
  * The prepared layer is W in f32 as [kT, kH, kW, out, in], then b, whichever way the file had it:
  * so both kinds read one dense vector of `in` weights per tap and output channel.

@@ -1,4 +1,4 @@
-/* linear.c - the judge's linear layer: y = round(act(x W^T + b)).
+/* linear.c - the reference's linear layer: y = round(act(x W^T + b)).
  * The prepared layer is W in f32, [out, in] as the file has it, then b. Sums are f64. */
 #include <stdlib.h>
 

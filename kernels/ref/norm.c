@@ -1,4 +1,4 @@
-/* norm.c - the judge's norms.
+/* norm.c - the reference's norms.
  * Sums are f64; the factor 1/sqrt is rounded to f32 once, and what follows is f32, step by step as
  * kernels.h writes it (torch does the same, so bf16 results agree bit for bit but for rare ties).
  * Source of the rounding places: spec/minimax-h3.md 3.1 and 4.5. */

@@ -1,4 +1,4 @@
-/* ref.h - the judge's kernels, one function per op.
+/* ref.h - the reference's kernels, one function per op.
  *
  * Each takes an lt_op whose shapes the front functions of kernels.h have checked, works on memory
  * that the CPU may read and write, on the caller's thread, and has finished when it returns.

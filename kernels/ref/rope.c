@@ -1,4 +1,4 @@
-/* rope.c - the judge's per-head RMS norm and rotation of pairs (a, a + R), in place.
+/* rope.c - the reference's per-head RMS norm and rotation of pairs (a, a + R), in place.
  * Source: spec/minimax-h3.md 4.4 and 4.5 (partial rotary, R < D/2), 3.1 (R = D/2). */
 #include "kernels/ref/ref.h"
 #include "kernels/ref/values.h"

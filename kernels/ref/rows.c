@@ -1,4 +1,4 @@
-/* rows.c - the judge's row operations: copies, sums, products, gates, gathers.
+/* rows.c - the reference's row operations: copies, sums, products, gates, gathers.
  * Every function walks (row, column) and applies kernels.h's formula to one element at a time. */
 #include "kernels/ref/ref.h"
 #include "kernels/ref/values.h"

@@ -1,4 +1,4 @@
-/* values.h - how the judge reads, writes and rounds one element.
+/* values.h - how the reference reads, writes and rounds one element.
  *
  * Every kernel of ref goes through these few functions, so that an op's code shows its formula and
  * its rounding places and nothing else. An element is found by (row, column); rows lie row_stride
@@ -64,7 +64,7 @@ static inline int32_t lt_ref_index(const lt_tensor *index, int64_t i, int64_t li
     return at;
 }
 
-/* In f64, so that the judge's error is half an ulp of f32. */
+/* In f64, so that the reference's error is half an ulp of f32. */
 static inline float lt_ref_activate(lt_activation f, float x)
 {
     const double v = x;

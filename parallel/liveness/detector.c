@@ -360,14 +360,14 @@ static lt_evidence evidence(double now)
                          .changed_at = w.changed_at};
 }
 
-static void judge_what_was_said(double now)
+static void check_what_was_said(double now)
 {
     const lt_evidence e = evidence(now);
     const lt_verdict v = lt_verdict_told(&e, w.dead);
     act(&v, now);
 }
 
-static void judge_what_is_seen(double now)
+static void check_what_is_seen(double now)
 {
     const int64_t longest_ms = atomic_load(&lt_operation.longest_ms);
     look_at_processes();
@@ -442,11 +442,11 @@ static void *detector_main(void *unused)
         const int due = now - w.read_at >= read_every_s;
         if (busy || due) {
             read_all(now);
-            judge_what_was_said(now);
+            check_what_was_said(now);
         }
         if (due) {
             w.read_at = now;
-            judge_what_is_seen(now);
+            check_what_is_seen(now);
         }
         heartbeat_if_due(now);
         nap(busy ? busy_nap_s : idle_nap_s);

@@ -8,10 +8,10 @@
  * malloc a few times in an arena's life, not once a piece.
  *
  * Under AddressSanitizer each piece of host memory is followed by GAP_BYTES of poison, and what was
- * released is poisoned. The gaps must not change what fits, or a plan made by a walk would be wrong
- * in the very build that looks for errors: such an arena reserves twice its capacity, and the place
- * of a piece (with gaps) is kept apart from the count of used bytes (without). Fresh memory past
- * the last piece is left alone: poisoning a generous capacity would touch an eighth of it. */
+ * released is poisoned. The gaps must not change what fits, or a plan made by a dry run would be
+ * wrong in the very build that looks for errors: such an arena reserves twice its capacity, and the
+ * place of a piece (with gaps) is kept apart from the count of used bytes (without). Fresh memory
+ * past the last piece is left alone: poisoning a generous capacity would touch an eighth of it. */
 #include "base/arena.h"
 
 #include <assert.h>

@@ -3,8 +3,8 @@
  * A rank has four arenas: `run` (plan, options), `phase` (weights and tables of the part at work),
  * `clip` (latents, on the host) and `step` (released after each sigma). An arena takes its whole
  * capacity once from an lt_memory; host memory is mapped without being touched, so that capacity
- * costs addresses alone until it is used (`ulimit -v` counts those: a plan asks for what its walk
- * found). Pieces are 64-byte aligned and carry a name: a full arena says who filled it. Under
+ * costs addresses alone until it is used (`ulimit -v` counts those: a plan asks for what its dry
+ * run found). Pieces are 64-byte aligned and carry a name: a full arena says who filled it. Under
  * AddressSanitizer the gaps between pieces are poisoned (host memory).
  *
  * All functions are Local and Blocking. An arena belongs to one thread at a time. */

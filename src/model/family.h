@@ -5,7 +5,7 @@
  * configs, tensor headers and tokenizer are read and checked; weights are loaded by the *_open
  * functions, part by part, into the engine's phase arena, in the order in which the run releases
  * them: DiT and decoders may be open together, and what was opened last is closed first. Every
- * *_open and walk works on the backend `dry` too: that is how memory is planned.
+ * *_open and a forward work on the backend `dry` too: that is how memory is planned.
  *
  * Latents are host f32, one array per stream in the stream's dims, normalised (the DiT's space). */
 #ifndef LT_FAMILY_H

@@ -6,7 +6,7 @@
  * and the group's first rank, the item's owner,
  *   2 sends the raw tail (the carry) to the owner of i + 1, who fades it into its own first frames;
  *   3 takes the carry of i - 1, finishes its frames, and sends them to rank 0 as u8 or u16.
- * Rank 0, the first of group 0, walks the items in order: its own it finishes itself, the others it
+ * Rank 0, the first of group 0, takes the items in order: its own it finishes itself, the others it
  * receives, and all go to the muxer, so the file grows in film order while other ranks are ahead by
  * one finished item each: an owner waits for its last frames to be taken before it sends the next
  * (the credit).

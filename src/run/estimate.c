@@ -10,7 +10,7 @@
  *        headers. Read from /proc, so it is true on any machine and in any build.
  * late   pages of program and libraries that only work touches. Measured (constants below).
  * staging  of collectives, where the CPU reads no tensors.
- * arenas, scratch, host buffers of the model: counted in the walk (kernels/dry).
+ * arenas, scratch, host buffers of the model: counted in the dry run (kernels/dry).
  * the rest (decode's pool, encoder, latents) by the sizes in the code that allocates it. */
 #include "run/estimate.h"
 
@@ -90,11 +90,11 @@ static size_t output_bytes(const lt_estimate_of *of)
     return bytes;
 }
 
-/* ---- the walk ---- */
+/* ---- the dry run ---- */
 
 static const size_t endless = (size_t)1 << 46; /* dry counts and maps nothing */
 
-static lt_status walk_begin(lt_engine *engine, const lt_mesh *mesh)
+static lt_status dry_run_begin(lt_engine *engine, const lt_mesh *mesh)
 {
     lt_dry_reset();
     lt_dry_memory_reset();
@@ -121,8 +121,8 @@ static void work_of(const lt_dry_counts *counts, lt_time stage, lt_footprint *ou
     out->flops[stage] = flops;
 }
 
-static void walk_end(lt_engine *engine, int threads, lt_phase phase, lt_time stage,
-                     lt_footprint *footprint)
+static void dry_run_end(lt_engine *engine, int threads, lt_phase phase, lt_time stage,
+                        lt_footprint *footprint)
 {
     lt_phase_memory *out = &footprint->memory[phase];
     const lt_dry_counts counts = lt_dry_read();
@@ -145,26 +145,26 @@ static size_t text_bytes(const lt_model *model, int64_t token_count)
     return (size_t)(token_count * model->family->text_width(model)) * sizeof(float);
 }
 
-static lt_status walk_text(const lt_estimate_of *of, lt_footprint *out)
+static lt_status dry_run_text(const lt_estimate_of *of, lt_footprint *out)
 {
     lt_model *model = of->model;
     lt_engine engine;
-    LT_TRY(walk_begin(&engine, of->mesh[LT_PHASE_TEXT]));
+    LT_TRY(dry_run_begin(&engine, of->mesh[LT_PHASE_TEXT]));
     lt_status st = model->family->text_open(model, &engine, of->plan->dtype);
     if (st == LT_OK)
         st = model->family->text_encode(model, NULL, of->token_count, NULL);
     model->family->text_close(model);
-    walk_end(&engine, of->threads, LT_PHASE_TEXT, LT_TIME_TEXT, out);
+    dry_run_end(&engine, of->threads, LT_PHASE_TEXT, LT_TIME_TEXT, out);
     out->memory[LT_PHASE_TEXT].host_bytes += text_bytes(model, of->token_count);
     return st;
 }
 
-static lt_status walk_dit(const lt_estimate_of *of, lt_footprint *out)
+static lt_status dry_run_dit(const lt_estimate_of *of, lt_footprint *out)
 {
     const lt_plan *plan = of->plan;
     lt_model *model = of->model;
     lt_engine engine;
-    LT_TRY(walk_begin(&engine, of->mesh[LT_PHASE_DIT]));
+    LT_TRY(dry_run_begin(&engine, of->mesh[LT_PHASE_DIT]));
     const int unique = model->family->evaluations(plan->steps) * plan->stream_count;
     float *times = calloc((size_t)unique, sizeof *times);
     lt_dit_state *state = NULL;
@@ -186,7 +186,7 @@ close:
     model->family->dit_end(&state);
     model->family->dit_close(model);
 done:
-    walk_end(&engine, of->threads, LT_PHASE_DIT, LT_TIME_DENOISE, out);
+    dry_run_end(&engine, of->threads, LT_PHASE_DIT, LT_TIME_DENOISE, out);
     out->memory[LT_PHASE_DIT].host_bytes +=
         text_bytes(model, of->token_count) + 2 * clip_bytes(plan);
     free(times);
@@ -194,7 +194,7 @@ done:
 }
 
 /* The first chunk of the sound, or one from the middle of a long one. */
-static lt_status walk_sound(const lt_plan *plan, lt_model *model)
+static lt_status dry_run_audio(const lt_plan *plan, lt_model *model)
 {
     int64_t ticks = 0;
     for (int i = 0; i < plan->stream_count; i++)
@@ -210,7 +210,7 @@ static lt_status walk_sound(const lt_plan *plan, lt_model *model)
     return model->family->sound_decode(model, NULL, known.count, chunk, NULL);
 }
 
-static lt_status walk_decode(const lt_estimate_of *of, lt_footprint *out)
+static lt_status dry_run_decode(const lt_estimate_of *of, lt_footprint *out)
 {
     static char raw; /* stands for raw frames, which nobody writes */
     const lt_plan *plan = of->plan;
@@ -219,18 +219,18 @@ static lt_status walk_decode(const lt_estimate_of *of, lt_footprint *out)
     lt_engine engine;
     const lt_family *family = model->family;
     const int helps = lt_group_rank(mesh->axis[LT_AXIS_TP]) != 0;
-    LT_TRY(walk_begin(&engine, mesh));
+    LT_TRY(dry_run_begin(&engine, mesh));
     lt_status st = LT_OK;
     LT_TRY_GOTO(family->decode_open(model, &engine), st, done);
     lt_dry_reset();
-    LT_TRY_GOTO(walk_sound(plan, model), st, done);
+    LT_TRY_GOTO(dry_run_audio(plan, model), st, done);
     const lt_dry_counts sound = lt_dry_read();
     work_of(&sound, LT_TIME_SOUND, out);
     lt_dry_reset();
     LT_TRY_GOTO(family->item_raw(model, &plan->shape, 0, NULL, helps ? NULL : &raw), st, done);
 done:
     family->decode_close(model);
-    walk_end(&engine, of->threads, LT_PHASE_DECODE, LT_TIME_DECODE, out);
+    dry_run_end(&engine, of->threads, LT_PHASE_DECODE, LT_TIME_DECODE, out);
     lt_phase_memory *memory = &out->memory[LT_PHASE_DECODE];
     memory->host_bytes += pool_bytes(plan, model, mesh) + clip_bytes(plan);
     if (lt_group_rank(mesh->world) == 0)
@@ -238,14 +238,16 @@ done:
     return st;
 }
 
-lt_status lt_estimate_walk(const lt_estimate_of *of, lt_footprint *out)
+lt_status lt_estimate_dry_run(const lt_estimate_of *of, lt_footprint *out)
 {
-    static lt_status (*const walk[LT_PHASES])(const lt_estimate_of *, lt_footprint *) = {
-        [LT_PHASE_TEXT] = walk_text, [LT_PHASE_DIT] = walk_dit, [LT_PHASE_DECODE] = walk_decode};
+    static lt_status (*const dry_run[LT_PHASES])(const lt_estimate_of *, lt_footprint *) = {
+        [LT_PHASE_TEXT] = dry_run_text,
+        [LT_PHASE_DIT] = dry_run_dit,
+        [LT_PHASE_DECODE] = dry_run_decode};
     memset(out, 0, sizeof *out);
     for (int i = 0; i < LT_PHASES; i++)
         if (of->mesh[i] != NULL)
-            LT_TRY(walk[i](of, out));
+            LT_TRY(dry_run[i](of, out));
     return LT_OK;
 }
 

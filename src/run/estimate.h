@@ -1,7 +1,7 @@
 /* estimate.h - how much memory and time a plan takes on this rank, before work.
  *
- * Memory. Each phase is walked on the backend `dry` as this rank, with the code that will run. What
- * the walk counts, what the run itself allocates, and what this process holds already make
+ * Memory. Each phase runs dry (on the backend `dry`) as this rank, with the code that will run.
+ * What the dry run counts, what the run itself allocates, and what this process holds already make
  * `peak_bytes`: the largest resident set that this rank will have. It is the truth of plan.json: a
  * job is refused where it does not fit. Tested: tests/film/test_estimate.c, against the peak that
  * the system counts. */
@@ -67,16 +67,16 @@ typedef struct lt_estimate_of {
     int has_sheet;                  /* a contact sheet is asked for (rank 0) */
 } lt_estimate_of;
 
-/* Walk the phases on `dry`; fills memory but resident_bytes, work and flops. Local: no
+/* Run the phases dry; fills memory but resident_bytes, work and flops. Local: no
  * communication. Errors: the networks', of shapes; LT_ENOMEM. */
-lt_status lt_estimate_walk(const lt_estimate_of *of, lt_footprint *out);
-/* The largest of the walked phases, with room for alignment. Local. */
+lt_status lt_estimate_dry_run(const lt_estimate_of *of, lt_footprint *out);
+/* The largest of the phases that ran dry, with room for alignment. Local. */
 void lt_estimate_arenas(const lt_footprint *footprint, size_t *phase_bytes, size_t *step_bytes);
-/* What this rank will hold beside what was walked, and the largest resident set: fills
+/* What this rank will hold beside what the dry run counted, and the largest resident set: fills
  * resident_bytes, base_bytes and peak_bytes, from what this process holds now. Local. */
 void lt_estimate_peak(const lt_estimate_of *of, lt_footprint *footprint);
-/* Refuse at once a clip whose latents cannot fit: the walk would take long to find that out. Local.
- * Errors: LT_ENOMEM with numbers. */
+/* Refuse at once a clip whose latents cannot fit: the dry run would take long to find that out.
+ * Local. Errors: LT_ENOMEM with numbers. */
 lt_status lt_estimate_fits_latents(const lt_estimate_of *of);
 /* Refuse what cannot fit into this rank's part of the host's memory, under a limit of this process
  * (ulimit -v, -d), or into what its device has left. Local. Errors: LT_ENOMEM with numbers. */

@@ -1,6 +1,6 @@
 /* estimate_time.c - how long a plan takes on this machine, now.
  *
- * The walk has counted the work: multiplications of prepared layers and of attention, bytes that
+ * The dry run has counted the work: multiplications of prepared layers and of attention, bytes that
  * the other ops move. How fast this machine does each is measured for some milliseconds with the
  * kernels that will run, on all ranks at once, since they share memory and perhaps processors. What
  * ranks send each other is not counted, nor is loading: both are small beside hours. */

@@ -2,7 +2,7 @@
  *
  *   rank 0            all ranks
  *                     compare copies of the model, serve it where it lacks (source.h)
- *   job -> model -> draft --broadcast-> model, threads, mesh, walk on dry, agree: it fits; engine
+ *   job -> model -> draft --broadcast-> model, threads, mesh, dry run, agree: it fits; engine
  *   plan -----------broadcast---------> the same bytes on every rank, const from here on
  *   run folder
  *   tokens ---------> text rows (tp over few ranks), broadcast

@@ -159,7 +159,7 @@ static lt_status estimate_memory(const lt_estimate_of *of, lt_footprint *out)
 {
     if (of->mesh[LT_PHASE_DIT] != NULL)
         LT_TRY(lt_estimate_fits_latents(of));
-    LT_TRY(lt_estimate_walk(of, out));
+    LT_TRY(lt_estimate_dry_run(of, out));
     lt_estimate_peak(of, out);
     LT_TRY(lt_estimate_fits(of, out));
     return LT_OK;

@@ -45,7 +45,7 @@ lt_status lt_session_source(lt_group *world, char *path, size_t bytes);
 /* Broadcast rank 0's draft of a plan, and its tokens; the other ranks open the model and get the
  * same draft. Collective on world, Blocking. */
 lt_status lt_session_share(lt_session *session, lt_plan *draft);
-/* Place threads, open the meshes of the phases from first on, walk these phases on dry, refuse what
+/* Place threads, open the meshes of the phases from first on, run these phases dry, refuse what
  * cannot fit, open the engine, say how long it takes where that is long; a dry run measures short
  * jobs too. Fills footprint and peak_bytes. job: what rank 0 was asked for. Collective on world,
  * Blocking. */

@@ -255,7 +255,7 @@ static const char *other_files(const ended *e, int some)
     return NULL;
 }
 
-static const char *judge_success(const fail_site *site, const ended *e, int lines)
+static const char *wrong_in_success(const fail_site *site, const ended *e, int lines)
 {
     /* A lease of an output that cannot be renamed stays; who comes next takes it over. */
     int more = 0;
@@ -279,8 +279,8 @@ static const char *judge_success(const fail_site *site, const ended *e, int line
     return other_files(e, 0);
 }
 
-static const char *judge_failure(const stage *g, int mode, const fail_site *site, const ended *e,
-                                 int lines)
+static const char *wrong_in_failure(const stage *g, int mode, const fail_site *site, const ended *e,
+                                    int lines)
 {
     static char text[200];
     /* What fails when the film has its name leaves it, and says so. */
@@ -310,8 +310,8 @@ static const char *judge_failure(const stage *g, int mode, const fail_site *site
 }
 
 /* NULL: well; else what is wrong. */
-static const char *judge(const stage *g, int mode, const fail_site *site, const ended *e,
-                         const int *files)
+static const char *wrong_in(const stage *g, int mode, const fail_site *site, const ended *e,
+                            const int *files)
 {
     static char text[200];
     const int lines = count_of(e->err, "longtake: error: ");
@@ -328,7 +328,8 @@ static const char *judge(const stage *g, int mode, const fail_site *site, const 
                            e->files[r], files[r]);
             return text;
         }
-    return e->code == 0 ? judge_success(site, e, lines) : judge_failure(g, mode, site, e, lines);
+    return e->code == 0 ? wrong_in_success(site, e, lines)
+                        : wrong_in_failure(g, mode, site, e, lines);
 }
 
 /* ---- the loop ---- */
@@ -370,7 +371,7 @@ static void try_one(const stage *g, int rank, int mode, const fail_site *site, i
     t->runs++;
     if (atomic_load(&map[rank]->hits) == 0)
         t->missed++;
-    const char *wrong = judge(g, mode, site, &e, files);
+    const char *wrong = wrong_in(g, mode, site, &e, files);
     if (wrong != NULL) {
         t->bad++;
         broken++;

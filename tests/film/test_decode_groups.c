@@ -57,14 +57,16 @@ static film film_of(const char *path, pictures *p)
  * more: 1.04 + 1. Measured: 1. */
 enum { PIXEL_TOL = 3 };
 
-/* The film at path against the judge's: counts and samples the same, pixels within PIXEL_TOL. */
-static void want_film(const char *name, const char *path, const film *judge, const pictures *want)
+/* The film at path against the reference's: counts and samples the same, pixels within
+ * PIXEL_TOL. */
+static void want_film(const char *name, const char *path, const film *reference,
+                      const pictures *want)
 {
     pictures got = {0};
     int64_t worst = 0;
     film f = film_of(path, &got);
-    assert_int_equal(f.frames, judge->frames);
-    assert_int_equal(f.samples, judge->samples);
+    assert_int_equal(f.frames, reference->frames);
+    assert_int_equal(f.samples, reference->samples);
     assert_int_equal(got.count, want->count);
     for (int64_t k = 0; k < got.count; k++) {
         const int64_t off = llabs((long long)got.values[k] - want->values[k]);
@@ -75,7 +77,7 @@ static void want_film(const char *name, const char *path, const film *judge, con
         fail_msg("%s: pixels differ by %lld of 65535, allowed %d", name, (long long)worst,
                  PIXEL_TOL);
     /* sound goes round single ranks as ever */
-    assert_memory_equal(f.pcm, judge->pcm, (size_t)f.samples * sizeof *f.pcm);
+    assert_memory_equal(f.pcm, reference->pcm, (size_t)f.samples * sizeof *f.pcm);
     film_free(&f);
     free(got.values);
 }
@@ -159,7 +161,7 @@ static const struct {
 };
 
 /* Ranks alternate between two hosts: by nodes, who owns an item is not its group's number times 2.
- * The judge has one host. */
+ * The reference has one host. */
 static void groups_stand_where_the_mesh_says(void **state)
 {
     (void)state;

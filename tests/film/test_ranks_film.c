@@ -58,7 +58,7 @@ static void all_meshes_give_one_film(void **state)
     (void)snprintf(film_one, sizeof film_one, "%s/one.mp4", s.folder);
     (void)snprintf(run_one, sizeof run_one, "%s/one.run", s.folder);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (i == 0 || cases[i].model != cases[i - 1].model) { /* the judge: one rank */
+        if (i == 0 || cases[i].model != cases[i - 1].model) { /* the reference: one rank */
             render(1, "auto", cases[i].model, cases[i].size, cases[i].frames, film_one);
             latents_free(&one);
             latents_read(run_one, &one);

@@ -48,18 +48,18 @@ static int is_quoted(const char *heading, const char *key)
            (strcmp(key, "plan") == 0 || strcmp(key, "attributes") == 0);
 }
 
-static void walk(const char *heading, const json_t *value, int is_free)
+static void note_keys(const char *heading, const json_t *value, int is_free)
 {
     const char *key;
     json_t *member;
     size_t i;
     json_array_foreach (value, i, member)
-        walk(heading, member, 0);
+        note_keys(heading, member, 0);
     json_object_foreach ((json_t *)(uintptr_t)value, key, member) {
         if (!is_free)
             note(heading, key);
         if (!is_quoted(heading, key))
-            walk(heading, member, has_free_names(key));
+            note_keys(heading, member, has_free_names(key));
     }
 }
 
@@ -75,7 +75,7 @@ static void take_lines(const char *heading, const char *text)
             fail_msg("%s: want JSON, found %.*s", heading, (int)n, at);
         if (event != NULL)
             note(heading, event);
-        walk(heading, value, 0);
+        note_keys(heading, value, 0);
         json_decref(value);
         at += n + (at[n] == '\n');
     }
@@ -96,7 +96,7 @@ static void take_file(const char *heading, const char *name)
     json_t *value = json_loads(text, 0, NULL);
     if (value == NULL)
         fail_msg("%s: want JSON, found %s", name, text);
-    walk(heading, value, 0);
+    note_keys(heading, value, 0);
     json_decref(value);
     free(text);
 }

@@ -1,6 +1,6 @@
 /* test_h3_audio_vae.c - H3's audio VAE against the published implementation.
  * Goal: decoded samples and encoded means agree with golden tensors (tests/parity/golden/audio_*)
- * on every backend and in both weight layouts; any range decoded alone equals the whole; a dry walk
+ * on every backend and in both weight layouts; any range decoded alone equals the whole; a dry run
  * takes the same path. Method: a tiny random checkpoint. Tolerance: 1e-5 of the largest value.
  * Ranks: 1. Needs: tests/parity/nano, nano-original. */
 #include "tests/parity/golden.h"
@@ -209,8 +209,8 @@ static void encoder_reads_original_layout(void **state)
 }
 
 /* ---- others ---- */
-/* A dry walk needs the memory that a real one takes, and a longer sound needs no more. */
-static void dry_walk_counts_memory(void **state)
+/* A dry run needs the memory that a real one takes, and a longer sound needs no more. */
+static void dry_run_counts_memory(void **state)
 {
     (void)state;
     enum { TICKS = 900 };
@@ -248,7 +248,7 @@ int main(void)
         cmocka_unit_test(context_is_enough),
         cmocka_unit_test(encoder_agrees),
         cmocka_unit_test(encoder_reads_original_layout),
-        cmocka_unit_test(dry_walk_counts_memory),
+        cmocka_unit_test(dry_run_counts_memory),
     };
     return cmocka_run_group_tests_name("h3_audio_vae", tests, NULL, NULL);
 }

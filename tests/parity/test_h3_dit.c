@@ -1,6 +1,6 @@
 /* test_h3_dit.c - H3's denoiser against the published implementation.
  * Goal: velocities and two intermediates agree with golden tensors (tests/parity/golden/dit_*), on
- * every backend, in both weight layouts; a dry walk takes the same path. Method: tiny random
+ * every backend, in both weight layouts; a dry run takes the same path. Method: tiny random
  * checkpoints whose sizes divide by nothing, one whole forward each. Tolerances: f32 1e-5 of the
  * largest value (DESIGN 9); bf16 twice the distance that the reference itself shows between bf16
  * and f32. Ranks: 1. Needs: tests/parity/nano*. */
@@ -115,8 +115,8 @@ static void run_close(run *r)
 static void run_forward(run *r, const golden *g)
 {
     r->g = g;
-    r->block_worst = r->text_worst = NAN; /* until the watcher has seen them */
-    lt_h3_dit_watch(r->dit, watch, r);
+    r->block_worst = r->text_worst = NAN; /* until the tap has seen them */
+    lt_h3_dit_set_tap(r->dit, watch, r);
     r->video = calloc((size_t)g->video_count, sizeof *r->video);
     r->audio = calloc((size_t)g->audio_count, sizeof *r->audio);
     lt_h3_dit_state *state = NULL;
@@ -317,8 +317,8 @@ static void states_live_together(void **state)
     states_do_not_meet(&lt_backend_far, LT_F32);
 }
 
-/* The walk that plans memory: same calls, no host arrays, and the peak that the real run has. */
-static void dry_walk_predicts(void **state)
+/* The dry run that plans memory: same calls, no host arrays, and the peak that the real run has. */
+static void dry_run_predicts(void **state)
 {
     (void)state;
     golden g;
@@ -349,7 +349,7 @@ int main(void)
         cmocka_unit_test(tables_are_of_timesteps),
         cmocka_unit_test(refuses),
         cmocka_unit_test(states_live_together),
-        cmocka_unit_test(dry_walk_predicts),
+        cmocka_unit_test(dry_run_predicts),
     };
     return cmocka_run_group_tests_name("h3_dit", tests, alone_setup, alone_teardown);
 }

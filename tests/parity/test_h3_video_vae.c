@@ -1,6 +1,6 @@
 /* test_h3_video_vae.c - H3's video VAE against the published implementation.
  * Goal: decoded frames and encoded moments agree with golden tensors (tests/parity/golden/vae_*) on
- * every backend and in both weight layouts; a dry walk takes the same path. Method: a tiny random
+ * every backend and in both weight layouts; a dry run takes the same path. Method: a tiny random
  * checkpoint with the real ratios in space and time, so that tiles, clips and cross-fades are real;
  * large results are compared on a grid of pixels. Tolerance: 1e-5 of the largest value. Ranks: 1.
  * Needs: tests/parity/nano, nano-original. */
@@ -204,12 +204,12 @@ static void encoder_reads_original_layout(void **state)
 static lt_status nothing(void *ctx, int64_t first_frame, int64_t count, const float *frames)
 {
     (void)ctx, (void)first_frame, (void)count, (void)frames;
-    fail_msg("a dry walk made frames");
+    fail_msg("a dry run made frames");
     return LT_OK;
 }
 
-/* A dry walk needs the memory that a real one takes, and more clips need no more. */
-static void dry_walk_counts_memory(void **state)
+/* A dry run needs the memory that a real one takes, and more clips need no more. */
+static void dry_run_counts_memory(void **state)
 {
     (void)state;
     lt_h3_video_config config;
@@ -373,7 +373,7 @@ int main(void)
         cmocka_unit_test(decoder_reads_original_layout),
         cmocka_unit_test(encoder_agrees),
         cmocka_unit_test(encoder_reads_original_layout),
-        cmocka_unit_test(dry_walk_counts_memory),
+        cmocka_unit_test(dry_run_counts_memory),
         cmocka_unit_test(clips_are_independent),
         cmocka_unit_test(mismatches_are_refused),
         cmocka_unit_test(bad_sizes_are_refused),

@@ -1,6 +1,6 @@
 /* test_qwen3vl.c - H3's text encoder against the published implementation.
  * Goal: text rows agree with golden tensors (tests/parity/golden/text*), on every backend; a dry
- * walk takes the same path; layers that add nothing are left out without a change. Method: tiny
+ * run takes the same path; layers that add nothing are left out without a change. Method: tiny
  * random checkpoints of 52 layers whose sizes divide by nothing, each text encoded whole.
  * Tolerances: f32 1e-5 of the largest value (DESIGN 9); bf16 twice the distance that the reference
  * itself shows between bf16 and f32. Ranks: 1. Needs: tests/parity/nano*, models/demo. */
@@ -194,8 +194,8 @@ static void refuses_ids(void **state)
     run_close(&r);
 }
 
-/* The walk that plans memory: same calls, no host arrays, and the peak that the real run has. */
-static void dry_walk_predicts(void **state)
+/* The dry run that plans memory: same calls, no host arrays, and the peak that the real run has. */
+static void dry_run_predicts(void **state)
 {
     (void)state;
     golden g;
@@ -213,7 +213,7 @@ static void dry_walk_predicts(void **state)
 }
 
 /* The demo's encoder is made of layers that add nothing but for a few: they are not loaded, which a
- * walk knows too, and the state is that of the embedding plus the few. */
+ * dry run knows too, and the state is that of the embedding plus the few. */
 static void leaves_out_identities(void **state)
 {
     (void)state;
@@ -292,7 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_on_ref),         cmocka_unit_test(agrees_on_cpu_with_each_isa),
         cmocka_unit_test(far_gives_cpu_bits),    cmocka_unit_test(rows_do_not_depend_on_later_ones),
-        cmocka_unit_test(refuses_ids),           cmocka_unit_test(dry_walk_predicts),
+        cmocka_unit_test(refuses_ids),           cmocka_unit_test(dry_run_predicts),
         cmocka_unit_test(leaves_out_identities), cmocka_unit_test(reads_configs),
     };
     return cmocka_run_group_tests_name("qwen3vl", tests, alone_setup, alone_teardown);

@@ -2,7 +2,7 @@
  * Goal: columns that are read as rows and exchanged are those that a rank would read alone, for any
  * shares; each byte is read once over the group; a rank that fails anywhere between the steps is
  * known to all, with its words. Rank r of tp=4 reads at most 27 % of a DiT: of the released model
- * too, by the same walk on `dry` (25.5 % at most: a quarter of the blocks, 13 of 51 modulation
+ * too, by the same dry run (25.5 % at most: a quarter of the blocks, 13 of 51 modulation
  * layers, and 0.1 % that is whole everywhere). Method: files made here; groups of every size of the
  * world. Ranks: as launched. Needs: room for a sparse file of 66 GB, else that case is left out. */
 #include "parallel/transport/agree.h"
@@ -257,7 +257,7 @@ static void shares_of(const char *config)
         const uint64_t bytes =
             bytes_of(&lt_backend_dry, folder, meshes[i].mesh, meshes[i].deterministic);
         const double mine = (double)bytes / (double)all;
-        if (config == dit_small) /* the walk counts what is read */
+        if (config == dit_small) /* the dry run counts what is read */
             WANT(bytes ==
                  bytes_of(&lt_backend_cpu, folder, meshes[i].mesh, meshes[i].deterministic));
         OK(lt_all_gather_host(world, &mine, sizeof mine, share));

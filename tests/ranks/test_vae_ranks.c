@@ -2,7 +2,7 @@
  * Goal: every tp gives the frames of one rank within 1e-5 of the largest value, the same bits on
  * all its ranks, also where ranks have no heads (2 heads on 3 and 4), where columns don't divide
  * (64 by 3), and in tiles of one, two and three row blocks; `far` gives the bits of `cpu`; a rank
- * reads and keeps its share only, in as few reads as one rank, and a dry walk counts that; a rank
+ * reads and keeps its share only, in as few reads as one rank, and a dry run counts that; a rank
  * that only helps gets no frames and changes none; files that fail on one rank are an error there
  * and of no wait. Method: the first P ranks of the world form a mesh; each rank also decodes alone.
  * Ranks: as launched; meshes with more are left out. Needs: tests/parity/nano, nano-original. */
@@ -119,9 +119,9 @@ static void mesh_agrees(const request *q, const char *spec, double allowed, cons
     want(r.reads <= 2 * alone->reads, text, "reads", (double)r.reads, 2 * (double)alone->reads);
     /* packed layers are padded to whole tiles, which shows at nano's widths */
     want(kept <= allowed + 0.06, text, "share of the blocks kept", kept, allowed + 0.06);
-    want(dry.weight_bytes == r.weight_bytes, text, "weights of a dry walk",
-         (double)dry.weight_bytes, (double)r.weight_bytes);
-    want(dry.work_bytes == r.work_bytes, text, "work of a dry walk", (double)dry.work_bytes,
+    want(dry.weight_bytes == r.weight_bytes, text, "weights of a dry run", (double)dry.weight_bytes,
+         (double)r.weight_bytes);
+    want(dry.work_bytes == r.work_bytes, text, "work of a dry run", (double)dry.work_bytes,
          (double)r.work_bytes);
     same_on_all(mesh->world, text, "frames on all ranks (bits)", r.frames, r.count);
     if (lt_group_rank(world) == 0)

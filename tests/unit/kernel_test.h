@@ -3,7 +3,7 @@
  * A test of an op is one function run(rig, case): it takes its tensors from the rig, in a fixed
  * order, and calls the op. kt_case runs it on several rigs and compares what came out:
  *
- *     ref                      the judge
+ *     ref                      the reference
  *     cpu, 2 threads, whole    agrees with ref within the case's tolerance; likewise with each
  *                              narrower set of inner loops that the machine has
  *     cpu, 1 thread            same bits as that

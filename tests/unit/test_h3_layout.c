@@ -215,7 +215,7 @@ static void rows_and_back(void **state)
     assert_memory_equal(s_back, s, sizeof s);
 }
 
-/* What a walk counts by is what a run gets; the longest film allocates nothing. */
+/* What a dry run counts by is what a run gets; the longest film allocates nothing. */
 static void dry_has_the_same_counts(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* test_kernels_dry.c - the backend that counts.
- * Goal: flops and bytes of the ops that matter, by hand; a layer of any size is walked without a
+ * Goal: flops and bytes of the ops that matter, by hand; a layer of any size runs dry without a
  * page of memory; prepared layers take what the target says; arenas record the peak. Ranks: 1.
  * Needs: nothing. */
 #include <signal.h>

@@ -1,4 +1,4 @@
-/* test_kernels_ref.c - the judge itself.
+/* test_kernels_ref.c - the reference itself.
  * Goal: ref's formulas and layouts, and every place where it rounds to bf16.
  * Method: tiny inputs sin(a*i + b) against values of torch 2.15 in f64 (functional.linear, silu,
  * gelu, rms_norm, layer_norm, group_norm, conv1d, conv3d, conv_transpose1d, pad reflect; attention,

@@ -242,7 +242,7 @@ static double wasserstein(const clip *f, const double (*root)[T])
     return (trace - 2.0 * nuclear_norm(product, T)) / T;
 }
 
-static result judge(const clip *f, const double (*root)[T])
+static result measure(const clip *f, const double (*root)[T])
 {
     result r = {wasserstein(f, root), 0, 1e9, correlation(f, 10), correlation(f, 30),
                 correlation(f, 60),   0};
@@ -318,7 +318,7 @@ static void all_grades(void **state)
         const grade *g = &grades[i];
         begin(g, (const double(*)[T])root, &f);
         (g->layout == EXT ? extend : joint)(g, &f);
-        const result r = judge(&f, (const double(*)[T])root);
+        const result r = measure(&f, (const double(*)[T])root);
         const int bad = off(r.w2, g->w2, 0) || off(r.step, g->step, 0) || off(r.var, g->var, 0) ||
                         off(r.c10, g->c10, .005) || off(r.c30, g->c30, .005) ||
                         off(r.c60, g->c60, .005) || off(r.drift, g->drift, 0);

@@ -226,7 +226,7 @@ static const row seen[] = {
     {"outside of steps", outside_of_steps, 0, NOTHING},
 };
 
-static void check(const row *r, lt_verdict (*judge)(const lt_evidence *, unsigned char *))
+static void check(const row *r, lt_verdict (*verdict_of)(const lt_evidence *, unsigned char *))
 {
     known k;
     unsigned char dead[SIZE];
@@ -245,7 +245,7 @@ static void check(const row *r, lt_verdict (*judge)(const lt_evidence *, unsigne
     for (int i = 0; i < SIZE; i++)
         k.peer[i] = (lt_peer){.watched = i != r->rank, .heard = 99.9, .answered = 99.9};
     r->change(&k);
-    const lt_verdict v = judge(&k.e, dead);
+    const lt_verdict v = verdict_of(&k.e, dead);
     for (int i = 0; i < SIZE; i++)
         all |= dead[i] << i;
     if (v.kind != r->kind || v.rank != r->dead || v.speaks != r->speaks || all != r->all ||

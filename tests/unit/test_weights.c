@@ -238,9 +238,9 @@ static void missing_and_misshapen_layers(void **state)
     }
 }
 
-/* One walk of all kinds of things; the arena's peak and the staging say what it took. */
-static void walk(const lt_backend *backend, size_t *phase_bytes, size_t *staging_bytes,
-                 uint64_t *read_bytes)
+/* One load of all kinds of things; the arena's peak and the staging say what it took. */
+static void load_all(const lt_backend *backend, size_t *phase_bytes, size_t *staging_bytes,
+                     uint64_t *read_bytes)
 {
     fixture f;
     lt_weights *w = NULL;
@@ -284,8 +284,8 @@ static void dry_asks_for_the_same_memory(void **state)
     size_t phase[2], staging[2];
     uint64_t read[2];
     lt_dry_target(&lt_backend_ref);
-    walk(&lt_backend_ref, &phase[0], &staging[0], &read[0]);
-    walk(&lt_backend_dry, &phase[1], &staging[1], &read[1]);
+    load_all(&lt_backend_ref, &phase[0], &staging[0], &read[0]);
+    load_all(&lt_backend_dry, &phase[1], &staging[1], &read[1]);
     assert_int_equal(phase[0], phase[1]);
     assert_int_equal(staging[0], staging[1]);
     assert_int_equal(read[0],

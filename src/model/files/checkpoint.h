@@ -54,7 +54,7 @@ lt_status lt_checkpoint_read(lt_checkpoint *checkpoint, const char *name, lt_dim
 /* Conversions go by way of one buffer of this size, which the next read takes again. */
 enum { LT_CHECKPOINT_PIECE_BYTES = 4 << 20 };
 void lt_checkpoint_rest(lt_checkpoint *checkpoint); /* give it back. Local */
-/* The same checks of presence, dims and kind without reading (dry walks). Marks as used. */
+/* The same checks of presence, dims and kind without reading (dry runs). Marks as used. */
 lt_status lt_checkpoint_check(lt_checkpoint *checkpoint, const char *name, lt_dims dims);
 
 /* After a part is opened: any tensor that was never marked and whose name starts with none of the
@@ -62,7 +62,7 @@ lt_status lt_checkpoint_check(lt_checkpoint *checkpoint, const char *name, lt_di
 lt_status lt_checkpoint_all_used(const lt_checkpoint *checkpoint,
                                  const char *const *prefixes_allowed);
 
-/* What lt_checkpoint_read would check and read, counted only (dry walks). Marks as used. */
+/* What lt_checkpoint_read would check and read, counted only (dry runs). Marks as used. */
 lt_status lt_checkpoint_plan(lt_checkpoint *checkpoint, const char *name, lt_dims dims,
                              lt_slice slice, lt_dtype want);
 

@@ -48,7 +48,7 @@ static lt_status check_all(const lt_h3_dit *dit)
     return lt_checkpoint_all_used(dit->checkpoint, unread);
 }
 
-/* Of the walk that plans nothing is said; the run says it. */
+/* A dry run says nothing of it; the run does. */
 static void say_shares(const lt_h3_dit *dit)
 {
     const lt_h3_dit_config *c = &dit->config;
@@ -128,10 +128,10 @@ void lt_h3_dit_close(lt_h3_dit **dit)
     *dit = NULL;
 }
 
-void lt_h3_dit_watch(lt_h3_dit *dit, lt_h3_dit_watcher fn, void *ctx)
+void lt_h3_dit_set_tap(lt_h3_dit *dit, lt_h3_dit_tap fn, void *ctx)
 {
-    dit->watcher = fn;
-    dit->watcher_ctx = ctx;
+    dit->tap = fn;
+    dit->tap_ctx = ctx;
 }
 
 /* ---- weights ---- */

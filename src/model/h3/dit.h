@@ -89,8 +89,8 @@ void lt_h3_dit_end(lt_h3_dit_state **state);
 
 /* For parity of intermediates: fn is called in begin ("refiner", -1) and forward ("block", i) with
  * this rank's rows, [rows, hidden] as f32 on the host. NULL ends it. Local; slow. */
-typedef void (*lt_h3_dit_watcher)(void *ctx, const char *what, int64_t layer, lt_range rows,
-                                  const float *values);
-void lt_h3_dit_watch(lt_h3_dit *dit, lt_h3_dit_watcher fn, void *ctx);
+typedef void (*lt_h3_dit_tap)(void *ctx, const char *what, int64_t layer, lt_range rows,
+                              const float *values);
+void lt_h3_dit_set_tap(lt_h3_dit *dit, lt_h3_dit_tap fn, void *ctx);
 
 #endif

@@ -36,7 +36,7 @@ static lt_status timesteps_map(lt_h3_dit_state *q, const int32_t *timestep_index
     }
     for (int t = 0; t < count; t++)
         q->timestep_map[t] = -1;
-    if (!timestep_index) { /* a dry walk: picture and sound at levels of their own */
+    if (!timestep_index) { /* a dry run: video and audio at levels of their own */
         assert(q->dit->dry);
         for (; *used < 2 && *used < count; ++*used)
             q->timestep_map[*used] = *used;
@@ -239,7 +239,7 @@ static lt_status forward_run(const lt_h3_dit_state *q, int used)
         LT_TRY(lt_h3_block_run(dit, &dit->blocks[i], &table, &f.pass));
         lt_span_end(LT_SPAN_LAYER, "block", NULL, began, 0);
         (void)lt_span_layer(-1);
-        LT_TRY(lt_h3_watch(dit, "block", i, q->share, &h));
+        LT_TRY(lt_h3_show_rows(dit, "block", i, q->share, &h));
     }
     const lt_tensor video_time = lt_h3_rows_at(&lists, rows, q->video.mine);
     const lt_tensor audio_time = lt_h3_rows_at(&lists, rows + q->video.mine, q->audio.mine);
@@ -270,10 +270,10 @@ lt_status lt_h3_dit_forward(lt_h3_dit *dit, lt_h3_dit_state *q, const float *vid
     return st;
 }
 
-lt_status lt_h3_watch(const lt_h3_dit *dit, const char *what, int64_t layer, lt_range rows,
-                      const lt_tensor *h)
+lt_status lt_h3_show_rows(const lt_h3_dit *dit, const char *what, int64_t layer, lt_range rows,
+                          const lt_tensor *h)
 {
-    if (!dit->watcher || dit->dry)
+    if (!dit->tap || dit->dry)
         return LT_OK;
     const size_t count = (size_t)lt_elements(h);
     void *raw = malloc(count * lt_dtype_bytes(h->dtype) + 1);
@@ -285,7 +285,7 @@ lt_status lt_h3_watch(const lt_h3_dit *dit, const char *what, int64_t layer, lt_
         st = lt_sync(dit->engine->compute);
     if (st == LT_OK) {
         lt_convert(raw, h->dtype, values, LT_F32, count);
-        dit->watcher(dit->watcher_ctx, what, layer, rows, values);
+        dit->tap(dit->tap_ctx, what, layer, rows, values);
     }
     free(raw);
     free(values);

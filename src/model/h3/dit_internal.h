@@ -74,8 +74,8 @@ struct lt_h3_dit {
     int timestep_count;
     unsigned char *tables;   /* host; layer i at i * layer_bytes, norm_out last */
     lt_h3_dit_state *states; /* the one that began last */
-    lt_h3_dit_watcher watcher;
-    void *watcher_ctx;
+    lt_h3_dit_tap tap;
+    void *tap_ctx;
 };
 
 /* What it takes to run blocks over some rows; taken from step by lt_h3_pass_new. */
@@ -99,9 +99,9 @@ lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, const lt_atte
  * tp and, when the pass has a share, on tokens. */
 lt_status lt_h3_block_run(const lt_h3_dit *dit, const lt_h3_block *block, const lt_tensor *table,
                           lt_h3_pass *pass);
-/* Show rows to the watcher, if there is one. Blocking. */
-lt_status lt_h3_watch(const lt_h3_dit *dit, const char *what, int64_t layer, lt_range rows,
-                      const lt_tensor *h);
+/* Show rows to the tap, if there is one. Blocking. */
+lt_status lt_h3_show_rows(const lt_h3_dit *dit, const char *what, int64_t layer, lt_range rows,
+                          const lt_tensor *h);
 /* Rows [first, first + count) of x. */
 lt_tensor lt_h3_rows_at(const lt_tensor *x, int64_t first, int64_t count);
 /* lt_upload and lt_download on compute; nothing on dry, where there may be no host array. */

@@ -237,7 +237,7 @@ static lt_status refine(const lt_h3_dit *dit, const void *text_rows, lt_tensor *
         LT_TRY(lt_h3_block_run(dit, &dit->refiner[i], NULL, &pass));
     LT_TRY(lt_rms_norm(compute, h, &dit->refiner_norm, (float)dit->config.final_norm_eps,
                        LT_ROUND_ONCE, y));
-    return lt_h3_watch(dit, "refiner", -1, (lt_range){0, L}, y);
+    return lt_h3_show_rows(dit, "refiner", -1, (lt_range){0, L}, y);
 }
 
 static lt_status text_scratch(const lt_h3_dit_state *q, const void *text_rows, lt_tensor *kept)

@@ -116,7 +116,7 @@ lt_status lt_h3_window_forward(lt_model *model, lt_dit_state *s, const lt_forwar
     lt_h3_model *m = (lt_h3_model *)model;
     const lt_h3_layout *l = s->layout;
     const int64_t C = m->dit_config.channels, Ca = m->dit_config.audio_channels;
-    if (f->latent[0] == NULL) { /* a walk on dry */
+    if (f->latent[0] == NULL) { /* a dry run */
         assert(m->dit_engine->backend->is_dry);
         return lt_h3_dit_forward(m->dit, s->dit, NULL, NULL, NULL, NULL, NULL);
     }

@@ -283,7 +283,7 @@ static lt_status item_raw(lt_model *model, const lt_shape *shape, int64_t item,
     const int64_t h = shape->height / LT_H3_CELL_PIXELS, w = shape->width / LT_H3_CELL_PIXELS;
     float *z = NULL;
     const int64_t bytes = m->video.latent_channels * t * h * w * (int64_t)sizeof *z;
-    if (latents == NULL) { /* a walk on dry */
+    if (latents == NULL) { /* a dry run */
         lt_dry_host(bytes);
         const lt_status st = lt_h3_video_decode_clip(m->video_decoder, NULL, t, h, w, raw);
         lt_dry_host(-bytes);

@@ -46,7 +46,7 @@ typedef struct lt_h3_layout {
  * LT_EUSAGE naming --frames or --size; LT_ENOMEM. */
 lt_status lt_h3_layout_new(int64_t frames, int64_t width, int64_t height, int64_t text_rows,
                            lt_h3_layout **out);
-/* The same counts without the arrays, which stay NULL: what a walk on `dry` takes, where the kinds
+/* The same counts without the arrays, which stay NULL: what a dry run takes, where the kinds
  * lie behind each other as lt_h3_layout_new lays them. Errors as its. */
 lt_status lt_h3_layout_dry(int64_t frames, int64_t width, int64_t height, int64_t text_rows,
                            lt_h3_layout **out);

@@ -155,7 +155,7 @@ static void init_shares(lt_h3_vit *vit)
     }
     vit->heads = lt_split_of(heads, vit->config->head_dim, vit->tp, 0);
     vit->columns = lt_split_of(vit->middle, 1, vit->tp, 0);
-    if (size > heads && !vit->dry) /* the walk that plans says nothing; the run does */
+    if (size > heads && !vit->dry) /* the dry run says nothing; the run does */
         lt_warn("tp=%d: the video decoder has %lld heads: tp ranks from %lld on attend to nothing",
                 size, (long long)heads, (long long)heads);
 }

@@ -64,7 +64,7 @@ static void name_of(char out[NAME_BYTES], int64_t layer, const char *tail)
     (void)n;
 }
 
-/* Are all values of a matrix zero? Reads from the front until one is not; in a walk no more than
+/* Are all values of a matrix zero? Reads from the front until one is not; in a dry run no more than
  * the first LOOK_BYTES, which tell as much for a plan. */
 static lt_status is_zero(lt_qwen3vl *t, const char *name, int64_t out, int64_t in, int *zero)
 {
