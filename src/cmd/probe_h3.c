@@ -303,7 +303,7 @@ static lt_status probe_vae_decode(lt_probe *p)
     LT_TRY(lt_probe_read(p, "latents", 4, LT_F32, &d, &z));
     LT_TRY(same_dim(p, "latents", d.dim[0], c->latent_channels, "latent_channels"));
     const int64_t frames = lt_h3_video_frame_count(c, d.dim[1]);
-    if (lt_h3_video_clip_count(c, d.dim[1]) < 1)
+    if (lt_h3_video_chunk_count(c, d.dim[1]) < 1)
         LT_FAIL(LT_EDATA, "%s: tensor 'latents': want 3 latent frames or more, found %lld",
                 p->job->in, (long long)d.dim[1]);
     const int64_t height = d.dim[2] * c->space_ratio, width = d.dim[3] * c->space_ratio;

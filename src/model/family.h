@@ -90,12 +90,12 @@ typedef struct lt_forward {
     float anchor_timestep;
 } lt_forward;
 
-/* Decoding: the film is a row of items in time; an item's raw frames need only its own latents, its
- * finished frames also the previous item's carry. */
-typedef struct lt_decode_item {
+/* Decoding: the film is a row of decode chunks in time. A chunk's raw frames need only its own
+ * latents, its finished frames also the previous chunk's overlap frames. */
+typedef struct lt_decode_chunk {
     int64_t first_latent, latents; /* range along the picture stream's time axis */
     int64_t first_frame, frames;   /* what it finishes */
-} lt_decode_item;
+} lt_decode_chunk;
 
 struct lt_family {
     const char *name;
@@ -146,25 +146,26 @@ struct lt_family {
     void (*dit_end)(lt_dit_state **state);
     void (*dit_close)(lt_model *model);
 
-    /* Decoders. Local, but for decode_open (not on dry) and item_raw: the ranks of engine->mesh's
+    /* Decoders. Local, but for decode_open (not on dry) and chunk_raw: the ranks of engine->mesh's
      * tp axis share the picture decoder's weights. They open together, and where one of them fails
-     * the others get LT_EPEER: before the first item all must know that each has opened (lt_agree).
-     * They call item_raw for the same items in the same order.
-     * item_raw: latents of the item
-     * (contiguous [C, latents, h, w], normalised) -> raw frames in *raw_bytes; raw NULL: this rank
-     * takes part and gets none. item_finish: raw + previous carry (NULL for item 0) -> frames,
-     * planar RGB [frames, 3, H, W] of dtype LT_U8 or LT_U16. carry is cut from raw: the last
-     * carry_bytes that item_carry points at. */
+     * the others get LT_EPEER: before the first chunk all must know that each has opened
+     * (lt_agree). They call chunk_raw for the same chunks in the same order.
+     * chunk_raw: latents of the chunk (contiguous [C, latents, h, w], normalised) -> raw frames,
+     * decode_raw_bytes of them; raw NULL: this rank takes part and gets none.
+     * chunk_overlap: copies the overlap frames, decode_overlap_bytes at the end of raw.
+     * chunk_finish: raw + the previous chunk's overlap (NULL for chunk 0) -> frames, planar RGB
+     * [frames, 3, H, W] of dtype LT_U8 or LT_U16. */
     lt_status (*decode_open)(lt_model *model, lt_engine *engine);
-    int64_t (*decode_items)(const lt_model *model, const lt_shape *shape);
-    lt_decode_item (*decode_item)(const lt_model *model, const lt_shape *shape, int64_t item);
+    int64_t (*decode_chunks)(const lt_model *model, const lt_shape *shape);
+    lt_decode_chunk (*decode_chunk)(const lt_model *model, const lt_shape *shape, int64_t chunk);
     size_t (*decode_raw_bytes)(const lt_model *model, const lt_shape *shape);
-    size_t (*decode_carry_bytes)(const lt_model *model, const lt_shape *shape);
-    lt_status (*item_raw)(lt_model *model, const lt_shape *shape, int64_t item,
-                          const float *latents, void *raw);
-    void (*item_carry)(const lt_model *model, const lt_shape *shape, const void *raw, void *carry);
-    lt_status (*item_finish)(const lt_model *model, const lt_shape *shape, int64_t item, void *raw,
-                             const void *carry, lt_dtype dtype, void *frames);
+    size_t (*decode_overlap_bytes)(const lt_model *model, const lt_shape *shape);
+    lt_status (*chunk_raw)(lt_model *model, const lt_shape *shape, int64_t chunk,
+                           const float *latents, void *raw);
+    void (*chunk_overlap)(const lt_model *model, const lt_shape *shape, const void *raw,
+                          void *overlap);
+    lt_status (*chunk_finish)(const lt_model *model, const lt_shape *shape, int64_t chunk,
+                              void *raw, const void *overlap, lt_dtype dtype, void *frames);
     /* Sound. To decode `ticks` of a clip of `total` ticks, the ticks that sound_context gives must
      * be known: latents [2, Ca, n] is that slice, and ticks then counts from its start. out [2,
      * samples] f32. */

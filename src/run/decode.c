@@ -1,32 +1,33 @@
-/* decode.c - the pool of clips that decodes a film in order.
+/* decode.c - the pool of decode chunks that decodes a film in order.
  *
- * Item i of the film (a clip of a few latent frames) belongs to group i mod G: the ranks of one tp
+ * Chunk i of the film (a few latent frames) belongs to group i mod G: the ranks of one tp
  * axis of the decoding mesh, by default one rank each (G = P). The group
  *   1 decodes it to raw frames, all its ranks together;
- * and the group's first rank, the item's owner,
- *   2 sends the raw tail (the carry) to the owner of i + 1, who fades it into its own first frames;
- *   3 takes the carry of i - 1, finishes its frames, and sends them to rank 0 as u8 or u16.
- * Rank 0, the first of group 0, takes the items in order: its own it finishes itself, the others it
- * receives, and all go to the muxer, so the file grows in film order while other ranks are ahead by
- * one finished item each: an owner waits for its last frames to be taken before it sends the next
- * (the credit).
+ * and the group's first rank, the chunk's owner,
+ *   2 sends its overlap frames, raw, to the owner of i + 1, which fades them into its first frames;
+ *   3 takes the overlap frames of i - 1, finishes its own, and sends them to rank 0 as u8 or u16.
+ * Rank 0, the first of group 0, takes the chunks in order: its own it finishes itself, the others
+ * it receives, and all go to the muxer, so the file grows in film order while other ranks are ahead
+ * by one finished chunk each: an owner waits for its last frames to be taken before it sends the
+ * next (the credit).
  *
  *     rank 0   [0 dec]fin mux0 | take 1 mux1 | take 2 mux2 | [3 dec]fin mux3 ...
- *     rank 1   [1 dec] carry<-0 fin send  [4 dec] ...
- *     rank 2   [2 dec] carry<-1 fin send  [5 dec] ...
+ *     rank 1   [1 dec] overlap<-0 fin send  [4 dec] ...
+ *     rank 2   [2 dec] overlap<-1 fin send  [5 dec] ...
  *
- * No wait can be circular: carries flow from lower to higher items, frames from owners to rank 0,
- * and rank 0 takes them in ascending order. Groups add none. Their collectives lie all inside step
- * 1, in which no rank waits for anything but its own group; and every rank comes to its group's
- * items in ascending order. So step 1 of item i ends once its group's ranks have come to it: the
- * helpers come straight from item i - G, and the owner's other waits (a carry taken, frames taken,
- * or, on rank 0, all lower items received) are for lower items alone. By induction over i each item
- * gets done. While rank 0 muxes the items of others, the helpers of group 0 stand in the first sum
- * of their next item, and nobody waits for them: they send nothing but sums. That holds whichever
- * thread moves the sums, since muxing needs no sum and when step 1 has ended here its sums have.
+ * No wait can be circular: overlap frames flow from lower to higher chunks, finished ones from
+ * owners to rank 0, and rank 0 takes them in ascending order. Groups add none. Their collectives
+ * lie all inside step 1, in which no rank waits for anything but its own group; and every rank
+ * comes to its group's chunks in ascending order. So step 1 of chunk i ends once its group's ranks
+ * have come to it: the helpers come straight from chunk i - G, and the owner's other waits (overlap
+ * frames taken, frames taken, or, on rank 0, all lower chunks received) are for lower chunks alone.
+ * By induction over i each chunk gets done. While rank 0 muxes the chunks of others, the helpers of
+ * group 0 stand in the first sum of their next chunk, and nobody waits for them: they send nothing
+ * but sums. That holds whichever thread moves the sums, since muxing needs no sum and when step 1
+ * has ended here its sums have.
  *
- * Memory: one raw item, one carry each way, two items of finished frames, whatever the film's
- * length; a helper has an item's latents.
+ * Memory: one raw chunk, overlap frames each way, two chunks of finished frames, whatever the
+ * film's length; a helper has a chunk's latents.
  *
  * Sound comes first: chunks of ticks go round the ranks, each alone, in the same way and land in
  * one PCM timeline, kept in a scratch file and fed to the muxer beside the pictures. */
@@ -47,7 +48,7 @@
 #include "parallel/transport/op_record.h"
 #include "run/film_tags.h"
 
-enum { TAG_CARRY = 1, TAG_FRAMES = 2, TAG_SOUND = 3 };
+enum { TAG_OVERLAP = 1, TAG_FRAMES = 2, TAG_SOUND = 3 };
 
 typedef struct {
     lt_model *model;
@@ -59,12 +60,12 @@ typedef struct {
     const lt_mesh *mesh;
     int groups, group, each; /* of the pictures; mine; ranks of a group */
     lt_dtype pixels;         /* LT_U8 or LT_U16: what the muxer takes */
-    int64_t items;
-    float *latents; /* an item's, or a chunk's */
-    size_t latents_room;
-    char *raw, *carry_in, *carry_out;
+    int64_t chunks;
+    float *latents; /* of a chunk, of video or audio */
+    size_t latents_capacity;
+    char *raw, *overlap_in, *overlap_out;
     char *frames[2]; /* finished; two, so that one may be on its way */
-    lt_request *carry_post, *frames_post[2], *incoming;
+    lt_request *overlap_request, *frames_request[2], *incoming;
     /* rank 0 */
     lt_mux *mux;
     lt_timeline *sound;
@@ -83,7 +84,7 @@ static lt_status take_latents(const pool *p, int stream, lt_range range)
         size_t index = 0;
         LT_TRY(lt_latents_find(source->store, p->plan->stream[stream].name, &index));
         LT_TRY(lt_latents_read_range(source->store, index, range.first, range.count, out,
-                                     p->latents_room));
+                                     p->latents_capacity));
         return LT_OK;
     }
     const lt_stream *s = &p->plan->stream[stream];
@@ -94,7 +95,7 @@ static lt_status take_latents(const pool *p, int stream, lt_range range)
         inner *= s->dim[i];
     const int64_t time = s->dim[s->time_axis];
     assert(range.first >= 0 && range.first + range.count <= time);
-    assert((size_t)(outer * range.count * inner) <= p->latents_room);
+    assert((size_t)(outer * range.count * inner) <= p->latents_capacity);
     for (int64_t o = 0; o < outer; o++)
         memcpy(out + o * range.count * inner,
                source->clip->data[stream] + (o * time + range.first) * inner,
@@ -129,15 +130,15 @@ typedef struct {
     int64_t ticks, chunks, chunk_samples;
 } sound_plan;
 
-static lt_range chunk_ticks(const sound_plan *s, int64_t chunk)
+static lt_range audio_chunk_ticks(const sound_plan *s, int64_t chunk)
 {
     const int64_t first = chunk * LT_SOUND_CHUNK_TICKS, left = s->ticks - first;
     return (lt_range){first, left < LT_SOUND_CHUNK_TICKS ? left : LT_SOUND_CHUNK_TICKS};
 }
 
-static lt_status decode_chunk(pool *p, const sound_plan *s, int64_t chunk, float *pcm)
+static lt_status decode_audio_chunk(pool *p, const sound_plan *s, int64_t chunk, float *pcm)
 {
-    const lt_range ticks = chunk_ticks(s, chunk);
+    const lt_range ticks = audio_chunk_ticks(s, chunk);
     const lt_range known = p->family->sound_context(p->model, s->ticks, ticks);
     LT_TRY(take_latents(p, s->stream, known));
     LT_TRY(p->family->sound_decode(p->model, p->latents, known.count,
@@ -146,9 +147,9 @@ static lt_status decode_chunk(pool *p, const sound_plan *s, int64_t chunk, float
 }
 
 /* Rank 0: what falls into the film goes to the timeline; the rest of the grid is cut. */
-static lt_status keep_chunk(pool *p, const sound_plan *s, int64_t chunk, const float *pcm)
+static lt_status keep_audio_chunk(pool *p, const sound_plan *s, int64_t chunk, const float *pcm)
 {
-    const lt_range ticks = chunk_ticks(s, chunk);
+    const lt_range ticks = audio_chunk_ticks(s, chunk);
     const int64_t first = p->family->sound_samples(p->model, ticks.first);
     const int64_t count = p->family->sound_samples(p->model, ticks.count);
     const int64_t left = p->plan->samples - first;
@@ -166,10 +167,10 @@ static lt_status sound_chunks(pool *p, const sound_plan *s, float *pcm)
         const int owner = (int)(chunk % p->size);
         LT_TRY(stop_here(p));
         const size_t bytes =
-            2 * (size_t)p->family->sound_samples(p->model, chunk_ticks(s, chunk).count) *
+            2 * (size_t)p->family->sound_samples(p->model, audio_chunk_ticks(s, chunk).count) *
             sizeof(float);
         if (owner == p->rank) {
-            LT_TRY(decode_chunk(p, s, chunk, pcm));
+            LT_TRY(decode_audio_chunk(p, s, chunk, pcm));
             if (owner != 0) {
                 lt_request *request = NULL;
                 LT_TRY(lt_request_send(p->world, 0, TAG_SOUND, pcm, bytes, &request));
@@ -183,7 +184,7 @@ static lt_status sound_chunks(pool *p, const sound_plan *s, float *pcm)
             LT_TRY(lt_request_recv(p->world, owner, TAG_SOUND, pcm, bytes, &request));
             LT_TRY(lt_request_wait(&request));
         }
-        LT_TRY(keep_chunk(p, s, chunk, pcm));
+        LT_TRY(keep_audio_chunk(p, s, chunk, pcm));
         lt_progress_step(p->progress, chunk + 1);
     }
     return LT_OK;
@@ -273,9 +274,9 @@ static lt_status mux_sound(pool *p)
     return LT_OK;
 }
 
-static lt_status mux_item(pool *p, int64_t item, const char *frames)
+static lt_status mux_chunk(pool *p, int64_t chunk, const char *frames)
 {
-    const lt_decode_item d = p->family->decode_item(p->model, &p->plan->shape, item);
+    const lt_decode_chunk d = p->family->decode_chunk(p->model, &p->plan->shape, chunk);
     for (int64_t i = 0; i < d.frames && p->frame_at < p->plan->frames; i++) {
         const char *frame = frames + (size_t)i * frame_bytes(p->plan);
         LT_TRY(lt_mux_video(p->mux, frame, p->pixels));
@@ -284,78 +285,78 @@ static lt_status mux_item(pool *p, int64_t item, const char *frames)
         p->frame_at++;
         LT_TRY(mux_sound(p));
     }
-    lt_progress_step(p->progress, item + 1);
+    lt_progress_step(p->progress, chunk + 1);
     return LT_OK;
 }
 
-/* The first rank of the group that an item belongs to. */
-static int owner_of(const pool *p, int64_t item)
+/* The first rank of the group that a chunk belongs to. */
+static int owner_of(const pool *p, int64_t chunk)
 {
-    return p->mesh->rank_at[(int)(item % p->groups) * p->each];
+    return p->mesh->rank_at[(int)(chunk % p->groups) * p->each];
 }
 
 /* Step 1 of the head comment. raw NULL: this rank only helps. */
-static lt_status decode_item(pool *p, int64_t item, char *raw)
+static lt_status decode_chunk(pool *p, int64_t chunk, char *raw)
 {
-    const lt_decode_item d = p->family->decode_item(p->model, &p->plan->shape, item);
+    const lt_decode_chunk d = p->family->decode_chunk(p->model, &p->plan->shape, chunk);
     LT_TRY(take_latents(p, 0, (lt_range){d.first_latent, d.latents}));
-    return p->family->item_raw(p->model, &p->plan->shape, item, p->latents, raw);
+    return p->family->chunk_raw(p->model, &p->plan->shape, chunk, p->latents, raw);
 }
 
-/* Steps 1 to 3 of the head comment for an item of mine; frames end up in p->frames[slot]. */
-static lt_status make_item(pool *p, int64_t item, int slot)
+/* Steps 1 to 3 of the head comment for a chunk of mine; frames end up in p->frames[slot]. */
+static lt_status make_chunk(pool *p, int64_t chunk, int slot)
 {
     const lt_shape *shape = &p->plan->shape;
-    const size_t carry_bytes = p->family->decode_carry_bytes(p->model, shape);
-    if (item > 0 && p->groups > 1)
-        LT_TRY(lt_request_recv(p->world, owner_of(p, item - 1), TAG_CARRY, p->carry_in, carry_bytes,
-                               &p->incoming));
-    else if (item > 0)
-        memcpy(p->carry_in, p->carry_out, carry_bytes);
-    LT_TRY(decode_item(p, item, p->raw));
-    LT_TRY(lt_request_wait(&p->carry_post));
-    p->family->item_carry(p->model, shape, p->raw, p->carry_out);
-    if (item + 1 < p->items && p->groups > 1)
-        LT_TRY(lt_request_send(p->world, owner_of(p, item + 1), TAG_CARRY, p->carry_out,
-                               carry_bytes, &p->carry_post));
+    const size_t overlap_bytes = p->family->decode_overlap_bytes(p->model, shape);
+    if (chunk > 0 && p->groups > 1)
+        LT_TRY(lt_request_recv(p->world, owner_of(p, chunk - 1), TAG_OVERLAP, p->overlap_in,
+                               overlap_bytes, &p->incoming));
+    else if (chunk > 0)
+        memcpy(p->overlap_in, p->overlap_out, overlap_bytes);
+    LT_TRY(decode_chunk(p, chunk, p->raw));
+    LT_TRY(lt_request_wait(&p->overlap_request));
+    p->family->chunk_overlap(p->model, shape, p->raw, p->overlap_out);
+    if (chunk + 1 < p->chunks && p->groups > 1)
+        LT_TRY(lt_request_send(p->world, owner_of(p, chunk + 1), TAG_OVERLAP, p->overlap_out,
+                               overlap_bytes, &p->overlap_request));
     LT_TRY(lt_request_wait(&p->incoming));
-    LT_TRY(lt_request_wait(&p->frames_post[slot]));
-    LT_TRY(p->family->item_finish(p->model, shape, item, p->raw, item > 0 ? p->carry_in : NULL,
-                                  p->pixels, p->frames[slot]));
+    LT_TRY(lt_request_wait(&p->frames_request[slot]));
+    LT_TRY(p->family->chunk_finish(p->model, shape, chunk, p->raw, chunk > 0 ? p->overlap_in : NULL,
+                                   p->pixels, p->frames[slot]));
     return LT_OK;
 }
 
 static lt_status decode_pictures(pool *p)
 {
-    lt_progress_stage(p->progress, "decode", "clip", p->items);
+    lt_progress_stage(p->progress, "decode", "clip", p->chunks);
     int64_t mine = 0;
-    for (int64_t item = 0; item < p->items; item++) {
-        const int owner = owner_of(p, item);
-        lt_operation_chunk((int)item + 1);
-        LT_TRY(lt_fault_step(p->rank, -2 - (int)item));
+    for (int64_t chunk = 0; chunk < p->chunks; chunk++) {
+        const int owner = owner_of(p, chunk);
+        lt_operation_chunk((int)chunk + 1);
+        LT_TRY(lt_fault_step(p->rank, -2 - (int)chunk));
         LT_TRY(stop_here(p));
         const size_t bytes =
-            (size_t)p->family->decode_item(p->model, &p->plan->shape, item).frames *
+            (size_t)p->family->decode_chunk(p->model, &p->plan->shape, chunk).frames *
             frame_bytes(p->plan);
         if (owner == p->rank) {
             const int slot = (int)(mine++ % 2);
-            LT_TRY(make_item(p, item, slot));
+            LT_TRY(make_chunk(p, chunk, slot));
             if (p->rank == 0)
-                LT_TRY(mux_item(p, item, p->frames[slot]));
+                LT_TRY(mux_chunk(p, chunk, p->frames[slot]));
             else
                 LT_TRY(lt_request_send(p->world, 0, TAG_FRAMES, p->frames[slot], bytes,
-                                       &p->frames_post[slot]));
-        } else if (item % p->groups == p->group) {
-            LT_TRY(decode_item(p, item, NULL));
+                                       &p->frames_request[slot]));
+        } else if (chunk % p->groups == p->group) {
+            LT_TRY(decode_chunk(p, chunk, NULL));
         } else if (p->rank == 0) {
             LT_TRY(lt_request_recv(p->world, owner, TAG_FRAMES, p->frames[0], bytes, &p->incoming));
             LT_TRY(lt_request_wait(&p->incoming));
-            LT_TRY(mux_item(p, item, p->frames[0]));
+            LT_TRY(mux_chunk(p, chunk, p->frames[0]));
         }
     }
-    LT_TRY(lt_request_wait(&p->carry_post));
-    LT_TRY(lt_request_wait(&p->frames_post[0]));
-    LT_TRY(lt_request_wait(&p->frames_post[1]));
+    LT_TRY(lt_request_wait(&p->overlap_request));
+    LT_TRY(lt_request_wait(&p->frames_request[0]));
+    LT_TRY(lt_request_wait(&p->frames_request[1]));
     return LT_OK;
 }
 
@@ -370,42 +371,42 @@ static lt_status take(void *out, size_t bytes, const char *what)
     return LT_OK;
 }
 
-lt_decode_room lt_decode_room_of(const lt_model *model, const lt_plan *plan)
+lt_decode_buffers lt_decode_buffers_of(const lt_model *model, const lt_plan *plan)
 {
     const lt_family *family = model->family;
     const lt_shape *shape = &plan->shape;
-    const lt_decode_item first = family->decode_item(model, shape, 0);
-    const lt_decode_item last =
-        family->decode_item(model, shape, family->decode_items(model, shape) - 1);
+    const lt_decode_chunk first = family->decode_chunk(model, shape, 0);
+    const lt_decode_chunk last =
+        family->decode_chunk(model, shape, family->decode_chunks(model, shape) - 1);
     const int64_t most = last.frames > first.frames ? last.frames : first.frames;
     const int sound = (int)sound_stream(plan);
-    size_t item = (size_t)first.latents, chunk = 0;
+    size_t video = (size_t)first.latents, audio = 0;
     for (int i = 0; i < plan->stream[0].ndim; i++)
-        item *= i == plan->stream[0].time_axis ? 1 : (size_t)plan->stream[0].dim[i];
+        video *= i == plan->stream[0].time_axis ? 1 : (size_t)plan->stream[0].dim[i];
     if (sound >= 0) { /* a chunk in the middle of a long sound needs the most around it */
         const int64_t middle = (int64_t)1 << 30;
         const lt_range known =
             family->sound_context(model, 2 * middle, (lt_range){middle, LT_SOUND_CHUNK_TICKS});
-        chunk = (size_t)(2 * plan->stream[sound].dim[1] * known.count);
+        audio = (size_t)(2 * plan->stream[sound].dim[1] * known.count);
     }
-    return (lt_decode_room){.latents = item > chunk ? item : chunk,
-                            .raw_bytes = family->decode_raw_bytes(model, shape),
-                            .carry_bytes = family->decode_carry_bytes(model, shape),
-                            .frames_bytes = (size_t)most * frame_bytes(plan)};
+    return (lt_decode_buffers){.latents = video > audio ? video : audio,
+                               .raw_bytes = family->decode_raw_bytes(model, shape),
+                               .overlap_bytes = family->decode_overlap_bytes(model, shape),
+                               .frames_bytes = (size_t)most * frame_bytes(plan)};
 }
 
 static lt_status pool_buffers(pool *p)
 {
-    const lt_decode_room room = lt_decode_room_of(p->model, p->plan);
-    p->latents_room = room.latents;
-    LT_TRY(take(&p->latents, room.latents * sizeof(float), "latents"));
+    const lt_decode_buffers sizes = lt_decode_buffers_of(p->model, p->plan);
+    p->latents_capacity = sizes.latents;
+    LT_TRY(take(&p->latents, sizes.latents * sizeof(float), "latents"));
     if (p->mesh->position % p->each != 0) /* it only helps */
         return LT_OK;
-    LT_TRY(take(&p->raw, room.raw_bytes, "raw frames"));
-    LT_TRY(take(&p->carry_in, room.carry_bytes, "a tail"));
-    LT_TRY(take(&p->carry_out, room.carry_bytes, "a tail"));
-    LT_TRY(take(&p->frames[0], room.frames_bytes, "frames"));
-    LT_TRY(take(&p->frames[1], room.frames_bytes, "frames"));
+    LT_TRY(take(&p->raw, sizes.raw_bytes, "raw frames"));
+    LT_TRY(take(&p->overlap_in, sizes.overlap_bytes, "a tail"));
+    LT_TRY(take(&p->overlap_out, sizes.overlap_bytes, "a tail"));
+    LT_TRY(take(&p->frames[0], sizes.frames_bytes, "frames"));
+    LT_TRY(take(&p->frames[1], sizes.frames_bytes, "frames"));
     if (p->rank == 0)
         LT_TRY(take(&p->pcm, 2 * (size_t)p->plan->sample_rate * sizeof(float), "sound"));
     return LT_OK;
@@ -483,16 +484,16 @@ static void keep_sent(lt_request **request, char **sent)
 static void pool_free(pool *p)
 {
     lt_request_drop(&p->incoming);
-    keep_sent(&p->carry_post, &p->carry_out);
+    keep_sent(&p->overlap_request, &p->overlap_out);
     for (int i = 0; i < 2; i++)
-        keep_sent(&p->frames_post[i], &p->frames[i]);
+        keep_sent(&p->frames_request[i], &p->frames[i]);
     lt_mux_abort(&p->mux);
     lt_contact_sheet_free(&p->sheet);
     lt_timeline_free(&p->sound);
     free(p->latents);
     free(p->raw);
-    free(p->carry_in);
-    free(p->carry_out);
+    free(p->overlap_in);
+    free(p->overlap_out);
     free(p->frames[0]);
     free(p->frames[1]);
     free(p->pcm);
@@ -519,7 +520,7 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
     p.group = engine->mesh->position / each;
     assert(engine->mesh->position % each == lt_group_rank(engine->mesh->axis[LT_AXIS_TP]));
     p.pixels = lt_mux_pixels(plan->codec);
-    p.items = p.family->decode_items(model, &plan->shape);
+    p.chunks = p.family->decode_chunks(model, &plan->shape);
     lt_stop_arm(p.rank == 0);
     lt_status st = pool_buffers(&p);
     if (st == LT_OK && p.rank == 0)

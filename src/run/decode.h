@@ -38,15 +38,15 @@ typedef struct lt_decode_outputs {
 } lt_decode_outputs;
 
 /* How large the buffers of one rank are: the estimate counts what lt_decode takes. */
-typedef struct lt_decode_room {
-    size_t latents;                              /* f32 values: an item's, or a chunk of sound's */
-    size_t raw_bytes, carry_bytes, frames_bytes; /* an item's: raw, what it leaves, finished */
-} lt_decode_room;
+typedef struct lt_decode_buffers {
+    size_t latents;                                /* f32 values of a chunk, of video or audio */
+    size_t raw_bytes, overlap_bytes, frames_bytes; /* a video chunk's: raw, overlap, finished */
+} lt_decode_buffers;
 
-lt_decode_room lt_decode_room_of(const lt_model *model, const lt_plan *plan);
+lt_decode_buffers lt_decode_buffers_of(const lt_model *model, const lt_plan *plan);
 
 /* Decode and mux, by the decoders that are open on engine. The groups of engine->mesh's tp axis
- * share out the film's pieces; the ranks of a group decode a piece together, its weights split.
+ * share out the film's chunks; the ranks of a group decode a chunk together, its weights split.
  * plan gives shape, lengths, codec, suffix. Nothing is left of a failed film; after an error the
  * engine is cancelled. Collective on world, Blocking. Errors: LT_EIO (disk full), LT_ETEMP (a
  * signal), LT_EPEER. */

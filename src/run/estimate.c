@@ -54,27 +54,27 @@ static size_t clip_bytes(const lt_plan *plan)
 
 /* ---- what decode.c takes ---- */
 
-/* Items that this rank decodes and owns. */
-static int64_t items_of(const lt_plan *plan, const lt_model *model, const lt_mesh *mesh)
+/* Chunks that this rank decodes and owns. */
+static int64_t chunks_of(const lt_plan *plan, const lt_model *model, const lt_mesh *mesh)
 {
     const int each = lt_group_size(mesh->axis[LT_AXIS_TP]);
     const int64_t groups = lt_group_size(mesh->world) / each, group = mesh->position / each;
-    const int64_t items = model->family->decode_items(model, &plan->shape);
-    return mesh->position % each != 0 || items <= group ? 0 : (items - group - 1) / groups + 1;
+    const int64_t chunks = model->family->decode_chunks(model, &plan->shape);
+    return mesh->position % each != 0 || chunks <= group ? 0 : (chunks - group - 1) / groups + 1;
 }
 
-/* Latents, raw frames, a carry each way where there are neighbours, and finished frames, two sets
- * where there are two items. What is never written is never resident. */
+/* Latents, raw frames, overlap frames each way where there are neighbours, and finished frames, two
+ * sets where there are two chunks. What is never written is never resident. */
 static size_t pool_bytes(const lt_plan *plan, const lt_model *model, const lt_mesh *mesh)
 {
-    const lt_decode_room room = lt_decode_room_of(model, plan);
-    const int64_t mine = items_of(plan, model, mesh);
-    const int64_t items = model->family->decode_items(model, &plan->shape);
-    const size_t latents = room.latents * sizeof(float);
+    const lt_decode_buffers sizes = lt_decode_buffers_of(model, plan);
+    const int64_t mine = chunks_of(plan, model, mesh);
+    const int64_t chunks = model->family->decode_chunks(model, &plan->shape);
+    const size_t latents = sizes.latents * sizeof(float);
     if (mine == 0)
-        return latents + (lt_group_rank(mesh->world) == 0 ? room.frames_bytes : 0);
-    return latents + room.raw_bytes + (items > 1 ? 2 : 1) * room.carry_bytes +
-           (mine > 1 ? 2 : 1) * room.frames_bytes;
+        return latents + (lt_group_rank(mesh->world) == 0 ? sizes.frames_bytes : 0);
+    return latents + sizes.raw_bytes + (chunks > 1 ? 2 : 1) * sizes.overlap_bytes +
+           (mine > 1 ? 2 : 1) * sizes.frames_bytes;
 }
 
 /* Rank 0: encoder, muxer, contact sheet. */
@@ -227,7 +227,7 @@ static lt_status dry_run_decode(const lt_estimate_of *of, lt_footprint *out)
     const lt_dry_counts sound = lt_dry_read();
     work_of(&sound, LT_TIME_SOUND, out);
     lt_dry_reset();
-    LT_TRY_GOTO(family->item_raw(model, &plan->shape, 0, NULL, helps ? NULL : &raw), st, done);
+    LT_TRY_GOTO(family->chunk_raw(model, &plan->shape, 0, NULL, helps ? NULL : &raw), st, done);
 done:
     family->decode_close(model);
     dry_run_end(&engine, of->threads, LT_PHASE_DECODE, LT_TIME_DECODE, out);
@@ -343,7 +343,7 @@ static double device_bytes(const lt_phase_memory *m)
 }
 
 static lt_status refuse(const char *model, lt_phase phase, const lt_phase_memory *m, double need,
-                        const char *room)
+                        const char *found)
 {
     static const char *const hints[LT_PHASES] = {
         "start more ranks on more hosts, or a machine with more memory",
@@ -356,13 +356,13 @@ static lt_status refuse(const char *model, lt_phase phase, const lt_phase_memory
     LT_FAIL(LT_ENOMEM,
             "%s: the %s phase needs %.2f GiB a rank (weights %.2f, work %.2f, host %.2f), %s",
             model, lt_phase_names[phase], need / gib, (double)m->phase_bytes / gib, work / gib,
-            (double)m->host_bytes / gib, room);
+            (double)m->host_bytes / gib, found);
 }
 
 lt_status lt_estimate_fits(const lt_estimate_of *of, const lt_footprint *footprint)
 {
     const int local_ranks = of->local_ranks;
-    char room[192];
+    char found[192];
     lt_device device;
     const char *option = "";
     const int64_t available = lt_memory_available_bytes(), limit = limit_left(&option);
@@ -378,20 +378,20 @@ lt_status lt_estimate_fits(const lt_estimate_of *of, const lt_footprint *footpri
                                 ? (double)(m->resident_bytes - footprint->base_bytes)
                                 : 0;
         if (mine >= 0 && need > mine) {
-            (void)snprintf(room, sizeof room, "this host has %.2f GiB for each of %d rank%s",
+            (void)snprintf(found, sizeof found, "this host has %.2f GiB for each of %d rank%s",
                            mine / gib, local_ranks, local_ranks == 1 ? "" : "s");
-            return refuse(of->plan->model, i, m, need, room);
+            return refuse(of->plan->model, i, m, need, found);
         }
         if (limit >= 0 && need > (double)limit) {
-            (void)snprintf(room, sizeof room, "%s leaves this process %.2f GiB", option,
+            (void)snprintf(found, sizeof found, "%s leaves this process %.2f GiB", option,
                            (double)limit / gib);
-            return refuse(of->plan->model, i, m, need, room);
+            return refuse(of->plan->model, i, m, need, found);
         }
         if (left >= 0 && device_bytes(m) > left) {
-            (void)snprintf(room, sizeof room,
+            (void)snprintf(found, sizeof found,
                            "device %d of this host (%s) has %.2f GiB left for it", of->device,
                            device.name, left / gib);
-            return refuse(of->plan->model, i, m, need, room);
+            return refuse(of->plan->model, i, m, need, found);
         }
     }
     return LT_OK;

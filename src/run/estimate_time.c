@@ -124,7 +124,7 @@ static void often(const lt_estimate_of *of, double times[LT_TIMES])
     times[LT_TIME_DENOISE] = of->model->family->evaluations(plan->steps);
     times[LT_TIME_SOUND] = ceil(ceil(ticks / LT_SOUND_CHUNK_TICKS) / ranks);
     times[LT_TIME_DECODE] =
-        ceil((double)of->model->family->decode_items(of->model, &plan->shape) / groups);
+        ceil((double)of->model->family->decode_chunks(of->model, &plan->shape) / groups);
 }
 
 lt_status lt_estimate_time(const lt_estimate_of *of, lt_engine *engine, int always,

@@ -237,7 +237,7 @@ lt_status lt_place_warn_dit(const lt_mesh *mesh)
     return LT_OK;
 }
 
-lt_status lt_place_warn_decode(const lt_mesh *mesh, int64_t items)
+lt_status lt_place_warn_decode(const lt_mesh *mesh, int64_t chunks)
 {
     char option[32], words[128];
     const int each = mesh->spec.size[LT_AXIS_TP], groups = lt_mesh_ranks(&mesh->spec) / each;
@@ -247,10 +247,10 @@ lt_status lt_place_warn_decode(const lt_mesh *mesh, int64_t items)
     (void)snprintf(option, sizeof option, "--decode-tp %d", each);
     warn_crossing(mesh, LT_AXIS_TP, option, "sums of every layer",
                   "it should divide each host's ranks");
-    if (items >= groups)
+    if (chunks >= groups)
         return LT_OK;
-    LT_TRY(idle_ranks(mesh, (int)items * each, words, sizeof words, &idle));
+    LT_TRY(idle_ranks(mesh, (int)chunks * each, words, sizeof words, &idle));
     lt_warn("%s: the film has %lld piece%s for %d groups: %s decode%s no picture", option,
-            (long long)items, items == 1 ? "" : "s", groups, words, idle > 1 ? "" : "s");
+            (long long)chunks, chunks == 1 ? "" : "s", groups, words, idle > 1 ? "" : "s");
     return LT_OK;
 }

@@ -21,9 +21,9 @@ lt_status lt_place(lt_group *world, int asked, lt_placed *out);
  * have nothing to do while a clip of one window without guidance is denoised. Local. Errors:
  * LT_ENOMEM. */
 lt_status lt_place_warn_dit(const lt_mesh *mesh);
-/* The same of the decoding mesh, for a film of so many items, where tp > 1: groups that cross
- * nodes, ranks of groups that get no item. Local. Errors: LT_ENOMEM. */
-lt_status lt_place_warn_decode(const lt_mesh *mesh, int64_t items);
+/* The same of the decoding mesh, for a film of so many chunks, where tp > 1: groups that cross
+ * nodes, ranks of groups that get no chunk. Local. Errors: LT_ENOMEM. */
+lt_status lt_place_warn_decode(const lt_mesh *mesh, int64_t chunks);
 /* Ascending ranks in words, "rank 3" or "ranks 0 to 3, 6"; what has no room ends in "...". Local.
  */
 const char *lt_place_ranks(const int *ranks, int count, char *out, size_t bytes);

@@ -76,7 +76,7 @@ static json_t *memory_of(const lt_plan *p, const lt_plan_found *found)
     (void)p;
     if (found == NULL)
         return NULL;
-    /* flops: of one evaluation (dit), one item (decode), the prompt (text) */
+    /* flops: of one evaluation (dit), one chunk (decode), the prompt (text) */
     static const lt_time unit[LT_PHASES] = {LT_TIME_TEXT, LT_TIME_DENOISE, LT_TIME_DECODE};
     json_t *memory = json_object();
     for (int i = 0; i < LT_PHASES; i++) {

@@ -119,9 +119,9 @@ static lt_status open_text_mesh(lt_session *s)
 static lt_status open_decode_mesh(lt_session *s, const lt_plan *plan)
 {
     const lt_mesh_spec spec = lt_plan_decode_mesh(plan, lt_group_size(s->world));
-    const int64_t items = s->model->family->decode_items(s->model, &plan->shape);
+    const int64_t chunks = s->model->family->decode_chunks(s->model, &plan->shape);
     LT_TRY(lt_mesh_open_placed(s->world, &spec, plan->placement, &s->decode_mesh));
-    LT_TRY(lt_agree(s->world, lt_place_warn_decode(&s->decode_mesh, items)));
+    LT_TRY(lt_agree(s->world, lt_place_warn_decode(&s->decode_mesh, chunks)));
     return LT_OK;
 }
 

@@ -107,7 +107,7 @@ static double planned_bytes(const char *run)
     return bytes;
 }
 
-/* 141 frames are eight items: each group has several, and the carries cross between groups. */
+/* 141 frames are eight chunks: each group has several, and overlap frames cross between groups. */
 static void groups_decode_the_same_film(void **state)
 {
     (void)state;
@@ -160,7 +160,7 @@ static const struct {
     {"by nodes: ranks 0, 2 and 1, 3", "nodes", {NULL}},
 };
 
-/* Ranks alternate between two hosts: by nodes, who owns an item is not its group's number times 2.
+/* Ranks alternate between two hosts: by nodes, who owns a chunk is not its group's number times 2.
  * The reference has one host. */
 static void groups_stand_where_the_mesh_says(void **state)
 {

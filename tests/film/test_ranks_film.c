@@ -108,7 +108,7 @@ static void hash_frame(void *user, int64_t index, const AVFrame *f)
     }
 }
 
-/* Lossless codecs: FFV1 and FLAC. 141 frames are several items of the pool, whatever the rank. */
+/* Lossless codecs: FFV1 and FLAC. 141 frames are several decode chunks, whatever the rank. */
 static void the_pool_changes_no_pixel(void **state)
 {
     (void)state;

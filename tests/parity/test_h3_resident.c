@@ -120,7 +120,7 @@ static void forward(fixture *f, lt_dit_state *state, results *r)
 static void decode(fixture *f, results *r)
 {
     const lt_family *family = f->model->family;
-    OK(family->item_raw(f->model, &shape, 0, f->latent[0], r->raw));
+    OK(family->chunk_raw(f->model, &shape, 0, f->latent[0], r->raw));
     const lt_range ticks = {0, TICKS};
     const int64_t n = family->sound_context(f->model, f->stream[1].dim[2], ticks).count;
     OK(family->sound_decode(f->model, f->latent[1], n, ticks, r->sound));

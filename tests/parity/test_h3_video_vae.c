@@ -1,9 +1,9 @@
 /* test_h3_video_vae.c - H3's video VAE against the published implementation.
  * Goal: decoded frames and encoded moments agree with golden tensors (tests/parity/golden/vae_*) on
  * every backend and in both weight layouts; a dry run takes the same path. Method: a tiny random
- * checkpoint with the real ratios in space and time, so that tiles, clips and cross-fades are real;
- * large results are compared on a grid of pixels. Tolerance: 1e-5 of the largest value. Ranks: 1.
- * Needs: tests/parity/nano, nano-original. */
+ * checkpoint with the real ratios in space and time, so that tiles, chunks and cross-fades are
+ * real; large results are compared on a grid of pixels. Tolerance: 1e-5 of the largest value.
+ * Ranks: 1. Needs: tests/parity/nano, nano-original. */
 #include "tests/parity/golden.h"
 
 #include "model/h3/names.h"
@@ -208,7 +208,7 @@ static lt_status nothing(void *ctx, int64_t first_frame, int64_t count, const fl
     return LT_OK;
 }
 
-/* A dry run needs the memory that a real one takes, and more clips need no more. */
+/* A dry run needs the memory that a real one takes, and more chunks need no more. */
 static void dry_run_counts_memory(void **state)
 {
     (void)state;
@@ -246,8 +246,8 @@ static void dry_run_counts_memory(void **state)
     free(z);
 }
 
-/* Clips that are decoded in any order and finished with their neighbours' tails make the same film,
- * bit for bit. */
+/* Chunks that are decoded in any order and finished with their neighbours' overlaps make the same
+ * film, bit for bit. */
 static void clips_are_independent(void **state)
 {
     (void)state;
@@ -265,27 +265,28 @@ static void clips_are_independent(void **state)
                           (const lt_name_map[]){lt_h3_names(&lt_h3_video_names, config.head_dim)},
                           &files));
     OK(lt_h3_video_decoder_open(files, &engine, &config, &decoder));
-    const int64_t clips = 3, values = 3 * 32 * 32, clip_values = 28 * values;
+    const int64_t chunks = 3, values = 3 * 32 * 32, chunk_values = 28 * values;
     film f = {.frames = 56, .height = 32, .width = 32};
     f.pixels = calloc((size_t)(56 * values), sizeof *f.pixels);
-    float *raw = calloc((size_t)(clips * clip_values), sizeof *raw),
+    float *raw = calloc((size_t)(chunks * chunk_values), sizeof *raw),
           *part = calloc(6 * 7 * 4, sizeof *part);
-    float *tails = calloc((size_t)(clips * 5 * values), sizeof *tails);
-    assert_true(f.pixels != NULL && raw != NULL && part != NULL && tails != NULL);
-    assert_int_equal(lt_h3_video_clip_count(&config, dim[1]), clips);
+    float *overlaps = calloc((size_t)(chunks * 5 * values), sizeof *overlaps);
+    assert_true(f.pixels != NULL && raw != NULL && part != NULL && overlaps != NULL);
+    assert_int_equal(lt_h3_video_chunk_count(&config, dim[1]), chunks);
     OK(lt_h3_video_decode(decoder, z, dim[1], 2, 2, take, &f));
-    for (int64_t c = clips - 1; c >= 0; c--) {
-        lt_h3_video_clip_take(&config, z, dim[1], 2, 2, c, part);
-        OK(lt_h3_video_decode_clip(decoder, part, 7, 2, 2, raw + c * clip_values));
-        memcpy(tails + c * 5 * values, lt_h3_video_tail(&config, raw + c * clip_values, 2, 2),
-               (size_t)(5 * values) * sizeof *tails);
+    for (int64_t c = chunks - 1; c >= 0; c--) {
+        lt_h3_video_chunk_take(&config, z, dim[1], 2, 2, c, part);
+        OK(lt_h3_video_decode_chunk(decoder, part, 7, 2, 2, raw + c * chunk_values));
+        memcpy(overlaps + c * 5 * values,
+               lt_h3_video_overlap(&config, raw + c * chunk_values, 2, 2),
+               (size_t)(5 * values) * sizeof *overlaps);
     }
-    for (int64_t c = 0; c < clips; c++) {
+    for (int64_t c = 0; c < chunks; c++) {
         int64_t count = 0;
-        const float *before = c > 0 ? tails + (c - 1) * 5 * values : NULL;
-        const float *done = lt_h3_video_finish_clip(&config, raw + c * clip_values, 2, 2, before,
-                                                    c == clips - 1, &count);
-        assert_int_equal(count, c == clips - 1 ? 22 : 17);
+        const float *before = c > 0 ? overlaps + (c - 1) * 5 * values : NULL;
+        const float *done = lt_h3_video_finish_chunk(&config, raw + c * chunk_values, 2, 2, before,
+                                                     c == chunks - 1, &count);
+        assert_int_equal(count, c == chunks - 1 ? 22 : 17);
         assert_memory_equal(done, f.pixels + 17 * c * values,
                             (size_t)(count * values) * sizeof *done);
     }
@@ -293,7 +294,7 @@ static void clips_are_independent(void **state)
     lt_checkpoint_close(&files);
     lt_engine_close(&engine);
     golden_file_close(&g);
-    free(f.pixels), free(raw), free(part), free(tails), free(z);
+    free(f.pixels), free(raw), free(part), free(overlaps), free(z);
 }
 
 /* What a config promises must be in the files, and nothing else; on dry too, before anything is

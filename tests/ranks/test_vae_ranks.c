@@ -201,11 +201,11 @@ static void helpers_check(const lt_mesh *mesh, void *ctx)
     OK(lt_h3_video_decoder_open(files, &engine, &config, &decoder));
     float *z = spread(config.latent_channels * q.t * q.h * q.w, 1);
     const int keeps = lt_group_rank(mesh->axis[LT_AXIS_TP]) == 0;
-    OK(lt_h3_video_decode_clip(decoder, z, q.t, q.h, q.w, keeps ? some : NULL));
-    OK(lt_h3_video_decode_clip(decoder, z, q.t, q.h, q.w, all)); /* now it keeps them */
+    OK(lt_h3_video_decode_chunk(decoder, z, q.t, q.h, q.w, keeps ? some : NULL));
+    OK(lt_h3_video_decode_chunk(decoder, z, q.t, q.h, q.w, all)); /* now it keeps them */
     want(!keeps || memcmp(all, some, bytes) == 0, "tp=3", "bits with helpers", 1, 0);
     memset(some, 0, bytes);
-    OK(lt_h3_video_decode_clip(decoder, z, q.t, q.h, q.w, keeps ? some : NULL)); /* and helps */
+    OK(lt_h3_video_decode_chunk(decoder, z, q.t, q.h, q.w, keeps ? some : NULL)); /* and helps */
     want(!keeps || memcmp(all, some, bytes) == 0, "tp=3", "bits with helpers again", 1, 0);
     WANT(lt_arena_used(engine.step) == 0);
     lt_h3_video_decoder_close(&decoder);

@@ -1,4 +1,4 @@
-/* test_h3_tiles.c - how H3's video VAE cuts space into tiles and time into clips, and joins them
+/* test_h3_tiles.c - how H3's video VAE cuts space into tiles and time into chunks, and joins them
  * again. Goal: the layouts of spec/minimax-h3.md 6.3 and 6.4; a stitched plane is the closed form
  * of three raw tiles; configs with impossible values are refused with file and field. Method:
  * tables, and a slow second way to compute each cell. Ranks: 1. Needs: models/demo/vae/config.json.
@@ -155,7 +155,7 @@ static void stitching_is_the_closed_form(void **state)
 static const char demo[] = LT_SOURCE_DIR "/models/demo/vae/config.json";
 
 static const struct {
-    int64_t latents, clips, frames;
+    int64_t latents, chunks, frames;
     const char *reason;
 } lengths[] = {
     {0, 0, 0, "nothing"},
@@ -175,12 +175,12 @@ static void lengths_are_the_references(void **state)
     (void)state;
     lt_h3_video_config c;
     assert_int_equal(lt_h3_video_config_read(demo, &c), LT_OK);
-    assert_int_equal(lt_h3_video_clip_latents(&c), 7);
-    assert_int_equal(lt_h3_video_clip_frames(&c), 28);
+    assert_int_equal(lt_h3_video_chunk_latents(&c), 7);
+    assert_int_equal(lt_h3_video_chunk_frames(&c), 28);
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-        if (lt_h3_video_clip_count(&c, lengths[i].latents) != lengths[i].clips)
+        if (lt_h3_video_chunk_count(&c, lengths[i].latents) != lengths[i].chunks)
             fail_msg("%s: %d clips", lengths[i].reason,
-                     (int)lt_h3_video_clip_count(&c, lengths[i].latents));
+                     (int)lt_h3_video_chunk_count(&c, lengths[i].latents));
         if (lt_h3_video_frame_count(&c, lengths[i].latents) != lengths[i].frames)
             fail_msg("%s: %d frames", lengths[i].reason,
                      (int)lt_h3_video_frame_count(&c, lengths[i].latents));
@@ -195,16 +195,16 @@ static void clips_are_joined(void **state)
     assert_int_equal(lt_h3_video_config_read(demo, &c), LT_OK);
     const int64_t values = 3 * 16 * 16;
     float *frames = calloc((size_t)(28 * values), sizeof *frames),
-          *tail = calloc((size_t)(5 * values), sizeof *tail);
-    assert_true(frames != NULL && tail != NULL);
+          *overlap = calloc((size_t)(5 * values), sizeof *overlap);
+    assert_true(frames != NULL && overlap != NULL);
     for (int last = 0; last < 2; last++) {
         int64_t count = 0;
         for (int64_t i = 0; i < 28 * values; i++)
             frames[i] = (float)(i / values);
         for (int64_t i = 0; i < 5 * values; i++)
-            tail[i] = 100 + (float)(i / values);
-        assert_true(lt_h3_video_tail(&c, frames, 1, 1)[0] == 23);
-        const float *done = lt_h3_video_finish_clip(&c, frames, 1, 1, tail, last, &count);
+            overlap[i] = 100 + (float)(i / values);
+        assert_true(lt_h3_video_overlap(&c, frames, 1, 1)[0] == 23);
+        const float *done = lt_h3_video_finish_chunk(&c, frames, 1, 1, overlap, last, &count);
         assert_int_equal(count, last ? 22 : 17);
         for (int64_t k = 0; k < count; k++) {
             const float w = (float)k / 5.0f, raw_frame = (float)(k < 17 ? 3 + k : 6 + k);
@@ -213,7 +213,7 @@ static void clips_are_joined(void **state)
         }
     }
     free(frames);
-    free(tail);
+    free(overlap);
 }
 
 /* ---- integers ---- */

@@ -381,7 +381,7 @@ int64_t lt_h3_audio_tick_count(const lt_h3_audio_config *config, int64_t samples
 }
 
 /* wave [ticks * hop] -> rows [ticks, C], both host. */
-static lt_status encode_item(lt_h3_audio_encoder *e, const float *wave, int64_t ticks, float *means)
+static lt_status encode_one(lt_h3_audio_encoder *e, const float *wave, int64_t ticks, float *means)
 {
     lt_queue *q = e->engine->compute;
     lt_arena *step = e->engine->step;
@@ -435,7 +435,7 @@ lt_status lt_h3_audio_encode(lt_h3_audio_encoder *encoder, const float *samples,
         for (int64_t i = 0; i < n && !encoder->dry; i++)
             wave[i] = samples[item * n + i];
         const lt_mark mark = lt_arena_mark(encoder->engine->step);
-        st = encode_item(encoder, wave, ticks, rows);
+        st = encode_one(encoder, wave, ticks, rows);
         lt_arena_release(encoder->engine->step, mark);
         LT_TRY_GOTO(st, st, done);
         for (int64_t i = 0; i < ticks * channels && !encoder->dry; i++)

@@ -370,8 +370,8 @@ static lt_status embed(lt_h3_audio_decoder *d, const float *z, int64_t rows, aud
 }
 
 /* One item: z [ticks in r, C] -> samples [count * hop]. */
-static lt_status decode_item(lt_h3_audio_decoder *d, const audio_ranges *r, const float *z,
-                             int64_t first, int64_t count, float *samples)
+static lt_status decode_one(lt_h3_audio_decoder *d, const audio_ranges *r, const float *z,
+                            int64_t first, int64_t count, float *samples)
 {
     lt_queue *q = d->engine->compute;
     const lt_h3_audio_config *c = &d->config;
@@ -428,23 +428,23 @@ lt_status lt_h3_audio_decode_range(lt_h3_audio_decoder *decoder, const float *la
             cut_ticks(latents + item * c->latent_channels * ticks, c->latent_channels, ticks,
                       r.ticks, rows);
         float *to = samples == NULL ? NULL : samples + item * count * c->hop;
-        st = decode_item(decoder, &r, rows, first, count, to);
+        st = decode_one(decoder, &r, rows, first, count, to);
         lt_arena_release(decoder->engine->step, mark);
     }
     free(rows);
-    return st == LT_OK ? st : lt_trail(st, "decode_item", __FILE__, __LINE__);
+    return st == LT_OK ? st : lt_trail(st, "decode_one", __FILE__, __LINE__);
 }
 
 lt_status lt_h3_audio_decode(lt_h3_audio_decoder *decoder, const float *latents, int64_t batch,
                              int64_t ticks, float *samples)
 {
     const lt_h3_audio_config *c = &decoder->config;
-    const int64_t item_latents = c->latent_channels * ticks, item_samples = c->hop * ticks;
+    const int64_t one_latents = c->latent_channels * ticks, one_samples = c->hop * ticks;
     for (int64_t item = 0; item < batch; item++)
         for (int64_t first = 0; first < ticks; first += CHUNK_TICKS) {
             const int64_t count = ticks - first < CHUNK_TICKS ? ticks - first : CHUNK_TICKS;
-            const float *from = decoder->dry ? NULL : latents + item * item_latents;
-            float *to = decoder->dry ? NULL : samples + item * item_samples + first * c->hop;
+            const float *from = decoder->dry ? NULL : latents + item * one_latents;
+            float *to = decoder->dry ? NULL : samples + item * one_samples + first * c->hop;
             LT_TRY(lt_h3_audio_decode_range(decoder, from, 1, ticks, first, count, to));
         }
     return LT_OK;

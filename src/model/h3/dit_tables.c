@@ -152,8 +152,8 @@ done:
     return st;
 }
 
-static lt_status item_apply(lt_h3_dit *dit, lt_weights *weights, const char *name, int64_t width,
-                            const lt_tensor *temb, void *to)
+static lt_status table_apply(lt_h3_dit *dit, lt_weights *weights, const char *name, int64_t width,
+                             const lt_tensor *temb, void *to)
 {
     lt_engine *engine = dit->engine;
     const lt_layer_spec spec = lt_layer_whole(weights, width, dit->config.time_dim, 1);
@@ -167,20 +167,20 @@ static lt_status item_apply(lt_h3_dit *dit, lt_weights *weights, const char *nam
     return lt_sync(engine->compute);
 }
 
-/* Items 0..layers-1 are the blocks' tables, item `layers` is norm_out's. */
-static unsigned char *item_at(const lt_h3_dit *dit, int64_t item)
+/* Tables 0..layers-1 are the blocks', table `layers` is norm_out's. */
+static unsigned char *table_at(const lt_h3_dit *dit, int64_t table)
 {
-    return dit->tables ? dit->tables + (size_t)item * lt_h3_layer_bytes(dit, dit->timestep_count)
+    return dit->tables ? dit->tables + (size_t)table * lt_h3_layer_bytes(dit, dit->timestep_count)
                        : NULL;
 }
 
-static lt_status item_make(lt_h3_dit *dit, int64_t item, const lt_tensor *temb)
+static lt_status table_make(lt_h3_dit *dit, int64_t table, const lt_tensor *temb)
 {
     char name[64] = "norm_out.linear";
     int64_t width = 2 * dit->config.hidden;
-    if (item < dit->config.layers) {
+    if (table < dit->config.layers) {
         (void)snprintf(name, sizeof name, "transformer_blocks.%lld.adaln_proj.linear",
-                       (long long)item);
+                       (long long)table);
         width = LT_H3_CHUNKS * LT_H3_TAGS * dit->config.hidden;
     }
     lt_engine *engine = dit->engine;
@@ -188,7 +188,7 @@ static lt_status item_make(lt_h3_dit *dit, int64_t item, const lt_tensor *temb)
     lt_weights *weights = NULL;
     lt_status st;
     LT_TRY_GOTO(lt_weights_open(dit->checkpoint, engine, dit->compute, &weights), st, done);
-    LT_TRY_GOTO(item_apply(dit, weights, name, width, temb, item_at(dit, item)), st, done);
+    LT_TRY_GOTO(table_apply(dit, weights, name, width, temb, table_at(dit, table)), st, done);
 done:
     lt_weights_close(&weights);
     lt_arena_release(engine->phase, phase);
@@ -196,16 +196,16 @@ done:
     return st;
 }
 
-static lt_status items_mine(lt_h3_dit *dit)
+static lt_status tables_mine(lt_h3_dit *dit)
 {
     const lt_group *world = dit->engine->mesh->world;
     const lt_mark step = lt_arena_mark(dit->engine->step);
     lt_tensor temb;
     lt_status st;
     LT_TRY_GOTO(time_embedding(dit, &temb), st, done);
-    for (int64_t item = lt_group_rank(world); item <= dit->config.layers;
-         item += lt_group_size(world))
-        LT_TRY_GOTO(item_make(dit, item, &temb), st, done);
+    for (int64_t table = lt_group_rank(world); table <= dit->config.layers;
+         table += lt_group_size(world))
+        LT_TRY_GOTO(table_make(dit, table, &temb), st, done);
 done:
     lt_arena_release(dit->engine->step, step);
     return st;
@@ -217,14 +217,14 @@ lt_status lt_h3_dit_tables(lt_h3_dit *dit, const float *timesteps, int count)
     lt_group *world = dit->engine->mesh->world;
     lt_status mine = tables_alloc(dit, timesteps, count);
     if (mine == LT_OK)
-        mine = items_mine(dit);
+        mine = tables_mine(dit);
     if (dit->dry)
         return mine;
     LT_TRY(lt_agree(world, mine));
-    for (int64_t item = 0; item <= dit->config.layers; item++)
-        LT_TRY(lt_broadcast(world, (int)(item % lt_group_size(world)), item_at(dit, item),
-                            item < dit->config.layers ? lt_h3_layer_bytes(dit, count)
-                                                      : out_bytes(dit, count)));
+    for (int64_t table = 0; table <= dit->config.layers; table++)
+        LT_TRY(lt_broadcast(world, (int)(table % lt_group_size(world)), table_at(dit, table),
+                            table < dit->config.layers ? lt_h3_layer_bytes(dit, count)
+                                                       : out_bytes(dit, count)));
     return LT_OK;
 }
 

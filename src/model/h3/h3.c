@@ -242,19 +242,19 @@ static void decode_close(lt_model *model)
         lt_arena_release(m->decode_engine->phase, m->decode_mark);
 }
 
-static int64_t decode_items(const lt_model *model, const lt_shape *shape)
+static int64_t decode_chunks(const lt_model *model, const lt_shape *shape)
 {
     const lt_h3_model *m = (const lt_h3_model *)model;
-    return lt_h3_video_clip_count(&m->video, lt_h3_latent_frames(shape->frames));
+    return lt_h3_video_chunk_count(&m->video, lt_h3_latent_frames(shape->frames));
 }
 
-static lt_decode_item decode_item(const lt_model *model, const lt_shape *shape, int64_t item)
+static lt_decode_chunk decode_chunk(const lt_model *model, const lt_shape *shape, int64_t chunk)
 {
     const lt_h3_model *m = (const lt_h3_model *)model;
-    const int last = item + 1 == decode_items(model, shape);
+    const int last = chunk + 1 == decode_chunks(model, shape);
     const int64_t body = m->video.clip_length;
-    return (lt_decode_item){item * m->video.chunk_latents, lt_h3_video_clip_latents(&m->video),
-                            item * body, last ? body + m->video.tail_frames : body};
+    return (lt_decode_chunk){chunk * m->video.stride_latents, lt_h3_video_chunk_latents(&m->video),
+                             chunk * body, last ? body + m->video.overlap_frames : body};
 }
 
 static size_t frame_floats(const lt_shape *shape)
@@ -265,27 +265,27 @@ static size_t frame_floats(const lt_shape *shape)
 static size_t decode_raw_bytes(const lt_model *model, const lt_shape *shape)
 {
     const lt_h3_model *m = (const lt_h3_model *)model;
-    return (size_t)lt_h3_video_clip_frames(&m->video) * frame_floats(shape) * sizeof(float);
+    return (size_t)lt_h3_video_chunk_frames(&m->video) * frame_floats(shape) * sizeof(float);
 }
 
-static size_t decode_carry_bytes(const lt_model *model, const lt_shape *shape)
+static size_t decode_overlap_bytes(const lt_model *model, const lt_shape *shape)
 {
     const lt_h3_model *m = (const lt_h3_model *)model;
-    return (size_t)m->video.tail_frames * frame_floats(shape) * sizeof(float);
+    return (size_t)m->video.overlap_frames * frame_floats(shape) * sizeof(float);
 }
 
-static lt_status item_raw(lt_model *model, const lt_shape *shape, int64_t item,
-                          const float *latents, void *raw)
+static lt_status chunk_raw(lt_model *model, const lt_shape *shape, int64_t chunk,
+                           const float *latents, void *raw)
 {
-    (void)item;
+    (void)chunk;
     lt_h3_model *m = (lt_h3_model *)model;
-    const int64_t t = lt_h3_video_clip_latents(&m->video);
+    const int64_t t = lt_h3_video_chunk_latents(&m->video);
     const int64_t h = shape->height / LT_H3_CELL_PIXELS, w = shape->width / LT_H3_CELL_PIXELS;
     float *z = NULL;
     const int64_t bytes = m->video.latent_channels * t * h * w * (int64_t)sizeof *z;
     if (latents == NULL) { /* a dry run */
         lt_dry_host(bytes);
-        const lt_status st = lt_h3_video_decode_clip(m->video_decoder, NULL, t, h, w, raw);
+        const lt_status st = lt_h3_video_decode_chunk(m->video_decoder, NULL, t, h, w, raw);
         lt_dry_host(-bytes);
         return st;
     } else {
@@ -294,28 +294,29 @@ static lt_status item_raw(lt_model *model, const lt_shape *shape, int64_t item,
             LT_FAIL(LT_ENOMEM, "decode: no memory for a clip's latents");
         lt_h3_video_denormalise(&m->video, latents, t * h * w, z);
     }
-    const lt_status st = lt_h3_video_decode_clip(m->video_decoder, z, t, h, w, raw);
+    const lt_status st = lt_h3_video_decode_chunk(m->video_decoder, z, t, h, w, raw);
     free(z);
     LT_TRY(st);
     return LT_OK;
 }
 
-static void item_carry(const lt_model *model, const lt_shape *shape, const void *raw, void *carry)
+static void chunk_overlap(const lt_model *model, const lt_shape *shape, const void *raw,
+                          void *overlap)
 {
     const lt_h3_model *m = (const lt_h3_model *)model;
     const int64_t h = shape->height / LT_H3_CELL_PIXELS, w = shape->width / LT_H3_CELL_PIXELS;
-    memcpy(carry, lt_h3_video_tail(&m->video, raw, h, w), decode_carry_bytes(model, shape));
+    memcpy(overlap, lt_h3_video_overlap(&m->video, raw, h, w), decode_overlap_bytes(model, shape));
 }
 
-static lt_status item_finish(const lt_model *model, const lt_shape *shape, int64_t item, void *raw,
-                             const void *carry, lt_dtype dtype, void *frames)
+static lt_status chunk_finish(const lt_model *model, const lt_shape *shape, int64_t chunk,
+                              void *raw, const void *overlap, lt_dtype dtype, void *frames)
 {
     const lt_h3_model *m = (const lt_h3_model *)model;
     const int64_t h = shape->height / LT_H3_CELL_PIXELS, w = shape->width / LT_H3_CELL_PIXELS;
-    const int last = item + 1 == decode_items(model, shape);
+    const int last = chunk + 1 == decode_chunks(model, shape);
     int64_t count = 0;
-    const float *finished = lt_h3_video_finish_clip(&m->video, raw, h, w, carry, last, &count);
-    assert(count == decode_item(model, shape, item).frames);
+    const float *finished = lt_h3_video_finish_chunk(&m->video, raw, h, w, overlap, last, &count);
+    assert(count == decode_chunk(model, shape, chunk).frames);
     if (dtype == LT_U8)
         lt_h3_video_to_u8(finished, count, shape->height * shape->width, m->decode_engine->threads,
                           frames);
@@ -381,13 +382,13 @@ const lt_family lt_family_h3 = {.name = "minimax-h3",
                                 .dit_end = lt_h3_window_end,
                                 .dit_close = dit_close,
                                 .decode_open = decode_open,
-                                .decode_items = decode_items,
-                                .decode_item = decode_item,
+                                .decode_chunks = decode_chunks,
+                                .decode_chunk = decode_chunk,
                                 .decode_raw_bytes = decode_raw_bytes,
-                                .decode_carry_bytes = decode_carry_bytes,
-                                .item_raw = item_raw,
-                                .item_carry = item_carry,
-                                .item_finish = item_finish,
+                                .decode_overlap_bytes = decode_overlap_bytes,
+                                .chunk_raw = chunk_raw,
+                                .chunk_overlap = chunk_overlap,
+                                .chunk_finish = chunk_finish,
                                 .sound_context = sound_context,
                                 .sound_samples = sound_samples,
                                 .sound_decode = sound_decode,

@@ -81,16 +81,16 @@ static lt_status derive(const char *source, lt_h3_video_config *c)
     if (c->tile_overlap_min % c->space_ratio != 0)
         LT_FAIL(LT_EDATA, "%s: space factors: want a product that divides %d, found %d", source,
                 (int)c->tile_overlap_min, (int)c->space_ratio);
-    c->chunk_latents = (c->clip_length + c->time_ratio - 1) / c->time_ratio;
-    c->pre_frames = c->chunk_latents * c->time_ratio - c->clip_length;
-    if (c->token_drop >= c->chunk_latents)
+    c->stride_latents = (c->clip_length + c->time_ratio - 1) / c->time_ratio;
+    c->pre_frames = c->stride_latents * c->time_ratio - c->clip_length;
+    if (c->token_drop >= c->stride_latents)
         LT_FAIL(LT_EDATA, "%s: token_drop: want less than the %d latent frames of a clip, found %d",
-                source, (int)c->chunk_latents, (int)c->token_drop);
-    c->overlap_latents = c->token_drop > 0 ? c->chunk_latents - c->token_drop : 0;
-    c->tail_frames = c->token_drop > 0 ? c->overlap_latents * c->time_ratio - c->pre_frames : 0;
-    if (c->tail_frames > c->clip_length)
+                source, (int)c->stride_latents, (int)c->token_drop);
+    c->overlap_latents = c->token_drop > 0 ? c->stride_latents - c->token_drop : 0;
+    c->overlap_frames = c->token_drop > 0 ? c->overlap_latents * c->time_ratio - c->pre_frames : 0;
+    if (c->overlap_frames > c->clip_length)
         LT_FAIL(LT_EDATA, "%s: token_drop: want a tail of at most the clip's %d frames, found %d",
-                source, (int)c->clip_length, (int)c->tail_frames);
+                source, (int)c->clip_length, (int)c->overlap_frames);
     return LT_OK;
 }
 
@@ -254,43 +254,44 @@ lt_status lt_h3_video_config_read(const char *path, lt_h3_video_config *out)
     return derive(path, out);
 }
 
-int64_t lt_h3_video_clip_latents(const lt_h3_video_config *config)
+int64_t lt_h3_video_chunk_latents(const lt_h3_video_config *config)
 {
-    return config->chunk_latents + config->overlap_latents;
+    return config->stride_latents + config->overlap_latents;
 }
 
-int64_t lt_h3_video_clip_frames(const lt_h3_video_config *config)
+int64_t lt_h3_video_chunk_frames(const lt_h3_video_config *config)
 {
-    return lt_h3_video_clip_latents(config) * config->time_ratio;
+    return lt_h3_video_chunk_latents(config) * config->time_ratio;
 }
 
 /* Latent frames that are missing to whole chunks. */
 static int64_t padding(const lt_h3_video_config *config, int64_t latent_frames)
 {
-    const int64_t rest = (latent_frames + config->token_drop) % config->chunk_latents;
-    return rest == 0 ? 0 : config->chunk_latents - rest;
+    const int64_t rest = (latent_frames + config->token_drop) % config->stride_latents;
+    return rest == 0 ? 0 : config->stride_latents - rest;
 }
 
-int64_t lt_h3_video_clip_count(const lt_h3_video_config *config, int64_t latent_frames)
+int64_t lt_h3_video_chunk_count(const lt_h3_video_config *config, int64_t latent_frames)
 {
     if (latent_frames < 1)
         return 0;
     const int64_t tokens = latent_frames + config->token_drop + padding(config, latent_frames);
-    return tokens / config->chunk_latents - (config->token_drop > 0);
+    return tokens / config->stride_latents - (config->token_drop > 0);
 }
 
 int64_t lt_h3_video_frame_count(const lt_h3_video_config *config, int64_t latent_frames)
 {
-    const int64_t clips = lt_h3_video_clip_count(config, latent_frames);
-    if (clips < 1)
+    const int64_t chunks = lt_h3_video_chunk_count(config, latent_frames);
+    if (chunks < 1)
         return 0;
-    /* A chunk's last latent frame stands for what the clip's length leaves over (1 of 17), the
+    /* A chunk's last latent frame stands for what clip_length leaves over (1 of 17), the
      * others for time_ratio frames each. The reference tells them apart by the index counted from
-     * the clip's start. */
+     * the chunk's start. */
     const int64_t rest = config->clip_length % config->time_ratio;
-    int64_t frames = clips * config->clip_length + config->tail_frames;
+    int64_t frames = chunks * config->clip_length + config->overlap_frames;
     for (int64_t k = 0; k < padding(config, latent_frames); k++)
-        frames -= rest > 0 && (latent_frames + k) % config->chunk_latents == 0 ? rest
-                                                                               : config->time_ratio;
+        frames -= rest > 0 && (latent_frames + k) % config->stride_latents == 0
+                      ? rest
+                      : config->time_ratio;
     return frames;
 }

@@ -1,14 +1,14 @@
 /* video_config.h - the sizes of H3's video VAE, read from its config.json.
  * Source: spec/minimax-h3.md 1.2, 1.4, 6; diffusers, AutoencoderKLMiniMaxH3.
  *
- * Time runs in clips. A clip of `clip_length` frames (17) becomes `chunk_latents` latent frames
- * (5); the last `token_drop` (3) latent frames of a whole encode are dropped. The decoder reads a
- * chunk and the `overlap_latents` (2) after it, gives time_ratio frames a latent (28), of which the
- * first `pre_frames` (3) mean nothing, the next clip_length are the clip's body, and `tail_frames`
- * (5) further on fade into the next clip:
+ * Time runs in chunks of `clip_length` frames (17; the config calls a chunk a clip). One becomes
+ * `stride_latents` latent frames (5); the last `token_drop` (3) latent frames of a whole encode are
+ * dropped. A decode chunk is these and the `overlap_latents` (2) after them. It gives time_ratio
+ * frames a latent (28), of which the first `pre_frames` (3) mean nothing, the next clip_length are
+ * the chunk's body, and `overlap_frames` (5) further on fade into the next chunk:
  *
  *     decoded   0 1 2 | 3 ............ 19 | 20 21 22 | 23 .. 27
- *                 pre         body             pre       tail
+ *                 pre         body             pre      overlap
  * Local, Blocking. Tested: tests/unit/test_h3_tiles.c, tests/parity/test_h3_video_vae.c. */
 #ifndef LT_H3_VIDEO_CONFIG_H
 #define LT_H3_VIDEO_CONFIG_H
@@ -37,7 +37,7 @@ typedef struct lt_h3_video_config {
     float latents_mean[LT_H3_VAE_LATENTS_MAX], latents_std[LT_H3_VAE_LATENTS_MAX];
     /* derived */
     int64_t space_ratio, time_ratio; /* pixels a latent cell, frames a latent frame */
-    int64_t chunk_latents, overlap_latents, pre_frames, tail_frames;
+    int64_t stride_latents, overlap_latents, pre_frames, overlap_frames;
 } lt_h3_video_config;
 
 /* path: diffusers' vae/config.json, or one of the original layout's two (video_vae/config.json with
@@ -46,13 +46,13 @@ typedef struct lt_h3_video_config {
  * wanted, found. */
 lt_status lt_h3_video_config_read(const char *path, lt_h3_video_config *out);
 
-/* Latent frames that a decoder reads at a time: a chunk and its overlap (7). Local. */
-int64_t lt_h3_video_clip_latents(const lt_h3_video_config *config);
-/* Frames that it makes of them (28). Local. */
-int64_t lt_h3_video_clip_frames(const lt_h3_video_config *config);
-/* Clips that latent_frames fill; a last one may be filled up with copies of the last latent frame.
+/* Latent frames of a decode chunk: its stride and its overlap (7). Local. */
+int64_t lt_h3_video_chunk_latents(const lt_h3_video_config *config);
+/* Frames that the decoder makes of them, raw (28). Local. */
+int64_t lt_h3_video_chunk_frames(const lt_h3_video_config *config);
+/* Chunks that latent_frames fill; a last one may be filled up with copies of the last latent frame.
  * 0: too few (fewer than 3). For 5n+2 it is n. Local. */
-int64_t lt_h3_video_clip_count(const lt_h3_video_config *config, int64_t latent_frames);
+int64_t lt_h3_video_chunk_count(const lt_h3_video_config *config, int64_t latent_frames);
 /* Picture frames that latent_frames decode to (5n+2 -> 17n+5). Local. */
 int64_t lt_h3_video_frame_count(const lt_h3_video_config *config, int64_t latent_frames);
 

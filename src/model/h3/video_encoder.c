@@ -1,6 +1,6 @@
 /* video_encoder.c - H3's video encoder: frames to the moments of latents.
  *
- * A tile of a clip is [T, H, W, channels] on the device. Four flat buffers of the largest
+ * A tile of a chunk is [T, H, W, channels] on the device. Four flat buffers of the largest
  * activation serve all layers, since a layer's result outlives its scratch and an arena gives back
  * last things first:
  *
@@ -194,7 +194,7 @@ static void largest_volumes(const lt_h3_video_config *c, volume v, int64_t *plai
     }
 }
 
-static int64_t clip_frames(const lt_h3_video_config *c, int64_t frames)
+static int64_t chunk_frames(const lt_h3_video_config *c, int64_t frames)
 {
     return frames == 1 ? 1 : c->clip_length;
 }
@@ -217,10 +217,10 @@ lt_status lt_h3_video_moments_shape(const lt_h3_video_config *config, int64_t fr
         const lt_h3_axis coarse = lt_h3_axis_coarser(&axis, c->space_ratio);
         shape[2 + i] = lt_h3_axis_cover(&coarse);
     }
-    const int64_t clips = frames == 1 ? 1 : (frames + c->clip_length - 1) / c->clip_length;
-    const volume clip = after_all(c, (volume){clip_frames(c, frames), height, width});
+    const int64_t chunks = frames == 1 ? 1 : (frames + c->clip_length - 1) / c->clip_length;
+    const volume chunk = after_all(c, (volume){chunk_frames(c, frames), height, width});
     shape[0] = 2 * c->latent_channels;
-    shape[1] = clips * clip.t - (frames == 1 ? 0 : c->token_drop);
+    shape[1] = chunks * chunk.t - (frames == 1 ? 0 : c->token_drop);
     return LT_OK;
 }
 
@@ -336,26 +336,26 @@ static lt_status encode_tile(lt_h3_video_encoder *e, const float *pixels, volume
 /* ---- the whole ---- */
 typedef struct encode_work {
     int64_t frames, height, width; /* of the sample */
-    int64_t clip, clips;           /* frames a clip */
+    int64_t chunk, chunks;         /* frames a chunk */
     volume tile, coarse;           /* the largest tile's pixels and latent cells */
     lt_h3_axis y, x, coarse_y, coarse_x;
     lt_h3_stitch stitch;
-    float *pixels;   /* [clip, tile.h, tile.w, 3] */
+    float *pixels;   /* [chunk, tile.h, tile.w, 3] */
     float *rows;     /* [cells of coarse, 2C] */
     float *planes;   /* [2C, cells of coarse] */
-    float *stitched; /* [2C, coarse.t, h, w] of the clip */
+    float *stitched; /* [2C, coarse.t, h, w] of the chunk */
 } encode_work;
 
 static lt_status work_open(const lt_h3_video_encoder *e, encode_work *k)
 {
     const lt_h3_video_config *c = &e->config;
-    k->clip = clip_frames(c, k->frames);
-    k->clips = (k->frames + k->clip - 1) / k->clip;
+    k->chunk = chunk_frames(c, k->frames);
+    k->chunks = (k->frames + k->chunk - 1) / k->chunk;
     k->y = lt_h3_axis_split(k->height, c->tile, c->tile_overlap_min, c->space_ratio);
     k->x = lt_h3_axis_split(k->width, c->tile, c->tile_overlap_min, c->space_ratio);
     k->coarse_y = lt_h3_axis_coarser(&k->y, c->space_ratio);
     k->coarse_x = lt_h3_axis_coarser(&k->x, c->space_ratio);
-    k->tile = (volume){k->clip, k->y.tile, k->x.tile};
+    k->tile = (volume){k->chunk, k->y.tile, k->x.tile};
     k->coarse = after_all(c, k->tile);
     assert(k->coarse.h == k->coarse_y.tile && k->coarse.w == k->coarse_x.tile);
     if (e->dry)
@@ -386,18 +386,18 @@ static void work_close(encode_work *k)
 
 static volume tile_at(const encode_work *k, int64_t i, int64_t j)
 {
-    return (volume){k->clip, lt_h3_axis_size(&k->y, i), lt_h3_axis_size(&k->x, j)};
+    return (volume){k->chunk, lt_h3_axis_size(&k->y, i), lt_h3_axis_size(&k->x, j)};
 }
 
-/* The pixels of tile (i, j) of a clip; past the end the last frame is repeated. */
-static void cut_pixels(const encode_work *k, int64_t colours, const float *sample, int64_t clip,
+/* The pixels of tile (i, j) of a chunk; past the end the last frame is repeated. */
+static void cut_pixels(const encode_work *k, int64_t colours, const float *sample, int64_t chunk,
                        int64_t i, int64_t j)
 {
     const volume tile = tile_at(k, i, j);
     const int64_t y0 = lt_h3_axis_start(&k->y, i), x0 = lt_h3_axis_start(&k->x, j);
     float *to = k->pixels;
-    for (int64_t t = 0; t < k->clip; t++) {
-        const int64_t want = clip * k->clip + t, frame = want < k->frames ? want : k->frames - 1;
+    for (int64_t t = 0; t < k->chunk; t++) {
+        const int64_t want = chunk * k->chunk + t, frame = want < k->frames ? want : k->frames - 1;
         for (int64_t y = 0; y < tile.h; y++)
             for (int64_t x = 0; x < tile.w; x++, to += colours)
                 for (int64_t colour = 0; colour < colours; colour++)
@@ -416,24 +416,24 @@ static void rows_to_planes(const encode_work *k, int64_t outs, int64_t i, int64_
             k->planes[o * count + cell] = k->rows[cell * outs + o];
 }
 
-/* Put a clip's latent frames where they belong; those past the end are the dropped ones. */
-static void place_clip(const encode_work *k, int64_t clip, const int64_t shape[4], float *moments)
+/* Put a chunk's latent frames where they belong; those past the end are the dropped ones. */
+static void place_chunk(const encode_work *k, int64_t chunk, const int64_t shape[4], float *moments)
 {
-    const int64_t frame = shape[2] * shape[3], first = clip * k->coarse.t;
+    const int64_t frame = shape[2] * shape[3], first = chunk * k->coarse.t;
     const int64_t count = shape[1] - first < k->coarse.t ? shape[1] - first : k->coarse.t;
     for (int64_t o = 0; o < shape[0] && count > 0; o++)
         memcpy(moments + (o * shape[1] + first) * frame, k->stitched + o * k->coarse.t * frame,
                (size_t)(count * frame) * sizeof *moments);
 }
 
-static lt_status encode_clip(lt_h3_video_encoder *e, encode_work *k, const float *sample,
-                             int64_t clip)
+static lt_status encode_chunk(lt_h3_video_encoder *e, encode_work *k, const float *sample,
+                              int64_t chunk)
 {
     const lt_h3_video_config *c = &e->config;
     for (int64_t i = 0; i < k->y.count; i++)
         for (int64_t j = 0; j < k->x.count; j++) {
             if (!e->dry)
-                cut_pixels(k, c->pixel_channels, sample, clip, i, j);
+                cut_pixels(k, c->pixel_channels, sample, chunk, i, j);
             const lt_mark mark = lt_arena_mark(e->engine->step);
             const lt_status st = encode_tile(e, k->pixels, tile_at(k, i, j), k->rows);
             lt_arena_release(e->engine->step, mark);
@@ -454,10 +454,10 @@ lt_status lt_h3_video_encode(lt_h3_video_encoder *encoder, const float *sample, 
     encode_work k = {.frames = frames, .height = height, .width = width};
     lt_status st;
     LT_TRY_GOTO(work_open(encoder, &k), st, done);
-    for (int64_t clip = 0; clip < k.clips; clip++) {
-        LT_TRY_GOTO(encode_clip(encoder, &k, sample, clip), st, done);
+    for (int64_t chunk = 0; chunk < k.chunks; chunk++) {
+        LT_TRY_GOTO(encode_chunk(encoder, &k, sample, chunk), st, done);
         if (!encoder->dry)
-            place_clip(&k, clip, shape, moments);
+            place_chunk(&k, chunk, shape, moments);
     }
 done:
     work_close(&k);

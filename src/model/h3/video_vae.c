@@ -1,4 +1,4 @@
-/* video_vae.c - H3's video decoder: latents to frames, clip by clip, tile by tile.
+/* video_vae.c - H3's video decoder: latents to frames, chunk by chunk, tile by tile.
  *
  *   z [C,7,h,w] --cut--> tokens of a tile --h3_vit--> rows of pixels --unpack--> [28*3, 256, 256]
  *       --stitch--> raw frames [28, 3, H, W] --finish--> 17 (22) frames
@@ -19,10 +19,10 @@
 static const float pixel_mean[3] = {0.485f, 0.456f, 0.406f};
 static const float pixel_std[3] = {0.229f, 0.224f, 0.225f};
 
-/* What a clip needs beside its frames. Cells are latent, the tiles' pixels are space_ratio times as
- * many. */
-typedef struct clip_work {
-    int64_t t, h, w;        /* of the clip */
+/* What a chunk needs beside its frames. Cells are latent, the tiles' pixels are space_ratio times
+ * as many. */
+typedef struct chunk_work {
+    int64_t t, h, w;        /* of the chunk */
     int64_t tile_h, tile_w; /* of a tile */
     int64_t tile_values;    /* pixels of a tile of all planes */
     lt_h3_axis y, x;        /* in pixels */
@@ -33,25 +33,25 @@ typedef struct clip_work {
     lt_h3_stitch stitch;
     float *rows; /* [t*tile_h*tile_w, 3*pt*p*p] */
     float *tile; /* [pt*t, 3, p*tile_h, p*tile_w] */
-} clip_work;
+} chunk_work;
 
 struct lt_h3_video_decoder {
     lt_h3_video_config config;
     lt_engine *engine;
     lt_weights *weights;
     lt_h3_vit *vit;
-    clip_work work; /* of the last clip: the next one of that size takes its buffers over */
+    chunk_work work; /* of the last chunk: the next one of that size takes its buffers over */
     int dry;
 };
 
-static void clip_close(clip_work *work)
+static void chunk_close(chunk_work *work)
 {
     free(work->tokens);
     free(work->rows);
     free(work->tile);
     lt_h3_stitch_close(&work->stitch);
     lt_dry_host(-work->dry_bytes);
-    *work = (clip_work){0};
+    *work = (chunk_work){0};
 }
 
 lt_status lt_h3_video_decoder_open(lt_checkpoint *checkpoint, lt_engine *engine,
@@ -81,7 +81,7 @@ void lt_h3_video_decoder_close(lt_h3_video_decoder **decoder)
 {
     if (*decoder == NULL)
         return;
-    clip_close(&(*decoder)->work);
+    chunk_close(&(*decoder)->work);
     lt_h3_vit_close(&(*decoder)->vit);
     lt_weights_close(&(*decoder)->weights);
     free(*decoder);
@@ -97,26 +97,26 @@ void lt_h3_video_denormalise(const lt_h3_video_config *config, const float *late
             z[i] = latents[i] * config->latents_std[c] + config->latents_mean[c];
 }
 
-void lt_h3_video_clip_take(const lt_h3_video_config *config, const float *z, int64_t latent_frames,
-                           int64_t h, int64_t w, int64_t clip, float *out)
+void lt_h3_video_chunk_take(const lt_h3_video_config *config, const float *z, int64_t latent_frames,
+                            int64_t h, int64_t w, int64_t chunk, float *out)
 {
-    assert(clip >= 0 && clip < lt_h3_video_clip_count(config, latent_frames));
-    const int64_t length = lt_h3_video_clip_latents(config), cells = h * w;
+    assert(chunk >= 0 && chunk < lt_h3_video_chunk_count(config, latent_frames));
+    const int64_t length = lt_h3_video_chunk_latents(config), cells = h * w;
     for (int64_t c = 0; c < config->latent_channels; c++)
         for (int64_t k = 0; k < length; k++) {
-            const int64_t want = clip * config->chunk_latents + k;
+            const int64_t want = chunk * config->stride_latents + k;
             const int64_t from = want < latent_frames ? want : latent_frames - 1;
             memcpy(out + (c * length + k) * cells, z + (c * latent_frames + from) * cells,
                    (size_t)cells * sizeof *out);
         }
 }
 
-/* ---- one clip ---- */
-static void clip_sizes(const lt_h3_video_config *c, int64_t t, int64_t h, int64_t w,
-                       clip_work *work)
+/* ---- one chunk ---- */
+static void chunk_sizes(const lt_h3_video_config *c, int64_t t, int64_t h, int64_t w,
+                        chunk_work *work)
 {
     const int64_t p = c->space_ratio;
-    *work = (clip_work){.t = t, .h = h, .w = w};
+    *work = (chunk_work){.t = t, .h = h, .w = w};
     work->y = lt_h3_axis_split(h * p, c->tile, c->tile_overlap_min, p);
     work->x = lt_h3_axis_split(w * p, c->tile, c->tile_overlap_min, p);
     work->tile_h = work->y.tile / p;
@@ -124,33 +124,33 @@ static void clip_sizes(const lt_h3_video_config *c, int64_t t, int64_t h, int64_
     work->tile_values = c->time_ratio * t * c->pixel_channels * work->y.tile * work->x.tile;
 }
 
-static size_t token_floats(const lt_h3_video_config *c, const clip_work *work)
+static size_t token_floats(const lt_h3_video_config *c, const chunk_work *work)
 {
     return (size_t)(work->t * work->tile_h * work->tile_w * c->latent_channels);
 }
 
-/* Host bytes that decoding one clip of h x w latent cells takes beside its frames. */
-static size_t clip_host_bytes(const lt_h3_video_config *config, int64_t h, int64_t w)
+/* Host bytes that decoding one chunk of h x w latent cells takes beside its frames. */
+static size_t chunk_host_bytes(const lt_h3_video_config *config, int64_t h, int64_t w)
 {
-    clip_work work;
-    clip_sizes(config, lt_h3_video_clip_latents(config), h, w, &work);
-    const int64_t planes = lt_h3_video_clip_frames(config) * config->pixel_channels;
+    chunk_work work;
+    chunk_sizes(config, lt_h3_video_chunk_latents(config), h, w, &work);
+    const int64_t planes = lt_h3_video_chunk_frames(config) * config->pixel_channels;
     return (token_floats(config, &work) + 2 * (size_t)work.tile_values) * sizeof(float) +
            lt_h3_stitch_bytes(&work.y, &work.x, planes);
 }
 
-/* On dry: what clip_open would take. */
-static void clip_count(const lt_h3_video_config *c, int64_t t, int64_t h, int64_t w, int keeps,
-                       clip_work *work)
+/* On dry: what chunk_open would take. */
+static void chunk_count(const lt_h3_video_config *c, int64_t t, int64_t h, int64_t w, int keeps,
+                        chunk_work *work)
 {
-    const size_t whole = clip_host_bytes(c, h, w);
-    clip_close(work);
-    clip_sizes(c, t, h, w, work);
+    const size_t whole = chunk_host_bytes(c, h, w);
+    chunk_close(work);
+    chunk_sizes(c, t, h, w, work);
     work->dry_bytes = (int64_t)(keeps ? whole : token_floats(c, work) * sizeof(float));
     lt_dry_host(work->dry_bytes);
 }
 
-static lt_status clip_buffers(const lt_h3_video_config *c, int threads, clip_work *work)
+static lt_status chunk_buffers(const lt_h3_video_config *c, int threads, chunk_work *work)
 {
     const int64_t planes = c->time_ratio * work->t * c->pixel_channels, values = work->tile_values;
     work->tokens = malloc(token_floats(c, work) * sizeof(float));
@@ -165,23 +165,23 @@ static lt_status clip_buffers(const lt_h3_video_config *c, int threads, clip_wor
     return lt_h3_stitch_open(&work->y, &work->x, planes, threads, &work->stitch);
 }
 
-/* Buffers for clips of this size; on failure there are none, and the next clip tries anew. */
-static lt_status clip_open(const lt_h3_video_config *c, int threads, int64_t t, int64_t h,
-                           int64_t w, int keeps, clip_work *work)
+/* Buffers for chunks of this size; on failure there are none, and the next chunk tries anew. */
+static lt_status chunk_open(const lt_h3_video_config *c, int threads, int64_t t, int64_t h,
+                            int64_t w, int keeps, chunk_work *work)
 {
     if (work->t == t && work->h == h && work->w == w && work->keeps >= keeps)
         return LT_OK;
-    clip_close(work);
-    clip_sizes(c, t, h, w, work);
+    chunk_close(work);
+    chunk_sizes(c, t, h, w, work);
     work->keeps = keeps;
-    const lt_status st = clip_buffers(c, threads, work);
+    const lt_status st = chunk_buffers(c, threads, work);
     if (st != LT_OK)
-        clip_close(work);
+        chunk_close(work);
     return st;
 }
 
 /* The cells of tile (i, j) as token rows. */
-static void cut_tokens(const lt_h3_video_config *c, const clip_work *work, const float *z,
+static void cut_tokens(const lt_h3_video_config *c, const chunk_work *work, const float *z,
                        int64_t i, int64_t j)
 {
     const int64_t y0 = lt_h3_axis_start(&work->y, i) / c->space_ratio;
@@ -199,7 +199,7 @@ static void cut_tokens(const lt_h3_video_config *c, const clip_work *work, const
 
 /* rows [t, h, w, (channel, frame, row, column)] -> tile [frame of t, channel, row of h, column of
  * w]. */
-static void unpack_pixels(const lt_h3_video_config *c, const clip_work *work, int threads)
+static void unpack_pixels(const lt_h3_video_config *c, const chunk_work *work, int threads)
 {
     const int64_t p = c->space_ratio, pt = c->time_ratio, colours = c->pixel_channels;
     const int64_t tile_h = work->tile_h, tile_w = work->tile_w;
@@ -216,8 +216,8 @@ static void unpack_pixels(const lt_h3_video_config *c, const clip_work *work, in
     }
 }
 
-lt_status lt_h3_video_decode_clip(lt_h3_video_decoder *decoder, const float *z, int64_t t,
-                                  int64_t h, int64_t w, float *frames)
+lt_status lt_h3_video_decode_chunk(lt_h3_video_decoder *decoder, const float *z, int64_t t,
+                                   int64_t h, int64_t w, float *frames)
 {
     const lt_h3_video_config *c = &decoder->config;
     const int threads = decoder->engine->threads;
@@ -226,11 +226,11 @@ lt_status lt_h3_video_decode_clip(lt_h3_video_decoder *decoder, const float *z, 
                 "video decode: want latents of at least 1 frame, row and column, found %lld, %lld, "
                 "%lld",
                 (long long)t, (long long)h, (long long)w);
-    clip_work *work = &decoder->work;
+    chunk_work *work = &decoder->work;
     if (decoder->dry)
-        clip_count(c, t, h, w, frames != NULL, work);
+        chunk_count(c, t, h, w, frames != NULL, work);
     else
-        LT_TRY(clip_open(c, threads, t, h, w, frames != NULL, work));
+        LT_TRY(chunk_open(c, threads, t, h, w, frames != NULL, work));
     float *rows = frames != NULL ? work->rows : NULL;
     for (int64_t i = 0; i < work->y.count; i++)
         for (int64_t j = 0; j < work->x.count; j++) {
@@ -245,35 +245,35 @@ lt_status lt_h3_video_decode_clip(lt_h3_video_decoder *decoder, const float *z, 
     return LT_OK;
 }
 
-/* ---- clips in time ---- */
+/* ---- chunks in time ---- */
 static int64_t frame_values(const lt_h3_video_config *c, int64_t h, int64_t w)
 {
     return c->pixel_channels * c->space_ratio * c->space_ratio * h * w;
 }
 
-const float *lt_h3_video_tail(const lt_h3_video_config *config, const float *raw, int64_t h,
-                              int64_t w)
+const float *lt_h3_video_overlap(const lt_h3_video_config *config, const float *raw, int64_t h,
+                                 int64_t w)
 {
-    const int64_t first = lt_h3_video_clip_frames(config) - config->tail_frames;
+    const int64_t first = lt_h3_video_chunk_frames(config) - config->overlap_frames;
     return raw + first * frame_values(config, h, w);
 }
 
-float *lt_h3_video_finish_clip(const lt_h3_video_config *config, float *raw, int64_t h, int64_t w,
-                               const float *tail_before, int last, int64_t *count)
+float *lt_h3_video_finish_chunk(const lt_h3_video_config *config, float *raw, int64_t h, int64_t w,
+                                const float *overlap_before, int last, int64_t *count)
 {
-    const int64_t values = frame_values(config, h, w), fade = config->tail_frames;
+    const int64_t values = frame_values(config, h, w), fade = config->overlap_frames;
     float *body = raw + config->pre_frames * values;
     assert(raw != NULL && fade <= config->clip_length);
-    for (int64_t k = 0; k < fade && tail_before != NULL; k++) {
+    for (int64_t k = 0; k < fade && overlap_before != NULL; k++) {
         const float weight = (float)k / (float)fade;
         float *to = body + k * values;
-        const float *from = tail_before + k * values;
+        const float *from = overlap_before + k * values;
         for (int64_t i = 0; i < values; i++)
             to[i] = from[i] * (1 - weight) + to[i] * weight;
     }
     *count = config->clip_length;
     if (last && fade > 0) {
-        memmove(body + config->clip_length * values, lt_h3_video_tail(config, raw, h, w),
+        memmove(body + config->clip_length * values, lt_h3_video_overlap(config, raw, h, w),
                 (size_t)(fade * values) * sizeof *raw);
         *count += fade;
     }
@@ -282,43 +282,44 @@ float *lt_h3_video_finish_clip(const lt_h3_video_config *config, float *raw, int
 
 /* Buffers of lt_h3_video_decode. */
 typedef struct film {
-    float *z, *raw, *tail;
+    float *z, *raw, *overlap;
 } film;
 
 static lt_status film_open(const lt_h3_video_config *c, int64_t h, int64_t w, film *f)
 {
     const int64_t values = frame_values(c, h, w);
-    const size_t latents = (size_t)(c->latent_channels * lt_h3_video_clip_latents(c) * h * w);
+    const size_t latents = (size_t)(c->latent_channels * lt_h3_video_chunk_latents(c) * h * w);
     f->z = malloc(latents * sizeof(float));
-    f->raw = malloc((size_t)(lt_h3_video_clip_frames(c) * values) * sizeof(float));
-    f->tail = malloc((size_t)(c->tail_frames * values) * sizeof(float) + 1);
-    if (f->z == NULL || f->raw == NULL || f->tail == NULL)
+    f->raw = malloc((size_t)(lt_h3_video_chunk_frames(c) * values) * sizeof(float));
+    f->overlap = malloc((size_t)(c->overlap_frames * values) * sizeof(float) + 1);
+    if (f->z == NULL || f->raw == NULL || f->overlap == NULL)
         LT_FAIL(LT_ENOMEM, "video VAE: no memory for a clip of %lld frames of %lld values",
-                (long long)lt_h3_video_clip_frames(c), (long long)values);
+                (long long)lt_h3_video_chunk_frames(c), (long long)values);
     return LT_OK;
 }
 
-/* Clip number `clip` from z to the sink. */
+/* Chunk number `chunk`, from z to the sink. */
 static lt_status decode_one(lt_h3_video_decoder *decoder, const float *z, int64_t latent_frames,
-                            int64_t h, int64_t w, int64_t clip, const film *f,
+                            int64_t h, int64_t w, int64_t chunk, const film *f,
                             lt_h3_frames_sink sink, void *ctx)
 {
     const lt_h3_video_config *c = &decoder->config;
-    const int64_t length = lt_h3_video_clip_latents(c),
+    const int64_t length = lt_h3_video_chunk_latents(c),
                   total = lt_h3_video_frame_count(c, latent_frames);
-    const int last = clip == lt_h3_video_clip_count(c, latent_frames) - 1;
+    const int last = chunk == lt_h3_video_chunk_count(c, latent_frames) - 1;
     if (decoder->dry)
-        return lt_h3_video_decode_clip(decoder, NULL, length, h, w, NULL);
-    lt_h3_video_clip_take(c, z, latent_frames, h, w, clip, f->z);
-    LT_TRY(lt_h3_video_decode_clip(decoder, f->z, length, h, w, f->raw));
-    const int64_t first = clip * c->clip_length;
+        return lt_h3_video_decode_chunk(decoder, NULL, length, h, w, NULL);
+    lt_h3_video_chunk_take(c, z, latent_frames, h, w, chunk, f->z);
+    LT_TRY(lt_h3_video_decode_chunk(decoder, f->z, length, h, w, f->raw));
+    const int64_t first = chunk * c->clip_length;
     int64_t count = 0;
     const float *done = NULL;
-    const size_t tail_bytes = (size_t)(c->tail_frames * frame_values(c, h, w)) * sizeof(float);
-    /* The old tail is faded in first; then the new one takes its place. */
-    done = lt_h3_video_finish_clip(c, f->raw, h, w, clip > 0 ? f->tail : NULL, last, &count);
+    const size_t overlap_bytes =
+        (size_t)(c->overlap_frames * frame_values(c, h, w)) * sizeof(float);
+    /* The old overlap frames are faded in first; then the new ones take their place. */
+    done = lt_h3_video_finish_chunk(c, f->raw, h, w, chunk > 0 ? f->overlap : NULL, last, &count);
     if (!last)
-        memcpy(f->tail, lt_h3_video_tail(c, f->raw, h, w), tail_bytes);
+        memcpy(f->overlap, lt_h3_video_overlap(c, f->raw, h, w), overlap_bytes);
     if (count > total - first)
         count = total - first;
     return count > 0 ? sink(ctx, first, count, done) : LT_OK;
@@ -328,8 +329,8 @@ lt_status lt_h3_video_decode(lt_h3_video_decoder *decoder, const float *z, int64
                              int64_t h, int64_t w, lt_h3_frames_sink sink, void *ctx)
 {
     const lt_h3_video_config *c = &decoder->config;
-    const int64_t clips = lt_h3_video_clip_count(c, latent_frames);
-    if (clips < 1)
+    const int64_t chunks = lt_h3_video_chunk_count(c, latent_frames);
+    if (chunks < 1)
         LT_FAIL(LT_EDATA, "latents: want at least %lld latent frames, found %lld",
                 (long long)(c->overlap_latents + 1), (long long)latent_frames);
     if (h < 1 || w < 1)
@@ -339,12 +340,12 @@ lt_status lt_h3_video_decode(lt_h3_video_decoder *decoder, const float *z, int64
     lt_status st = LT_OK;
     if (!decoder->dry)
         LT_TRY_GOTO(film_open(c, h, w, &f), st, done);
-    for (int64_t clip = 0; clip < clips; clip++)
-        LT_TRY_GOTO(decode_one(decoder, z, latent_frames, h, w, clip, &f, sink, ctx), st, done);
+    for (int64_t chunk = 0; chunk < chunks; chunk++)
+        LT_TRY_GOTO(decode_one(decoder, z, latent_frames, h, w, chunk, &f, sink, ctx), st, done);
 done:
     free(f.z);
     free(f.raw);
-    free(f.tail);
+    free(f.overlap);
     return st;
 }
 

@@ -1,15 +1,15 @@
-/* video_vae.h - H3's video decoder: latents to frames, clip by clip, tile by tile.
+/* video_vae.h - H3's video decoder: latents to frames, chunk by chunk, tile by tile.
  * Source: spec/minimax-h3.md 6; diffusers, AutoencoderKLMiniMaxH3.
  *
- * The work item is one clip: 7 latent frames -> 28 raw frames, of which finishing makes 17 (the
- * last clip: 22) after a cross-fade with the tail of the clip before. A clip's raw frames, and so
- * its tail, depend on no other clip: ranks decode clips at the same time and pass on tails only.
- * Tiles of 256 pixels are at work one at a time; memory depends on the canvas, never on the number
- * of clips.
+ * A decode chunk is 7 latent frames -> 28 raw frames, of which finishing makes 17 (the last chunk:
+ * 22) after a cross-fade with the overlap frames of the chunk before. A chunk's raw frames, and so
+ * its overlap frames, depend on no other chunk: ranks decode chunks at the same time and pass on
+ * overlap frames only. Tiles of 256 pixels are at work one at a time; memory depends on the canvas,
+ * never on the number of chunks.
  *
  * Tensor parallelism: the ranks of the tp axis of engine->mesh (NULL: this rank alone) share the
- * network's weights (vit.h). They open their decoders together, decode the same clips in the
- * same order and all get the same frames. Before the first clip they must know that each of them
+ * network's weights (vit.h). They open their decoders together, decode the same chunks in the
+ * same order and all get the same frames. Before the first chunk they must know that each of them
  * has opened its decoder (lt_agree).
  *
  * All arrays here are host memory, f32, dense. Frames are frame-major: [n, 3, H, W] with H =
@@ -39,26 +39,26 @@ void lt_h3_video_decoder_close(lt_h3_video_decoder **decoder);
 void lt_h3_video_denormalise(const lt_h3_video_config *config, const float *latents, int64_t count,
                              float *z);
 
-/* The latent frames of clip c: z [C, T, h, w] -> out [C, 7, h, w], the last frame repeated past the
- * end. Local. */
-void lt_h3_video_clip_take(const lt_h3_video_config *config, const float *z, int64_t latent_frames,
-                           int64_t h, int64_t w, int64_t clip, float *out);
+/* The latent frames of chunk c: z [C, T, h, w] -> out [C, 7, h, w], the last frame repeated past
+ * the end. Local. */
+void lt_h3_video_chunk_take(const lt_h3_video_config *config, const float *z, int64_t latent_frames,
+                            int64_t h, int64_t w, int64_t chunk, float *out);
 
 /* z [C, t, h, w], denormalised -> frames [time_ratio*t, 3, H, W], raw. Any t >= 1: the network sees
- * that clip alone. frames NULL: this rank helps the others of tp and gets none. Collective on tp.
+ * that chunk alone. frames NULL: this rank helps the others of tp and gets none. Collective on tp.
  * Errors: LT_ENOMEM, LT_EDEVICE, LT_ESHAPE, the transport's. */
-lt_status lt_h3_video_decode_clip(lt_h3_video_decoder *decoder, const float *z, int64_t t,
-                                  int64_t h, int64_t w, float *frames);
+lt_status lt_h3_video_decode_chunk(lt_h3_video_decoder *decoder, const float *z, int64_t t,
+                                   int64_t h, int64_t w, float *frames);
 
-/* A clip's tail, to pass on to the next clip: [tail_frames, 3, H, W] inside its raw frames. Take it
- * before finishing. Local. */
-const float *lt_h3_video_tail(const lt_h3_video_config *config, const float *raw, int64_t h,
-                              int64_t w);
-/* In place: cross-fades the raw frames' body with tail_before (NULL for the first clip). Returns
- * the first finished frame, *count of them follow: clip_length, and the tail too when `last`.
- * Local. */
-float *lt_h3_video_finish_clip(const lt_h3_video_config *config, float *raw, int64_t h, int64_t w,
-                               const float *tail_before, int last, int64_t *count);
+/* A chunk's overlap frames, for the next chunk: [overlap_frames, 3, H, W] inside its raw frames.
+ * Take them before finishing. Local. */
+const float *lt_h3_video_overlap(const lt_h3_video_config *config, const float *raw, int64_t h,
+                                 int64_t w);
+/* In place: cross-fades the raw frames' body with overlap_before (NULL for the first chunk).
+ * Returns the first finished frame; *count of them follow: clip_length, and overlap_frames when
+ * `last`. Local. */
+float *lt_h3_video_finish_chunk(const lt_h3_video_config *config, float *raw, int64_t h, int64_t w,
+                                const float *overlap_before, int last, int64_t *count);
 
 /* frames [count, 3, H, W] starting at first_frame, valid during the call. */
 typedef lt_status (*lt_h3_frames_sink)(void *ctx, int64_t first_frame, int64_t count,
