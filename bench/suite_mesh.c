@@ -7,7 +7,7 @@
  *
  *     attention   layers * the closed form of attention.h for its tp share of the heads
  *     tp sums     2 * layers * 4 E (S_m - s + (T - 1) s)     s: its share of S_m over tp
- *     velocities  4 (ring * uly - 1) * (its picture rows * their width + sound rows * theirs)
+ *     velocities  4 (ring * uly - 1) * (its video rows * their width + audio rows * theirs)
  *
  * With --deterministic every mesh must give rank 0's bits: `wrong` counts any difference; shares
  * are unions of chunks, and a rank sends n partial sums of its n whole subtrees

@@ -91,7 +91,7 @@ typedef struct lt_linear_spec {
     lt_dtype compute;
 } lt_linear_spec;
 
-/* A convolution over [B, T, H, W, C] (sound: T = H = 1, W is time), zero padding, channels last. */
+/* A convolution over [B, T, H, W, C] (audio: T = H = 1, W is time), zero padding, channels last. */
 typedef struct lt_conv_spec {
     int64_t in, out;                           /* channels */
     int64_t kernel[3], stride[3], dilation[3]; /* T, H, W */

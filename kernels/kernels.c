@@ -2,7 +2,7 @@
  *
  * A front function does three things: it checks its arguments by the contract of kernels.h, writes
  * the call down as an lt_op, and hands that to the queue's backend. Backends rely on the checks and
- * repeat none. Rows are in kernels_rows.c, pictures and sound in kernels_media.c. */
+ * repeat none. Rows are in kernels_rows.c, video and audio in kernels_media.c. */
 #include "kernels/kernels.h"
 
 #include <assert.h>

@@ -123,7 +123,7 @@ lt_status lt_scatter_rows(lt_queue *q, const lt_tensor *x, const lt_tensor *inde
 /* x [P, S, E] f32 dense: y [S, E] = round(((x0 + x1) + x2) + ...), in rank order. */
 lt_status lt_sum_parts(lt_queue *q, const lt_tensor *x, lt_tensor *y);
 
-/* ---- pictures and sound, f32, dense ---- */
+/* ---- video and audio, f32, dense ---- */
 /* x [B, T, H, W, C] -> y [B, T, H + top + bottom, W + left + right, C]; torch 'reflect' (edge not
  * repeated). */
 lt_status lt_pad_reflect(lt_queue *q, const lt_tensor *x, int64_t top, int64_t bottom, int64_t left,

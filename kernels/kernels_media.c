@@ -1,4 +1,4 @@
-/* kernels_media.c - the front functions of pictures and sound.
+/* kernels_media.c - the front functions of video and audio.
  * See kernels.c for what a front function does. */
 #include "kernels/check.h"
 #include "kernels/kernels.h"

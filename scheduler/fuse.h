@@ -55,7 +55,7 @@ typedef struct lt_fuse_axis {
 /* Add a piece. axes is 1 (time) or 3 (time, rows, columns; the weight is the product).
  *   v   [outer, part 0, (part 1, part 2,) inner]
  *   out [outer, held 0, (held 1, held 2,) inner]
- * A picture [C, T, h, w] in windows: 1 axis, outer C, inner h w; in tiles: 3 axes, inner 1. Sound
+ * A video [C, T, h, w] in windows: 1 axis, outer C, inner h w; in tiles: 3 axes, inner 1. Audio
  * [2, Ca, A]: 1 axis, outer 2 Ca, inner 1. For each position, pieces must come in ascending window
  * order (tiles: in their numbers' order) and each window once; out need not be cleared, for the
  * first one writes. Asserts that the part lies in its window. */

@@ -5,7 +5,7 @@
  * windows on any mesh. Source: spec/long-video.md 3.3, 12 and 14.
  *
  * Windows lie on the family's grid. They begin at whole units, and a window of b units has
- * `tail + b unit` latents, so that both of its ends are places where picture and sound are whole.
+ * `tail + b unit` latents, so that both of its ends are places where video and audio are whole.
  * Two neighbours share `tail + j unit` latents. In units, j = 1, b = 3:
  *
  *     units      0     1     2     3     4     5   U
@@ -28,7 +28,7 @@
 
 #include "base/tensor.h"
 
-/* Facts of a family, in latent frames of its picture stream.
+/* Facts of a family, in latent frames of its video stream.
  *                 unit tail  step rest least  period latent_frames  ticks tick_frames
  *     MiniMax-H3    15   12     5    2     7       5             4      5           3
  *     Wan            1    0     1    0     1       0             4      0           1
@@ -42,22 +42,22 @@ typedef struct lt_grid {
     /* the first of each `period` latents holds one frame, the others latent_frames; 0: only the
      * clip's first latent does */
     int64_t period, latent_frames;
-    int64_t ticks, tick_frames; /* sound has `ticks` ticks in `tick_frames` frames; 0 in 1: none */
+    int64_t ticks, tick_frames; /* audio has `ticks` ticks in `tick_frames` frames; 0 in 1: none */
 } lt_grid;
 
 /* Frames before a latent: the first frame that it holds. H3: 5n + 2 -> 17n + 5. */
 int64_t lt_grid_frames(const lt_grid *grid, int64_t latent);
 /* Latents of the shortest clip on the grid with at least so many frames, 1 <= frames < 2^40. What
- * it has too many is trimmed from the decoded picture. */
+ * it has too many is trimmed from the decoded video. */
 int64_t lt_grid_latents(const lt_grid *grid, int64_t frames);
 /* Ticks before a frame: round(frames ticks / tick_frames), a tie upwards. */
 int64_t lt_grid_ticks(const lt_grid *grid, int64_t frames);
-/* What a range of latents is in picture frames and in ticks of sound. Neighbouring ranges stay
+/* What a range of latents is in frames and in ticks of audio. Neighbouring ranges stay
  * neighbours. */
 lt_range lt_grid_frame_range(const lt_grid *grid, lt_range latents);
 lt_range lt_grid_tick_range(const lt_grid *grid, lt_range latents);
 
-/* `--window` and `--overlap`, in picture frames, to latents. A window has 1 unit or more; an
+/* `--window` and `--overlap`, in frames, to latents. A window has 1 unit or more; an
  * overlap is counted inside the clip (Wan: 4 frames a latent) and is shorter than the window by a
  * unit or more. H3: 90, 141, 192 ... and 39, 90, ...
  * Errors: LT_EUSAGE naming the option, what it may be, and as the hint a length near it. */
@@ -92,12 +92,12 @@ typedef struct lt_layout {
  * one window, whatever the kind. The caller owns *out: lt_layout_free. Errors: LT_ENOMEM. */
 lt_status lt_layout_new(const lt_grid *grid, const lt_layout_spec *spec, int64_t step,
                         lt_layout *out);
-/* Rows or columns of a picture in latent cells, cut as `balanced`: tile, overlap multiples of unit
+/* Rows or columns of a frame in latent cells, cut as `balanced`: tile, overlap multiples of unit
  * (H3: 2, a patch), overlap < tile. Errors: LT_ENOMEM. */
 lt_status lt_layout_space(int64_t length, int64_t tile, int64_t overlap, int64_t unit,
                           lt_layout *out);
-/* A layout over latents in picture frames, and in ticks. A join is one moment for both streams: the
- * sound is owned by who owns the picture. plan.json's joins are own[k].first of k >= 1 in frames.
+/* A layout over latents in frames, and in ticks. A join is one moment for both streams: the
+ * audio is owned by who owns the video. plan.json's joins are own[k].first of k >= 1 in frames.
  * Errors: LT_ENOMEM. */
 lt_status lt_layout_in_frames(const lt_grid *grid, const lt_layout *latents, lt_layout *out);
 lt_status lt_layout_in_ticks(const lt_grid *grid, const lt_layout *latents, lt_layout *out);
@@ -114,7 +114,7 @@ lt_range lt_layout_held(const lt_layout *layout, lt_range windows);
 int lt_layout_anchors(const lt_layout *layout, int64_t k, const int64_t *anchor, int count,
                       int64_t *out);
 
-/* `refine` cuts in time and in space. Tiles are numbered by window, then row, then column. Sound is
+/* `refine` cuts in time and in space. Tiles are numbered by window, then row, then column. Audio is
  * not tiled: it has the windows in time alone. */
 typedef struct lt_tiling {
     lt_layout time, rows, columns;
@@ -128,7 +128,7 @@ int64_t lt_tiling_count(const lt_tiling *tiling);
 lt_tile lt_tiling_at(const lt_tiling *tiling, int64_t tile);
 
 /* A storyboard's entries, and the shots that they make. A cut begins a shot, which is rendered like
- * a clip of its own: own grid, own layout, own noise, its picture trimmed to its frames. So no
+ * a clip of its own: own grid, own layout, own noise, its video trimmed to its frames. So no
  * window can cross a cut. A blend is no cut: its entries are prompts of one shot (text_at.h). */
 typedef struct lt_shot_entry {
     int64_t frames; /* 1 or more */

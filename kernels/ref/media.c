@@ -1,4 +1,4 @@
-/* media.c - the reference's operations on pictures and sound: padding and Snake.
+/* media.c - the reference's operations on video and audio: padding and Snake.
  * Source: spec/minimax-h3.md 6 (reflected edges), 7.2 (Snake), 7.3 (anti-aliased SnakeBeta). */
 #include "kernels/ref/ref.h"
 #include "kernels/ref/values.h"

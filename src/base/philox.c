@@ -142,7 +142,7 @@ void lt_noise_audio(uint64_t seed, uint32_t stream, uint32_t draw, int64_t first
                 const uint64_t tick = (uint64_t)(first_tick + i);
                 const uint32_t counter[4] = {
                     (uint32_t)(tick & 0xffffu) + ((uint32_t)side << 16), (uint32_t)(tick >> 16),
-                    (uint32_t)group + ((stream | LT_STREAM_SOUND) << 8), draw};
+                    (uint32_t)group + ((stream | LT_STREAM_AUDIO) << 8), draw};
                 float four[4];
                 normals(counter, key, four);
                 for (int64_t c = 4 * group; c < 4 * group + 4 && c < channels; c++)

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-/* Streams; for sound plus LT_STREAM_SOUND (x = audio tick, y = stereo channel, frame = tick >> 16,
+/* Streams; for audio plus LT_STREAM_AUDIO (x = audio tick, y = stereo channel, frame = tick >> 16,
  * x taken mod 2^16). */
 enum {
     LT_STREAM_INITIAL = 0,
@@ -18,7 +18,7 @@ enum {
     LT_STREAM_RENOISE = 3,
     LT_STREAM_STAGE2 = 4,
     LT_STREAM_PERMUTE = 5,
-    LT_STREAM_SOUND = 16
+    LT_STREAM_AUDIO = 16
 };
 
 void lt_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
@@ -26,10 +26,10 @@ void lt_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t ou
 /* Standard normal of one uniform word; never 0-1 exactly, |n| < 5.8. */
 float lt_normal_from_u32(uint32_t word);
 
-/* Noise of a picture latent: out [C, F, H, W] f32, C outermost, frames counted from first_frame. */
+/* Noise of a video latent: out [C, F, H, W] f32, C outermost, frames counted from first_frame. */
 void lt_noise_video(uint64_t seed, uint32_t stream, uint32_t draw, int64_t first_frame,
                     int64_t channels, int64_t frames, int64_t rows, int64_t columns, float *out);
-/* Noise of a sound latent: out [2, Ca, A] f32, ticks counted from first_tick. Adds LT_STREAM_SOUND
+/* Noise of an audio latent: out [2, Ca, A] f32, ticks counted from first_tick. Adds LT_STREAM_AUDIO
  * to stream itself (and takes a stream that has it already). */
 void lt_noise_audio(uint64_t seed, uint32_t stream, uint32_t draw, int64_t first_tick,
                     int64_t channels, int64_t ticks, float *out);

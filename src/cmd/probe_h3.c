@@ -277,7 +277,7 @@ static lt_status probe_denoise(lt_probe *p)
     return LT_OK;
 }
 
-/* ---- picture ---- */
+/* ---- video ---- */
 
 typedef struct {
     float *sample; /* [3, F, H, W] */
@@ -347,7 +347,7 @@ static lt_status probe_vae_encode(lt_probe *p)
     return LT_OK;
 }
 
-/* ---- sound ---- */
+/* ---- audio ---- */
 
 static lt_status probe_audio_decode(lt_probe *p)
 {

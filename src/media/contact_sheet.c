@@ -1,4 +1,4 @@
-/* contact_sheet.c - pictures made small, a waveform, libpng.
+/* contact_sheet.c - frames made small, a waveform, libpng.
  * Area averaging: an output pixel is the mean of the input area that it covers, edge pixels
  * counted by their share; done in one pass over rows in f32, so that no detail aliases. Values are
  * averaged as they are (BT.709-coded), as players' thumbnails do. */
@@ -17,7 +17,7 @@ enum {
     GAP = 4,    /* pixels between cells and around them */
     STRIP = 64, /* height of a channel's waveform */
     SIDE_MAX = 64,
-    SOUND_BLOCK = 1 << 14,
+    AUDIO_BLOCK = 1 << 14,
     GREY_BACK = 24,
     GREY_STRIP = 40
 };
@@ -172,7 +172,7 @@ static lt_status reach_read(const lt_timeline *t, int64_t first, int64_t end, fl
     for (int c = 0; c < channels; c++)
         out[c] = (reach){0, 0};
     while (first < end) {
-        const int64_t count = end - first < SOUND_BLOCK ? end - first : SOUND_BLOCK;
+        const int64_t count = end - first < AUDIO_BLOCK ? end - first : AUDIO_BLOCK;
         LT_TRY(lt_timeline_read(t, first, pcm, count));
         for (int c = 0; c < channels; c++)
             for (int64_t i = 0; i < count; i++) {
@@ -204,12 +204,12 @@ lt_status lt_contact_sheet_audio(lt_contact_sheet *sheet, const lt_timeline *tim
     const int channels = lt_timeline_channels(timeline) < 2 ? 1 : 2; /* more would not fit */
     const int64_t samples = lt_timeline_samples(timeline), width = sheet->width - 2 * GAP;
     const size_t planes = (size_t)lt_timeline_channels(timeline);
-    float *block = malloc(planes * SOUND_BLOCK * sizeof *block);
+    float *block = malloc(planes * AUDIO_BLOCK * sizeof *block);
     float *pcm[8];
     if (!block)
         LT_FAIL(LT_ENOMEM, "contact sheet: no memory");
     for (size_t c = 0; c < planes; c++)
-        pcm[c] = block + c * SOUND_BLOCK;
+        pcm[c] = block + c * AUDIO_BLOCK;
     lt_status status = LT_OK;
     for (int64_t x = 0; x < width && status == LT_OK; x++) {
         reach r[8] = {{0, 0}};

@@ -1,8 +1,8 @@
 /* contact_sheet.h - a contact sheet: the film at a glance, as one PNG.
  *
- *   +----+----+----+     columns x rows pictures, evenly spaced over the film (the first frame
+ *   +----+----+----+     columns x rows frames, evenly spaced over the film (the first frame
  * first, the |    |    |    |     last one last), made smaller by area averaging; below them the
- * sound's waveform,
+ * audio's waveform,
  *   +----+----+----+     one strip a channel, as wide as the sheet: time runs from left to right.
  *   |    |    |    |
  *   +----+----+----+
@@ -24,7 +24,7 @@
 
 typedef struct lt_contact_sheet lt_contact_sheet;
 
-/* A sheet for `frames` frames of width x height. At most columns * rows pictures; a film of fewer
+/* A sheet for `frames` frames of width x height. At most columns * rows frames; a film of fewer
  * frames leaves cells empty. The sheet is about 1440 pixels wide. Errors: LT_ENOMEM, LT_ESHAPE (a
  * number below 1, more than 64 columns or rows). */
 lt_status lt_contact_sheet_new(int64_t frames, int64_t width, int64_t height, int columns, int rows,
@@ -38,7 +38,7 @@ void lt_contact_sheet_free(lt_contact_sheet **sheet); /* NULL inside is allowed 
 lt_status lt_contact_sheet_frame(lt_contact_sheet *sheet, int64_t index, const void *rgb,
                                  lt_dtype dtype);
 
-/* Draw the sound: for each column of pixels the lowest and highest sample of its stretch of time.
+/* Draw the audio: for each column of pixels the lowest and highest sample of its stretch of time.
  * Errors: those of lt_timeline_read. */
 lt_status lt_contact_sheet_audio(lt_contact_sheet *sheet, const lt_timeline *timeline);
 

@@ -1,8 +1,8 @@
 /* mux.c - the file: its head, its streams, its end.
  *
- *   rgb frame --> mux_picture.c --> picture encoder --+
+ *   rgb frame --> mux_video.c --> video encoder --+
  *                 (copy, convert)                     |--> mux_packets.c --> write_bytes --> fd
- *   pcm ------> mux_sound.c ----> sound encoder ------+    (interleave)
+ *   pcm ------> mux_audio.c ----> audio encoder ------+    (interleave)
  *               (pad, cut into the encoder's blocks)
  *
  * Bytes reach the file through our own callbacks, not through FFmpeg's file protocol: so errno of
@@ -11,8 +11,8 @@
  * MP4 and MOV are written as fragments of two seconds. `delay_moov` holds the head back until the
  * first fragment is there, which is what makes this FFmpeg write edit lists into a fragmented file:
  * H.264's reordering and AAC's priming are then cut by players, and both streams begin at 0 (plain
- * `empty_moov` has no edit lists: the sound is 32 ms late). mux_boxes.c adds what FFmpeg's own
- * reader needs. In a fragmented file ffprobe still counts the padding into the sound's duration,
+ * `empty_moov` has no edit lists: the audio is 32 ms late). mux_boxes.c adds what FFmpeg's own
+ * reader needs. In a fragmented file ffprobe still counts the padding into the audio's duration,
  * and no reader knows the number of frames before the end; so a finished file is made plain by
  * mux_whole.c. */
 #include <assert.h>
@@ -92,29 +92,29 @@ static lt_status open_streams(lt_mux *mux)
 {
     const mux_plan *plan = &mux->plan;
     const int global = (mux->file->oformat->flags & AVFMT_GLOBALHEADER) != 0;
-    LT_TRY(lt_mux_open_picture(plan, global, &mux->picture));
-    mux->picture_stream = avformat_new_stream(mux->file, NULL);
-    if (!mux->picture_stream ||
-        avcodec_parameters_from_context(mux->picture_stream->codecpar, mux->picture) < 0)
+    LT_TRY(lt_mux_open_video(plan, global, &mux->video));
+    mux->video_stream = avformat_new_stream(mux->file, NULL);
+    if (!mux->video_stream ||
+        avcodec_parameters_from_context(mux->video_stream->codecpar, mux->video) < 0)
         LT_FAIL(LT_ENOMEM, "no memory for a stream");
-    mux->picture_stream->time_base = mux->picture->time_base;
-    mux->picture_stream->avg_frame_rate = mux->picture->framerate;
-    mux->picture_stream->sample_aspect_ratio = mux->picture->sample_aspect_ratio;
+    mux->video_stream->time_base = mux->video->time_base;
+    mux->video_stream->avg_frame_rate = mux->video->framerate;
+    mux->video_stream->sample_aspect_ratio = mux->video->sample_aspect_ratio;
     if (plan->fragments && plan->codec->tag)
-        mux->picture_stream->codecpar->codec_tag = plan->codec->tag;
+        mux->video_stream->codecpar->codec_tag = plan->codec->tag;
     if (!plan->sample_rate)
         return LT_OK;
-    LT_TRY(lt_mux_open_sound(plan, global, &mux->sound));
-    mux->sound_stream = avformat_new_stream(mux->file, NULL);
-    if (!mux->sound_stream ||
-        avcodec_parameters_from_context(mux->sound_stream->codecpar, mux->sound) < 0)
+    LT_TRY(lt_mux_open_audio(plan, global, &mux->audio));
+    mux->audio_stream = avformat_new_stream(mux->file, NULL);
+    if (!mux->audio_stream ||
+        avcodec_parameters_from_context(mux->audio_stream->codecpar, mux->audio) < 0)
         LT_FAIL(LT_ENOMEM, "no memory for a stream");
-    mux->sound_stream->time_base = mux->sound->time_base;
-    return lt_mux_sound_begin(mux);
+    mux->audio_stream->time_base = mux->audio->time_base;
+    return lt_mux_audio_begin(mux);
 }
 
 /* The smallest number of units a second that counts frames and samples exactly, if there is one of
- * use; else samples. FFmpeg's 1000 would cut a sound off by up to a millisecond. */
+ * use; else samples. FFmpeg's 1000 would cut audio off by up to a millisecond. */
 static int movie_timescale(const mux_plan *plan)
 {
     const int64_t rate = plan->sample_rate ? plan->sample_rate : plan->fps_num;
@@ -136,7 +136,7 @@ static lt_status write_header(lt_mux *mux)
             failed |= av_dict_set(&options, "movflags", "delay_moov+default_base_moof", 0) < 0;
         failed |= av_dict_set(&options, "frag_duration", "2000000", 0) < 0;
         failed |= av_dict_set_int(&options, "movie_timescale", movie_timescale(&mux->plan), 0) < 0;
-        if (mux->sound_padding)
+        if (mux->audio_padding)
             failed |= av_dict_set(&mux->file->metadata, "genre", lt_mux_head_slot, 0) < 0;
     }
     const int code = failed ? AVERROR(ENOMEM) : avformat_write_header(mux->file, &options);
@@ -184,9 +184,9 @@ lt_status lt_mux_video(lt_mux *mux, const void *rgb, lt_dtype dtype)
     if (mux->frames_in >= mux->plan.frames)
         LT_FAIL(LT_ESHAPE, "%s: frame %lld of %lld", mux->path, (long long)mux->frames_in + 1,
                 (long long)mux->plan.frames);
-    LT_TRY(lt_mux_picture_frame(mux, rgb, dtype));
+    LT_TRY(lt_mux_video_frame(mux, rgb, dtype));
     mux->frame_out->pts = mux->frames_in++;
-    return lt_mux_encode(mux, mux->picture, mux->picture_stream, mux->frame_out);
+    return lt_mux_encode(mux, mux->video, mux->video_stream, mux->frame_out);
 }
 
 lt_status lt_mux_audio(lt_mux *mux, const float *const *pcm, int64_t count)
@@ -195,7 +195,7 @@ lt_status lt_mux_audio(lt_mux *mux, const float *const *pcm, int64_t count)
     if (count > mux->plan.samples - mux->samples_in)
         LT_FAIL(LT_ESHAPE, "%s: sample %lld of %lld", mux->path,
                 (long long)(mux->samples_in + count), (long long)mux->plan.samples);
-    return lt_mux_sound_append(mux, pcm, count);
+    return lt_mux_audio_append(mux, pcm, count);
 }
 
 int64_t lt_mux_bytes(const lt_mux *mux) { return mux->bytes; }
@@ -206,12 +206,12 @@ static lt_status finish(lt_mux *mux)
         LT_FAIL(LT_EINTERNAL, "%s: want %lld frames and %lld samples, found %lld and %lld",
                 mux->path, (long long)mux->plan.frames, (long long)mux->plan.samples,
                 (long long)mux->frames_in, (long long)mux->samples_in);
-    LT_TRY(lt_mux_encode(mux, mux->picture, mux->picture_stream, NULL));
+    LT_TRY(lt_mux_encode(mux, mux->video, mux->video_stream, NULL));
     if (mux->frames_out != mux->plan.frames)
         LT_FAIL(LT_EINTERNAL, "%s: %s made %lld packets of %lld frames", mux->path,
-                mux->picture->codec->name, (long long)mux->frames_out, (long long)mux->plan.frames);
-    if (mux->sound)
-        LT_TRY(lt_mux_sound_end(mux));
+                mux->video->codec->name, (long long)mux->frames_out, (long long)mux->plan.frames);
+    if (mux->audio)
+        LT_TRY(lt_mux_audio_end(mux));
     const int code = av_write_trailer(mux->file);
     avio_flush(mux->file->pb);
     if (code < 0 || mux->io_errno || mux->file->pb->error < 0)
@@ -247,11 +247,11 @@ void lt_mux_abort(lt_mux **mux)
     *mux = NULL;
     if (!m)
         return;
-    lt_mux_close_picture(&m->picture, m->frames_in, m->picture_ended);
-    avcodec_free_context(&m->sound);
+    lt_mux_close_video(&m->video, m->frames_in, m->video_ended);
+    avcodec_free_context(&m->audio);
     av_frame_free(&m->frame_in);
     av_frame_free(&m->frame_out);
-    av_frame_free(&m->sound_frame);
+    av_frame_free(&m->audio_frame);
     sws_freeContext(m->convert);
     av_packet_free(&m->packet);
     if (m->file) {

@@ -1,27 +1,27 @@
-/* mux.h - frames and sound into one playable file.
+/* mux.h - frames and audio into one playable file.
  *
- * One lt_mux writes one file: pictures as they come, in film order, and the sound of the same film.
+ * One lt_mux writes one file: frames as they come, in film order, and the audio of the same film.
  * The file grows while it is written and can be played as it does (fragmented MP4 and MOV, MKV): it
  * gets its name with the first piece that plays, or, where that is asked, when it is whole. When it
  * is finished, MP4 and MOV are made plain (mux_whole.c) unless keep_fragments is set.
  *
- *   codec   encoder     picture in the file           suffixes
+ *   codec   encoder     pixels in the file            suffixes
  *   h264    libx264     yuv420p    8 bit              .mp4 .mkv .mov
  *   hevc    libx265     yuv420p10 10 bit, tag hvc1    .mp4 .mkv .mov
  *   av1     libsvtav1   yuv420p10 10 bit              .mp4 .mkv
  *   ffv1    ffv1        yuv444p16 16 bit, lossless    .mkv, .mov where FFmpeg has a tag for it
  *   prores  prores_ks   yuv422p10 10 bit, HQ          .mov .mkv
- * Sound is AAC at 192 kbit/s in .mp4, and in .mov with h264 and hevc; 24-bit PCM in .mov otherwise;
+ * Audio is AAC at 192 kbit/s in .mp4, and in .mov with h264 and hevc; 24-bit PCM in .mov otherwise;
  * 24-bit FLAC in .mkv.
  *
- * Pictures are BT.709, limited range, made with that matrix, chroma sited left, and tagged so in
+ * Frames are BT.709, limited range, made with that matrix, chroma sited left, and tagged so in
  * stream and container. Codecs of more than 8 bit take LT_U16 frames only: an 8-bit source has lost
  * what they are chosen for. h264 takes LT_U8 or LT_U16; from LT_U16 swscale dithers (ordered, 8x8)
  * on the way to 8 bit, which keeps dark gradients smooth.
  *
  * The number of frames and samples in the file is exactly spec.frames and spec.samples, and the
- * sound's first sample is heard with the first frame: AAC's priming is cut by the container
- * (mux_sound.c, mux_boxes.c).
+ * audio's first sample is heard with the first frame: AAC's priming is cut by the container
+ * (mux_audio.c, mux_boxes.c).
  *
  * All functions are Local, Blocking, and used by rank 0 only; one lt_mux belongs to one thread at a
  * time. Messages of FFmpeg and its encoders go to lt_log at level 4, area "libav", never to stderr.
@@ -52,7 +52,7 @@ typedef struct lt_mux_spec {
     int width, height;
     int fps_num, fps_den; /* 0: 24/1 */
     int64_t frames;       /* exact count of lt_mux_video calls to come, 1 or more */
-    int sample_rate;      /* 0: no sound stream (samples must be 0 too) */
+    int sample_rate;      /* 0: no audio stream (samples must be 0 too) */
     int channels;         /* 0: 2; 1 or 2 */
     int64_t samples;      /* exact count per channel over all lt_mux_audio calls */
     int crf; /* 0: the codec's default; else its constant quality, 1 best to 51 (av1: 63) */
@@ -82,7 +82,7 @@ lt_status lt_mux_open(const lt_mux_spec *spec, lt_mux **out);
 lt_status lt_mux_video(lt_mux *mux, const void *rgb, lt_dtype dtype);
 
 /* Append count samples.  pcm  one pointer a channel (planar), f32, nominally -1..1; copied.
- * Write it alongside the pictures (at most seconds apart), so that the file is well interleaved;
+ * Write it alongside the frames (at most seconds apart), so that the file is well interleaved;
  * ahead of them it is kept in memory, encoded. Samples beyond -1..1 are clipped in PCM and FLAC.
  * Errors: LT_EDATA (NaN or Inf, with its index); LT_ESHAPE (more samples than asked); as
  * lt_mux_video. */

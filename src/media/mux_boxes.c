@@ -1,7 +1,7 @@
 /* mux_boxes.c - what FFmpeg's muxer leaves out of a fragmented MP4's head.
  *
  * The growing file is `ftyp moov moof mdat moof mdat ... mfra`. moov holds the edit lists; the
- * sound's points behind the padding (mux_sound.c), and by ISO 14496-12 that is enough. FFmpeg's
+ * audio's points behind the padding (mux_audio.c), and by ISO 14496-12 that is enough. FFmpeg's
  * own reader takes the edit list of a fragmented file as a shift of times only
  * and still gives the padding out: up to 64 ms of silence before the film. It does honour
  * "iTunSMPB" (how many samples to skip), the text that Apple writes beside the edit list, but the
@@ -9,7 +9,7 @@
  * complete in the file that box is overwritten by an iTunSMPB box of the same size: nothing else
  * moves. If the box is not there, nothing is written and a warning says so.
  *
- * Tried: FFmpeg's `dash` (an index before each fragment); its reader then takes the sound's
+ * Tried: FFmpeg's `dash` (an index before each fragment); its reader then takes the audio's
  * duration from the first fragment alone. Sources: ISO 14496-12 (boxes; 8.6.6 edit lists); '----'
  * boxes as iTunes writes them. */
 #include <errno.h>
@@ -113,11 +113,11 @@ static lt_status amend_moov(lt_mux *mux, int64_t at, int64_t size)
     if (slot)
         box_bytes = read_be32(head + slot);
     free(head);
-    if (!slot || !smpb_box(box, box_bytes, mux->sound_padding, mux->plan.samples)) {
+    if (!slot || !smpb_box(box, box_bytes, mux->audio_padding, mux->plan.samples)) {
         lt_warn(
             "%s: no place for the sound's padding in the file: some players will play it %d samples"
             " late",
-            mux->path, mux->sound_padding);
+            mux->path, mux->audio_padding);
         return LT_OK;
     }
     return overwrite(mux, box, box_bytes, at + (int64_t)slot);
@@ -125,7 +125,7 @@ static lt_status amend_moov(lt_mux *mux, int64_t at, int64_t size)
 
 lt_status lt_mux_boxes_amend(lt_mux *mux)
 {
-    if (!mux->plan.fragments || !mux->sound_padding)
+    if (!mux->plan.fragments || !mux->audio_padding)
         return LT_OK;
     while (!mux->head_amended) {
         uint8_t head[16];

@@ -32,7 +32,7 @@ static const mux_codec_row codecs[] = {
 };
 
 static const struct {
-    const char *suffix, *muxer, *sound; /* NULL: as the codec's row says */
+    const char *suffix, *muxer, *audio; /* NULL: as the codec's row says */
 } containers[] = {
     {".mp4", "mp4", "aac"},
     /* This FFmpeg's MKV muxer has no CodecDelay for AAC, so that its priming would be heard. */
@@ -40,7 +40,7 @@ static const struct {
     {".mov", "mov", NULL},
 };
 
-enum { SIZE_MAX_PIXELS = 16384, BIT_RATE_SOUND = 192000, THREADS_MAX = 64 };
+enum { SIZE_MAX_PIXELS = 16384, BIT_RATE_AUDIO = 192000, THREADS_MAX = 64 };
 
 const char *lt_mux_suffix(const char *path)
 {
@@ -53,17 +53,17 @@ const char *lt_mux_suffix(const char *path)
     return NULL;
 }
 
-/* FFmpeg's word on whether the container takes this picture and the sound that goes with it. */
+/* FFmpeg's word on whether the container takes this video and the audio that goes with it. */
 static int holds(const mux_codec_row *row, size_t container)
 {
-    const char *its = containers[container].sound;
+    const char *its = containers[container].audio;
     const AVOutputFormat *format = av_guess_format(containers[container].muxer, NULL, NULL);
-    const AVCodec *picture = avcodec_find_encoder_by_name(row->encoder);
-    const AVCodec *sound =
-        its || row->sound_mov ? avcodec_find_encoder_by_name(its ? its : row->sound_mov) : NULL;
-    return format && picture && sound &&
-           avformat_query_codec(format, picture->id, FF_COMPLIANCE_NORMAL) == 1 &&
-           avformat_query_codec(format, sound->id, FF_COMPLIANCE_NORMAL) == 1;
+    const AVCodec *video = avcodec_find_encoder_by_name(row->encoder);
+    const AVCodec *audio =
+        its || row->audio_mov ? avcodec_find_encoder_by_name(its ? its : row->audio_mov) : NULL;
+    return format && video && audio &&
+           avformat_query_codec(format, video->id, FF_COMPLIANCE_NORMAL) == 1 &&
+           avformat_query_codec(format, audio->id, FF_COMPLIANCE_NORMAL) == 1;
 }
 
 enum { SUFFIXES_BYTES = 32 };
@@ -130,7 +130,7 @@ static lt_status plan_container(const lt_mux_spec *spec, mux_plan *plan)
     for (size_t i = 0; i < sizeof containers / sizeof *containers; i++)
         if (!strcmp(containers[i].suffix, plan->suffix)) {
             plan->muxer = containers[i].muxer;
-            plan->sound = containers[i].sound;
+            plan->audio = containers[i].audio;
         }
     plan->fragments = strcmp(plan->suffix, ".mkv") != 0;
     plan->keep_fragments = spec->keep_fragments;
@@ -154,8 +154,8 @@ static lt_status plan_container(const lt_mux_spec *spec, mux_plan *plan)
         LT_FAIL(LT_EUSAGE, "--codec %s with -o %s: want a name that ends in one of: %s", row->name,
                 given, fit);
     }
-    if (!plan->sound)
-        plan->sound = row->sound_mov;
+    if (!plan->audio)
+        plan->audio = row->audio_mov;
     return LT_OK;
 }
 
@@ -172,7 +172,7 @@ static int preset_known(const mux_codec_row *row, const char *preset)
     return 0;
 }
 
-static lt_status plan_picture(const lt_mux_spec *spec, mux_plan *plan)
+static lt_status plan_video(const lt_mux_spec *spec, mux_plan *plan)
 {
     const mux_codec_row *row = plan->codec;
     if (spec->width < 1 || spec->height < 1 || spec->width > SIZE_MAX_PIXELS ||
@@ -228,7 +228,7 @@ static const int *sample_rates(const AVCodec *encoder)
 #endif
 }
 
-static lt_status plan_sound(const lt_mux_spec *spec, mux_plan *plan)
+static lt_status plan_audio(const lt_mux_spec *spec, mux_plan *plan)
 {
     plan->channels = spec->channels ? spec->channels : 2;
     plan->sample_rate = spec->sample_rate;
@@ -240,12 +240,12 @@ static lt_status plan_sound(const lt_mux_spec *spec, mux_plan *plan)
         LT_FAIL(LT_EUSAGE,
                 "sound: want a rate above 0 and samples of 0 or more, found %d Hz, %lld samples",
                 spec->sample_rate, (long long)spec->samples);
-    const AVCodec *sound = avcodec_find_encoder_by_name(plan->sound);
-    const int *rate = sound ? sample_rates(sound) : NULL;
+    const AVCodec *audio = avcodec_find_encoder_by_name(plan->audio);
+    const int *rate = audio ? sample_rates(audio) : NULL;
     while (rate && *rate && *rate != plan->sample_rate)
         rate++;
     if (plan->sample_rate && rate && !*rate)
-        LT_FAIL(LT_EUSAGE, "sound: %s cannot hold %d Hz", plan->sound, plan->sample_rate);
+        LT_FAIL(LT_EUSAGE, "sound: %s cannot hold %d Hz", plan->audio, plan->sample_rate);
     return LT_OK;
 }
 
@@ -255,12 +255,12 @@ lt_status lt_mux_plan(const lt_mux_spec *spec, mux_plan *plan)
     memset(plan, 0, sizeof *plan);
     lt_mux_log_open();
     LT_TRY(plan_container(spec, plan));
-    LT_TRY(plan_picture(spec, plan));
-    return plan_sound(spec, plan);
+    LT_TRY(plan_video(spec, plan));
+    return plan_audio(spec, plan);
 }
 
 /* Options by the encoder's own names. Unknown names fail in avcodec_open2's leftovers. */
-static lt_status picture_options(const mux_plan *plan, AVCodecContext *c, AVDictionary **options)
+static lt_status video_options(const mux_plan *plan, AVCodecContext *c, AVDictionary **options)
 {
     char text[96];
     const char *name = plan->codec->encoder;
@@ -292,7 +292,7 @@ static lt_status picture_options(const mux_plan *plan, AVCodecContext *c, AVDict
     return LT_OK;
 }
 
-lt_status lt_mux_open_picture(const mux_plan *plan, int global_header, AVCodecContext **out)
+lt_status lt_mux_open_video(const mux_plan *plan, int global_header, AVCodecContext **out)
 {
     const mux_codec_row *row = plan->codec;
     const AVCodec *encoder = avcodec_find_encoder_by_name(row->encoder);
@@ -316,7 +316,7 @@ lt_status lt_mux_open_picture(const mux_plan *plan, int global_header, AVCodecCo
     if (global_header)
         c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     AVDictionary *options = NULL;
-    lt_status status = picture_options(plan, c, &options);
+    lt_status status = video_options(plan, c, &options);
     if (status != LT_OK) {
         av_dict_free(&options);
         avcodec_free_context(&c);
@@ -366,25 +366,25 @@ static void end_unfinished(AVCodecContext *c, int64_t frames_sent)
     av_packet_free(&packet);
 }
 
-void lt_mux_close_picture(AVCodecContext **encoder, int64_t frames_sent, int ended)
+void lt_mux_close_video(AVCodecContext **encoder, int64_t frames_sent, int ended)
 {
     if (*encoder && !ended && !strcmp((*encoder)->codec->name, "libsvtav1"))
         end_unfinished(*encoder, frames_sent);
     avcodec_free_context(encoder);
 }
 
-lt_status lt_mux_open_sound(const mux_plan *plan, int global_header, AVCodecContext **out)
+lt_status lt_mux_open_audio(const mux_plan *plan, int global_header, AVCodecContext **out)
 {
-    const AVCodec *encoder = avcodec_find_encoder_by_name(plan->sound);
+    const AVCodec *encoder = avcodec_find_encoder_by_name(plan->audio);
     AVCodecContext *c = encoder ? avcodec_alloc_context3(encoder) : NULL;
     if (!c)
-        LT_FAIL(LT_ENOMEM, "no memory for the encoder %s", plan->sound);
+        LT_FAIL(LT_ENOMEM, "no memory for the encoder %s", plan->audio);
     c->sample_rate = plan->sample_rate;
     c->sample_fmt = encoder->id == AV_CODEC_ID_AAC ? AV_SAMPLE_FMT_FLTP : AV_SAMPLE_FMT_S32;
     c->time_base = (AVRational){1, plan->sample_rate};
     av_channel_layout_default(&c->ch_layout, plan->channels);
     if (encoder->id == AV_CODEC_ID_AAC)
-        c->bit_rate = BIT_RATE_SOUND;
+        c->bit_rate = BIT_RATE_AUDIO;
     else
         c->bits_per_raw_sample = 24;
     if (global_header)
@@ -395,7 +395,7 @@ lt_status lt_mux_open_sound(const mux_plan *plan, int global_header, AVCodecCont
     if (code < 0) {
         lt_mux_log_last(words, sizeof words);
         avcodec_free_context(&c);
-        LT_FAIL(LT_EUNAVAIL, "sound: %s refuses %d Hz, %d channels: %s", plan->sound,
+        LT_FAIL(LT_EUNAVAIL, "sound: %s refuses %d Hz, %d channels: %s", plan->audio,
                 plan->sample_rate, plan->channels, words[0] ? words : av_err2str(code));
     }
     *out = c;
@@ -409,8 +409,8 @@ static int takes(const mux_plan *plan, int width, int height)
     AVCodecContext *trial = NULL;
     other.width = width;
     other.height = height;
-    const int yes = lt_mux_open_picture(&other, 1, &trial) == LT_OK;
-    lt_mux_close_picture(&trial, 0, 0);
+    const int yes = lt_mux_open_video(&other, 1, &trial) == LT_OK;
+    lt_mux_close_video(&trial, 0, 0);
     lt_error_clear();
     return yes;
 }
@@ -447,16 +447,16 @@ lt_status lt_mux_check(const lt_mux_spec *spec)
     mux_plan plan;
     LT_TRY(lt_mux_plan(spec, &plan));
     AVCodecContext *trial = NULL;
-    const lt_status st = lt_mux_open_picture(&plan, 1, &trial);
+    const lt_status st = lt_mux_open_video(&plan, 1, &trial);
     if (st == LT_ENOMEM)
         return lt_trail(st, "lt_mux_check", __FILE__, __LINE__);
     if (st != LT_OK) {
         LT_TRY(refuse_size(&plan));
-        LT_TRY(lt_mux_open_picture(&plan, 1, &trial)); /* its own words again */
+        LT_TRY(lt_mux_open_video(&plan, 1, &trial)); /* its own words again */
     }
-    lt_mux_close_picture(&trial, 0, 0);
+    lt_mux_close_video(&trial, 0, 0);
     if (plan.sample_rate) {
-        LT_TRY(lt_mux_open_sound(&plan, 1, &trial));
+        LT_TRY(lt_mux_open_audio(&plan, 1, &trial));
         avcodec_free_context(&trial);
     }
     return LT_OK;

@@ -1,8 +1,8 @@
 /* mux_internal.h - what the files mux*.c share, and nobody else includes.
  * mux.c holds the file, mux_packets.c the way from an encoder into it, mux_codec.c the table of
- * codecs and the checks, mux_picture.c frames, mux_sound.c samples and AAC's priming, mux_boxes.c
+ * codecs and the checks, mux_video.c frames, mux_audio.c samples and AAC's priming, mux_boxes.c
  * what FFmpeg leaves out of an MP4, mux_log.c FFmpeg's messages and failures. Each file needs only
- * those that stand later in this order: mux, sound, picture, packets, boxes, codec, log.
+ * those that stand later in this order: mux, audio, video, packets, boxes, codec, log.
  * All functions are Local and Blocking; errors as in mux.h. */
 #ifndef LT_MUX_INTERNAL_H
 #define LT_MUX_INTERNAL_H
@@ -18,11 +18,11 @@
 /* One row of the codec table. */
 typedef struct mux_codec_row {
     const char *name, *encoder;
-    const char *sound_mov; /* the sound encoder in .mov; .mp4 has aac, .mkv flac */
+    const char *audio_mov; /* the audio encoder in .mov; .mp4 has aac, .mkv flac */
     const char *suffixes;
     enum AVPixelFormat format; /* in the file */
     int bits;
-    double pixel_bytes;  /* of a film's file: of demo films and camera pictures at the default
+    double pixel_bytes;  /* of a film's file: of demo films and camera frames at the default
                            quality, rather too many (ffv1: 16-bit 4:4:4; prores: what HQ aims at) */
     int crf, crf_max;    /* 0: the codec has no such knob */
     const char *preset;  /* the default; NULL: none */
@@ -35,7 +35,7 @@ typedef struct mux_plan {
     const mux_codec_row *codec;
     const char *suffix; /* a literal */
     const char *muxer;  /* FFmpeg's name of the container */
-    const char *sound;  /* the encoder */
+    const char *audio;  /* the encoder */
     int fragments;      /* 1: MP4 or MOV, written as fragments */
     int keep_fragments; /* as in the spec */
     int width, height, fps_num, fps_den;
@@ -60,47 +60,47 @@ struct lt_mux {
     AVFormatContext *file;
     AVPacket *packet;
 
-    AVCodecContext *picture;
-    AVStream *picture_stream;
+    AVCodecContext *video;
+    AVStream *video_stream;
     AVFrame *frame_in, *frame_out; /* planar RGB as given; as the encoder takes it */
     struct SwsContext *convert;
     lt_dtype convert_dtype; /* that frame_in and convert are made for */
     int64_t frames_in, frames_out;
-    int picture_ended; /* the encoder was told the end */
+    int video_ended; /* the encoder was told the end */
 
-    AVCodecContext *sound;
-    AVStream *sound_stream;
-    AVFrame *sound_frame; /* filled up to sound_fill samples */
-    int sound_fill, sound_size;
+    AVCodecContext *audio;
+    AVStream *audio_stream;
+    AVFrame *audio_frame; /* filled up to audio_fill samples */
+    int audio_fill, audio_size;
     int64_t samples_in;
-    int64_t sound_pts; /* of sound_frame's first sample; starts below 0 by the extra padding */
-    int sound_extra;   /* silent samples given to the encoder before sample 0 */
-    int sound_padding; /* those and the encoder's priming: what players must skip */
+    int64_t audio_pts; /* of audio_frame's first sample; starts below 0 by the extra padding */
+    int audio_extra;   /* silent samples given to the encoder before sample 0 */
+    int audio_padding; /* those and the encoder's priming: what players must skip */
 };
 
 /* mux_codec.c */
 lt_status lt_mux_plan(const lt_mux_spec *spec, mux_plan *plan);
 /* Encoders, opened as the plan asks. global_header: the container keeps parameter sets in its head.
  */
-lt_status lt_mux_open_picture(const mux_plan *plan, int global_header, AVCodecContext **out);
-lt_status lt_mux_open_sound(const mux_plan *plan, int global_header, AVCodecContext **out);
+lt_status lt_mux_open_video(const mux_plan *plan, int global_header, AVCodecContext **out);
+lt_status lt_mux_open_audio(const mux_plan *plan, int global_header, AVCodecContext **out);
 /* Close an encoder in whatever state it is; frames it still holds are lost. NULL is allowed. */
-void lt_mux_close_picture(AVCodecContext **encoder, int64_t frames_sent, int ended);
+void lt_mux_close_video(AVCodecContext **encoder, int64_t frames_sent, int ended);
 
 /* mux_packets.c: send a frame (NULL: the end) to an encoder and its packets to the file. */
 lt_status lt_mux_encode(lt_mux *mux, AVCodecContext *encoder, AVStream *stream,
                         const AVFrame *frame);
 
-/* mux_picture.c */
-lt_status lt_mux_picture_frame(lt_mux *mux, const void *rgb, lt_dtype dtype);
+/* mux_video.c */
+lt_status lt_mux_video_frame(lt_mux *mux, const void *rgb, lt_dtype dtype);
 
-/* mux_sound.c */
+/* mux_audio.c */
 /* Samples of silence to encode before sample 0, so that the last packet ends with the last sample.
  */
-int lt_mux_sound_extra(const AVCodecContext *sound, int64_t samples);
-lt_status lt_mux_sound_begin(lt_mux *mux);
-lt_status lt_mux_sound_append(lt_mux *mux, const float *const *pcm, int64_t count);
-lt_status lt_mux_sound_end(lt_mux *mux);
+int lt_mux_audio_extra(const AVCodecContext *audio, int64_t samples);
+lt_status lt_mux_audio_begin(lt_mux *mux);
+lt_status lt_mux_audio_append(lt_mux *mux, const float *const *pcm, int64_t count);
+lt_status lt_mux_audio_end(lt_mux *mux);
 
 /* mux_boxes.c */
 /* Amend the head of an MP4 or MOV when it has become complete in the file; later calls do nothing.

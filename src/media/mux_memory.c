@@ -1,10 +1,10 @@
 /* mux_memory.c - how much memory an encoder and a muxer take.
  *
  * Encoders keep frames: the ones that they look ahead at before they code the first, and those that
- * later ones are predicted from. Each is padded on all sides, so that small pictures cost more a
+ * later ones are predicted from. Each is padded on all sides, so that small frames cost more a
  * pixel than large ones. A codec's need is thus
  *
- *     fixed + frames waiting x bytes of one + pictures kept x bytes of one + pixels x rest
+ *     fixed + frames waiting x bytes of one + frames kept x bytes of one + pixels x rest
  *
  * Sizes of frames are the libraries' own: x264 0.164, common/frame.c (PADH2 = 96, PADV = 32, rows
  * aligned to 64, four planes at half size for the look-ahead) and common/frame.h (per macroblock:

@@ -10,8 +10,8 @@ lt_status lt_mux_encode(lt_mux *mux, AVCodecContext *encoder, AVStream *stream,
 {
     const char *what = encoder->codec->name;
     int code = avcodec_send_frame(encoder, frame);
-    if (encoder == mux->picture && !frame)
-        mux->picture_ended = 1;
+    if (encoder == mux->video && !frame)
+        mux->video_ended = 1;
     if (code < 0)
         return lt_mux_fail(mux, code, what);
     for (;;) {
@@ -20,7 +20,7 @@ lt_status lt_mux_encode(lt_mux *mux, AVCodecContext *encoder, AVStream *stream,
             return LT_OK;
         if (code < 0)
             return lt_mux_fail(mux, code, what);
-        if (encoder == mux->picture) {
+        if (encoder == mux->video) {
             mux->frames_out++;
             mux->packet->duration = 1; /* some encoders leave it out; the last frame's counts */
         }

@@ -1,4 +1,4 @@
-/* timeline.h - the film's sound: one line of samples, written in any order.
+/* timeline.h - the film's audio: one line of samples, written in any order.
  *
  * A timeline has a fixed number of samples, f32, addressed from 0. Stretches may be written out of
  * order and over each other (the last one counts); reading what was never written is an error, so

@@ -1,7 +1,7 @@
 /* family.h - a model architecture as one table of functions.
  *
- * The run (src/run) knows no architecture: it asks the table for the clip's streams (H3: picture
- * and sound), their noise levels, text rows, velocities and frames. A model is opened once: its
+ * The run (src/run) knows no architecture: it asks the table for the clip's streams (H3: video
+ * and audio), their noise levels, text rows, velocities and frames. A model is opened once: its
  * configs, tensor headers and tokenizer are read and checked; weights are loaded by the *_open
  * functions, part by part, into the engine's phase arena, in the order in which the run releases
  * them: DiT and decoders may be open together, and what was opened last is closed first. Every
@@ -21,7 +21,7 @@
 enum { LT_STREAMS_MAX = 4, LT_TRAINED_MAX = 32 };
 
 typedef struct lt_shape {
-    int64_t frames;        /* picture frames, on the family's grid */
+    int64_t frames;        /* on the family's grid */
     int64_t width, height; /* pixels */
 } lt_shape;
 
@@ -29,7 +29,7 @@ typedef struct lt_stream {
     const char *name; /* "latents", "audio_latents": the datasets of latents.h5 */
     int ndim, time_axis;
     int64_t dim[4];
-    int is_sound;
+    int is_audio;
     const char *dims_text, *unit, *description;
 } lt_stream;
 
@@ -67,7 +67,7 @@ typedef struct lt_window {
     /* Where its first latent (a multiple of grid->unit), latent row and latent column stand in the
      * shot; all 0: local positions. */
     int64_t latent, row, column;
-    /* Pixels of the picture that a tile is cut from; 0, 0: the shape's own, with row = column = 0.
+    /* Pixels of the frame that a tile is cut from; 0, 0: the shape's own, with row = column = 0.
      */
     int64_t whole_width, whole_height;
     /* Extra latents of the video stream that it sees besides its own, by their distance from the
@@ -93,7 +93,7 @@ typedef struct lt_forward {
 /* Decoding: the film is a row of decode chunks in time. A chunk's raw frames need only its own
  * latents, its finished frames also the previous chunk's overlap frames. */
 typedef struct lt_decode_chunk {
-    int64_t first_latent, latents; /* range along the picture stream's time axis */
+    int64_t first_latent, latents; /* range along the video stream's time axis */
     int64_t first_frame, frames;   /* what it finishes */
 } lt_decode_chunk;
 
@@ -147,7 +147,7 @@ struct lt_family {
     void (*dit_close)(lt_model *model);
 
     /* Decoders. Local, but for decode_open (not on dry) and chunk_raw: the ranks of engine->mesh's
-     * tp axis share the picture decoder's weights. They open together, and where one of them fails
+     * tp axis share the video decoder's weights. They open together, and where one of them fails
      * the others get LT_EPEER: before the first chunk all must know that each has opened
      * (lt_agree). They call chunk_raw for the same chunks in the same order.
      * chunk_raw: latents of the chunk (contiguous [C, latents, h, w], normalised) -> raw frames,
@@ -166,12 +166,12 @@ struct lt_family {
                           void *overlap);
     lt_status (*chunk_finish)(const lt_model *model, const lt_shape *shape, int64_t chunk,
                               void *raw, const void *overlap, lt_dtype dtype, void *frames);
-    /* Sound. To decode `ticks` of a clip of `total` ticks, the ticks that sound_context gives must
+    /* Audio. To decode `ticks` of a clip of `total` ticks, the ticks that audio_context gives must
      * be known: latents [2, Ca, n] is that slice, and ticks then counts from its start. out [2,
      * samples] f32. */
-    lt_range (*sound_context)(const lt_model *model, int64_t total, lt_range ticks);
-    int64_t (*sound_samples)(const lt_model *model, int64_t ticks);
-    lt_status (*sound_decode)(lt_model *model, const float *latents, int64_t n, lt_range ticks,
+    lt_range (*audio_context)(const lt_model *model, int64_t total, lt_range ticks);
+    int64_t (*audio_samples)(const lt_model *model, int64_t ticks);
+    lt_status (*audio_decode)(lt_model *model, const float *latents, int64_t n, lt_range ticks,
                               float *out);
     void (*decode_close)(lt_model *model);
 };

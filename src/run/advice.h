@@ -7,7 +7,7 @@
 
 #include "model/family.h"
 
-/* asked: pictures in the film; rendered: the next length of the family's grid, which the DiT sees.
+/* asked: frames in the film; rendered: the next length of the family's grid, which the DiT sees.
  * Silent where the model knows the rendered length, or says of none what it knows. */
 void lt_advise_length(const lt_model_facts *facts, int64_t asked, int64_t rendered);
 

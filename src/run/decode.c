@@ -29,8 +29,8 @@
  * Memory: one raw chunk, overlap frames each way, two chunks of finished frames, whatever the
  * film's length; a helper has a chunk's latents.
  *
- * Sound comes first: chunks of ticks go round the ranks, each alone, in the same way and land in
- * one PCM timeline, kept in a scratch file and fed to the muxer beside the pictures. */
+ * Audio comes first: chunks of ticks go round the ranks, each alone, in the same way and land in
+ * one PCM timeline, kept in a scratch file and fed to the muxer beside the frames. */
 #include "run/decode.h"
 
 #include <assert.h>
@@ -48,7 +48,7 @@
 #include "parallel/transport/op_record.h"
 #include "run/film_tags.h"
 
-enum { TAG_OVERLAP = 1, TAG_FRAMES = 2, TAG_SOUND = 3 };
+enum { TAG_OVERLAP = 1, TAG_FRAMES = 2, TAG_AUDIO = 3 };
 
 typedef struct {
     lt_model *model;
@@ -58,7 +58,7 @@ typedef struct {
     lt_group *world;
     int rank, size;
     const lt_mesh *mesh;
-    int groups, group, each; /* of the pictures; mine; ranks of a group */
+    int groups, group, each; /* of the video; mine; ranks of a group */
     lt_dtype pixels;         /* LT_U8 or LT_U16: what the muxer takes */
     int64_t chunks;
     float *latents; /* of a chunk, of video or audio */
@@ -68,7 +68,7 @@ typedef struct {
     lt_request *overlap_request, *frames_request[2], *incoming;
     /* rank 0 */
     lt_mux *mux;
-    lt_timeline *sound;
+    lt_timeline *audio;
     lt_contact_sheet *sheet;
     float *pcm;
     int64_t frame_at, sample_at;
@@ -115,65 +115,65 @@ static lt_status stop_here(const pool *p)
     LT_FAIL(LT_ETEMP, "stopped by %s while decoding", lt_stop_name(lt_stop_signal()));
 }
 
-static int64_t sound_stream(const lt_plan *plan)
+static int64_t audio_stream(const lt_plan *plan)
 {
     for (int s = 0; s < plan->stream_count; s++)
-        if (plan->stream[s].is_sound)
+        if (plan->stream[s].is_audio)
             return s;
     return -1;
 }
 
-/* ---- sound ---- */
+/* ---- audio ---- */
 
 typedef struct {
     int stream;
     int64_t ticks, chunks, chunk_samples;
-} sound_plan;
+} audio_plan;
 
-static lt_range audio_chunk_ticks(const sound_plan *s, int64_t chunk)
+static lt_range audio_chunk_ticks(const audio_plan *s, int64_t chunk)
 {
-    const int64_t first = chunk * LT_SOUND_CHUNK_TICKS, left = s->ticks - first;
-    return (lt_range){first, left < LT_SOUND_CHUNK_TICKS ? left : LT_SOUND_CHUNK_TICKS};
+    const int64_t first = chunk * LT_AUDIO_CHUNK_TICKS, left = s->ticks - first;
+    return (lt_range){first, left < LT_AUDIO_CHUNK_TICKS ? left : LT_AUDIO_CHUNK_TICKS};
 }
 
-static lt_status decode_audio_chunk(pool *p, const sound_plan *s, int64_t chunk, float *pcm)
+static lt_status decode_audio_chunk(pool *p, const audio_plan *s, int64_t chunk, float *pcm)
 {
     const lt_range ticks = audio_chunk_ticks(s, chunk);
-    const lt_range known = p->family->sound_context(p->model, s->ticks, ticks);
+    const lt_range known = p->family->audio_context(p->model, s->ticks, ticks);
     LT_TRY(take_latents(p, s->stream, known));
-    LT_TRY(p->family->sound_decode(p->model, p->latents, known.count,
+    LT_TRY(p->family->audio_decode(p->model, p->latents, known.count,
                                    (lt_range){ticks.first - known.first, ticks.count}, pcm));
     return LT_OK;
 }
 
 /* Rank 0: what falls into the film goes to the timeline; the rest of the grid is cut. */
-static lt_status keep_audio_chunk(pool *p, const sound_plan *s, int64_t chunk, const float *pcm)
+static lt_status keep_audio_chunk(pool *p, const audio_plan *s, int64_t chunk, const float *pcm)
 {
     const lt_range ticks = audio_chunk_ticks(s, chunk);
-    const int64_t first = p->family->sound_samples(p->model, ticks.first);
-    const int64_t count = p->family->sound_samples(p->model, ticks.count);
+    const int64_t first = p->family->audio_samples(p->model, ticks.first);
+    const int64_t count = p->family->audio_samples(p->model, ticks.count);
     const int64_t left = p->plan->samples - first;
     const int64_t kept = left < count ? left : count;
     if (kept <= 0)
         return LT_OK;
     const float *const channel[2] = {pcm, pcm + count};
-    LT_TRY(lt_timeline_write(p->sound, first, channel, kept));
+    LT_TRY(lt_timeline_write(p->audio, first, channel, kept));
     return LT_OK;
 }
 
-static lt_status sound_chunks(pool *p, const sound_plan *s, float *pcm)
+static lt_status audio_chunks(pool *p, const audio_plan *s, float *pcm)
 {
     for (int64_t chunk = 0; chunk < s->chunks; chunk++) {
         const int owner = (int)(chunk % p->size);
         LT_TRY(stop_here(p));
         const size_t bytes =
-            2 * (size_t)p->family->sound_samples(p->model, audio_chunk_ticks(s, chunk).count) *
+            2 * (size_t)p->family->audio_samples(p->model, audio_chunk_ticks(s, chunk).count) *
             sizeof(float);
         if (owner == p->rank) {
             LT_TRY(decode_audio_chunk(p, s, chunk, pcm));
             if (owner != 0) {
                 lt_request *request = NULL;
-                LT_TRY(lt_request_send(p->world, 0, TAG_SOUND, pcm, bytes, &request));
+                LT_TRY(lt_request_send(p->world, 0, TAG_AUDIO, pcm, bytes, &request));
                 LT_TRY(lt_request_wait(&request));
             }
         }
@@ -181,7 +181,7 @@ static lt_status sound_chunks(pool *p, const sound_plan *s, float *pcm)
             continue;
         if (owner != 0) {
             lt_request *request = NULL;
-            LT_TRY(lt_request_recv(p->world, owner, TAG_SOUND, pcm, bytes, &request));
+            LT_TRY(lt_request_recv(p->world, owner, TAG_AUDIO, pcm, bytes, &request));
             LT_TRY(lt_request_wait(&request));
         }
         LT_TRY(keep_audio_chunk(p, s, chunk, pcm));
@@ -190,11 +190,11 @@ static lt_status sound_chunks(pool *p, const sound_plan *s, float *pcm)
     return LT_OK;
 }
 
-/* The grid's sound may end a few milliseconds before the picture (ticks are rounded): silence fills
+/* The grid's audio may end a few milliseconds before the video (ticks are rounded): silence fills
  * it. */
-static lt_status pad_sound(pool *p, const sound_plan *s)
+static lt_status pad_audio(pool *p, const audio_plan *s)
 {
-    const int64_t have = p->family->sound_samples(p->model, s->ticks);
+    const int64_t have = p->family->audio_samples(p->model, s->ticks);
     if (p->rank != 0 || have >= p->plan->samples)
         return LT_OK;
     const int64_t missing = p->plan->samples - have;
@@ -202,39 +202,39 @@ static lt_status pad_sound(pool *p, const sound_plan *s)
     if (silence == NULL)
         LT_FAIL(LT_ENOMEM, "sound: no memory for %lld samples", (long long)missing);
     const float *const channel[2] = {silence, silence};
-    const lt_status st = lt_timeline_write(p->sound, have, channel, missing);
+    const lt_status st = lt_timeline_write(p->audio, have, channel, missing);
     free(silence);
     LT_TRY(st);
     return LT_OK;
 }
 
-static lt_status decode_sound(pool *p, const char *scratch)
+static lt_status decode_audio(pool *p, const char *scratch)
 {
-    const int64_t stream = sound_stream(p->plan);
+    const int64_t stream = audio_stream(p->plan);
     if (stream < 0)
         return LT_OK;
     const int64_t ticks = p->plan->stream[stream].dim[2];
-    const sound_plan s = {.stream = (int)stream,
+    const audio_plan s = {.stream = (int)stream,
                           .ticks = ticks,
-                          .chunks = (ticks + LT_SOUND_CHUNK_TICKS - 1) / LT_SOUND_CHUNK_TICKS,
+                          .chunks = (ticks + LT_AUDIO_CHUNK_TICKS - 1) / LT_AUDIO_CHUNK_TICKS,
                           .chunk_samples =
-                              p->family->sound_samples(p->model, LT_SOUND_CHUNK_TICKS)};
+                              p->family->audio_samples(p->model, LT_AUDIO_CHUNK_TICKS)};
     lt_progress_stage(p->progress, "sound", "chunk", s.chunks);
     float *pcm = malloc(2 * (size_t)s.chunk_samples * sizeof *pcm);
     if (pcm == NULL)
         LT_FAIL(LT_ENOMEM, "sound: no memory for a chunk");
     lt_status st = LT_OK;
     if (p->rank == 0)
-        LT_TRY_GOTO(lt_timeline_new(p->plan->sample_rate, 2, p->plan->samples, scratch, &p->sound),
+        LT_TRY_GOTO(lt_timeline_new(p->plan->sample_rate, 2, p->plan->samples, scratch, &p->audio),
                     st, done);
-    LT_TRY_GOTO(sound_chunks(p, &s, pcm), st, done);
-    LT_TRY_GOTO(pad_sound(p, &s), st, done);
+    LT_TRY_GOTO(audio_chunks(p, &s, pcm), st, done);
+    LT_TRY_GOTO(pad_audio(p, &s), st, done);
 done:
     free(pcm);
     return st;
 }
 
-/* ---- pictures ---- */
+/* ---- video ---- */
 
 static size_t frame_bytes(const lt_plan *plan)
 {
@@ -253,10 +253,10 @@ static void keep_failure(lt_decode_extra *extra, const char *option, lt_status s
         lt_error_clear();
 }
 
-/* Sound that belongs to the frames muxed so far. */
-static lt_status mux_sound(pool *p)
+/* Audio that belongs to the frames muxed so far. */
+static lt_status mux_audio(pool *p)
 {
-    if (p->sound == NULL)
+    if (p->audio == NULL)
         return LT_OK;
     const lt_plan *plan = p->plan;
     int64_t until =
@@ -266,7 +266,7 @@ static lt_status mux_sound(pool *p)
         const int64_t left = until - p->sample_at, most = plan->sample_rate;
         const int64_t count = left < most ? left : most;
         float *const channel[2] = {p->pcm, p->pcm + most};
-        LT_TRY(lt_timeline_read(p->sound, p->sample_at, channel, count));
+        LT_TRY(lt_timeline_read(p->audio, p->sample_at, channel, count));
         const float *const from[2] = {channel[0], channel[1]};
         LT_TRY(lt_mux_audio(p->mux, from, count));
         p->sample_at += count;
@@ -283,7 +283,7 @@ static lt_status mux_chunk(pool *p, int64_t chunk, const char *frames)
         if (p->sheet != NULL)
             LT_TRY(lt_contact_sheet_frame(p->sheet, p->frame_at, frame, p->pixels));
         p->frame_at++;
-        LT_TRY(mux_sound(p));
+        LT_TRY(mux_audio(p));
     }
     lt_progress_step(p->progress, chunk + 1);
     return LT_OK;
@@ -326,7 +326,7 @@ static lt_status make_chunk(pool *p, int64_t chunk, int slot)
     return LT_OK;
 }
 
-static lt_status decode_pictures(pool *p)
+static lt_status decode_video(pool *p)
 {
     lt_progress_stage(p->progress, "decode", "clip", p->chunks);
     int64_t mine = 0;
@@ -379,15 +379,15 @@ lt_decode_buffers lt_decode_buffers_of(const lt_model *model, const lt_plan *pla
     const lt_decode_chunk last =
         family->decode_chunk(model, shape, family->decode_chunks(model, shape) - 1);
     const int64_t most = last.frames > first.frames ? last.frames : first.frames;
-    const int sound = (int)sound_stream(plan);
+    const int stream = (int)audio_stream(plan);
     size_t video = (size_t)first.latents, audio = 0;
     for (int i = 0; i < plan->stream[0].ndim; i++)
         video *= i == plan->stream[0].time_axis ? 1 : (size_t)plan->stream[0].dim[i];
-    if (sound >= 0) { /* a chunk in the middle of a long sound needs the most around it */
+    if (stream >= 0) { /* a chunk in the middle of a long film needs the most around it */
         const int64_t middle = (int64_t)1 << 30;
         const lt_range known =
-            family->sound_context(model, 2 * middle, (lt_range){middle, LT_SOUND_CHUNK_TICKS});
-        audio = (size_t)(2 * plan->stream[sound].dim[1] * known.count);
+            family->audio_context(model, 2 * middle, (lt_range){middle, LT_AUDIO_CHUNK_TICKS});
+        audio = (size_t)(2 * plan->stream[stream].dim[1] * known.count);
     }
     return (lt_decode_buffers){.latents = video > audio ? video : audio,
                                .raw_bytes = family->decode_raw_bytes(model, shape),
@@ -436,8 +436,8 @@ static lt_status pool_outputs(pool *p, const lt_decode_outputs *outputs, int thr
 
 static lt_status write_sheet(pool *p, const lt_decode_outputs *outputs)
 {
-    if (p->sound != NULL)
-        LT_TRY(lt_contact_sheet_audio(p->sheet, p->sound));
+    if (p->audio != NULL)
+        LT_TRY(lt_contact_sheet_audio(p->sheet, p->audio));
     LT_TRY(lt_contact_sheet_write(p->sheet, outputs->sheet, outputs->replace));
     return LT_OK;
 }
@@ -449,9 +449,9 @@ static lt_status pool_finish(pool *p, const lt_decode_outputs *outputs)
     LT_TRY(lt_mux_close(&p->mux));
     if (outputs->whole != NULL)
         LT_TRY(outputs->whole(outputs->whole_ctx));
-    if (outputs->wav != NULL && p->sound != NULL)
+    if (outputs->wav != NULL && p->audio != NULL)
         keep_failure(outputs->extra, "--wav",
-                     lt_wav_write(outputs->wav, p->sound, outputs->replace));
+                     lt_wav_write(outputs->wav, p->audio, outputs->replace));
     if (p->sheet != NULL)
         keep_failure(outputs->extra, "--sheet", write_sheet(p, outputs));
     return LT_OK;
@@ -489,7 +489,7 @@ static void pool_free(pool *p)
         keep_sent(&p->frames_request[i], &p->frames[i]);
     lt_mux_abort(&p->mux);
     lt_contact_sheet_free(&p->sheet);
-    lt_timeline_free(&p->sound);
+    lt_timeline_free(&p->audio);
     free(p->latents);
     free(p->raw);
     free(p->overlap_in);
@@ -526,8 +526,8 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
     if (st == LT_OK && p.rank == 0)
         st = pool_outputs(&p, outputs, engine->threads);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
-    LT_TRY_GOTO(lt_agree(world, decode_sound(&p, outputs->sound)), st, done);
-    LT_TRY_GOTO(decode_pictures(&p), st, done);
+    LT_TRY_GOTO(lt_agree(world, decode_audio(&p, outputs->audio)), st, done);
+    LT_TRY_GOTO(decode_video(&p), st, done);
     LT_TRY_GOTO(agree_whole(&p, pool_finish(&p, outputs)), st, done);
 done:
     if (st != LT_OK)

@@ -22,13 +22,13 @@ typedef struct lt_decode_extra {
 } lt_decode_extra;
 
 /* What is made. Paths of rank 0; NULL where nothing is asked. */
-enum { LT_SOUND_CHUNK_TICKS = 80 }; /* sound is decoded in pieces of so many */
+enum { LT_AUDIO_CHUNK_TICKS = 80 }; /* audio is decoded in chunks of so many */
 enum { LT_CONTACT_SHEET_COLUMNS = 6, LT_CONTACT_SHEET_ROWS = 2 }; /* of the contact sheet */
 
 typedef struct lt_decode_outputs {
     const char *film;  /* its container is plan->suffix */
     int hidden;        /* 1: film has its name once it is whole, 0: as soon as it plays */
-    const char *sound; /* in its folder lies the PCM timeline, without a name */
+    const char *audio; /* in its folder lies the PCM timeline, without a name */
     const char *sheet, *wav;
     int tags;                   /* 1: the film's file tells how it was made (film_tags.h) */
     lt_replace replace;         /* of film, sheet and wav */

@@ -55,9 +55,9 @@ void lt_clip_noise(const lt_plan *plan, lt_clip *clip)
 {
     for (int s = 0; s < clip->count; s++) {
         const lt_stream *stream = &plan->stream[s];
-        if (stream->is_sound) {
+        if (stream->is_audio) {
             assert(stream->ndim == 3 && stream->dim[0] == 2);
-            lt_noise_audio(plan->seed, LT_STREAM_INITIAL + LT_STREAM_SOUND, 0, 0, stream->dim[1],
+            lt_noise_audio(plan->seed, LT_STREAM_INITIAL + LT_STREAM_AUDIO, 0, 0, stream->dim[1],
                            stream->dim[2], clip->data[s]);
         } else {
             assert(stream->ndim == 4);

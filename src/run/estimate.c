@@ -193,21 +193,21 @@ done:
     return st;
 }
 
-/* The first chunk of the sound, or one from the middle of a long one. */
+/* The first chunk of the audio, or one from the middle of a long one. */
 static lt_status dry_run_audio(const lt_plan *plan, lt_model *model)
 {
     int64_t ticks = 0;
     for (int i = 0; i < plan->stream_count; i++)
-        if (plan->stream[i].is_sound)
+        if (plan->stream[i].is_audio)
             ticks = plan->stream[i].dim[plan->stream[i].time_axis];
     if (ticks == 0)
         return LT_OK;
-    lt_range chunk = {0, ticks < LT_SOUND_CHUNK_TICKS ? ticks : LT_SOUND_CHUNK_TICKS};
-    if (ticks >= 3 * LT_SOUND_CHUNK_TICKS)
-        chunk.first = LT_SOUND_CHUNK_TICKS;
-    const lt_range known = model->family->sound_context(model, ticks, chunk);
+    lt_range chunk = {0, ticks < LT_AUDIO_CHUNK_TICKS ? ticks : LT_AUDIO_CHUNK_TICKS};
+    if (ticks >= 3 * LT_AUDIO_CHUNK_TICKS)
+        chunk.first = LT_AUDIO_CHUNK_TICKS;
+    const lt_range known = model->family->audio_context(model, ticks, chunk);
     chunk.first -= known.first;
-    return model->family->sound_decode(model, NULL, known.count, chunk, NULL);
+    return model->family->audio_decode(model, NULL, known.count, chunk, NULL);
 }
 
 static lt_status dry_run_decode(const lt_estimate_of *of, lt_footprint *out)
@@ -224,8 +224,8 @@ static lt_status dry_run_decode(const lt_estimate_of *of, lt_footprint *out)
     LT_TRY_GOTO(family->decode_open(model, &engine), st, done);
     lt_dry_reset();
     LT_TRY_GOTO(dry_run_audio(plan, model), st, done);
-    const lt_dry_counts sound = lt_dry_read();
-    work_of(&sound, LT_TIME_SOUND, out);
+    const lt_dry_counts audio = lt_dry_read();
+    work_of(&audio, LT_TIME_AUDIO, out);
     lt_dry_reset();
     LT_TRY_GOTO(family->chunk_raw(model, &plan->shape, 0, NULL, helps ? NULL : &raw), st, done);
 done:

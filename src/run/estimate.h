@@ -23,7 +23,7 @@ extern const char *const lt_phase_names[LT_PHASES];
 typedef enum lt_time {
     LT_TIME_TEXT,
     LT_TIME_DENOISE,
-    LT_TIME_SOUND,
+    LT_TIME_AUDIO,
     LT_TIME_DECODE,
     LT_TIMES
 } lt_time;
@@ -49,7 +49,7 @@ typedef struct lt_phase_memory {
 typedef struct lt_footprint {
     lt_phase_memory memory[LT_PHASES];
     size_t base_bytes, peak_bytes; /* resident: when it was planned; at most */
-    /* one unit of each stage: the prompt, an evaluation, a chunk of sound, a decode chunk */
+    /* one unit of each stage: the prompt, an evaluation, a chunk of audio, a decode chunk */
     lt_work work[LT_TIMES];
     double flops[LT_TIMES];
     double seconds[LT_TIMES]; /* of a whole stage; all 0: nobody has measured */

@@ -118,11 +118,11 @@ static void often(const lt_estimate_of *of, double times[LT_TIMES])
     const int groups = ranks / lt_group_size(decode->axis[LT_AXIS_TP]);
     double ticks = 0;
     for (int i = 0; i < plan->stream_count; i++)
-        if (plan->stream[i].is_sound)
+        if (plan->stream[i].is_audio)
             ticks = (double)plan->stream[i].dim[plan->stream[i].time_axis];
     times[LT_TIME_TEXT] = 1;
     times[LT_TIME_DENOISE] = of->model->family->evaluations(plan->steps);
-    times[LT_TIME_SOUND] = ceil(ceil(ticks / LT_SOUND_CHUNK_TICKS) / ranks);
+    times[LT_TIME_AUDIO] = ceil(ceil(ticks / LT_AUDIO_CHUNK_TICKS) / ranks);
     times[LT_TIME_DECODE] =
         ceil((double)of->model->family->decode_chunks(of->model, &plan->shape) / groups);
 }

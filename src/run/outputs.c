@@ -243,15 +243,15 @@ lt_status lt_outputs_room(const lt_outputs *all, const lt_plan *plan, const char
     char inside[LT_PATH_BYTES];
     disks need = {.count = 0};
     const int64_t film = (int64_t)film_bytes(plan);
-    const int64_t sound = plan->samples * 2 * (int64_t)sizeof(float);
+    const int64_t audio = plan->samples * 2 * (int64_t)sizeof(float);
     assert(all->count > 0);
     if (run != NULL) {
         LT_TRY(lt_path_join(inside, sizeof inside, run, "latents.h5"));
         const char *const at = lt_file_is_dir(run) ? inside : run;
-        add(&need, at, sound + latents_bytes(plan) + SMALL_FILES_BYTES, film);
+        add(&need, at, audio + latents_bytes(plan) + SMALL_FILES_BYTES, film);
         add(&need, all->at[0].path, 0, film);
     } else {
-        add(&need, all->at[0].path, sound, 2 * film); /* fragments, and the plain file of them */
+        add(&need, all->at[0].path, audio, 2 * film); /* fragments, and the plain file of them */
     }
     for (int i = 1; i < all->count; i++) {
         const int is_wav = strcmp(all->at[i].option, "--wav") == 0;
@@ -259,7 +259,7 @@ lt_status lt_outputs_room(const lt_outputs *all, const lt_plan *plan, const char
     }
     const int64_t latents = run != NULL ? latents_bytes(plan) : 0;
     LT_TRY(check_open_limit(OPEN_FILES + OPEN_FILES_AN_OUTPUT * all->count));
-    LT_TRY(check_file_limit(latents > sound ? latents : sound, film));
+    LT_TRY(check_file_limit(latents > audio ? latents : audio, film));
     for (int i = 0; i < need.count; i++)
         LT_TRY(check_disk(&need.at[i]));
     return LT_OK;

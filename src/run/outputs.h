@@ -37,7 +37,7 @@ lt_status lt_outputs_take(lt_outputs *all);
 void lt_outputs_end(lt_outputs *all);
 
 /* Is there room on each file system for what the job writes there, may a file be as long (ulimit
- * -f), and as many be open (ulimit -n)? What is certain (sound, latents before compression) and
+ * -f), and as many be open (ulimit -n)? What is certain (audio, latents before compression) and
  * does not fit is refused, what is estimated (the film) gets a warning. run: the folder, for a
  * render; NULL: a decode. The film is at[0]. Errors: LT_ECREATE naming folder, wanted and free
  * bytes; LT_EUNAVAIL (ulimit -n). */

@@ -142,19 +142,19 @@ static lt_status open_progress(const lt_job *job, lt_session *s, const lt_plan *
     return LT_OK;
 }
 
-/* Where the film grows, and in whose folder the sound lies meanwhile: a render's in RUN, a decode's
+/* Where the film grows, and in whose folder the audio lies meanwhile: a render's in RUN, a decode's
  * beside OUT, since RUN may be full or read-only. */
-static lt_status film_paths(const lt_plan *plan, int is_render, char *film, char *sound)
+static lt_status film_paths(const lt_plan *plan, int is_render, char *film, char *audio)
 {
     char file[64];
     if (is_render) {
         (void)snprintf(file, sizeof file, "out%s", lt_mux_suffix(plan->output));
         LT_TRY(lt_folder_path(plan, file, film, LT_PATH_BYTES));
-        LT_TRY(lt_folder_path(plan, "sound.part", sound, LT_PATH_BYTES));
+        LT_TRY(lt_folder_path(plan, "sound.part", audio, LT_PATH_BYTES));
         return LT_OK;
     }
     (void)snprintf(film, LT_PATH_BYTES, "%s", plan->output);
-    (void)snprintf(sound, LT_PATH_BYTES, "%s", plan->output);
+    (void)snprintf(audio, LT_PATH_BYTES, "%s", plan->output);
     return LT_OK;
 }
 
@@ -174,12 +174,12 @@ static lt_status publish(void *ctx)
 static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job,
                            const lt_latent_source *source, int is_render, lt_outcome *out)
 {
-    char film[LT_PATH_BYTES], sound[LT_PATH_BYTES];
-    LT_TRY(film_paths(plan, is_render, film, sound));
+    char film[LT_PATH_BYTES], audio[LT_PATH_BYTES];
+    LT_TRY(film_paths(plan, is_render, film, audio));
     publishing p = {plan, film, s->outputs.replace};
     const lt_decode_outputs outputs = {.film = film,
                                        .hidden = !is_render,
-                                       .sound = sound,
+                                       .audio = audio,
                                        .sheet = job->sheet,
                                        .wav = job->wav,
                                        .tags = job->tags,

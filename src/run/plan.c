@@ -1,6 +1,6 @@
 /* plan.c - sizes, lengths, steps, threads, mesh and memory of one job.
  *
- * Lengths. The file holds exactly `frames` pictures and round(frames * rate / fps) samples; the DiT
+ * Lengths. The file holds exactly `frames` and round(frames * rate / fps) samples; the DiT
  * works on the next length of the family's grid, and what is beyond is cut at the muxer.
  * Mesh. `auto` puts the ranks of a host on uly as far as there are heads, the rest on ring: both
  * shard tokens, need no weights to be split, and any remainder works. A clip of one window without
@@ -225,9 +225,9 @@ lt_status lt_plan_streams(lt_plan *plan, const lt_model *model)
 
 void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux_spec *out)
 {
-    int sound = 0;
+    int audio = 0;
     for (int s = 0; s < plan->stream_count; s++)
-        sound |= plan->stream[s].is_sound;
+        audio |= plan->stream[s].is_audio;
     *out = (lt_mux_spec){.path = path,
                          .suffix = lt_mux_suffix(plan->output),
                          .codec = plan->codec,
@@ -238,8 +238,8 @@ void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux
                          .fps_num = plan->fps,
                          .fps_den = 1,
                          .frames = plan->frames,
-                         .sample_rate = sound ? plan->sample_rate : 0,
+                         .sample_rate = audio ? plan->sample_rate : 0,
                          .channels = 2,
-                         .samples = sound ? plan->samples : 0,
+                         .samples = audio ? plan->samples : 0,
                          .threads = plan->deterministic ? LT_MUX_THREADS_FIXED : threads};
 }

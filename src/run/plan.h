@@ -40,7 +40,7 @@ typedef struct lt_plan {
 lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes *nodes,
                        lt_plan *out);
 void lt_plan_free(lt_plan *plan);
-/* Samples of sound that its frames last: round(frames x rate / fps). Local. */
+/* Samples of audio that its frames last: round(frames x rate / fps). Local. */
 int64_t lt_plan_samples(const lt_plan *plan);
 /* The job's --decode-tp, for so many ranks. Local. Errors: LT_EUSAGE if it does not divide them. */
 lt_status lt_plan_decode_tp(const lt_job *job, int ranks, lt_plan *out);

@@ -2,8 +2,8 @@
  *
  * One HDF5 file, one dataset a stream, f32, normalised, dims outermost first:
  *
- *   latents        [C, T, h, w]     picture, attribute dims = "C T h w"
- *   audio_latents  [2, Ca, A]       sound,   attribute dims = "2 Ca A"
+ *   latents        [C, T, h, w]     video,   attribute dims = "C T h w"
+ *   audio_latents  [2, Ca, A]       audio,   attribute dims = "2 Ca A"
  *
  * (in a storyboard "shot-01/latents" and so on: a name may hold slashes, which make groups). Each
  * dataset is cut into chunks along its time axis and compressed with zstd, filter id 32015, one

@@ -48,7 +48,7 @@ static void want_line(const char *name, const run_result *r, int code, const cha
 
 /* ---- disk full ---- */
 
-/* Lossless pictures of 96x96, 39 frames: about 1.5 MB; their latents: 9 kB. */
+/* Lossless frames of 96x96, 39 frames: about 1.5 MB; their latents: 9 kB. */
 static const struct {
     const char *name, *size;
     int code;

@@ -159,7 +159,7 @@ static void one_line_in_every_stage(void **state)
 }
 
 /* Limits of a shell: what is known not to fit is refused before work, what shows only later has a
- * line of the write's own, and the latents that are whole stay. 39 frames: 416 kB of sound; -f
+ * line of the write's own, and the latents that are whole stay. 39 frames: 416 kB of audio; -f
  * counts 512 bytes. */
 static const struct {
     const char *name, *limit;

@@ -20,15 +20,15 @@ enum { EVERY = 1 };
 #endif
 
 /* All planes of all frames, 16 bit. */
-typedef struct pictures {
+typedef struct planes {
     uint16_t *values;
     int64_t count, room;
-} pictures;
+} planes;
 
 static void keep_frame(void *user, int64_t index, const AVFrame *f)
 {
     (void)index;
-    pictures *p = user;
+    planes *p = user;
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f->format);
     assert_true(d->comp[0].depth == 16 && d->log2_chroma_w == 0 && d->log2_chroma_h == 0);
     const int64_t more = 3 * (int64_t)f->width * f->height;
@@ -43,7 +43,7 @@ static void keep_frame(void *user, int64_t index, const AVFrame *f)
                    (size_t)f->width * sizeof *p->values);
 }
 
-static film film_of(const char *path, pictures *p)
+static film film_of(const char *path, planes *p)
 {
     film f = {.look = keep_frame, .user = p};
     p->count = 0;
@@ -59,10 +59,9 @@ enum { PIXEL_TOL = 3 };
 
 /* The film at path against the reference's: counts and samples the same, pixels within
  * PIXEL_TOL. */
-static void want_film(const char *name, const char *path, const film *reference,
-                      const pictures *want)
+static void want_film(const char *name, const char *path, const film *reference, const planes *want)
 {
-    pictures got = {0};
+    planes got = {0};
     int64_t worst = 0;
     film f = film_of(path, &got);
     assert_int_equal(f.frames, reference->frames);
@@ -76,7 +75,7 @@ static void want_film(const char *name, const char *path, const film *reference,
     if (worst > PIXEL_TOL)
         fail_msg("%s: pixels differ by %lld of 65535, allowed %d", name, (long long)worst,
                  PIXEL_TOL);
-    /* sound goes round single ranks as ever */
+    /* audio goes round single ranks as ever */
     assert_memory_equal(f.pcm, reference->pcm, (size_t)f.samples * sizeof *f.pcm);
     film_free(&f);
     free(got.values);
@@ -112,7 +111,7 @@ static void groups_decode_the_same_film(void **state)
 {
     (void)state;
     char run[160], one[160], out[160], run_groups[160];
-    pictures want = {0};
+    planes want = {0};
     (void)snprintf(run, sizeof run, "%s/group.run", s.folder);
     (void)snprintf(one, sizeof one, "%s/group.mkv", s.folder);
     (void)snprintf(out, sizeof out, "%s/groups.mkv", s.folder);
@@ -166,7 +165,7 @@ static void groups_stand_where_the_mesh_says(void **state)
 {
     (void)state;
     char run[160], one[160], out[160];
-    pictures want = {0};
+    planes want = {0};
     (void)snprintf(run, sizeof run, "%s/placed.run", s.folder);
     (void)snprintf(one, sizeof one, "%s/placed.mkv", s.folder);
     (void)snprintf(out, sizeof out, "%s/places.mkv", s.folder);
@@ -214,7 +213,7 @@ static void groups_on_far_give_the_same_bits(void **state)
     (void)state;
     static const char *const devices[] = {"cpu", "far"};
     char run[160], out[160];
-    pictures made[2] = {{0}, {0}};
+    planes made[2] = {{0}, {0}};
     (void)snprintf(run, sizeof run, "%s/far.run", s.folder);
     (void)snprintf(out, sizeof out, "%s/far.mkv", s.folder);
     run_well(&s, 1,

@@ -10,7 +10,7 @@
 #include "tests/support/the_scratch.h"
 
 #define NANO LT_SOURCE_DIR "/tests/parity/nano"
-enum { RATE = 8000 }; /* of nano's sound; the released model and the demo have 32000 */
+enum { RATE = 8000 }; /* of nano's audio; the released model and the demo have 32000 */
 #define PROMPT "A red ball bounces on a wooden floor."
 
 /* scratch_path turns over after four calls; these stay until the end. */
@@ -40,9 +40,9 @@ static void want_film(const char *name, const char *path, int64_t frames, int64_
     if (!(fabs(f.fps - 24) < 1e-6) || f.rate != RATE || f.channels != 2)
         fail_msg("%s: want 24 frames/s and 2 x %d samples/s, found %g and %d x %d", name, RATE,
                  f.fps, f.channels, f.rate);
-    if (!(fabs(f.picture_start) < 1e-3 && fabs(f.sound_start) < 1e-3))
-        fail_msg("%s: want picture and sound to begin at 0, found %g and %g", name, f.picture_start,
-                 f.sound_start);
+    if (!(fabs(f.video_start) < 1e-3 && fabs(f.audio_start) < 1e-3))
+        fail_msg("%s: want picture and sound to begin at 0, found %g and %g", name, f.video_start,
+                 f.audio_start);
     film_free(&f);
 }
 
@@ -77,7 +77,7 @@ static void has_the_asked_length(void **state)
 
 static const struct {
     const char *codec, *suffix;
-    enum AVCodecID picture;
+    enum AVCodecID video;
     int bits;
 } codecs[] = {
     {"h264", ".mp4", AV_CODEC_ID_H264, 8},      {"h264", ".mkv", AV_CODEC_ID_H264, 8},
@@ -117,9 +117,9 @@ static void decodes_into_every_codec(void **state)
         want_film(name, kept(name), 22, 7333, 96, 96);
         film f = {0};
         film_read(kept(name), &f);
-        if (f.picture != codecs[i].picture || f.bits < codecs[i].bits)
+        if (f.video != codecs[i].video || f.bits < codecs[i].bits)
             fail_msg("%s: want %s of %d bits, found %s of %d", name, codecs[i].codec,
-                     codecs[i].bits, avcodec_get_name(f.picture), f.bits);
+                     codecs[i].bits, avcodec_get_name(f.video), f.bits);
         film_free(&f);
     }
     char path[8192];

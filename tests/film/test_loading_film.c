@@ -40,7 +40,7 @@ static float *noise(int64_t count, uint32_t seed)
     return x;
 }
 
-/* As dit_small: 4 x 8 picture values a row, 8 of sound, 64 of text. */
+/* As dit_small: 4 x 8 video values a row, 8 of audio, 64 of text. */
 static void write_input(void)
 {
     enum { VIDEO = 32, AUDIO = 8, TEXT = 64, TEXT_ROWS = 9 };

@@ -16,11 +16,11 @@ enum { SANITIZED = 0 };
 
 #define DEMO LT_SOURCE_DIR "/models/demo"
 
-/* 17n + 5 frames are 5n + 2 latents and round(40 frames / 24) ticks of sound. */
+/* 17n + 5 frames are 5n + 2 latents and round(40 frames / 24) ticks of audio. */
 enum {
     SHORT = 141,
     LONG = 736
-}; /* both longer than encoders look ahead and sound needs around it */
+}; /* both longer than encoders look ahead and audio needs around it */
 
 static void render(const char *frames, const char *out)
 {

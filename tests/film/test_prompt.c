@@ -1,6 +1,6 @@
 /* test_prompt.c - the demo film shows and sounds what its prompt says.
  * Goal: the asked colour is there, as one blob that moves up and down, and not the other colour;
- * the ball is heard: sound, with several onsets. Method: renders the demo model at its own number
+ * the ball is heard: audio, with several onsets. Method: renders the demo model at its own number
  * of steps for prompts that differ in one word, decodes the films, counts pixels whose asked
  * channel stands out, and rises of the short-time energy. A prompt that names neither sky nor floor
  * means sunshine and wood: there the colours of sky and floor are measured. Ranks: 1. Needs:
@@ -14,9 +14,9 @@ enum { FRAMES = 90, SIDE = 128 };
 
 /* Pixels of one colour in each frame, and where they are. */
 typedef struct seen {
-    double red[FRAMES], green[FRAMES]; /* share of the picture */
+    double red[FRAMES], green[FRAMES]; /* share of the frame */
     double row[FRAMES];                /* of the red ones, mean, 0 top to 1 */
-    double spread[FRAMES]; /* of the red ones, rms distance from their mean, in pictures */
+    double spread[FRAMES]; /* of the red ones, rms distance from their mean, in frame sizes */
 } seen;
 
 /* ITU-R BT.709-6, limited range, 8 bit. */
@@ -93,7 +93,7 @@ static void render(const char *prompt, const char *seed, seen *eyes, film *f)
     assert_int_equal(f->samples, 120000);
 }
 
-/* Frames in which a share of the pixels, no more than half of the picture, has the colour. */
+/* Frames in which a share of the pixels, no more than half of the frame, has the colour. */
 static int frames_with(const double share[FRAMES])
 {
     int n = 0;
@@ -115,7 +115,7 @@ static void a_red_ball_bounces(void **state)
         if (!(eyes.red[i] > 0.01 && eyes.red[i] < 0.5))
             continue;
         blobs +=
-            eyes.spread[i] < 0.3; /* a disc of half the picture has 0.18, noise everywhere 0.41 */
+            eyes.spread[i] < 0.3; /* a disc of half the frame has 0.18, noise everywhere 0.41 */
         top = fmin(top, eyes.row[i]);
         bottom = fmax(bottom, eyes.row[i]);
     }

@@ -55,7 +55,7 @@ typedef struct named {
     lt_dims dims;
 } named;
 
-/* Text 2, sound 2 x 3 ticks, picture 2 x 2 rows: indices in that order. */
+/* Text 2, audio 2 x 3 ticks, video 2 x 2 rows: indices in that order. */
 static void fill(const named *n, void *to, int64_t count)
 {
     const int64_t text = 2, audio = 6;

@@ -85,7 +85,7 @@ static void decoder_reads_original_layout(void **state)
     decode_golden("audio_decode", original, &lt_backend_cpu);
 }
 
-/* Ranges of a sound of `ticks`; the golden's latents are repeated to that length. */
+/* Ranges of audio of `ticks`; the golden's latents are repeated to that length. */
 static const struct {
     int64_t ticks, first, count;
     const char *reason;
@@ -209,7 +209,7 @@ static void encoder_reads_original_layout(void **state)
 }
 
 /* ---- others ---- */
-/* A dry run needs the memory that a real one takes, and a longer sound needs no more. */
+/* A dry run needs the memory that a real one takes, and longer audio needs no more. */
 static void dry_run_counts_memory(void **state)
 {
     (void)state;

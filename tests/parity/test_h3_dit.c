@@ -133,7 +133,7 @@ static const struct {
 } cases[] = {
     {"dit_f32", "nano", LT_F32},        /* two timesteps, 21 text rows */
     {"dit_single_f32", "nano", LT_F32}, /* step 0: one timestep; one text row */
-    {"dit_wide_f32", "nano", LT_F32},   /* another picture shape */
+    {"dit_wide_f32", "nano", LT_F32},   /* another video shape */
     {"dit_anchors_f32", "nano",
      LT_F32}, /* keyframe rows: indices that are not one run, three timesteps */
     {"dit_f32", "nano-original", LT_F32}, /* interleaved qkv, swapped halves, other config words */

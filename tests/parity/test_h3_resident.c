@@ -1,7 +1,7 @@
 /* test_h3_resident.c - the DiT and the decoders in one engine at the same time.
  * Goal: what a run may keep resident together makes the bits that each makes alone, and gives all
  * memory back. Method: the nano model by its row of the table of families; a velocity, a clip and a
- * chunk of sound with one part open at a time, then with all of them open and a DiT state alive
+ * chunk of audio with one part open at a time, then with all of them open and a DiT state alive
  * between them. Ranks: 1. Needs: tests/parity/nano. */
 #include "tests/support/alone.h"
 
@@ -26,7 +26,7 @@ typedef struct fixture {
 
 /* What the parts give. */
 typedef struct results {
-    float *velocity[2], *sound;
+    float *velocity[2], *audio;
     void *raw;
 } results;
 
@@ -82,9 +82,9 @@ static void results_new(const fixture *f, results *r)
     for (int i = 0; i < 2; i++)
         r->velocity[i] = calloc((size_t)f->values[i], sizeof(float));
     r->raw = calloc(1, family->decode_raw_bytes(f->model, &shape));
-    r->sound = calloc((size_t)(2 * family->sound_samples(f->model, TICKS)), sizeof(float));
+    r->audio = calloc((size_t)(2 * family->audio_samples(f->model, TICKS)), sizeof(float));
     assert_true(r->velocity[0] != NULL && r->velocity[1] != NULL && r->raw != NULL &&
-                r->sound != NULL);
+                r->audio != NULL);
 }
 
 static void results_free(results *r)
@@ -92,7 +92,7 @@ static void results_free(results *r)
     free(r->velocity[0]);
     free(r->velocity[1]);
     free(r->raw);
-    free(r->sound);
+    free(r->audio);
 }
 
 static void dit_open(fixture *f, lt_dit_state **state)
@@ -116,14 +116,14 @@ static void forward(fixture *f, lt_dit_state *state, results *r)
     OK(f->model->family->dit_forward(f->model, state, &one));
 }
 
-/* The first clip of the picture, the first ticks of the sound. */
+/* The first decode chunk, the first ticks of the audio. */
 static void decode(fixture *f, results *r)
 {
     const lt_family *family = f->model->family;
     OK(family->chunk_raw(f->model, &shape, 0, f->latent[0], r->raw));
     const lt_range ticks = {0, TICKS};
-    const int64_t n = family->sound_context(f->model, f->stream[1].dim[2], ticks).count;
-    OK(family->sound_decode(f->model, f->latent[1], n, ticks, r->sound));
+    const int64_t n = family->audio_context(f->model, f->stream[1].dim[2], ticks).count;
+    OK(family->audio_decode(f->model, f->latent[1], n, ticks, r->audio));
 }
 
 static void assert_same(const fixture *f, const results *a, const results *b)
@@ -132,8 +132,8 @@ static void assert_same(const fixture *f, const results *a, const results *b)
     for (int i = 0; i < 2; i++)
         assert_memory_equal(a->velocity[i], b->velocity[i], (size_t)f->values[i] * sizeof(float));
     assert_memory_equal(a->raw, b->raw, family->decode_raw_bytes(f->model, &shape));
-    assert_memory_equal(a->sound, b->sound,
-                        (size_t)(2 * family->sound_samples(f->model, TICKS)) * sizeof(float));
+    assert_memory_equal(a->audio, b->audio,
+                        (size_t)(2 * family->audio_samples(f->model, TICKS)) * sizeof(float));
 }
 
 /* Zeros or NaNs would be the same whatever happened. */
@@ -165,7 +165,7 @@ static void open_together_as_apart(const lt_backend *backend)
     assert_int_equal(lt_arena_used(f.engine.phase), 0);
     assert_alive(apart.velocity[0], f.values[0]);
     assert_alive(apart.velocity[1], f.values[1]);
-    assert_alive(apart.sound, 2 * f.model->family->sound_samples(f.model, TICKS));
+    assert_alive(apart.audio, 2 * f.model->family->audio_samples(f.model, TICKS));
     assert_alive(apart.raw, (int64_t)(f.model->family->decode_raw_bytes(f.model, &shape) / 4));
 
     dit_open(&f, &state);

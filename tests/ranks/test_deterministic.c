@@ -91,7 +91,7 @@ static void request_free(request *q)
     lt_h3_layout_free(&q->layout);
 }
 
-/* Velocities, picture then sound. */
+/* Velocities, video then audio. */
 static float *evaluate(const request *q, const lt_mesh *mesh)
 {
     char path[512];

@@ -16,8 +16,8 @@
 typedef struct film {
     int64_t frames, samples;
     int width, height, bits, channels, rate;
-    enum AVCodecID picture, sound;
-    double picture_start, sound_start, fps;
+    enum AVCodecID video, audio;
+    double video_start, audio_start, fps;
     int tagged;      /* BT.709, limited range, in the stream and in every frame */
     double loudness; /* RMS of the first channel */
     float *pcm;      /* of the first channel, if it is kept: film_free */
@@ -92,8 +92,8 @@ static inline AVCodecContext *film_decoder(const AVStream *s, film *out)
     const double start = (double)s->start_time * av_q2d(s->time_base);
     if (p->codec_type == AVMEDIA_TYPE_VIDEO) {
         const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(p->format);
-        out->picture = p->codec_id;
-        out->picture_start = start;
+        out->video = p->codec_id;
+        out->video_start = start;
         out->width = p->width;
         out->height = p->height;
         out->fps = av_q2d(s->avg_frame_rate);
@@ -105,8 +105,8 @@ static inline AVCodecContext *film_decoder(const AVStream *s, film *out)
         out->tagged = film_is_709(left_out ? AVCOL_RANGE_MPEG : p->color_range, p->color_space,
                                   p->color_trc, p->color_primaries);
     } else {
-        out->sound = p->codec_id;
-        out->sound_start = start;
+        out->audio = p->codec_id;
+        out->audio_start = start;
         out->channels = p->ch_layout.nb_channels;
         out->rate = p->sample_rate;
     }
@@ -114,7 +114,7 @@ static inline AVCodecContext *film_decoder(const AVStream *s, film *out)
 }
 
 /* Fill out from the file; look and user may be set before. Fails the test if it is no film of one
- * picture and one sound stream. */
+ * video and one audio stream. */
 static inline void film_read(const char *path, film *out)
 {
     AVFormatContext *file = NULL;
@@ -153,7 +153,7 @@ static inline void film_read(const char *path, film *out)
 /* ---- latents of a run ---- */
 
 typedef struct latents {
-    float *data[2]; /* picture, sound */
+    float *data[2]; /* video, audio */
     int64_t count[2];
 } latents;
 

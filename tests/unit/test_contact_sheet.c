@@ -1,5 +1,5 @@
 /* test_contact_sheet.c - the contact sheet's cells, averages and waveform.
- * Goal: the right frames in the right cells, area averages (not samples), sound where it is loud.
+ * Goal: the right frames in the right cells, area averages (not samples), audio where it is loud.
  * Method: frames of one grey each; stripes of one pixel that must average to grey; the PNG read
  * back by libpng. Ranks: 1. Needs: nothing. */
 #include <png.h>
@@ -99,7 +99,7 @@ static void averages_areas(void **state)
     free(rgb);
 }
 
-static void draws_the_sound(void **state)
+static void draws_the_audio(void **state)
 {
     (void)state;
     static float left[32000], right[32000];
@@ -169,7 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shows_the_right_frames),
         cmocka_unit_test(averages_areas),
-        cmocka_unit_test(draws_the_sound),
+        cmocka_unit_test(draws_the_audio),
         cmocka_unit_test(refuses),
     };
     return cmocka_run_group_tests_name("sheet", tests, make_folder, remove_folder);

@@ -76,7 +76,7 @@ static void run_rows(kt_rig *r, const void *arg)
     KT_OK(lt_axpby(r->q, 0.75f, x, 0, s));
 }
 
-static void run_sound(kt_rig *r, const void *arg)
+static void run_audio(kt_rig *r, const void *arg)
 {
     (void)arg; /* odd channels, longer than a tile of the anti-aliased snake */
     float *w = kt_normals(r, 100, 5 * 7 * 11, 0.2f);
@@ -130,7 +130,7 @@ static void each_set_agrees_with_ref(void **state)
             near_ref(shapes[i].name, run_attention, &shapes[i], (kt_tol){4e-6, 1.01, 1});
             near_ref(shapes[i].name, run_rows, &shapes[i], (kt_tol){2e-6, 1.01, 2e-2});
         }
-        near_ref("sound", run_sound, NULL, (kt_tol){1e-5, 0, 0}); /* a snake of a convolution */
+        near_ref("sound", run_audio, NULL, (kt_tol){1e-5, 0, 0}); /* a snake of a convolution */
     }
     assert_true(ran >= 1); /* plain runs anywhere */
     KT_OK(lt_cpu_isa_set("auto"));

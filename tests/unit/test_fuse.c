@@ -89,7 +89,7 @@ static void weights_sum_to_one(void **state)
             }
 }
 
-/* H3's picture and its sound, whose windows have other lengths. */
+/* H3's video and its audio, whose windows have other lengths. */
 static void weights_of_both_streams(void **state)
 {
     (void)state;

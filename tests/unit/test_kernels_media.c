@@ -262,9 +262,9 @@ typedef struct {
     const char *name;
     int64_t batch, length, channels;
     float scale;
-} sound;
+} wave;
 
-static const sound sounds[] = {
+static const wave waves[] = {
     {"one of all", 1, 1, 1, 1},
     {"no samples", 2, 0, 3, 1},
     {"shorter than the filter", 2, 3, 5, 1},
@@ -276,7 +276,7 @@ static const sound sounds[] = {
 
 static void run_snake(kt_rig *r, const void *arg)
 {
-    const sound *c = arg;
+    const wave *c = arg;
     const lt_dims dims = LT_DIMS(c->batch, c->length, c->channels);
     float *a = kt_normals(r, 100, c->channels, 1);
     for (int64_t i = 0; i < c->channels; i++)
@@ -292,7 +292,7 @@ static void run_snake(kt_rig *r, const void *arg)
 
 static void run_snake_aa(kt_rig *r, const void *arg)
 {
-    const sound *c = arg;
+    const wave *c = arg;
     /* spec/minimax-h3.md 7.3, the stored half; the down filter differs, so that a swap shows */
     const float half[6] = {0.00202896469f, 0.00938946567f, -0.0255434588f,
                            -0.0576573834f, 0.128572583f,   0.443209797f};
@@ -316,9 +316,9 @@ static void run_snake_aa(kt_rig *r, const void *arg)
 static void snake(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof sounds / sizeof *sounds; i++) {
-        kt_case(sounds[i].name, run_snake, &sounds[i], (kt_tol){2e-6, 0, 0});
-        kt_case(sounds[i].name, run_snake_aa, &sounds[i], (kt_tol){2e-6, 0, 0});
+    for (size_t i = 0; i < sizeof waves / sizeof *waves; i++) {
+        kt_case(waves[i].name, run_snake, &waves[i], (kt_tol){2e-6, 0, 0});
+        kt_case(waves[i].name, run_snake_aa, &waves[i], (kt_tol){2e-6, 0, 0});
     }
 }
 

@@ -233,7 +233,7 @@ static void conv(void **state)
     shut(&r);
 }
 
-static void pictures_and_sound(void **state)
+static void video_and_audio(void **state)
 {
     (void)state;
     kt_rig r;
@@ -250,8 +250,8 @@ static void pictures_and_sound(void **state)
     const lt_tensor *filter = kt_place(&r, "filter", KT_IN, LT_F32, LT_DIMS(12), 0, f);
     const lt_tensor *la = kt_place(&r, "alpha", KT_IN, LT_F32, LT_DIMS(2), 0, a);
     const lt_tensor *lb = kt_place(&r, "beta", KT_IN, LT_F32, LT_DIMS(2), 0, b);
-    const lt_tensor *sound = take_ramp(&r, "sound", LT_DIMS(1, 5, 2), 0.37, 0.11);
-    KT_OK(lt_snake_aa(r.q, sound, la, lb, filter, filter, out(&r, LT_DIMS(1, 5, 2))));
+    const lt_tensor *audio = take_ramp(&r, "sound", LT_DIMS(1, 5, 2), 0.37, 0.11);
+    KT_OK(lt_snake_aa(r.q, audio, la, lb, filter, filter, out(&r, LT_DIMS(1, 5, 2))));
     IS_GOLD(&r, snake_aa);
     const lt_tensor *alpha = kt_place(&r, "alpha", KT_IN, LT_F32, LT_DIMS(2), 0, alpha_values);
     const lt_tensor *two = take_ramp(&r, "two", LT_DIMS(1, 2, 2), 0.37, 0.11);
@@ -387,7 +387,7 @@ int main(void)
         cmocka_unit_test(norms),
         cmocka_unit_test(attention),
         cmocka_unit_test(conv),
-        cmocka_unit_test(pictures_and_sound),
+        cmocka_unit_test(video_and_audio),
         cmocka_unit_test(rounding_places),
     };
     return cmocka_run_group_tests_name("kernels_ref", tests, NULL, NULL);

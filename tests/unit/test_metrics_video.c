@@ -1,6 +1,6 @@
 /* test_metrics_video.c - figures of synthetic frames whose seams, drifts and loops are known.
  * Goal: what was put in is seen, in its size, and nothing else is. Method: two waves that move a
- * known way each frame; at a join the picture jumps, brightens, turns or stays. Ranks: 1. Needs:
+ * known way each frame; at a join the video jumps, brightens, turns or stays. Ranks: 1. Needs:
  * nothing. */
 #include <math.h>
 #include <setjmp.h>

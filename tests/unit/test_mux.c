@@ -1,7 +1,7 @@
 /* test_mux.c - films written by lt_mux, read back with FFmpeg's own decoders.
- * Goal: exact counts of frames and samples, sound that begins at 0, BT.709 in limited range and
+ * Goal: exact counts of frames and samples, audio that begins at 0, BT.709 in limited range and
  * said so, ten bits that are ten bits, and a refusal in one line for what cannot be. Method: a
- * frame whose upper half is a 16-bit grey ramp and whose lower half is eight colours; sound with
+ * frame whose upper half is a 16-bit grey ramp and whose lower half is eight colours; audio with
  * three clicks. Ranks: 1. Needs: FFmpeg with the encoders of mux.h; a missing one skips its case.
  */
 #include <libavcodec/avcodec.h>
@@ -98,7 +98,7 @@ static lt_status film_write(const lt_mux_spec *spec, lt_dtype dtype, int64_t fra
 
 typedef struct film {
     int64_t frames, samples;
-    double picture_start, sound_start, picture_seconds, sound_seconds;
+    double video_start, audio_start, video_seconds, audio_seconds;
     int clicks;
     int64_t click[8];
     int levels;          /* different luma codes in the last frame's ramp row */
@@ -123,7 +123,7 @@ static double expected(int plane, const double rgb[3], int bits)
     return (128 + 224 * (plane == 1 ? (rgb[2] - y) / 1.8556 : (rgb[0] - y) / 1.5748)) * scale;
 }
 
-static void picture_look(const AVFrame *f, film *out)
+static void video_look(const AVFrame *f, film *out)
 {
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f->format);
     const int bits = d->comp[0].depth;
@@ -148,7 +148,7 @@ static void picture_look(const AVFrame *f, film *out)
         }
 }
 
-static void sound_look(const AVFrame *f, film *out)
+static void audio_look(const AVFrame *f, film *out)
 {
     for (int i = 0; i < f->nb_samples; i++, out->samples++) {
         const double x =
@@ -166,13 +166,13 @@ static void drain(AVCodecContext *c, AVFrame *f, film *out)
 {
     while (avcodec_receive_frame(c, f) >= 0) {
         if (c->codec_type == AVMEDIA_TYPE_VIDEO) {
-            picture_look(f, out);
+            video_look(f, out);
             out->tagged = out->tagged && f->color_range == AVCOL_RANGE_MPEG &&
                           f->colorspace == AVCOL_SPC_BT709 && f->color_trc == AVCOL_TRC_BT709 &&
                           f->color_primaries == AVCOL_PRI_BT709;
             out->frames++;
         } else {
-            sound_look(f, out);
+            audio_look(f, out);
         }
     }
 }
@@ -200,8 +200,8 @@ static int film_read(const char *path, film *out)
                                    ? (double)file->duration / AV_TIME_BASE
                                    : (double)s->duration * av_q2d(s->time_base);
         if (s->codecpar->codec_type == AVMEDIA_TYPE_VIDEO) {
-            out->picture_start = start;
-            out->picture_seconds = seconds;
+            out->video_start = start;
+            out->video_seconds = seconds;
             /* MOV's own box of colours has no range; ProRes is limited always, and FFmpeg 7 says so
              * with each frame only. */
             const enum AVColorRange range =
@@ -214,8 +214,8 @@ static int film_read(const char *path, film *out)
                           s->codecpar->color_trc == AVCOL_TRC_BT709 &&
                           s->codecpar->color_primaries == AVCOL_PRI_BT709;
         } else {
-            out->sound_start = start;
-            out->sound_seconds = seconds;
+            out->audio_start = start;
+            out->audio_seconds = seconds;
         }
     }
     AVPacket *packet = av_packet_alloc();
@@ -312,14 +312,14 @@ static void film_check(size_t i)
     if (f.frames != FRAMES || f.samples != samples)
         fail_msg("%s: found %lld frames, %lld samples", name, (long long)f.frames,
                  (long long)f.samples);
-    if (!(f.picture_start == 0) || (samples && !(fabs(f.sound_start) < 1e-9)))
-        fail_msg("%s: starts at %g, %g", name, f.picture_start, f.sound_start);
-    const double off = fabs(f.picture_seconds - FRAMES / 24.0); /* MKV counts milliseconds */
+    if (!(f.video_start == 0) || (samples && !(fabs(f.audio_start) < 1e-9)))
+        fail_msg("%s: starts at %g, %g", name, f.video_start, f.audio_start);
+    const double off = fabs(f.video_seconds - FRAMES / 24.0); /* MKV counts milliseconds */
     if (!films[i].keep_fragments && !(off < 1e-3 + 1e-9))
-        fail_msg("%s: picture lasts %g", name, f.picture_seconds);
+        fail_msg("%s: picture lasts %g", name, f.video_seconds);
     if (samples && !films[i].keep_fragments && strcmp(films[i].suffix, ".mkv") != 0 &&
-        !(fabs(f.sound_seconds - (double)samples / RATE) < 1e-9))
-        fail_msg("%s: sound lasts %g", name, f.sound_seconds);
+        !(fabs(f.audio_seconds - (double)samples / RATE) < 1e-9))
+        fail_msg("%s: sound lasts %g", name, f.audio_seconds);
     if (samples)
         clicks_check(name, &f, samples);
     if (!f.tagged)
@@ -348,7 +348,7 @@ static void reads_back(void **state)
     }
 }
 
-/* A file that is cut off while it grows plays up to there, and its sound is in place. */
+/* A file that is cut off while it grows plays up to there, and its audio is in place. */
 static void plays_while_it_grows(void **state)
 {
     (void)state;

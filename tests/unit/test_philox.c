@@ -101,7 +101,7 @@ static void bits_stay(void **state)
 
 enum { C = 6, F = 7, H = 5, W = 4 };
 
-static void video_noise_is_the_same_in_pieces(void **state)
+static void video_noise_is_the_same_in_parts(void **state)
 {
     (void)state;
     static float whole[C * F * H * W], piece[C * F * H * W];
@@ -114,7 +114,7 @@ static void video_noise_is_the_same_in_pieces(void **state)
                 assert_memory_equal(piece + c * n * H * W, whole + (c * F + first) * H * W,
                                     (size_t)(n * H * W) * sizeof(float));
         }
-    /* A larger picture holds the smaller one in its corner. */
+    /* A larger frame holds the smaller one in its corner. */
     static float larger[C * F * (H + 2) * (W + 3)];
     lt_noise_video(seed, LT_STREAM_INITIAL, 3, 10, C, F, H + 2, W + 3, larger);
     for (int64_t i = 0; i < C * F; i++)
@@ -130,7 +130,7 @@ static void video_noise_is_the_same_in_pieces(void **state)
     assert_true(whole[((5 * F + 2) * H + 3) * W + 2] == lt_normal_from_u32(words[1]));
 }
 
-static void sound_noise_is_the_same_in_pieces(void **state)
+static void audio_noise_is_the_same_in_parts(void **state)
 {
     (void)state;
     enum { CHANNELS = 5, TICKS = 40 };
@@ -139,12 +139,12 @@ static void sound_noise_is_the_same_in_pieces(void **state)
     lt_noise_audio(9, LT_STREAM_SDE, 0, first, CHANNELS, TICKS, whole);
     for (int64_t at = 0; at < TICKS; at += 7) {
         const int64_t n = TICKS - at < 11 ? TICKS - at : 11;
-        lt_noise_audio(9, LT_STREAM_SDE | LT_STREAM_SOUND, 0, first + at, CHANNELS, n, piece);
+        lt_noise_audio(9, LT_STREAM_SDE | LT_STREAM_AUDIO, 0, first + at, CHANNELS, n, piece);
         for (int64_t c = 0; c < 2 * CHANNELS; c++)
             assert_memory_equal(piece + c * n, whole + c * TICKS + at, (size_t)n * sizeof(float));
     }
     const uint32_t counter[4] = {(65520 + 20 - 65536) + (1u << 16), 1,
-                                 1 + ((LT_STREAM_SDE + LT_STREAM_SOUND) << 8), 0};
+                                 1 + ((LT_STREAM_SDE + LT_STREAM_AUDIO) << 8), 0};
     const uint32_t key[2] = {9, 0};
     uint32_t words[4];
     lt_philox4x32(counter, key, words);
@@ -212,8 +212,8 @@ int main(void)
         cmocka_unit_test(inverse_is_accurate),
         cmocka_unit_test(normal_has_its_moments),
         cmocka_unit_test(bits_stay),
-        cmocka_unit_test(video_noise_is_the_same_in_pieces),
-        cmocka_unit_test(sound_noise_is_the_same_in_pieces),
+        cmocka_unit_test(video_noise_is_the_same_in_parts),
+        cmocka_unit_test(audio_noise_is_the_same_in_parts),
         cmocka_unit_test(streams_are_unrelated),
         cmocka_unit_test(noise_has_no_shape_limits_of_its_own),
         cmocka_unit_test(shot_seeds),

@@ -95,7 +95,7 @@ static void holds_what_was_found(void **state)
     (void)state;
     static const int order[6] = {0, 2, 4, 1, 3, 5};
     const lt_footprint footprint = {.memory = {[LT_PHASE_DIT] = {.phase_bytes = 11}},
-                                    .flops = {[LT_TIME_DENOISE] = 5e9, [LT_TIME_SOUND] = 1},
+                                    .flops = {[LT_TIME_DENOISE] = 5e9, [LT_TIME_AUDIO] = 1},
                                     .seconds = {1, 2, 3, 4}};
     const lt_plan_found found = {
         .threads = 5, .order = order, .footprint = &footprint, .peak_bytes = 99};

@@ -230,30 +230,30 @@ static void extend_by_exhaustion(void **state)
  * is on 17 n + 5 and never longer. */
 static void check_h3(const lt_layout *l, int64_t frames, int64_t b, int64_t j)
 {
-    lt_layout picture, sound;
-    assert_int_equal(lt_layout_in_frames(&h3, l, &picture), LT_OK);
-    assert_int_equal(lt_layout_in_ticks(&h3, l, &sound), LT_OK);
-    assert_int_equal(picture.total, frames);
-    assert_int_equal(sound.total, (10 * frames + 3) / 6); /* round(5/3 frames) */
+    lt_layout video, audio;
+    assert_int_equal(lt_layout_in_frames(&h3, l, &video), LT_OK);
+    assert_int_equal(lt_layout_in_ticks(&h3, l, &audio), LT_OK);
+    assert_int_equal(video.total, frames);
+    assert_int_equal(audio.total, (10 * frames + 3) / 6); /* round(5/3 frames) */
     const int64_t less = l->kind == LT_LAYOUT_EXTEND ? 51 * (b - j) - 17 : 34;
     const int64_t held = l->kind == LT_LAYOUT_BALANCED && 2 * j <= b ? 3 : INT64_MAX;
-    check("h3 frames", &picture, 39 + 51 * b, 39 + 51 * j, less, held);
+    check("h3 frames", &video, 39 + 51 * b, 39 + 51 * j, less, held);
     /* where the clip ends off 39 + 51 n, its last tick is a rounded one */
-    check("h3 ticks", &sound, 65 + 85 * b, 65 + 85 * j, (less * 5 + 2) / 3, held);
+    check("h3 ticks", &audio, 65 + 85 * b, 65 + 85 * j, (less * 5 + 2) / 3, held);
     for (int64_t k = 0; k < l->count; k++) {
         assert_int_equal(l->window[k].first % 15, 0);
-        assert_int_equal(picture.window[k].first, l->window[k].first / 15 * 51);
-        assert_int_equal(sound.window[k].first, l->window[k].first / 15 * 85);
-        assert_int_equal(picture.window[k].count % 17, 5);
-        assert_int_equal(l->window[k].count, picture.window[k].count / 17 * 5 + 2);
+        assert_int_equal(video.window[k].first, l->window[k].first / 15 * 51);
+        assert_int_equal(audio.window[k].first, l->window[k].first / 15 * 85);
+        assert_int_equal(video.window[k].count % 17, 5);
+        assert_int_equal(l->window[k].count, video.window[k].count / 17 * 5 + 2);
         if (k + 1 < l->count) {
-            assert_int_equal((picture.window[k].count - 39) % 51, 0);
-            assert_int_equal(3 * sound.window[k].count, 5 * picture.window[k].count);
+            assert_int_equal((video.window[k].count - 39) % 51, 0);
+            assert_int_equal(3 * audio.window[k].count, 5 * video.window[k].count);
         }
-        assert_int_equal(sound.own[k].first, (10 * picture.own[k].first + 3) / 6);
+        assert_int_equal(audio.own[k].first, (10 * video.own[k].first + 3) / 6);
     }
-    lt_layout_free(&picture);
-    lt_layout_free(&sound);
+    lt_layout_free(&video);
+    lt_layout_free(&audio);
 }
 
 static void h3_by_exhaustion(void **state)
@@ -353,7 +353,7 @@ static void grid_lengths(void **state)
 
 static const struct {
     const lt_grid *grid;
-    int64_t window, overlap; /* picture frames; overlap -1: the window is refused */
+    int64_t window, overlap; /* frames; overlap -1: the window is refused */
     int64_t latents, shared; /* shared -1: the overlap is refused */
     const char *hint;
 } options[] = {
@@ -395,7 +395,7 @@ static void options_are_checked(void **state)
 }
 
 /* Tiles: rows and columns in patches of 2 cells; each tile number once, in the order of fusion. */
-static void tiles_cover_the_picture(void **state)
+static void tiles_cover_the_frame(void **state)
 {
     (void)state;
     for (int64_t length = 2; length <= 96; length += 2)
@@ -558,7 +558,7 @@ int main(void)
         cmocka_unit_test(known_layouts),
         cmocka_unit_test(grid_lengths),
         cmocka_unit_test(options_are_checked),
-        cmocka_unit_test(tiles_cover_the_picture),
+        cmocka_unit_test(tiles_cover_the_frame),
         cmocka_unit_test(no_window_crosses_a_cut),
         cmocka_unit_test(runs_of_windows),
         cmocka_unit_test(anchors_that_a_window_lacks),

@@ -34,7 +34,7 @@ lt_status lt_h3_audio_config_read(const char *path, lt_h3_audio_config *out);
 /* Channels that decoder stage i gives: decoder_dim / 2^(i + 1). Local. */
 int64_t lt_h3_audio_stage_channels(const lt_h3_audio_config *config, int64_t stage);
 
-/* Ticks of a sound of `ticks` that must be known to decode [first, first + count). Local. */
+/* Ticks of audio of `ticks` that must be known to decode [first, first + count). Local. */
 lt_range lt_h3_audio_context(const lt_h3_audio_config *config, int64_t ticks, int64_t first,
                              int64_t count);
 

@@ -1,4 +1,4 @@
-/* audio_encoder.c - H3's sound encoder: samples to the mean of latents.
+/* audio_encoder.c - H3's audio encoder: samples to the mean of latents.
  *
  * A stack of residual units and strided convolutions on [time, channels], then one transformer
  * block that narrows latent_dim to the latent channels:

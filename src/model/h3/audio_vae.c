@@ -1,4 +1,4 @@
-/* audio_vae.c - H3's sound decoder: latents to samples, in chunks.
+/* audio_vae.c - H3's audio decoder: latents to samples, in chunks.
  *
  * One item of the batch and one range of ticks at a time. Each layer widens what its input must
  * cover; so the ranges are found backwards, from the samples that are wanted to the ticks that are

@@ -1,10 +1,10 @@
-/* audio_vae.h - H3's sound decoder: latents to samples, in chunks.
+/* audio_vae.h - H3's audio decoder: latents to samples, in chunks.
  * Source: spec/minimax-h3.md 7; diffusers, AutoencoderKLMiniMaxH3Audio (a BigVGAN).
  *
  * One latent frame (a tick, 1/40 s) becomes `hop` samples (800). The network is local: a sample
  * depends on some 30 ticks on each side of its own. So any range of ticks can be decoded alone,
  * with the context that lt_h3_audio_context tells, and equals the same range of the whole; only at
- * the true ends of the sound do the network's paddings act. The stereo channels are two items of a
+ * the true ends of the audio do the network's paddings act. The stereo channels are two items of a
  * batch, with nothing in common.
  *
  * All arrays are host memory, f32, dense. On `dry` data may be NULL.

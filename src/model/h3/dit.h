@@ -1,4 +1,4 @@
-/* dit.h - H3's denoiser: noisy rows of picture and sound in, velocities out.
+/* dit.h - H3's denoiser: noisy rows of video and audio in, velocities out.
  * Source: spec/minimax-h3.md 4; the published MiniMaxH3Transformer3DModel (diffusers 0.42.1).
  *
  * Life of one: open -> tables -> load -> { begin -> forward ... -> end } ... ->
@@ -27,7 +27,7 @@
 typedef struct lt_h3_dit_config {
     int64_t heads, head_dim; /* heads * head_dim need not be hidden */
     int64_t hidden, layers, refiner_layers, ffn;
-    int64_t channels, audio_channels; /* of the latents; a picture row is 4 * channels wide */
+    int64_t channels, audio_channels; /* of the latents; a video row is 4 * channels wide */
     int64_t text_dim, freq_dim, time_hidden, time_dim;
     int64_t rope_freqs; /* per axis; 6 * rope_freqs <= head_dim channels turn */
     double rope_theta, norm_eps, qk_norm_eps, final_norm_eps;
@@ -37,7 +37,7 @@ typedef struct lt_h3_dit_config {
  * against limits that keep sizes far from overflow. Local, Blocking. Errors: LT_ENOINPUT; LT_EDATA:
  * file, field, wanted, found. */
 lt_status lt_h3_dit_config_read(const char *config_json_path, lt_h3_dit_config *out);
-/* Width of a picture row: 4 * channels. Local. */
+/* Width of a video row: 4 * channels. Local. */
 int64_t lt_h3_dit_video_width(const lt_h3_dit_config *config);
 
 typedef struct lt_h3_dit lt_h3_dit;

@@ -72,7 +72,7 @@ static void unstage_rows(const lt_h3_rows *r, float *rows)
                width * sizeof *rows);
 }
 
-/* index_stage: table entries of my rows, then of my picture slots and my sound slots their
+/* index_stage: table entries of my rows, then of my video slots and my audio slots their
  * timestep's place. */
 static void stage_indices(lt_h3_dit_state *q, const int32_t *timestep_index)
 {

@@ -27,7 +27,7 @@ typedef struct lt_h3_block {
     lt_row_linear out, ff_out;
 } lt_h3_block;
 
-/* A kind of rows (text, sound, picture) and who has them. Slot j of the kind is row indices[j]. */
+/* A kind of rows (text, audio, video) and who has them. Slot j of the kind is row indices[j]. */
 typedef struct lt_h3_rows {
     int64_t width, count, mine, first; /* first: where my slots begin in order */
     int32_t *order;                    /* [count]: slots, rank by rank, ascending within a rank */

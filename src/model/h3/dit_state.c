@@ -1,7 +1,7 @@
 /* dit_state.c - what stays the same over all evaluations of one text and one shape.
  * Formulas: spec/minimax-h3.md 4.3 (rotary), 4.5 (1, 2).
  *
- * A kind of rows (text, sound, picture) is a list of slots, each a row of the packed sequence. The
+ * A kind of rows (text, audio, video) is a list of slots, each a row of the packed sequence. The
  * share of a rank is a range of rows, so it may hold any slots of any kind. `order` lists a kind's
  * slots rank by rank: what a rank uploads, and the order in which gathered velocities come. */
 #include <assert.h>

@@ -142,7 +142,7 @@ static lt_status streams(const lt_model *model, const lt_shape *shape, lt_stream
     out[1] = (lt_stream){.name = "audio_latents",
                          .ndim = 3,
                          .time_axis = 2,
-                         .is_sound = 1,
+                         .is_audio = 1,
                          .dims_text = "ch Ca A",
                          .unit = "normalised",
                          .dim = {LT_H3_AUDIO_CHANNELS, m->dit_config.audio_channels,
@@ -326,18 +326,18 @@ static lt_status chunk_finish(const lt_model *model, const lt_shape *shape, int6
     return LT_OK;
 }
 
-static lt_range sound_context(const lt_model *model, int64_t total, lt_range ticks)
+static lt_range audio_context(const lt_model *model, int64_t total, lt_range ticks)
 {
     return lt_h3_audio_context(&((const lt_h3_model *)model)->audio, total, ticks.first,
                                ticks.count);
 }
 
-static int64_t sound_samples(const lt_model *model, int64_t ticks)
+static int64_t audio_samples(const lt_model *model, int64_t ticks)
 {
     return ticks * ((const lt_h3_model *)model)->audio.hop;
 }
 
-static lt_status sound_decode(lt_model *model, const float *latents, int64_t n, lt_range ticks,
+static lt_status audio_decode(lt_model *model, const float *latents, int64_t n, lt_range ticks,
                               float *out)
 {
     lt_h3_model *m = (lt_h3_model *)model;
@@ -389,7 +389,7 @@ const lt_family lt_family_h3 = {.name = "minimax-h3",
                                 .chunk_raw = chunk_raw,
                                 .chunk_overlap = chunk_overlap,
                                 .chunk_finish = chunk_finish,
-                                .sound_context = sound_context,
-                                .sound_samples = sound_samples,
-                                .sound_decode = sound_decode,
+                                .audio_context = audio_context,
+                                .audio_samples = audio_samples,
+                                .audio_decode = audio_decode,
                                 .decode_close = decode_close};

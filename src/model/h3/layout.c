@@ -1,4 +1,4 @@
-/* layout.c - how H3's text, sound and picture lie in one packed sequence.
+/* layout.c - how H3's text, audio and video lie in one packed sequence.
  * Formulas: spec/minimax-h3.md 4.2-4.4. The order of the f64 operations is the published code's
  * (numpy's linspace without end point, torch's cumsum), since the positions are compared to the
  * last bit. */
@@ -15,7 +15,7 @@ enum {
     FRAMES_TAIL = 5,
     LATENTS_TAIL = 2
 };                                          /* spec 0 */
-static const double TIME_SCALE = 5.0 / 3.0; /* one unit is one sound latent: 40/s at 24 frames/s */
+static const double TIME_SCALE = 5.0 / 3.0; /* one unit is one audio latent: 40/s at 24 frames/s */
 static const double SPACE_SCALE = 32.0;
 
 int lt_h3_frames_on_grid(int64_t frames)
@@ -107,7 +107,7 @@ void lt_h3_layout_free(lt_h3_layout **layout)
 }
 
 /* Coordinate k of an axis of `cells` latent cells: the axis is as long as its share of the square
- * root of the picture's area, centred on the unit interval, so that a square picture spans [0, 32).
+ * root of the frame's area, centred on the unit interval, so that a square frame spans [0, 32).
  */
 static double axis_at(int64_t cells, double sqrt_area, int64_t k)
 {
@@ -127,7 +127,7 @@ static void fill_text(lt_h3_layout *l)
     }
 }
 
-/* Left stands at the first width coordinate of the picture, right at the last. */
+/* Left stands at the first width coordinate of the video, right at the last. */
 static void fill_audio(lt_h3_layout *l, double w_first, double w_last)
 {
     for (int64_t i = 0; i < l->audio_rows; i++) {

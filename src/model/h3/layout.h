@@ -1,9 +1,9 @@
-/* layout.h - how H3's text, sound and picture lie in one packed sequence.
+/* layout.h - how H3's text, audio and video lie in one packed sequence.
  * Source: spec/minimax-h3.md 4.2, 4.3, 4.4, 8.2; the published pipeline's layout step.
  *
- * The sequence of a text-to-film window is [text | sound, left then right | picture, frame by
+ * The sequence of a text-to-film window is [text | audio, left then right | video, frame by
  * frame]. Each row has a place in time, height and width (f64, rounded to f32 only when the rotary
- * rows are made) and a tag that picks its modulation: 0 picture, 1 text, 2 sound. The DiT takes any
+ * rows are made) and a tag that picks its modulation: 0 video, 1 text, 2 audio. The DiT takes any
  * layout, also one whose rows lie elsewhere (lt_h3_layout_from): it goes by the indices alone.
  *
  * All functions are Local and Blocking; they touch host memory only.
@@ -16,10 +16,10 @@
 #include "base/status.h"
 
 enum { LT_H3_TAG_VIDEO = 0, LT_H3_TAG_TEXT = 1, LT_H3_TAG_AUDIO = 2, LT_H3_TAGS = 3 };
-/* A picture row is 2 x 2 latent cells of 16 x 16 pixels. */
+/* A video row is 2 x 2 latent cells of 16 x 16 pixels. */
 enum { LT_H3_PATCH = 2, LT_H3_CELL_PIXELS = 16, LT_H3_AUDIO_CHANNELS = 2 };
 
-/* Picture frames to latent frames: 17n + 5 -> 5n + 2. Asserts that frames is on the grid. */
+/* Frames to latent frames: 17n + 5 -> 5n + 2. Asserts that frames is on the grid. */
 int64_t lt_h3_latent_frames(int64_t frames);
 /* The next length on the grid, >= frames and at least 22 (the decoder needs 7 latent frames).
  * Asserts 0 <= frames <= 2^40. */
@@ -28,7 +28,7 @@ int lt_h3_frames_on_grid(int64_t frames); /* 17n + 5 with n >= 1 */
 enum { LT_H3_SIZE_MULTIPLE = LT_H3_PATCH * LT_H3_CELL_PIXELS, LT_H3_SIZE_MAX = 16384 };
 /* Pixels. Local. Errors: LT_EUSAGE naming --size, with the nearest sizes as the hint. */
 lt_status lt_h3_size_check(int64_t width, int64_t height);
-/* Sound latents of one channel: 40/s at 24 frames/s, round(frames * 5/3), never a tie. */
+/* Audio latents of one channel: 40/s at 24 frames/s, round(frames * 5/3), never a tie. */
 int64_t lt_h3_audio_ticks(int64_t frames);
 
 typedef struct lt_h3_layout {
@@ -59,17 +59,17 @@ size_t lt_h3_layout_bytes(const lt_h3_layout *layout);
 lt_status lt_h3_layout_from(const char *source, const lt_h3_layout *arrays, lt_h3_layout **out);
 void lt_h3_layout_free(lt_h3_layout **layout);
 
-/* Which entry of the timestep list each row uses: text and picture rows video_index, sound rows
+/* Which entry of the timestep list each row uses: text and video rows video_index, audio rows
  * audio_index (spec 4.4). out [S]. */
 void lt_h3_layout_timesteps(const lt_h3_layout *layout, int32_t video_index, int32_t audio_index,
                             int32_t *out);
 
-/* Picture latents [C, T, h, w] <-> rows [T * h/2 * w/2, 4C], columns in order (channel, dy, dx). h,
+/* Video latents [C, T, h, w] <-> rows [T * h/2 * w/2, 4C], columns in order (channel, dy, dx). h,
  * w even. */
 void lt_h3_patchify(const float *latents, int64_t C, int64_t T, int64_t h, int64_t w, float *rows);
 void lt_h3_unpatchify(const float *rows, int64_t C, int64_t T, int64_t h, int64_t w,
                       float *latents);
-/* Sound latents [2, C, A] <-> rows [2A, C], row = channel * A + tick. */
+/* Audio latents [2, C, A] <-> rows [2A, C], row = channel * A + tick. */
 void lt_h3_audio_to_rows(const float *latents, int64_t C, int64_t A, float *rows);
 void lt_h3_rows_to_audio(const float *rows, int64_t C, int64_t A, float *latents);
 

@@ -1,7 +1,7 @@
 /* parts_check.c - do the parts of an H3 folder belong together, and on one grid?
  *
  * Each part's own reader has checked its config in itself. Here they meet: widths that one part
- * makes and another takes, and the family's grid (17n + 5 frames, 5n + 2 latents, 40 ticks of sound
+ * makes and another takes, and the family's grid (17n + 5 frames, 5n + 2 latents, 40 ticks of audio
  * a second), which run and DiT count by while the decoders count by their configs. A folder on
  * another grid would decode to other lengths than the film has. */
 #include "model/h3/h3.h"

@@ -1,4 +1,4 @@
-/* tiles.c - how the H3 video VAE cuts a picture into tiles and joins them.
+/* tiles.c - how the H3 video VAE cuts a frame into tiles and joins them.
  *
  * The reference blends a tile first with the raw tile above, then with the raw left neighbour, and
  * crops what the next tiles will cover. So a cell depends on at most three raw tiles, and a row of

@@ -1,4 +1,4 @@
-/* tiles.h - how the H3 video VAE cuts a picture into tiles and joins them.
+/* tiles.h - how the H3 video VAE cuts a frame into tiles and joins them.
  * Source: spec/minimax-h3.md 6.3; diffusers, AutoencoderKLMiniMaxH3._split_tiles and _stitch_tiles.
  *
  * An axis of `length` cells is covered by `count` tiles of `tile` cells. Neighbours overlap by at

@@ -20,7 +20,7 @@ lt_status lt_h3_read(lt_weights *weights, const char *name, lt_dims dims, float 
 lt_status lt_h3_conv3d(lt_weights *weights, const char *name, const lt_conv_spec *spec,
                        lt_conv **out);
 
-/* Sizes of a layer of sound, [B, T, C] seen as [B, 1, 1, T, C]. */
+/* Sizes of a layer of audio, [B, T, C] seen as [B, 1, 1, T, C]. */
 typedef struct lt_h3_conv1d_spec {
     int64_t in, out, kernel, stride, dilation, pad;
     int transposed, bias;

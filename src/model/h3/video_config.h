@@ -53,7 +53,7 @@ int64_t lt_h3_video_chunk_frames(const lt_h3_video_config *config);
 /* Chunks that latent_frames fill; a last one may be filled up with copies of the last latent frame.
  * 0: too few (fewer than 3). For 5n+2 it is n. Local. */
 int64_t lt_h3_video_chunk_count(const lt_h3_video_config *config, int64_t latent_frames);
-/* Picture frames that latent_frames decode to (5n+2 -> 17n+5). Local. */
+/* Frames that latent_frames decode to (5n+2 -> 17n+5). Local. */
 int64_t lt_h3_video_frame_count(const lt_h3_video_config *config, int64_t latent_frames);
 
 #endif

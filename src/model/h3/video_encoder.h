@@ -1,6 +1,6 @@
 /* video_encoder.h - H3's video encoder: frames to the moments of latents.
  * Source: spec/minimax-h3.md 6.1, 6.3; diffusers, MiniMaxH3VideoEncoder3d and
- * AutoencoderKLMiniMaxH3._encode. For pictures that condition a film. A causal 3-D convolutional
+ * AutoencoderKLMiniMaxH3._encode. For images that condition a film. A causal 3-D convolutional
  * network, chunk by chunk of 17 frames and tile by tile of 256 pixels; a single frame is a chunk of
  * its own. All f32, host arrays. On `dry` data may be NULL. Local, Blocking. Tested:
  * tests/parity/test_h3_video_vae.c. */

@@ -1,4 +1,4 @@
-/* mux_picture.c - planar RGB to what the encoder takes.
+/* mux_video.c - planar RGB to what the encoder takes.
  * BT.709's matrix and limited range by swscale: full-range R'G'B' in, Y'CbCr out (ITU-R BT.709-6,
  * 3). swscale's own default is BT.601's matrix, which shifts greens and reds visibly in HD players:
  * hence sws_setColorspaceDetails. Chroma is sited as H.264 and HEVC assume by default (left,
@@ -64,7 +64,7 @@ static lt_status convert_new(lt_mux *mux, enum AVPixelFormat from)
 }
 
 /* On the first frame, when the dtype is known. */
-static lt_status picture_begin(lt_mux *mux, lt_dtype dtype)
+static lt_status video_begin(lt_mux *mux, lt_dtype dtype)
 {
     const int bits = mux->plan.codec->bits;
     if (dtype != LT_U16 && (dtype != LT_U8 || bits > 8))
@@ -101,10 +101,10 @@ static void frame_copy(lt_mux *mux, const void *rgb, lt_dtype dtype)
         }
 }
 
-lt_status lt_mux_picture_frame(lt_mux *mux, const void *rgb, lt_dtype dtype)
+lt_status lt_mux_video_frame(lt_mux *mux, const void *rgb, lt_dtype dtype)
 {
     if (!mux->convert)
-        LT_TRY(picture_begin(mux, dtype));
+        LT_TRY(video_begin(mux, dtype));
     if (dtype != mux->convert_dtype)
         LT_FAIL(LT_ESHAPE, "%s: frames of one film: want %s, found %s", mux->path,
                 lt_dtype_name(mux->convert_dtype), lt_dtype_name(dtype));

@@ -1,4 +1,4 @@
-/* mux_sound.c - samples into the sound encoder.
+/* mux_audio.c - samples into the audio encoder.
  *
  * AAC codes blocks of 1024 samples that overlap by half: its first packet (the priming) decodes to
  * nothing of use, and the last packet of a film is longer than the film. Players cut the beginning
@@ -19,52 +19,52 @@
 
 enum { PCM_BLOCK = 1024 };
 
-int lt_mux_sound_extra(const AVCodecContext *sound, int64_t samples)
+int lt_mux_audio_extra(const AVCodecContext *audio, int64_t samples)
 {
-    if (!sound->initial_padding || sound->frame_size < 1)
+    if (!audio->initial_padding || audio->frame_size < 1)
         return 0;
-    const int over = (int)(samples % sound->frame_size);
-    return over ? sound->frame_size - over : 0;
+    const int over = (int)(samples % audio->frame_size);
+    return over ? audio->frame_size - over : 0;
 }
 
-lt_status lt_mux_sound_begin(lt_mux *mux)
+lt_status lt_mux_audio_begin(lt_mux *mux)
 {
-    AVCodecContext *sound = mux->sound;
-    mux->sound_size = sound->frame_size > 0 ? sound->frame_size : PCM_BLOCK;
-    mux->sound_extra = lt_mux_sound_extra(sound, mux->plan.samples);
-    mux->sound_pts = -mux->sound_extra;
-    mux->sound_padding = sound->initial_padding + mux->sound_extra;
-    mux->sound_stream->codecpar->initial_padding = mux->sound_padding;
+    AVCodecContext *audio = mux->audio;
+    mux->audio_size = audio->frame_size > 0 ? audio->frame_size : PCM_BLOCK;
+    mux->audio_extra = lt_mux_audio_extra(audio, mux->plan.samples);
+    mux->audio_pts = -mux->audio_extra;
+    mux->audio_padding = audio->initial_padding + mux->audio_extra;
+    mux->audio_stream->codecpar->initial_padding = mux->audio_padding;
     AVFrame *frame = av_frame_alloc();
-    mux->sound_frame = frame;
+    mux->audio_frame = frame;
     if (!frame)
         LT_FAIL(LT_ENOMEM, "no memory for a frame");
-    frame->format = sound->sample_fmt;
-    frame->nb_samples = mux->sound_size;
-    frame->sample_rate = sound->sample_rate;
-    if (av_channel_layout_copy(&frame->ch_layout, &sound->ch_layout) < 0 ||
+    frame->format = audio->sample_fmt;
+    frame->nb_samples = mux->audio_size;
+    frame->sample_rate = audio->sample_rate;
+    if (av_channel_layout_copy(&frame->ch_layout, &audio->ch_layout) < 0 ||
         av_frame_get_buffer(frame, 0) < 0)
-        LT_FAIL(LT_ENOMEM, "no memory for a frame of %d samples", mux->sound_size);
-    av_samples_set_silence(frame->extended_data, 0, mux->sound_size, mux->plan.channels,
-                           sound->sample_fmt);
-    mux->sound_fill = mux->sound_extra; /* less than a block */
+        LT_FAIL(LT_ENOMEM, "no memory for a frame of %d samples", mux->audio_size);
+    av_samples_set_silence(frame->extended_data, 0, mux->audio_size, mux->plan.channels,
+                           audio->sample_fmt);
+    mux->audio_fill = mux->audio_extra; /* less than a block */
     return LT_OK;
 }
 
 /* Give the block under construction to the encoder. */
 static lt_status block_send(lt_mux *mux)
 {
-    AVFrame *frame = mux->sound_frame;
-    if (mux->sound_fill == 0)
+    AVFrame *frame = mux->audio_frame;
+    if (mux->audio_fill == 0)
         return LT_OK;
-    frame->nb_samples = mux->sound_fill;
-    frame->pts = mux->sound_pts;
-    LT_TRY(lt_mux_encode(mux, mux->sound, mux->sound_stream, frame));
-    mux->sound_pts += mux->sound_fill;
-    mux->sound_fill = 0;
-    frame->nb_samples = mux->sound_size;
+    frame->nb_samples = mux->audio_fill;
+    frame->pts = mux->audio_pts;
+    LT_TRY(lt_mux_encode(mux, mux->audio, mux->audio_stream, frame));
+    mux->audio_pts += mux->audio_fill;
+    mux->audio_fill = 0;
+    frame->nb_samples = mux->audio_size;
     if (av_frame_make_writable(frame) < 0)
-        LT_FAIL(LT_ENOMEM, "no memory for a frame of %d samples", mux->sound_size);
+        LT_FAIL(LT_ENOMEM, "no memory for a frame of %d samples", mux->audio_size);
     return LT_OK;
 }
 
@@ -78,7 +78,7 @@ static int32_t pcm24(float x)
     return (int32_t)lrintf(clipped) * 256;
 }
 
-lt_status lt_mux_sound_append(lt_mux *mux, const float *const *pcm, int64_t count)
+lt_status lt_mux_audio_append(lt_mux *mux, const float *const *pcm, int64_t count)
 {
     const int channels = mux->plan.channels;
     for (int c = 0; c < channels && count > 0; c++) {
@@ -87,33 +87,33 @@ lt_status lt_mux_sound_append(lt_mux *mux, const float *const *pcm, int64_t coun
             LT_FAIL(LT_EDATA, "sound: sample %lld of channel %d is NaN or Inf",
                     (long long)(mux->samples_in + bad), c);
     }
-    const int planar = av_sample_fmt_is_planar(mux->sound->sample_fmt);
+    const int planar = av_sample_fmt_is_planar(mux->audio->sample_fmt);
     for (int64_t done = 0; done < count;) {
-        const int64_t room = mux->sound_size - mux->sound_fill;
+        const int64_t room = mux->audio_size - mux->audio_fill;
         const int64_t n = count - done < room ? count - done : room;
         for (int c = 0; c < channels; c++) {
             const float *from = pcm[c] + done;
             if (planar) {
-                float *to = (float *)(void *)mux->sound_frame->extended_data[c] + mux->sound_fill;
+                float *to = (float *)(void *)mux->audio_frame->extended_data[c] + mux->audio_fill;
                 memcpy(to, from, (size_t)n * sizeof *to);
             } else {
                 int32_t *to =
-                    (int32_t *)(void *)mux->sound_frame->data[0] + mux->sound_fill * channels + c;
+                    (int32_t *)(void *)mux->audio_frame->data[0] + mux->audio_fill * channels + c;
                 for (int64_t i = 0; i < n; i++)
                     to[i * channels] = pcm24(from[i]);
             }
         }
-        mux->sound_fill += (int)n;
+        mux->audio_fill += (int)n;
         done += n;
         mux->samples_in += n;
-        if (mux->sound_fill == mux->sound_size)
+        if (mux->audio_fill == mux->audio_size)
             LT_TRY(block_send(mux));
     }
     return LT_OK;
 }
 
-lt_status lt_mux_sound_end(lt_mux *mux)
+lt_status lt_mux_audio_end(lt_mux *mux)
 {
-    LT_TRY(block_send(mux)); /* AAC: never a rest, by sound_extra */
-    return lt_mux_encode(mux, mux->sound, mux->sound_stream, NULL);
+    LT_TRY(block_send(mux)); /* AAC: never a rest, by audio_extra */
+    return lt_mux_encode(mux, mux->audio, mux->audio_stream, NULL);
 }

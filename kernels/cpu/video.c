@@ -1,4 +1,4 @@
-/* pictures.c - group norm and reflected padding, for the video encoder.
+/* video.c - group norm and reflected padding, for the video encoder.
  *
  * A group norm's rows are cut into chunks of CHUNK, whatever the number of threads; each gives f32
  * sums a channel, which are added in f64 in chunk order: first for the mean, then for the squared
