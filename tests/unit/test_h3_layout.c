@@ -221,7 +221,7 @@ static void dry_has_the_same_counts(void **state)
     (void)state;
     lt_h3_layout *whole = NULL, *dry = NULL;
     assert_int_equal(lt_h3_layout_new(39, 96, 64, 7, &whole), LT_OK);
-    assert_int_equal(lt_h3_layout_dry(39, 96, 64, 7, &dry), LT_OK);
+    assert_int_equal(lt_h3_layout_dry(&(lt_window){.shape = {39, 96, 64}}, 7, &dry), LT_OK);
     assert_true(dry->rows == whole->rows && dry->video_rows == whole->video_rows &&
                 dry->audio_rows == whole->audio_rows && dry->text_rows == whole->text_rows &&
                 dry->latent_frames == whole->latent_frames &&
@@ -230,9 +230,9 @@ static void dry_has_the_same_counts(void **state)
     assert_int_equal(lt_h3_layout_bytes(dry), lt_h3_layout_bytes(whole));
     lt_h3_layout_free(&whole);
     lt_h3_layout_free(&dry);
-    assert_int_equal(lt_h3_layout_dry(86416, 1344, 768, 7, &dry), LT_OK);
+    assert_int_equal(lt_h3_layout_dry(&(lt_window){.shape = {86416, 1344, 768}}, 7, &dry), LT_OK);
     lt_h3_layout_free(&dry);
-    assert_int_equal(lt_h3_layout_dry(40, 96, 64, 7, &dry), LT_EUSAGE);
+    assert_int_equal(lt_h3_layout_dry(&(lt_window){.shape = {40, 96, 64}}, 7, &dry), LT_EUSAGE);
 }
 
 int main(void)

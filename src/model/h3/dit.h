@@ -83,6 +83,10 @@ lt_status lt_h3_dit_forward(lt_h3_dit *dit, lt_h3_dit_state *state, const float 
                             const float *audio_rows, const int32_t *timestep_index,
                             float *video_out, float *audio_out);
 
+/* On dry: one evaluation whose rows have so many different timesteps, as far as there are tables;
+ * lt_h3_dit_forward without arrays has two, one a stream. Local. */
+lt_status lt_h3_dit_forward_dry(lt_h3_dit *dit, lt_h3_dit_state *state, int levels);
+
 /* End a state, in any order; NULL is fine. What it took of engine->step comes back when those that
  * began after it have ended too, and only if nobody else took of step since. Local. */
 void lt_h3_dit_end(lt_h3_dit_state **state);

@@ -22,8 +22,9 @@ typedef struct forward {
 } forward;
 
 /* Which timesteps the rows name: timestep_map[t] = place in this evaluation's table, ascending in
- * t. */
-static lt_status timesteps_map(lt_h3_dit_state *q, const int32_t *timestep_index, int *used)
+ * t. timestep_index NULL: the first `levels` of them. */
+static lt_status timesteps_map(lt_h3_dit_state *q, const int32_t *timestep_index, int levels,
+                               int *used)
 {
     const int count = q->dit->timestep_count;
     *used = 0;
@@ -36,10 +37,10 @@ static lt_status timesteps_map(lt_h3_dit_state *q, const int32_t *timestep_index
     }
     for (int t = 0; t < count; t++)
         q->timestep_map[t] = -1;
-    if (!timestep_index) { /* a dry run: video and audio at levels of their own */
+    if (!timestep_index) { /* a dry run */
         assert(q->dit->dry);
-        for (; *used < 2 && *used < count; ++*used)
-            q->timestep_map[*used] = *used;
+        for (int t = 0; t < levels && t < count; t++)
+            q->timestep_map[t] = (*used)++;
         return LT_OK;
     }
     for (int64_t i = 0; i < q->layout->rows; i++) {
@@ -246,17 +247,17 @@ static lt_status forward_run(const lt_h3_dit_state *q, int used)
     return heads_run(q, &f, &video_time, &audio_time);
 }
 
-lt_status lt_h3_dit_forward(lt_h3_dit *dit, lt_h3_dit_state *q, const float *video_rows,
-                            const float *audio_rows, const int32_t *timestep_index,
-                            float *video_out, float *audio_out)
+static lt_status evaluate(lt_h3_dit_state *q, const float *video_rows, const float *audio_rows,
+                          const int32_t *timestep_index, int levels, float *video_out,
+                          float *audio_out)
 {
-    assert(dit != NULL && q != NULL && q->dit == dit);
+    lt_h3_dit *dit = q->dit;
     int used;
     if (dit->timestep_count < 1)
         LT_FAIL(LT_EUSAGE, "DiT: a forward needs modulation tables first");
     assert(dit->dry ||
            (timestep_index && (video_rows || !q->video.count) && (audio_rows || !q->audio.count)));
-    LT_TRY(timesteps_map(q, timestep_index, &used));
+    LT_TRY(timesteps_map(q, timestep_index, levels, &used));
     stage_rows(&q->video, video_rows);
     stage_rows(&q->audio, audio_rows);
     stage_indices(q, timestep_index);
@@ -268,6 +269,20 @@ lt_status lt_h3_dit_forward(lt_h3_dit *dit, lt_h3_dit_state *q, const float *vid
         lt_arena_release(dit->engine->step, mark);
     }
     return st;
+}
+
+lt_status lt_h3_dit_forward(lt_h3_dit *dit, lt_h3_dit_state *q, const float *video_rows,
+                            const float *audio_rows, const int32_t *timestep_index,
+                            float *video_out, float *audio_out)
+{
+    assert(dit != NULL && q != NULL && q->dit == dit);
+    return evaluate(q, video_rows, audio_rows, timestep_index, 2, video_out, audio_out);
+}
+
+lt_status lt_h3_dit_forward_dry(lt_h3_dit *dit, lt_h3_dit_state *q, int levels)
+{
+    assert(dit != NULL && q != NULL && q->dit == dit && dit->dry && levels >= 1);
+    return evaluate(q, NULL, NULL, NULL, levels, NULL, NULL);
 }
 
 lt_status lt_h3_show_rows(const lt_h3_dit *dit, const char *what, int64_t layer, lt_range rows,

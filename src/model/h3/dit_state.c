@@ -50,8 +50,17 @@ void lt_h3_dit_end(lt_h3_dit_state **state)
     }
 }
 
-/* On dry, where a layout has no arrays: the kind is the rows [first, first + count). */
-static lt_status rows_count(const lt_h3_dit_state *q, int64_t first, lt_h3_rows *r)
+/* Positions that two ranges share. */
+static int64_t shared(lt_range a, lt_range b)
+{
+    const int64_t from = a.first > b.first ? a.first : b.first;
+    const int64_t a_end = a.first + a.count, b_end = b.first + b.count;
+    const int64_t to = a_end < b_end ? a_end : b_end;
+    return to > from ? to - from : 0;
+}
+
+/* On dry, where a layout has no arrays: the kind is the rows of two runs. */
+static lt_status rows_count(const lt_h3_dit_state *q, const lt_range run[2], lt_h3_rows *r)
 {
     const lt_h3_dit *dit = q->dit;
     const int P = lt_group_size(dit->tokens), me = lt_group_rank(dit->tokens);
@@ -59,28 +68,24 @@ static lt_status rows_count(const lt_h3_dit_state *q, int64_t first, lt_h3_rows 
     if (!r->counts)
         LT_FAIL(LT_ENOMEM, "DiT: no memory for %d ranks", P);
     for (int i = 0; i < P; i++) {
-        const lt_range rows = q->attention.rows[i];
-        const int64_t from = rows.first > first ? rows.first : first;
-        const int64_t to =
-            rows.first + rows.count < first + r->count ? rows.first + rows.count : first + r->count;
-        r->counts[i] = to > from ? to - from : 0;
+        r->counts[i] = shared(q->attention.rows[i], run[0]) + shared(q->attention.rows[i], run[1]);
         r->first += i < me ? r->counts[i] : 0;
     }
     r->mine = r->counts[me];
     return LT_OK;
 }
 
-/* Sort a kind's slots by the rank that holds their rows. indices NULL: they begin at row `begin`.
- */
-static lt_status sort_rows_by_rank(const lt_h3_dit_state *q, const int64_t *indices, int64_t begin,
-                                   int64_t count, int64_t width, lt_h3_rows *r)
+/* Sort a kind's slots by the rank that holds their rows. indices NULL: they are those of run. */
+static lt_status sort_rows_by_rank(const lt_h3_dit_state *q, const int64_t *indices,
+                                   const lt_range run[2], int64_t count, int64_t width,
+                                   lt_h3_rows *r)
 {
     const lt_h3_dit *dit = q->dit;
     const int P = lt_group_size(dit->tokens), me = lt_group_rank(dit->tokens);
     const lt_attention_share *share = &q->attention;
     *r = (lt_h3_rows){.width = width, .count = count};
     if (!indices)
-        return rows_count(q, begin, r);
+        return rows_count(q, run, r);
     r->order = calloc((size_t)count + 1, sizeof *r->order);
     r->counts = calloc((size_t)P, sizeof *r->counts);
     int64_t *next = calloc((size_t)P + 1, sizeof *next);
@@ -297,11 +302,16 @@ static lt_status state_fill(lt_h3_dit_state *q, const void *text_rows, lt_dtype 
     if (ranks > l->rows && !dit->dry)
         lt_warn("--mesh: %lld rows are to be shared: ring x uly ranks from %lld on hold none",
                 (long long)l->rows, (long long)l->rows);
-    LT_TRY(sort_rows_by_rank(q, l->video_indices, l->text_rows + l->audio_rows, l->video_rows,
+    const int64_t anchors = lt_h3_layout_anchor_rows(l), media = l->text_rows + anchors;
+    const lt_range text[2] = {{0, l->text_rows}}, audio[2] = {{media, l->audio_rows}},
+                   video[2] = {{l->text_rows, anchors},
+                               {media + l->audio_rows, l->video_rows - anchors}};
+    LT_TRY(sort_rows_by_rank(q, l->video_indices, video, l->video_rows,
                              lt_h3_dit_video_width(&dit->config), &q->video));
-    LT_TRY(sort_rows_by_rank(q, l->audio_indices, l->text_rows, l->audio_rows,
-                             dit->config.audio_channels, &q->audio));
-    LT_TRY(sort_rows_by_rank(q, l->text_indices, 0, l->text_rows, dit->config.text_dim, &q->text));
+    LT_TRY(sort_rows_by_rank(q, l->audio_indices, audio, l->audio_rows, dit->config.audio_channels,
+                             &q->audio));
+    LT_TRY(
+        sort_rows_by_rank(q, l->text_indices, text, l->text_rows, dit->config.text_dim, &q->text));
     q->covered = q->video.mine + q->audio.mine + q->text.mine == q->share.count;
     LT_TRY(rows_local(q, l->video_indices, &q->video));
     LT_TRY(rows_local(q, l->audio_indices, &q->audio));

@@ -71,6 +71,13 @@ int64_t lt_h3_audio_ticks(int64_t frames)
     return (5 * frames + 1) / 3;
 }
 
+static int64_t frame_rows(const lt_h3_layout *l)
+{
+    return (l->latent_height / LT_H3_PATCH) * (l->latent_width / LT_H3_PATCH);
+}
+
+int64_t lt_h3_layout_anchor_rows(const lt_h3_layout *l) { return l->anchors * frame_rows(l); }
+
 /* The arrays of a layout whose counts are set. */
 static lt_status layout_alloc(const lt_h3_layout *counts, lt_h3_layout **out)
 {
@@ -118,6 +125,46 @@ static double axis_at(int64_t cells, double sqrt_area, int64_t k)
     return ((double)k * step + left) * SPACE_SCALE;
 }
 
+/* Where a window's rows stand in space: patches of the whole frame, which it may be a tile of. */
+typedef struct frame_grid {
+    int64_t height, width; /* of the whole, in latent cells */
+    double sqrt_area;
+    int64_t row, column; /* of the window's first patch */
+} frame_grid;
+
+static frame_grid frame_of(const lt_window *w)
+{
+    const int64_t cell = LT_H3_CELL_PIXELS, patch = LT_H3_PATCH;
+    const int is_whole = w->whole_width == 0 && w->whole_height == 0;
+    const int64_t height = is_whole ? w->shape.height : w->whole_height;
+    const int64_t width = is_whole ? w->shape.width : w->whole_width;
+    assert(height % (cell * patch) == 0 && width % (cell * patch) == 0);
+    assert(w->row >= 0 && w->row % patch == 0 && w->row * cell + w->shape.height <= height);
+    assert(w->column >= 0 && w->column % patch == 0 && w->column * cell + w->shape.width <= width);
+    return (frame_grid){.height = height / cell,
+                        .width = width / cell,
+                        .sqrt_area = sqrt((double)((height / cell) * (width / cell))),
+                        .row = w->row / patch,
+                        .column = w->column / patch};
+}
+
+/* How long a latent lasts. */
+static double span_of(int64_t latent)
+{
+    return TIME_SCALE * (latent % LATENTS_PER_CHUNK == 0 ? 1.0 : 4.0);
+}
+
+/* When a latent begins: prefix sum, frame by frame: another order differs in the last bit. */
+static double time_of(int64_t latent)
+{
+    double elapsed = 0.0;
+    for (int64_t t = 0; t < latent; t++)
+        elapsed += span_of(t);
+    for (int64_t t = -1; t >= latent; t--)
+        elapsed -= span_of(t);
+    return elapsed;
+}
+
 static void fill_text(lt_h3_layout *l)
 {
     for (int64_t i = 0; i < l->text_rows; i++) {
@@ -127,42 +174,55 @@ static void fill_text(lt_h3_layout *l)
     }
 }
 
-/* Left stands at the first width coordinate of the video, right at the last. */
-static void fill_audio(lt_h3_layout *l, double w_first, double w_last)
+/* Left stands at the first width coordinate of the whole frame, right at the last. */
+static void fill_audio(lt_h3_layout *l, int64_t first_tick, const frame_grid *g)
 {
+    const double left = axis_at(g->width, g->sqrt_area, 0);
+    const double right = axis_at(g->width, g->sqrt_area, g->width / LT_H3_PATCH - 1);
+    const int64_t first = l->text_rows + lt_h3_layout_anchor_rows(l);
     for (int64_t i = 0; i < l->audio_rows; i++) {
-        const int64_t row = l->text_rows + i;
+        const int64_t row = first + i;
         double *at = l->position_ids + 3 * row;
-        at[0] = (double)l->text_rows + (double)(i % l->audio_ticks);
-        at[2] = i < l->audio_ticks ? w_first : w_last;
+        at[0] = (double)l->text_rows + (double)(first_tick + i % l->audio_ticks);
+        at[2] = i < l->audio_ticks ? left : right;
         l->token_tags[row] = LT_H3_TAG_AUDIO;
         l->audio_indices[i] = row;
     }
 }
 
-static void fill_video(lt_h3_layout *l, double sqrt_area)
+/* One latent: video rows from `slot` on, in the sequence from `row` on. */
+static void fill_latent(lt_h3_layout *l, const frame_grid *g, double time, int64_t slot,
+                        int64_t row)
 {
     const int64_t rows = l->latent_height / LT_H3_PATCH, columns = l->latent_width / LT_H3_PATCH;
-    const int64_t first = l->text_rows + l->audio_rows;
-    double elapsed = 0.0; /* prefix sum, frame by frame: another order differs in the last bit */
+    for (int64_t y = 0; y < rows; y++)
+        for (int64_t x = 0; x < columns; x++, slot++, row++) {
+            double *at = l->position_ids + 3 * row;
+            at[0] = (double)l->text_rows + time;
+            at[1] = axis_at(g->height, g->sqrt_area, g->row + y);
+            at[2] = axis_at(g->width, g->sqrt_area, g->column + x);
+            l->token_tags[row] = LT_H3_TAG_VIDEO;
+            l->video_indices[slot] = row;
+        }
+}
+
+static void fill_video(lt_h3_layout *l, const lt_window *w, const frame_grid *g)
+{
+    const int64_t rows = frame_rows(l), anchor_rows = lt_h3_layout_anchor_rows(l);
+    const int64_t first = l->text_rows + anchor_rows + l->audio_rows;
+    for (int64_t k = 0; k < l->anchors; k++)
+        fill_latent(l, g, time_of(w->latent + w->anchor[k]), k * rows, l->text_rows + k * rows);
+    double time = time_of(w->latent);
     for (int64_t t = 0; t < l->latent_frames; t++) {
-        const double time = (double)l->text_rows + elapsed;
-        for (int64_t y = 0; y < rows; y++)
-            for (int64_t x = 0; x < columns; x++) {
-                const int64_t i = (t * rows + y) * columns + x;
-                double *at = l->position_ids + 3 * (first + i);
-                at[0] = time;
-                at[1] = axis_at(l->latent_height, sqrt_area, y);
-                at[2] = axis_at(l->latent_width, sqrt_area, x);
-                l->token_tags[first + i] = LT_H3_TAG_VIDEO;
-                l->video_indices[i] = first + i;
-            }
-        elapsed += TIME_SCALE * (t % LATENTS_PER_CHUNK == 0 ? 1.0 : 4.0);
+        fill_latent(l, g, time, anchor_rows + t * rows, first + t * rows);
+        time += span_of(w->latent + t);
     }
 }
 
-static lt_status sizes_check(int64_t frames, int64_t width, int64_t height, int64_t text_rows)
+static lt_status sizes_check(const lt_window *window, int64_t text_rows)
 {
+    const int64_t frames = window->shape.frames, width = window->shape.width,
+                  height = window->shape.height;
     const int64_t step = LT_H3_PATCH * LT_H3_CELL_PIXELS, side_max = 1 << 20;
     if (frames != FRAMES_TAIL && !lt_h3_frames_on_grid(frames)) {
         const int64_t next =
@@ -177,7 +237,7 @@ static lt_status sizes_check(int64_t frames, int64_t width, int64_t height, int6
     const int64_t rows_per_frame = (width / step) * (height / step);
     const int64_t rows_max = INT32_MAX; /* a row's number travels as an i32 */
     if (frames > rows_max || text_rows > rows_max / 4 ||
-        lt_h3_latent_frames(frames) >
+        lt_h3_latent_frames(frames) + window->anchors >
             (rows_max / 2 - 2 * lt_h3_audio_ticks(frames) / 4) / rows_per_frame)
         LT_FAIL(LT_EUSAGE,
                 "--frames %lld at --size %lldx%lld: the packed sequence would pass 2^30 rows",
@@ -186,30 +246,31 @@ static lt_status sizes_check(int64_t frames, int64_t width, int64_t height, int6
 }
 
 /* The counts of a layout; its arrays are NULL. */
-static lt_status layout_counts(int64_t frames, int64_t width, int64_t height, int64_t text_rows,
-                               lt_h3_layout *n)
+static lt_status layout_counts(const lt_window *window, int64_t text_rows, lt_h3_layout *n)
 {
-    LT_TRY(sizes_check(frames, width, height, text_rows));
+    const int64_t frames = window->shape.frames;
+    assert(text_rows >= 0 && window->anchors >= 0 && window->latent >= 0);
+    assert(window->latent % (3 * LATENTS_PER_CHUNK) == 0); /* 51 frames, 85 ticks */
+    LT_TRY(sizes_check(window, text_rows));
     *n = (lt_h3_layout){0};
     n->latent_frames = lt_h3_latent_frames(frames);
-    n->latent_height = height / LT_H3_CELL_PIXELS;
-    n->latent_width = width / LT_H3_CELL_PIXELS;
+    n->latent_height = window->shape.height / LT_H3_CELL_PIXELS;
+    n->latent_width = window->shape.width / LT_H3_CELL_PIXELS;
+    n->anchors = window->anchors;
     n->audio_ticks = lt_h3_audio_ticks(frames);
     n->text_rows = text_rows;
     n->audio_rows = LT_H3_AUDIO_CHANNELS * n->audio_ticks;
-    n->video_rows =
-        n->latent_frames * (n->latent_height / LT_H3_PATCH) * (n->latent_width / LT_H3_PATCH);
+    n->video_rows = (n->anchors + n->latent_frames) * frame_rows(n);
     n->rows = n->text_rows + n->audio_rows + n->video_rows;
     return LT_OK;
 }
 
-lt_status lt_h3_layout_dry(int64_t frames, int64_t width, int64_t height, int64_t text_rows,
-                           lt_h3_layout **out)
+lt_status lt_h3_layout_dry(const lt_window *window, int64_t text_rows, lt_h3_layout **out)
 {
-    assert(out && text_rows >= 0);
+    assert(window && out);
     *out = NULL;
     lt_h3_layout n;
-    LT_TRY(layout_counts(frames, width, height, text_rows, &n));
+    LT_TRY(layout_counts(window, text_rows, &n));
     *out = malloc(sizeof **out);
     if (!*out)
         LT_FAIL(LT_ENOMEM, "packed layout: no memory for its description");
@@ -224,22 +285,27 @@ size_t lt_h3_layout_bytes(const lt_h3_layout *l)
            (size_t)named * sizeof *l->video_indices;
 }
 
+lt_status lt_h3_layout_window(const lt_window *window, int64_t text_rows, lt_h3_layout **out)
+{
+    assert(window && out);
+    *out = NULL;
+    lt_h3_layout n;
+    LT_TRY(layout_counts(window, text_rows, &n));
+    lt_h3_layout *l = NULL;
+    LT_TRY(layout_alloc(&n, &l));
+    const frame_grid g = frame_of(window);
+    fill_text(l);
+    fill_audio(l, lt_h3_audio_ticks(window->latent / LATENTS_PER_CHUNK * FRAMES_PER_CHUNK), &g);
+    fill_video(l, window, &g);
+    *out = l;
+    return LT_OK;
+}
+
 lt_status lt_h3_layout_new(int64_t frames, int64_t width, int64_t height, int64_t text_rows,
                            lt_h3_layout **out)
 {
-    assert(out && text_rows >= 0);
-    *out = NULL;
-    lt_h3_layout n;
-    LT_TRY(layout_counts(frames, width, height, text_rows, &n));
-    lt_h3_layout *l = NULL;
-    LT_TRY(layout_alloc(&n, &l));
-    const double sqrt_area = sqrt((double)(l->latent_height * l->latent_width));
-    fill_text(l);
-    fill_audio(l, axis_at(l->latent_width, sqrt_area, 0),
-               axis_at(l->latent_width, sqrt_area, l->latent_width / LT_H3_PATCH - 1));
-    fill_video(l, sqrt_area);
-    *out = l;
-    return LT_OK;
+    const lt_window clip = {.shape = {.frames = frames, .width = width, .height = height}};
+    return lt_h3_layout_window(&clip, text_rows, out);
 }
 
 /* Every index inside the sequence, none named before (seen [S]). */

@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-#include "base/status.h"
+#include "model/family.h"
 
 enum { LT_H3_TAG_VIDEO = 0, LT_H3_TAG_TEXT = 1, LT_H3_TAG_AUDIO = 2, LT_H3_TAGS = 3 };
 /* A video row is 2 x 2 latent cells of 16 x 16 pixels. */
@@ -38,7 +38,9 @@ typedef struct lt_h3_layout {
     int64_t *token_tags;                       /* [S] */
     int64_t *video_indices, *audio_indices,
         *text_indices; /* [Nv], [Na], [L]: places in the sequence */
-    int64_t latent_frames, latent_height, latent_width, audio_ticks; /* 0 when made from arrays */
+    /* All 0 when made from arrays. Anchors are no latent frames: their rows are the first of the
+     * video rows. */
+    int64_t latent_frames, latent_height, latent_width, audio_ticks, anchors;
 } lt_h3_layout;
 
 /* Text to film. frames = 17n + 5 (5 too has a layout, though no decoder takes it), width and height
@@ -46,10 +48,24 @@ typedef struct lt_h3_layout {
  * LT_EUSAGE naming --frames or --size; LT_ENOMEM. */
 lt_status lt_h3_layout_new(int64_t frames, int64_t width, int64_t height, int64_t text_rows,
                            lt_h3_layout **out);
+/* A window's, or a tile's. Asserts that it begins at a multiple of 15 latents (of 2 in height and
+ * width), where video and audio are both whole, and that a tile lies inside the whole.
+ *
+ * Its rows have the positions that these latents and ticks have in the layout of the whole clip, to
+ * the last bit. So too text: row i stands at time i, wherever the window is, and the clip's time
+ * runs from text_rows on (spec 4.3). That is what a shifted window is for: attention sees only
+ * differences of positions, so a window whose text moved along would be the local one again.
+ *
+ * Anchors are video rows at the window's own places of the frame, at the time that a latent has at
+ * this distance from the window's first; before the clip's first latent spans go on backwards. They
+ * lie behind the text, where the published layout has keyframes, of which the first is an anchor at
+ * distance 0. */
+lt_status lt_h3_layout_window(const lt_window *window, int64_t text_rows, lt_h3_layout **out);
 /* The same counts without the arrays, which stay NULL: what a dry run takes, where the kinds
- * lie behind each other as lt_h3_layout_new lays them. Errors as its. */
-lt_status lt_h3_layout_dry(int64_t frames, int64_t width, int64_t height, int64_t text_rows,
-                           lt_h3_layout **out);
+ * lie behind each other as lt_h3_layout_window lays them. Errors as its. */
+lt_status lt_h3_layout_dry(const lt_window *window, int64_t text_rows, lt_h3_layout **out);
+/* Video rows that are anchors'. */
+int64_t lt_h3_layout_anchor_rows(const lt_h3_layout *layout);
 /* What the arrays take, whether they are there or not. */
 size_t lt_h3_layout_bytes(const lt_h3_layout *layout);
 
