@@ -1,7 +1,8 @@
 /* test_h3_layout.c - the packed sequence against the published pipeline, and the patch order.
  * Goal: positions to the last bit of f64, tags and indices equal, for several lengths and shapes;
- * what isn't on the grid is refused; latents survive the way to rows and back. Ranks: 1. Needs:
- * tests/parity/golden/layout_*.safetensors. */
+ * a window's rows are those of the clip; what isn't on the grid is refused; latents survive the way
+ * to rows and back. Ranks: 1. Needs: tests/parity/golden/layout_*.safetensors. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +13,7 @@
 #include <cmocka.h>
 
 #include "model/files/checkpoint.h"
-#include "model/h3/layout.h"
+#include "model/h3/h3.h"
 
 static void compare(const char *name, const char *tensor, const void *found, lt_dtype dtype,
                     lt_dims dims)
@@ -40,15 +41,17 @@ static void compare(const char *name, const char *tensor, const void *found, lt_
 static const struct {
     const char *name;
     int64_t frames, width, height, text;
+    int anchors; /* 1: a keyframe at the first frame, which is an anchor at distance 0 */
 } cases[] = {
-    {"124_64x64_0", 124, 64, 64, 0}, /* square: spans [0, 32); no text */
-    {"22_32x64_1", 22, 32, 64, 1},   /* shortest film; one column: first and last width agree */
-    {"22_64x32_7", 22, 64, 32, 7},
-    {"345_64x32_5", 345, 64, 32, 5}, /* longest published: prefix sums over 102 latents */
-    {"39_96x96_12", 39, 96, 96,
-     12},                        /* three cells a side: the step is not a short binary fraction */
-    {"5_96x32_3", 5, 96, 32, 3}, /* two latents */
-    {"90_160x96_23", 90, 160, 96, 23}, /* 5:3 */
+    {"124_64x64_0", 124, 64, 64, 0, 0}, /* square: spans [0, 32); no text */
+    {"22_32x64_1", 22, 32, 64, 1, 0},   /* shortest film; one column: first and last width agree */
+    {"22_64x32_7", 22, 64, 32, 7, 0},
+    {"345_64x32_5", 345, 64, 32, 5, 0}, /* longest published: prefix sums over 102 latents */
+    {"39_96x96_12", 39, 96, 96, 12,
+     0}, /* three cells a side: the step is not a short binary fraction */
+    {"5_96x32_3", 5, 96, 32, 3, 0},         /* two latents */
+    {"90_160x96_23", 90, 160, 96, 23, 0},   /* 5:3 */
+    {"22_64x96_9_first", 22, 64, 96, 9, 1}, /* rows behind the text, first of the video's */
 };
 
 static void agrees_with_published(void **state)
@@ -56,8 +59,11 @@ static void agrees_with_published(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         lt_h3_layout *l;
-        if (lt_h3_layout_new(cases[i].frames, cases[i].width, cases[i].height, cases[i].text, &l) !=
-            LT_OK)
+        const int64_t keyframe = 0;
+        const lt_window w = {.shape = {cases[i].frames, cases[i].width, cases[i].height},
+                             .anchor = &keyframe,
+                             .anchors = cases[i].anchors};
+        if (lt_h3_layout_window(&w, cases[i].text, &l) != LT_OK)
             fail_msg("%s: %s", cases[i].name, lt_error_text());
         const int64_t latent_frames = lt_h3_latent_frames(cases[i].frames);
         const int64_t ticks = lt_h3_audio_ticks(cases[i].frames);
@@ -72,6 +78,124 @@ static void agrees_with_published(void **state)
         lt_h3_layout_free(&l);
         assert_null(l);
     }
+}
+
+/* ---- windows of a longer clip ---- */
+
+enum { TEXT = 9, CLIP_FRAMES = 379, CLIP_WIDTH = 160, CLIP_HEIGHT = 96 };
+
+static void same_rows(const char *what, const lt_h3_layout *a, const int64_t *rows,
+                      const lt_h3_layout *whole, const int64_t *whole_rows, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (memcmp(a->position_ids + 3 * rows[i], whole->position_ids + 3 * whole_rows[i],
+                   3 * sizeof(double)) != 0 ||
+            a->token_tags[rows[i]] != whole->token_tags[whole_rows[i]])
+            fail_msg("%s: row %lld is not the clip's", what, (long long)i);
+}
+
+/* Video rows of the window's latent k, which is latent `at` of the clip. */
+static void same_latent(const lt_window *w, const lt_h3_layout *a, int64_t k,
+                        const lt_h3_layout *whole, int64_t at)
+{
+    const int64_t rows = a->latent_height / 2, columns = a->latent_width / 2;
+    const int64_t whole_rows = whole->latent_height / 2, whole_columns = whole->latent_width / 2;
+    for (int64_t y = 0; y < rows; y++)
+        same_rows("video", a, a->video_indices + (k * rows + y) * columns, whole,
+                  whole->video_indices + (at * whole_rows + w->row / 2 + y) * whole_columns +
+                      w->column / 2,
+                  columns);
+}
+
+/* Every row of the window, its anchors' too, has the position and the tag that the clip's row has.
+ */
+static void same_as_in_clip(const lt_window *w, const lt_h3_layout *whole)
+{
+    const lt_grid *g = lt_family_h3.grid;
+    lt_h3_layout *a;
+    assert_int_equal(lt_h3_layout_window(w, TEXT, &a), LT_OK);
+    const lt_range ticks = lt_grid_tick_range(g, (lt_range){w->latent, a->latent_frames});
+    assert_int_equal(ticks.count, a->audio_ticks);
+    assert_int_equal(a->rows, a->text_rows + a->audio_rows + a->video_rows);
+    same_rows("text", a, a->text_indices, whole, whole->text_indices, TEXT);
+    for (int64_t c = 0; c < LT_H3_AUDIO_CHANNELS; c++)
+        same_rows("audio", a, a->audio_indices + c * ticks.count, whole,
+                  whole->audio_indices + c * whole->audio_ticks + ticks.first, ticks.count);
+    for (int k = 0; k < w->anchors; k++)
+        same_latent(w, a, k, whole, w->latent + w->anchor[k]);
+    for (int64_t t = 0; t < a->latent_frames; t++)
+        same_latent(w, a, w->anchors + t, whole, w->latent + t);
+    lt_h3_layout_free(&a);
+}
+
+static lt_layout windows_of_clip(lt_layout_kind kind)
+{
+    const lt_grid *g = lt_family_h3.grid;
+    lt_layout_spec spec = {.kind = kind, .latents = lt_grid_latents(g, CLIP_FRAMES)};
+    lt_layout windows;
+    assert_int_equal(lt_grid_window(g, 141, &spec.window), LT_OK);
+    assert_int_equal(lt_grid_overlap(g, spec.window, 39, &spec.overlap), LT_OK);
+    assert_int_equal(lt_layout_new(g, &spec, 1, &windows), LT_OK);
+    assert_true(windows.count > 2);
+    return windows;
+}
+
+static void windows_have_the_clips_positions(void **state)
+{
+    (void)state;
+    static const lt_layout_kind kinds[] = {LT_LAYOUT_BALANCED, LT_LAYOUT_DITHERED,
+                                           LT_LAYOUT_EXTEND};
+    const lt_grid *g = lt_family_h3.grid;
+    lt_h3_layout *whole;
+    assert_int_equal(lt_h3_layout_new(CLIP_FRAMES, CLIP_WIDTH, CLIP_HEIGHT, TEXT, &whole), LT_OK);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        lt_layout windows = windows_of_clip(kinds[i]);
+        for (int64_t k = 0; k < windows.count; k++) {
+            const lt_range at = windows.window[k];
+            const lt_shape shape = {lt_grid_frame_range(g, at).count, CLIP_WIDTH, CLIP_HEIGHT};
+            /* the clip's first and last latent, the one before the window or its first */
+            const int64_t anchor[] = {-at.first, whole->latent_frames - 1 - at.first,
+                                      at.first > 0 ? -1 : 0};
+            lt_window w = {.shape = shape, .latent = at.first};
+            same_as_in_clip(&w, whole);
+            w.anchor = anchor;
+            w.anchors = 3;
+            same_as_in_clip(&w, whole);
+            w.shape.width = 64; /* a tile of it */
+            w.shape.height = 32;
+            w.whole_width = CLIP_WIDTH;
+            w.whole_height = CLIP_HEIGHT;
+            same_as_in_clip(&w, whole);
+            w.row = 4;
+            w.column = 6;
+            same_as_in_clip(&w, whole);
+        }
+        lt_layout_free(&windows);
+    }
+    lt_h3_layout_free(&whole);
+}
+
+/* Where no latent of a clip is, before its first, spans go on: 1, 4, 4, 4, 4 frames backwards. */
+static void anchors_before_a_local_window(void **state)
+{
+    (void)state;
+    static const int64_t anchor[] = {-1, -5, -6, -15};
+    static const double frames[] = {-4, -17, -21, -51}; /* before the window */
+    const lt_window w = {.shape = {22, 32, 32}, .anchor = anchor, .anchors = 4};
+    lt_h3_layout *l, *plain;
+    assert_int_equal(lt_h3_layout_window(&w, TEXT, &l), LT_OK);
+    assert_int_equal(lt_h3_layout_new(22, 32, 32, TEXT, &plain), LT_OK);
+    assert_int_equal(l->anchors, 4);
+    assert_int_equal(lt_h3_layout_anchor_rows(l), 4);
+    for (int k = 0; k < 4; k++) {
+        const double at = l->position_ids[3 * l->video_indices[k]];
+        assert_true(fabs(at - (TEXT + frames[k] * 5 / 3)) < 1e-12); /* a few roundings of 2^-53 */
+    }
+    for (int64_t t = 0; t < plain->latent_frames; t++) /* what is not an anchor is as without */
+        same_latent(&w, l, 4 + t, plain, t);
+    same_rows("audio", l, l->audio_indices, plain, plain->audio_indices, plain->audio_rows);
+    lt_h3_layout_free(&l);
+    lt_h3_layout_free(&plain);
 }
 
 static void grid(void **state)
@@ -230,6 +354,16 @@ static void dry_has_the_same_counts(void **state)
     assert_int_equal(lt_h3_layout_bytes(dry), lt_h3_layout_bytes(whole));
     lt_h3_layout_free(&whole);
     lt_h3_layout_free(&dry);
+    static const int64_t anchor[] = {-3, 40};
+    const lt_window w = {.shape = {39, 96, 64}, .latent = 15, .anchor = anchor, .anchors = 2};
+    assert_int_equal(lt_h3_layout_window(&w, 7, &whole), LT_OK);
+    assert_int_equal(lt_h3_layout_dry(&w, 7, &dry), LT_OK);
+    assert_true(dry->rows == whole->rows && dry->video_rows == whole->video_rows &&
+                dry->anchors == whole->anchors);
+    assert_int_equal(lt_h3_layout_anchor_rows(dry), 2 * 3 * 2);
+    assert_int_equal(lt_h3_layout_bytes(dry), lt_h3_layout_bytes(whole));
+    lt_h3_layout_free(&whole);
+    lt_h3_layout_free(&dry);
     assert_int_equal(lt_h3_layout_dry(&(lt_window){.shape = {86416, 1344, 768}}, 7, &dry), LT_OK);
     lt_h3_layout_free(&dry);
     assert_int_equal(lt_h3_layout_dry(&(lt_window){.shape = {40, 96, 64}}, 7, &dry), LT_EUSAGE);
@@ -240,6 +374,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dry_has_the_same_counts),
         cmocka_unit_test(agrees_with_published),
+        cmocka_unit_test(windows_have_the_clips_positions),
+        cmocka_unit_test(anchors_before_a_local_window),
         cmocka_unit_test(grid),
         cmocka_unit_test(refuses),
         cmocka_unit_test(sizes_are_answered_with_the_nearest),
