@@ -2,16 +2,19 @@
  * Goal: from the second forward on not one allocation of ours, on rings, uly, 2-D, tp and with
  * --deterministic. Method: the linker sends our calls of malloc, calloc, realloc and aligned_alloc
  * by count_allocations.h; libraries (MPI, OpenMP) keep their own. The collectives' memory is what a
- * dry run found, as in a render. Ranks: as launched; meshes with more are left out. Needs:
+ * dry run found, as in a render. The same of a window with context and anchors, by the family, whose
+ * dry run must also know the peaks. Ranks: as launched; meshes with more are left out. Needs:
  * tests/parity/nano. */
 #include "tests/support/count_allocations.h"
 #include "tests/support/ranks.h"
+#include "tests/support/window_case.h"
 
 #include "model/h3/dit.h"
 #include "model/h3/names.h"
 #include "parallel/collective/exchange.h"
 
-#define DATA LT_SOURCE_DIR "/tests/parity/nano/transformer"
+#define NANO LT_SOURCE_DIR "/tests/parity/nano"
+#define DATA NANO "/transformer"
 
 enum { TIMES = 3 };
 static const float timesteps[] = {0.0f, 0.25f, 0.5f};
@@ -63,6 +66,18 @@ typedef struct request {
     int deterministic;
 } request;
 
+static const request meshes[] = {
+    {"ring=2", NULL, NULL, LT_ATTENTION_RING, 0},
+    {"ring=4", NULL, NULL, LT_ATTENTION_2D, 0},
+    {"uly=2", NULL, NULL, LT_ATTENTION_AUTO, 0},
+    {"tp=2", NULL, NULL, LT_ATTENTION_AUTO, 0},
+    {"ring=2,uly=2", NULL, NULL, LT_ATTENTION_RING, 0},
+    {"ring=2", NULL, NULL, LT_ATTENTION_AUTO, 1},
+    {"tp=2", NULL, NULL, LT_ATTENTION_AUTO, 1},
+    {"ring=2,uly=2", NULL, NULL, LT_ATTENTION_AUTO, 1},
+};
+enum { MESHES = sizeof meshes / sizeof *meshes };
+
 static void count(const lt_mesh *given, void *ctx)
 {
     const request *q = ctx;
@@ -78,16 +93,6 @@ static void count(const lt_mesh *given, void *ctx)
 
 static void no_memory_in_a_step(void **state)
 {
-    static const request meshes[] = {
-        {"ring=2", NULL, NULL, LT_ATTENTION_RING, 0},
-        {"ring=4", NULL, NULL, LT_ATTENTION_2D, 0},
-        {"uly=2", NULL, NULL, LT_ATTENTION_AUTO, 0},
-        {"tp=2", NULL, NULL, LT_ATTENTION_AUTO, 0},
-        {"ring=2,uly=2", NULL, NULL, LT_ATTENTION_RING, 0},
-        {"ring=2", NULL, NULL, LT_ATTENTION_AUTO, 1},
-        {"tp=2", NULL, NULL, LT_ATTENTION_AUTO, 1},
-        {"ring=2,uly=2", NULL, NULL, LT_ATTENTION_AUTO, 1},
-    };
     lt_h3_dit_config config;
     rows r;
     (void)state;
@@ -102,7 +107,7 @@ static void no_memory_in_a_step(void **state)
     r.audio_out = calloc((size_t)audio, sizeof *r.audio_out);
     r.index = calloc((size_t)r.layout->rows, sizeof *r.index);
     lt_h3_layout_timesteps(r.layout, 2, 1, r.index);
-    for (size_t i = 0; i < sizeof meshes / sizeof *meshes; i++) {
+    for (int i = 0; i < MESHES; i++) {
         request q = meshes[i];
         q.config = &config;
         q.rows = &r;
@@ -117,11 +122,75 @@ static void no_memory_in_a_step(void **state)
     lt_h3_layout_free(&r.layout);
 }
 
+/* ---- a window, by the family ---- */
+
+typedef struct peaks {
+    size_t phase, step;
+} peaks;
+
+static int evaluate_window(const lt_backend *backend, const lt_mesh *mesh, lt_model *model,
+                           const window_case *c, lt_comm_need *need, peaks *peak)
+{
+    const lt_family *family = model->family;
+    const int times = backend->is_dry ? 0 : TIMES;
+    const lt_forward forward = backend->is_dry ? window_dry(c) : c->forward;
+    lt_engine engine;
+    lt_dit_state *state;
+    int before = 0;
+    OK(lt_engine_open(backend, 0, 1, mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
+    if (!backend->is_dry)
+        OK(lt_engine_connect(&engine, mesh, need));
+    OK(family->dit_open(model, &engine, LT_F32, window_timesteps, WINDOW_TIMESTEPS));
+    OK(family->dit_begin(model, &c->window, c->text, WINDOW_TEXT, &state));
+    for (int i = 0; i <= times; i++) {
+        OK(family->dit_forward(model, state, &forward));
+        before = i == 0 ? atomic_load(&counted) : before;
+    }
+    const int took = atomic_load(&counted) - before;
+    *need = lt_engine_comm_need(&engine);
+    *peak = (peaks){lt_arena_peak(engine.phase), lt_arena_peak(engine.step)};
+    family->dit_end(&state);
+    family->dit_close(model);
+    lt_engine_close(&engine);
+    return took;
+}
+
+static void count_window(const lt_mesh *given, void *ctx)
+{
+    const request *q = ctx;
+    lt_mesh mesh = *given;
+    lt_comm_need need;
+    lt_model *model;
+    window_case c;
+    peaks dry, wet;
+    mesh.attention = q->way;
+    mesh.deterministic = q->deterministic;
+    OK(lt_model_open(NANO, &model));
+    window_case_new(model, &c);
+    (void)evaluate_window(&lt_backend_dry, &mesh, model, &c, &need, &dry);
+    const int took = evaluate_window(&lt_backend_cpu, &mesh, model, &c, &need, &wet);
+    want(took == 0, q->mesh, "allocations of a window from the second evaluation on", took, 0);
+    want(dry.phase == wet.phase, q->mesh, "a window's phase", (double)dry.phase, (double)wet.phase);
+    want(dry.step == wet.step, q->mesh, "a window's step", (double)dry.step, (double)wet.step);
+    window_case_free(&c);
+    lt_model_close(&model);
+}
+
+static void no_memory_in_a_windows_step(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MESHES; i++) {
+        request q = meshes[i];
+        on_mesh(q.mesh, count_window, &q);
+    }
+}
+
 int main(void)
 {
     if (ranks_open() != 0)
         return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(no_memory_in_a_step)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(no_memory_in_a_step),
+                                       cmocka_unit_test(no_memory_in_a_windows_step)};
     const int failed = cmocka_run_group_tests_name("step_memory", tests, NULL, NULL);
     ranks_close();
     return failed;
