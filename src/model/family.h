@@ -61,14 +61,14 @@ typedef struct lt_model {
 } lt_model;
 
 /* What one forward sees of a shot: a window, or a tile of one, and where it stands for the position
- * encoding. A zeroed one with a shape is a clip by itself. */
+ * encoding. A zeroed one with a shape is a clip by itself. Otherwise its latents have the positions
+ * that they have in the shot, and so has the text (h3/layout.h says why). */
 typedef struct lt_window {
     lt_shape shape; /* of the window alone, on the family's grid */
     /* Where its first latent (a multiple of grid->unit), latent row and latent column stand in the
      * shot; all 0: local positions. */
     int64_t latent, row, column;
-    /* Pixels of the frame that a tile is cut from; 0, 0: the shape's own, with row = column = 0.
-     */
+    /* Pixels of the frame that a tile is cut from; 0, 0: the shape's own, with row = column = 0. */
     int64_t whole_width, whole_height;
     /* Extra latents of the video stream that it sees besides its own, by their distance from the
      * window's first latent (negative: before it); NULL, 0: none. */

@@ -2,9 +2,9 @@
  * Goal: from the second forward on not one allocation of ours, on rings, uly, 2-D, tp and with
  * --deterministic. Method: the linker sends our calls of malloc, calloc, realloc and aligned_alloc
  * by count_allocations.h; libraries (MPI, OpenMP) keep their own. The collectives' memory is what a
- * dry run found, as in a render. The same of a window with context and anchors, by the family, whose
- * dry run must also know the peaks. Ranks: as launched; meshes with more are left out. Needs:
- * tests/parity/nano. */
+ * dry run found, as in a render. A window with context and anchors is counted likewise, through the
+ * family, and its dry run must know the arenas' peaks. Ranks: as launched; meshes with more are
+ * left out. Needs: tests/parity/nano. */
 #include "tests/support/count_allocations.h"
 #include "tests/support/ranks.h"
 #include "tests/support/window_case.h"

@@ -1,9 +1,9 @@
 /* test_window_ranks.c - a window with clean context and anchors, on meshes of 1 to 4 ranks.
  * Goal: ring, uly and tp give the velocities of one rank, whole and equal on all ranks, although
- * rows of one kind lie in two runs and have timesteps of their own; a window that stands alone gives
- * the same bits after it as before. Method: the nano model by its row of the table of families; each
- * rank also computes the whole alone. Ranks: as launched; meshes with more are left out. Needs:
- * tests/parity/nano. */
+ * video rows lie in two runs and rows of one kind have different timesteps; an evaluation of
+ * another state between two of the window's changes no bit. Method: the nano model by its row of
+ * the table of families; each rank also computes the whole alone. Ranks: as launched; meshes with
+ * more are left out. Needs: tests/parity/nano. */
 #include "tests/support/ranks.h"
 #include "tests/support/window_case.h"
 

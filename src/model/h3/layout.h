@@ -1,10 +1,11 @@
 /* layout.h - how H3's text, audio and video lie in one packed sequence.
  * Source: spec/minimax-h3.md 4.2, 4.3, 4.4, 8.2; the published pipeline's layout step.
  *
- * The sequence of a text-to-film window is [text | audio, left then right | video, frame by
- * frame]. Each row has a place in time, height and width (f64, rounded to f32 only when the rotary
- * rows are made) and a tag that picks its modulation: 0 video, 1 text, 2 audio. The DiT takes any
- * layout, also one whose rows lie elsewhere (lt_h3_layout_from): it goes by the indices alone.
+ * The sequence of a text-to-film window is [text | anchors, if any | audio, left then right |
+ * video, frame by frame]. Each row has a place in time, height and width (f64, rounded to f32 only
+ * when the rotary rows are made) and a tag that picks its modulation: 0 video, 1 text, 2 audio. The
+ * DiT takes any layout, also one whose rows lie elsewhere (lt_h3_layout_from): it goes by the
+ * indices alone.
  *
  * All functions are Local and Blocking; they touch host memory only.
  * Tested: tests/unit/test_h3_layout.c, against numbers of the published pipeline. */
