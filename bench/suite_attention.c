@@ -351,7 +351,7 @@ static lt_status time_it(rig *r, const lt_attention_share *share, int rounds, do
 static lt_status give_row(rig *r, const lt_mesh_spec *spec, const lt_attention_share *share,
                           int device, const outcome *o)
 {
-    char mesh[64], way[32] = "-";
+    char mesh[64], algorithm[32] = "-";
     json_t *row = NULL;
     const int timed = o->rounds > 0;
     const double exposed = o->both - o->compute, hidden = o->communication - exposed;
@@ -360,15 +360,15 @@ static lt_status give_row(rig *r, const lt_mesh_spec *spec, const lt_attention_s
     const double parts = timed && !noise ? 1e3 : NAN;
     (void)snprintf(mesh, sizeof mesh, "ring=%d,uly=%d", spec->size[LT_AXIS_RING],
                    spec->size[LT_AXIS_ULY]);
-    if (share->down > 0)
-        (void)snprintf(way, sizeof way, "%dx%d", share->down, share->across);
+    if (share->grid_rows > 0)
+        (void)snprintf(algorithm, sizeof algorithm, "%dx%d", share->grid_rows, share->grid_columns);
     else if (spec->size[LT_AXIS_RING] > 1)
-        (void)snprintf(way, sizeof way, "ring");
+        (void)snprintf(algorithm, sizeof algorithm, "ring");
     if (lt_group_rank(r->bench->world) == 0)
         row = json_pack(
             "{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, "
             "s:o, s:b}",
-            "suite", "attention", "mesh", mesh, "way", way, "compute_on",
+            "suite", "attention", "mesh", mesh, "way", algorithm, "compute_on",
             device ? "device" : "cores", "ranks", lt_group_size(r->bench->world), "rows",
             (json_int_t)r->of.rows, "heads", (json_int_t)r->of.heads, "width",
             (json_int_t)r->of.width, "rounds", o->rounds, "ms",
@@ -381,9 +381,9 @@ static lt_status give_row(rig *r, const lt_mesh_spec *spec, const lt_attention_s
     return lt_bench_row(r->bench, row, o->wrong);
 }
 
-/* across: ranks of a 2-D row; 0: the ring. */
-static lt_status arrangement(rig *r, int ring, int uly, int across, int rounds, double share_s,
-                             int device)
+/* grid_columns: ranks of a 2-D row; 0: the ring. */
+static lt_status arrangement(rig *r, int ring, int uly, int grid_columns, int rounds,
+                             double share_s, int device)
 {
     lt_mesh mesh;
     lt_attention_share share = {0};
@@ -391,13 +391,13 @@ static lt_status arrangement(rig *r, int ring, int uly, int across, int rounds, 
     const lt_mesh_spec spec = {{1, 1, ring, uly, 1}};
     LT_TRY(lt_mesh_open_placed(r->bench->world, &spec, lt_plan_placement(r->bench->job->placement),
                                &mesh));
-    mesh.attention = across > 0 ? LT_ATTENTION_2D : LT_ATTENTION_RING;
+    mesh.attention = grid_columns > 0 ? LT_ATTENTION_2D : LT_ATTENTION_RING;
     r->engine.mesh = &mesh;
     lt_status st = LT_OK;
     LT_TRY_GOTO(rig_fill(r, mesh.position), st, done);
-    LT_TRY_GOTO(
-        lt_attention_share_new(&mesh, r->of.rows, r->of.heads, r->of.width, LT_F32, across, &share),
-        st, done);
+    LT_TRY_GOTO(lt_attention_share_new(&mesh, r->of.rows, r->of.heads, r->of.width, LT_F32,
+                                       grid_columns, &share),
+                st, done);
     LT_TRY_GOTO(check(r, &share, &o), st, done);
     int go = r->bench->timed;
     if (rounds == 0)
@@ -414,26 +414,26 @@ done:
 
 /* ---- all of them ---- */
 
-/* The next of all (ring, uly, across) with ring * uly = size; across 0 is the ring, then the
- * divisors of ring. 0: no more. Begin with all 0. */
-static int next_arrangement(int size, int *ring, int *uly, int *across)
+/* The next of all (ring, uly, grid_columns) with ring * uly = size; grid_columns 0 is the ring,
+ * then the divisors of ring. 0: no more. Begin with all 0. */
+static int next_arrangement(int size, int *ring, int *uly, int *grid_columns)
 {
     if (*uly == 0) {
         *uly = 1;
         *ring = size;
-        *across = 0;
+        *grid_columns = 0;
         return 1;
     }
-    for (int a = *across + 1; *ring > 1 && a <= *ring; a++)
+    for (int a = *grid_columns + 1; *ring > 1 && a <= *ring; a++)
         if (*ring % a == 0) {
-            *across = a;
+            *grid_columns = a;
             return 1;
         }
     for (int u = *uly + 1; u <= size; u++)
         if (size % u == 0) {
             *uly = u;
             *ring = size / u;
-            *across = 0;
+            *grid_columns = 0;
             return 1;
         }
     return 0;
@@ -442,15 +442,15 @@ static int next_arrangement(int size, int *ring, int *uly, int *across)
 static lt_status all_arrangements(rig *r)
 {
     const int size = lt_group_size(r->bench->world);
-    int left = 0, ring = 0, uly = 0, across = 0;
-    while (next_arrangement(size, &ring, &uly, &across))
+    int left = 0, ring = 0, uly = 0, grid_columns = 0;
+    while (next_arrangement(size, &ring, &uly, &grid_columns))
         left++;
     r->of = r->bench->timed ? usual : untimed;
-    ring = uly = across = 0;
-    for (; next_arrangement(size, &ring, &uly, &across); left--) {
+    ring = uly = grid_columns = 0;
+    for (; next_arrangement(size, &ring, &uly, &grid_columns); left--) {
         /* The row's check and first round take time too, and so does the overlap row. */
         const double share_s = (r->bench->ends_at - lt_seconds()) * 2 / 3 / left;
-        LT_TRY(arrangement(r, ring, uly, across, 0, share_s * 2 / 3, 0));
+        LT_TRY(arrangement(r, ring, uly, grid_columns, 0, share_s * 2 / 3, 0));
     }
     rig_empty(r);
     return LT_OK;

@@ -180,13 +180,13 @@ static lt_status tensors(rig *r, lt_dtype dtype, lt_dims x, lt_dims y)
     return lt_sync(r->engine.compute);
 }
 
-/* A turn of ring attention. */
-static lt_status turn_prepare(rig *r)
+/* A step of ring attention. */
+static lt_status ring_step_prepare(rig *r)
 {
     LT_TRY(pair_prepare(r));
     return tensors(r, LT_I32, LT_DIMS(r->words), LT_DIMS(r->words));
 }
-static lt_status turn_run(rig *r)
+static lt_status ring_step_run(rig *r)
 {
     const int next = (r->rank + 1) % r->size, previous = (r->rank + r->size - 1) % r->size;
     const lt_tensor_transfer moves[2] = {{.peer = previous, .recv = r->y},
@@ -242,7 +242,7 @@ static lt_status sum_run(rig *r)
 {
     lt_event after, done;
     LT_TRY(lt_mark_event(r->engine.compute, &after));
-    LT_TRY(lt_sum_partials(&r->engine, r->group, &after, &r->x, &r->y, &done));
+    LT_TRY(lt_all_reduce(&r->engine, r->group, &after, &r->x, &r->y, &done));
     return finish(r, &done);
 }
 static uint32_t sum_want(const rig *r, int64_t i)
@@ -256,8 +256,8 @@ static uint32_t sum_want(const rig *r, int64_t i)
     return sum.bits;
 }
 
-/* One head a rank, `width` wide: wide [rows, P * width] on one side, tall [P * rows, width] on the
- * other. Word i of the whole [P * rows, P * width] is word(0, i). */
+/* One head a rank, of `width` columns: sequence-sharded [rows, P * width] on one side, head-sharded
+ * [P * rows, width] on the other. Word i of the whole [P * rows, P * width] is word(0, i). */
 static int64_t all_to_all_shape(rig *r)
 {
     const int64_t P = r->size, each = r->words / P > 0 ? r->words / P : 1;
@@ -270,17 +270,17 @@ static int64_t all_to_all_shape(rig *r)
     r->received = r->words = rows * P * r->width;
     return rows;
 }
-static uint32_t tall_word(const rig *r, int64_t i)
+static uint32_t heads_word(const rig *r, int64_t i)
 {
     return word(0, (i / r->width * r->size + r->rank) * r->width + i % r->width);
 }
-static uint32_t wide_word(const rig *r, int64_t i) { return word(0, r->rank * r->words + i); }
+static uint32_t rows_word(const rig *r, int64_t i) { return word(0, r->rank * r->words + i); }
 
 static lt_status heads_prepare(rig *r)
 {
     const int64_t rows = all_to_all_shape(r), P = r->size;
     for (int64_t i = 0; i < r->words; i++)
-        r->send[i] = wide_word(r, i);
+        r->send[i] = rows_word(r, i);
     return tensors(r, LT_I32, LT_DIMS(rows, P * r->width), LT_DIMS(P * rows, r->width));
 }
 static lt_status heads_run(rig *r)
@@ -295,7 +295,7 @@ static lt_status rows_prepare(rig *r)
 {
     const int64_t rows = all_to_all_shape(r), P = r->size;
     for (int64_t i = 0; i < r->words; i++)
-        r->send[i] = tall_word(r, i);
+        r->send[i] = heads_word(r, i);
     return tensors(r, LT_I32, LT_DIMS(P * rows, r->width), LT_DIMS(rows, P * r->width));
 }
 static lt_status rows_run(rig *r)
@@ -315,10 +315,10 @@ static const collective collectives[] = {
     {"all_gather_ranges", 0, 1, others, gather_ranges_prepare, gather_ranges_run, placed_want},
     {"all_gather_rows", 1, 1, others, gather_rows_prepare, gather_rows_run, placed_want},
     {"sum_partials", 1, 1, twice_others, sum_prepare, sum_run, sum_want},
-    {"all_to_all_heads", 1, 1, others, heads_prepare, heads_run, tall_word},
-    {"all_to_all_rows", 1, 1, others, rows_prepare, rows_run, wide_word},
+    {"all_to_all_heads", 1, 1, others, heads_prepare, heads_run, heads_word},
+    {"all_to_all_rows", 1, 1, others, rows_prepare, rows_run, rows_word},
     {"exchange_pair", 0, 1, whole, pair_prepare, pair_run, pair_want},
-    {"exchange_tensors", 1, 1, whole, turn_prepare, turn_run, ring_want},
+    {"exchange_tensors", 1, 1, whole, ring_step_prepare, ring_step_run, ring_want},
     {"ring_pass", 0, 1, whole, pair_prepare, ring_run, ring_want},
 };
 enum { COLLECTIVE_COUNT = sizeof collectives / sizeof *collectives };

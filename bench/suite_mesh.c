@@ -40,7 +40,7 @@ static const float timesteps[TIMESTEPS] = {0.0f, 0.25f, 0.5f};
 
 static const struct {
     const char *mesh;
-    lt_attention_way way;
+    lt_attention_algorithm algorithm;
 } cases[] = {
     {"win=1", LT_ATTENTION_AUTO},
     {"tp=2", LT_ATTENTION_AUTO},
@@ -228,12 +228,13 @@ done:
     return st;
 }
 
-static lt_status on_mesh(rig *r, lt_group *group, const lt_mesh_spec *spec, lt_attention_way way,
-                         double share_s, finding *f, double *median)
+static lt_status on_mesh(rig *r, lt_group *group, const lt_mesh_spec *spec,
+                         lt_attention_algorithm algorithm, double share_s, finding *f,
+                         double *median)
 {
     lt_mesh mesh;
     LT_TRY(lt_mesh_open_placed(group, spec, lt_plan_placement(r->bench->job->placement), &mesh));
-    mesh.attention = way;
+    mesh.attention = algorithm;
     mesh.deterministic = r->bench->job->deterministic;
     lt_status st = LT_OK;
     f->took_part = 1;
@@ -259,7 +260,7 @@ static lt_status first_ranks(lt_group *world, int count, lt_group **out)
 
 static lt_status give_row(rig *r, size_t which, int ranks, const finding *all, double median)
 {
-    static const char *const ways[] = {"auto", "ring", "2d"};
+    static const char *const names[] = {"auto", "ring", "2d"};
     uint64_t bytes = 0, wanted = 0;
     double diff = 0.0;
     int64_t wrong = 0;
@@ -274,8 +275,8 @@ static lt_status give_row(rig *r, size_t which, int ranks, const finding *all, d
     json_t *row = NULL;
     if (lt_group_rank(r->bench->world) == 0)
         row = json_pack("{s:s, s:s, s:s, s:i, s:I, s:o, s:I, s:I, s:o}", "suite", "mesh", "mesh",
-                        cases[which].mesh, "way", ways[cases[which].way], "ranks", ranks, "rows",
-                        (json_int_t)r->layout->rows, "diff", lt_bench_real(diff), "bytes",
+                        cases[which].mesh, "way", names[cases[which].algorithm], "ranks", ranks,
+                        "rows", (json_int_t)r->layout->rows, "diff", lt_bench_real(diff), "bytes",
                         (json_int_t)bytes, "formula", (json_int_t)wanted, "ms",
                         lt_bench_real(median * 1e3));
     return lt_bench_row(r->bench, row, wrong);
@@ -297,7 +298,8 @@ static lt_status one_case(rig *r, size_t which, double share_s)
     lt_status st = LT_OK;
     LT_TRY_GOTO(first_ranks(world, ranks, &group), st, done);
     if (group != NULL)
-        LT_TRY_GOTO(on_mesh(r, group, &spec, cases[which].way, share_s, &mine, &median), st, done);
+        LT_TRY_GOTO(on_mesh(r, group, &spec, cases[which].algorithm, share_s, &mine, &median), st,
+                    done);
     LT_TRY_GOTO(lt_all_gather_host(world, &mine, sizeof mine, all), st, done);
     LT_TRY_GOTO(give_row(r, which, ranks, all, median), st, done);
 done:

@@ -150,7 +150,7 @@ static lt_status open_here(lt_mesh *mesh)
     return LT_OK;
 }
 
-lt_status lt_mesh_open_placed(lt_group *world, const lt_mesh_spec *spec, lt_placement_way way,
+lt_status lt_mesh_open_placed(lt_group *world, const lt_mesh_spec *spec, lt_placement_mode mode,
                               lt_mesh *out)
 {
     memset(out, 0, sizeof *out);
@@ -165,7 +165,7 @@ lt_status lt_mesh_open_placed(lt_group *world, const lt_mesh_spec *spec, lt_plac
     }
     out->spec = *spec;
     out->world = world;
-    out->placement = way;
+    out->placement = mode;
     const lt_status st = open_here(out);
     if (st != LT_OK)
         lt_mesh_close(out);

@@ -36,10 +36,10 @@ void lt_mesh_coordinates(const lt_mesh_spec *spec, int position, int out[LT_AXIS
 
 /* How ranks come to their positions. nodes: tp, then uly, then ring inside a node where its ranks
  * suffice (placement.h); ranks: position = rank. Results are the same. */
-typedef enum { LT_PLACEMENT_NODES, LT_PLACEMENT_RANKS } lt_placement_way;
+typedef enum { LT_PLACEMENT_NODES, LT_PLACEMENT_RANKS } lt_placement_mode;
 
 /* How attention reaches over ring (attention.h); auto: by bytes. */
-typedef enum { LT_ATTENTION_AUTO, LT_ATTENTION_RING, LT_ATTENTION_2D } lt_attention_way;
+typedef enum { LT_ATTENTION_AUTO, LT_ATTENTION_RING, LT_ATTENTION_2D } lt_attention_algorithm;
 
 /* One group per axis (never NULL: a group of one where the axis is 1); group[axis]'s rank order is
  * the coordinate's. `tokens` joins ring and uly (ring outer): the ranks that share one window's
@@ -49,11 +49,11 @@ typedef struct lt_mesh {
     int position, at[LT_AXIS_COUNT]; /* mine, and its coordinates */
     int *rank_at;                    /* [ranks]: the rank in world of each position; 0 at 0 */
     lt_nodes nodes;                  /* of world's ranks */
-    lt_placement_way placement;
+    lt_placement_mode placement;
     lt_group *world; /* borrowed */
     lt_group *axis[LT_AXIS_COUNT];
     lt_group *tokens;
-    lt_attention_way attention; /* lt_mesh_open says auto; the opener may say otherwise */
+    lt_attention_algorithm attention; /* lt_mesh_open says auto; the opener may say otherwise */
     /* 1: DiT results have the same bits on every mesh (fixed_tree.h); lt_mesh_open says 0; the
      * opener may say otherwise, before anything is made with it */
     int deterministic;
@@ -64,7 +64,7 @@ typedef struct lt_mesh {
  * is open. */
 lt_status lt_mesh_open(lt_group *world, const lt_mesh_spec *spec, lt_mesh *out);
 /* The same, placed as asked. */
-lt_status lt_mesh_open_placed(lt_group *world, const lt_mesh_spec *spec, lt_placement_way way,
+lt_status lt_mesh_open_placed(lt_group *world, const lt_mesh_spec *spec, lt_placement_mode mode,
                               lt_mesh *out);
 /* Collective on world. A zeroed mesh is allowed. */
 void lt_mesh_close(lt_mesh *mesh);

@@ -13,18 +13,18 @@
  *
  * Sizes fall along the list and divide each other, so every block begins where it must, and what
  * was too small for a block of its own meets in the last ones: there alone groups cross nodes.
- * At last whole blocks are turned around until rank 0 leads:  0 1 2 7 | 3 4 5 6. Turning them (not
- * moving one to the front) keeps who is whose neighbour on the ring. */
+ * At last whole blocks are rotated until rank 0 leads:  0 1 2 7 | 3 4 5 6. Rotating them (not
+ * moving one to the front) keeps all neighbours on the ring. */
 #include "parallel/placement.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-/* A rank on its way into the list. */
+/* A rank in the list that is sorted into positions. */
 typedef struct {
     int cut; /* of the block that it is in: 0 the whole mesh .. LT_AXIS_COUNT a single rank */
     int node, rank;
-} slot;
+} entry;
 
 /* block[axis]: ranks that share the coordinates of the axes outside this one; [LT_AXIS_COUNT]: 1.
  */
@@ -37,7 +37,7 @@ static void block_sizes(const lt_mesh_spec *spec, int block[LT_AXIS_COUNT + 1])
 
 static int by_cut(const void *a, const void *b)
 {
-    const slot *x = a, *y = b;
+    const entry *x = a, *y = b;
     if (x->cut != y->cut)
         return x->cut < y->cut ? -1 : 1;
     if (x->node != y->node)
@@ -47,7 +47,7 @@ static int by_cut(const void *a, const void *b)
 
 /* seen, held [ranks]: ranks of each node, before this one and in all. */
 static void fill(const int block[LT_AXIS_COUNT + 1], const int *node_of, int *seen, int *held,
-                 slot *slots)
+                 entry *entries)
 {
     const int ranks = block[0];
     int nodes = 0;
@@ -61,9 +61,9 @@ static void fill(const int block[LT_AXIS_COUNT + 1], const int *node_of, int *se
         int cut = 0;
         while (index >= held[node] / block[cut] * block[cut])
             cut++;
-        slots[rank] = (slot){cut, node, rank};
+        entries[rank] = (entry){cut, node, rank};
     }
-    qsort(slots, (size_t)ranks, sizeof *slots, by_cut);
+    qsort(entries, (size_t)ranks, sizeof *entries, by_cut);
 }
 
 static void reverse(int *list, int count)
@@ -76,7 +76,7 @@ static void reverse(int *list, int count)
 }
 
 /* list[by], list[by + 1], ..., and what stood before it at the end. */
-static void turn(int *list, int count, int by)
+static void rotate(int *list, int count, int by)
 {
     reverse(list, by);
     reverse(list + by, count - by);
@@ -90,7 +90,7 @@ static void lead_with_rank_0(const int block[LT_AXIS_COUNT + 1], int *rank_at)
         at++;
     for (int axis = 0; axis < LT_AXIS_COUNT; axis++) {
         const int by = at / block[axis + 1] * block[axis + 1];
-        turn(rank_at, block[axis], by);
+        rotate(rank_at, block[axis], by);
         at -= by;
     }
 }
@@ -100,17 +100,17 @@ lt_status lt_placement_make(const lt_mesh_spec *spec, const int *node_of, int *r
     int block[LT_AXIS_COUNT + 1];
     block_sizes(spec, block);
     const size_t ranks = (size_t)block[0];
-    slot *slots = calloc(ranks, sizeof *slots);
+    entry *entries = calloc(ranks, sizeof *entries);
     int *counts = calloc(2 * ranks, sizeof *counts);
     lt_status st = LT_OK;
-    if (slots == NULL || counts == NULL)
+    if (entries == NULL || counts == NULL)
         LT_FAIL_GOTO(LT_ENOMEM, st, done, "placement: no memory for %d ranks", block[0]);
-    fill(block, node_of, counts, counts + ranks, slots);
+    fill(block, node_of, counts, counts + ranks, entries);
     for (size_t i = 0; i < ranks; i++)
-        rank_at[i] = slots[i].rank;
+        rank_at[i] = entries[i].rank;
     lead_with_rank_0(block, rank_at);
 done:
-    free(slots);
+    free(entries);
     free(counts);
     return st;
 }

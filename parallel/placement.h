@@ -19,7 +19,7 @@
  * Errors: LT_ENOMEM. */
 lt_status lt_placement_make(const lt_mesh_spec *spec, const int *node_of, int *rank_at);
 
-/* The mesh for who names none: uly inside the nodes, as far as there are heads to deal out and
+/* The mesh for who names none: uly inside the nodes, as far as there are heads to assign and
  * their sizes have a common divisor, ring over the rest. heads 0: not known. */
 lt_mesh_spec lt_placement_auto(int ranks, const lt_nodes *nodes, int64_t heads);
 

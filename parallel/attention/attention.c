@@ -1,12 +1,12 @@
-/* attention.c - one attention over the ranks that share a window's rows.
- * Chooses and joins the layers that attention.h draws. Tensors of one call:
+/* attention.c - one attention over the ranks that share a window's rows. Chooses and joins the
+ * layers that attention.h draws. Tensors of one call (head-sharded: my block's rows, my heads):
  *
  *              uly = 1             uly > 1
- *     q        the caller's        tall: my block's rows, my heads
- *     k, v     ring = 1, not by leaves: the caller's; else packed into kv by a copy;
+ *     q        the caller's        head-sharded
+ *     k, v     ring = 1, not ordered: the caller's; else packed into kv by a copy;
  *              uly > 1: they land in kv
- *     result   ring = 1, not by leaves: act, straight into y or `tall`;
- *              else f32 partial, which is y or `tall` itself in f32, else cast into it once
+ *     result   ring = 1, not ordered: act, straight into y or its head-sharded tensor;
+ *              else a partial result in f32: that tensor itself in f32, else cast into it once
  */
 #include "parallel/attention/attention.h"
 
@@ -25,24 +25,25 @@
 
 enum { GROUPS_MAX = 4, MESSAGE_BYTES_LEAST = 256 << 10 };
 
-static void choose_way(lt_attention_way way, int across, lt_attention_share *out)
+static void choose_algorithm(lt_attention_algorithm algorithm, int grid_columns,
+                             lt_attention_share *out)
 {
     double cost, ring_cost;
     const int size = lt_group_size(out->ring);
-    const int best = lt_grid2d_across(size, out->width, out->act, &cost, &ring_cost);
+    const int best = lt_grid2d_columns(size, out->width, out->act, &cost, &ring_cost);
     const int fewer = cost < ring_cost * 2 / 3;
-    if (out->leaves && way == LT_ATTENTION_2D)
+    if (out->ordered && algorithm == LT_ATTENTION_2D)
         lt_warn("--attention 2d: --deterministic goes over the ring");
-    if (size == 1 || out->leaves || way == LT_ATTENTION_RING ||
-        (way == LT_ATTENTION_AUTO && !fewer))
+    if (size == 1 || out->ordered || algorithm == LT_ATTENTION_RING ||
+        (algorithm == LT_ATTENTION_AUTO && !fewer))
         return;
-    out->across = across > 0 ? across : best;
-    assert(size % out->across == 0);
-    out->down = size / out->across;
+    out->grid_columns = grid_columns > 0 ? grid_columns : best;
+    assert(size % out->grid_columns == 0);
+    out->grid_rows = size / out->grid_columns;
 }
 
 /* A message is an uly-th of an uly-th of a block's tensor: groups must leave it large enough to be
- * worth its way. */
+ * worth sending. */
 static void choose_groups(int64_t rows, lt_attention_share *out)
 {
     const int64_t ring = lt_group_size(out->ring), uly = lt_group_size(out->uly);
@@ -57,7 +58,7 @@ static void rows_share(lt_attention_share *out, int64_t rows)
 {
     const int ring = lt_group_size(out->ring), uly = lt_group_size(out->uly);
     for (int i = 0; i < ring * uly; i++) {
-        if (out->leaves) {
+        if (out->ordered) {
             const lt_range block = lt_chunks_elements(rows, lt_chunks_of(ring, i / uly));
             out->rows[i] = lt_share(block.count, uly, i % uly);
             out->rows[i].first += block.first;
@@ -87,14 +88,14 @@ int lt_attention_row_owner(const lt_attention_share *share, int64_t row)
 }
 
 lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t heads, int64_t width,
-                                 lt_dtype act, int across, lt_attention_share *out)
+                                 lt_dtype act, int grid_columns, lt_attention_share *out)
 {
     *out = (lt_attention_share){.ring = mesh->axis[LT_AXIS_RING],
                                 .uly = mesh->axis[LT_AXIS_ULY],
                                 .heads = heads,
                                 .width = width,
                                 .act = act,
-                                .leaves = mesh->deterministic};
+                                .ordered = mesh->deterministic};
     const int ring = lt_group_size(out->ring), uly = lt_group_size(out->uly);
     const int total = ring * uly, block = lt_group_rank(out->ring);
     assert(total == lt_group_size(mesh->tokens) && rows >= 0 && heads >= 0 && width > 0);
@@ -111,12 +112,12 @@ lt_status lt_attention_share_new(const lt_mesh *mesh, int64_t rows, int64_t head
         out->inner[i].first -= out->blocks[block].first;
         out->inner_heads[i] = lt_share(heads, uly, i);
     }
-    choose_way(mesh->attention, across, out);
+    choose_algorithm(mesh->attention, grid_columns, out);
     choose_groups(rows, out);
-    if (out->leaves || out->down > 0)
+    if (out->ordered || out->grid_rows > 0)
         out->descriptions =
-            calloc(1, out->leaves ? lt_ordered_attention_bytes() : lt_grid2d_bytes(out));
-    if ((out->leaves || out->down > 0) && out->descriptions == NULL)
+            calloc(1, out->ordered ? lt_ordered_attention_bytes() : lt_grid2d_bytes(out));
+    if ((out->ordered || out->grid_rows > 0) && out->descriptions == NULL)
         LT_FAIL(LT_ENOMEM, "attention: no memory for partial results of %d ranks", total);
     return LT_OK;
 }
@@ -132,7 +133,7 @@ lt_traffic lt_attention_traffic(const lt_attention_share *share)
 {
     lt_traffic traffic = {0};
     lt_ulysses_traffic(share, &traffic);
-    if (share->down > 0)
+    if (share->grid_rows > 0)
         lt_grid2d_traffic(share, &traffic);
     else
         lt_ring_traffic(share, &traffic);
@@ -162,13 +163,13 @@ static lt_status over_ring(lt_engine *engine, const lt_attention_share *share, f
         LT_TRY(lt_tensor_new(engine->step, "attention.sum", LT_F32, &out.y,
                              LT_DIMS(rows, heads * share->width)));
     LT_TRY(lt_tensor_new(engine->step, "attention.lse", LT_F32, &out.lse, LT_DIMS(heads * rows)));
-    if (share->down > 0 && !lt_is_dense(q)) { /* a message is one piece */
+    if (share->grid_rows > 0 && !lt_is_dense(q)) { /* a message is dense */
         LT_TRY(lt_tensor_new(engine->step, "attention.q", q->dtype, &query,
                              LT_DIMS(rows, lt_row_width(q))));
         LT_TRY(lt_copy(engine->compute, q, &query));
     }
-    LT_TRY(share->down > 0 ? lt_grid2d_attention(engine, share, scale, &query, kv, &out)
-                           : lt_ring_attention(engine, share, scale, &query, kv, &out));
+    LT_TRY(share->grid_rows > 0 ? lt_grid2d_attention(engine, share, scale, &query, kv, &out)
+                                : lt_ring_attention(engine, share, scale, &query, kv, &out));
     return y->dtype != LT_F32 ? lt_copy(engine->compute, &out.y, y) : LT_OK;
 }
 
@@ -177,7 +178,7 @@ static lt_status block_attention(lt_engine *engine, const lt_attention_share *sh
                                  lt_tensor *y)
 {
     const int64_t heads = lt_attention_heads(share);
-    if (lt_group_size(share->ring) == 1 && !share->leaves)
+    if (lt_group_size(share->ring) == 1 && !share->ordered)
         return heads == 0 || q->dim[0] == 0
                    ? LT_OK
                    : lt_attention(engine->compute, q, k, v, heads, heads, scale, 0, 0, y, NULL);
@@ -199,7 +200,7 @@ static lt_attention_share group_of(const lt_attention_share *share, int g)
     return part;
 }
 
-/* Tall tensors of a group of heads, and when they are there. */
+/* Head-sharded tensors of a group of heads, and when they are there. */
 typedef struct group_run {
     lt_attention_share share;
     lt_tensor q, kv, y;
@@ -222,7 +223,7 @@ static lt_status group_compute(lt_engine *engine, float scale, group_run *g, lt_
     const int64_t rows = lt_attention_block(&g->share);
     lt_event made;
     LT_TRY(lt_wait(engine->compute, &g->here));
-    if (lt_group_size(g->share.ring) == 1 && !g->share.leaves) {
+    if (lt_group_size(g->share.ring) == 1 && !g->share.ordered) {
         const lt_tensor k = lt_view_outer(&g->kv, (lt_range){0, rows});
         const lt_tensor v = lt_view_outer(&g->kv, (lt_range){rows, rows});
         LT_TRY(block_attention(engine, &g->share, scale, &g->q, &k, &v, &g->y));
@@ -233,9 +234,9 @@ static lt_status group_compute(lt_engine *engine, float scale, group_run *g, lt_
     return lt_ulysses_back(engine, &g->share, &made, &g->y, y, &g->back);
 }
 
-/* Rows against heads first, and back at the end. */
-static lt_status spread(lt_engine *engine, const lt_attention_share *share, float scale,
-                        const lt_tensor *q, const lt_tensor *k, const lt_tensor *v, lt_tensor *y)
+/* Sequence-sharded to head-sharded first, and back at the end. */
+static lt_status over_uly(lt_engine *engine, const lt_attention_share *share, float scale,
+                          const lt_tensor *q, const lt_tensor *k, const lt_tensor *v, lt_tensor *y)
 {
     const int groups = share->groups;
     lt_event after;
@@ -264,7 +265,7 @@ lt_status lt_attention_dist(lt_engine *engine, const lt_attention_share *share, 
            y->dtype == share->act);
     const lt_mark mark = lt_arena_mark(engine->step);
     const lt_status st = lt_group_size(share->uly) > 1
-                             ? spread(engine, share, scale, q, k, v, y)
+                             ? over_uly(engine, share, scale, q, k, v, y)
                              : block_attention(engine, share, scale, q, k, v, y);
     LT_TRY(st); /* queued work may still use what was taken */
     lt_arena_release(engine->step, mark);

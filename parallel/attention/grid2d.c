@@ -1,55 +1,55 @@
-/* grid2d.c - the ring's ranks as rows and columns.
- * Source of the way: 2-D attention (USP/"LoongTrain", Gu et al. 2024, describe relatives); here
- * plain gathers along both axes.
+/* grid2d.c - the ring's ranks as a grid of rows x columns.
+ * Source of the algorithm: 2-D attention (USP/"LoongTrain", Gu et al. 2024, describe relatives);
+ * here plain gathers along both axes.
  *
- *     rank r = i * across + j            columns j
+ *     rank r = i * columns + j            columns j
  *                                   0    1    2
  *                     rows i   0  [ r0   r1   r2 ]   Q is gathered along a row,
  *                              1  [ r3   r4   r5 ]   K and V along a column
  *
  * Rank (i, j) computes, for each Q of its row, the part over the keys of its column; the columns
- * together hold all keys. The part of a foreign Q goes back to its rank, which merges the parts of
- * its row by ascending j, its own first. Three kinds of exchange are queued on comm, in this order
- * on all ranks: all Qs of the row; all K and V of the column; and across - 1 times the parts, in
- * round s to the rank s columns on and from the rank s columns back, queued once the part is made.
- * So the own Q meets the own keys while the first two travel, and each part leaves while the next
- * is computed. */
+ * together hold all keys. The part of another rank's Q goes back to that rank, which merges the
+ * parts of its row by ascending j, its own first. Three kinds of exchange are queued on comm, in
+ * this order on all ranks: all Qs of the row; all K and V of the column; and columns - 1 times the
+ * parts, in round s to the rank s columns on and from the rank s columns back, queued once the part
+ * is made. So a rank computes its own Q over its own keys while the first two travel, and sends
+ * each part while it computes the next. */
 #include "parallel/attention/grid2d.h"
 #include "parallel/transport/traffic.h"
 
-static const char *const way_name = "grid2d_attention";
+static const char *const exchange_name = "grid2d_attention";
 
 typedef struct grid {
     lt_engine *engine;
     const lt_attention_share *share;
     const lt_part_work *work;
-    int down, across, i, j;
+    int rows, columns, i, j;
     const lt_tensor *q, *kv;   /* mine */
-    lt_tensor *q_of, *kv_of;   /* [across], [down]: mine and the others' */
-    lt_tensor *part_of, *back; /* [across]: f32, flat: what I make for others; what others made */
-    lt_tensor_transfer *list;  /* [across + down] */
+    lt_tensor *q_of, *kv_of;   /* [columns], [rows]: mine and the others' */
+    lt_tensor *part_of, *back; /* [columns]: f32, flat: what I make for others; what others made */
+    lt_tensor_transfer *list;  /* [columns + rows] */
     lt_event q_here, kv_here;
-    lt_event *back_here; /* [across] */
+    lt_event *back_here; /* [columns] */
 } grid;
 
-static int row_rank(const grid *g, int j) { return g->i * g->across + j; }
-static int column_rank(const grid *g, int i) { return i * g->across + g->j; }
+static int row_rank(const grid *g, int j) { return g->i * g->columns + j; }
+static int column_rank(const grid *g, int i) { return i * g->columns + g->j; }
 static int64_t rows_of(const grid *g, int rank) { return g->share->blocks[rank].count; }
 
-int lt_grid2d_across(int size, int64_t width, lt_dtype act, double *cost, double *ring_cost)
+int lt_grid2d_columns(int size, int64_t width, lt_dtype act, double *cost, double *ring_cost)
 {
     const double element = (double)lt_dtype_bytes(act) * (double)width;
     int best = 1;
     *ring_cost = 2 * element * (size - 1);
     *cost = *ring_cost; /* one column: K and V are gathered, Q stays */
-    for (int across = 2; across <= size; across++) {
-        if (size % across != 0)
+    for (int columns = 2; columns <= size; columns++) {
+        if (size % columns != 0)
             continue;
-        const double sent = (element + 4.0 * (double)(width + 1)) * (across - 1) +
-                            2 * element * (size / across - 1);
+        const double sent = (element + 4.0 * (double)(width + 1)) * (columns - 1) +
+                            2 * element * (size / columns - 1);
         if (sent < *cost) {
             *cost = sent;
-            best = across;
+            best = columns;
         }
     }
     return best;
@@ -57,9 +57,9 @@ int lt_grid2d_across(int size, int64_t width, lt_dtype act, double *cost, double
 
 size_t lt_grid2d_bytes(const lt_attention_share *share)
 {
-    const size_t across = (size_t)share->across, down = (size_t)share->down;
-    return (across + down) * sizeof(lt_tensor_transfer) + (3 * across + down) * sizeof(lt_tensor) +
-           across * sizeof(lt_event);
+    const size_t columns = (size_t)share->grid_columns, rows = (size_t)share->grid_rows;
+    return (columns + rows) * sizeof(lt_tensor_transfer) +
+           (3 * columns + rows) * sizeof(lt_tensor) + columns * sizeof(lt_event);
 }
 
 /* y and lse in one flat tensor, so that one message carries both. */
@@ -80,11 +80,11 @@ static lt_status scratch_new(grid *g)
     const int64_t part = heads * (g->share->width + 1), mine = g->q->dim[0];
     g->q_of[g->j] = *g->q;
     g->kv_of[g->i] = *g->kv;
-    for (int i = 0; i < g->down; i++)
+    for (int i = 0; i < g->rows; i++)
         if (i != g->i)
             LT_TRY(lt_tensor_new(step, "grid.kv", g->kv->dtype, &g->kv_of[i],
                                  LT_DIMS(2 * rows_of(g, column_rank(g, i)), width)));
-    for (int j = 0; j < g->across; j++) {
+    for (int j = 0; j < g->columns; j++) {
         const int64_t rows = rows_of(g, row_rank(g, j));
         if (j == g->j)
             continue;
@@ -101,16 +101,16 @@ static lt_status gather_all(grid *g)
     lt_event ready;
     int count = 0;
     LT_TRY(lt_mark_event(g->engine->compute, &ready));
-    for (int j = 0; j < g->across; j++)
+    for (int j = 0; j < g->columns; j++)
         if (j != g->j)
             g->list[count++] = (lt_tensor_transfer){row_rank(g, j), *g->q, g->q_of[j]};
-    LT_TRY(lt_exchange_tensors(g->engine, g->share->ring, way_name, &ready, g->list, count,
+    LT_TRY(lt_exchange_tensors(g->engine, g->share->ring, exchange_name, &ready, g->list, count,
                                &g->q_here));
     count = 0;
-    for (int i = 0; i < g->down; i++)
+    for (int i = 0; i < g->rows; i++)
         if (i != g->i)
             g->list[count++] = (lt_tensor_transfer){column_rank(g, i), *g->kv, g->kv_of[i]};
-    return lt_exchange_tensors(g->engine, g->share->ring, way_name, &ready, g->list, count,
+    return lt_exchange_tensors(g->engine, g->share->ring, exchange_name, &ready, g->list, count,
                                &g->kv_here);
 }
 
@@ -118,7 +118,7 @@ static lt_status gather_all(grid *g)
 static lt_status add_column(const grid *g, const lt_tensor *q, lt_partial *p)
 {
     LT_TRY(lt_wait(g->engine->compute, &g->kv_here));
-    for (int i = 0; i < g->down; i++)
+    for (int i = 0; i < g->rows; i++)
         if (i != g->i)
             LT_TRY(lt_part_add(g->work, q, &g->kv_of[i], p));
     return LT_OK;
@@ -128,8 +128,8 @@ static lt_status add_column(const grid *g, const lt_tensor *q, lt_partial *p)
 static lt_status serve_others(grid *g)
 {
     LT_TRY(lt_wait(g->engine->compute, &g->q_here));
-    for (int round = 1; round < g->across; round++) {
-        const int to = (g->j + round) % g->across, from = (g->j - round + g->across) % g->across;
+    for (int round = 1; round < g->columns; round++) {
+        const int to = (g->j + round) % g->columns, from = (g->j - round + g->columns) % g->columns;
         lt_partial p = partial_of(g, &g->part_of[to], rows_of(g, row_rank(g, to)));
         lt_event made;
         LT_TRY(lt_part_add(g->work, &g->q_of[to], g->kv, &p));
@@ -137,7 +137,7 @@ static lt_status serve_others(grid *g)
         LT_TRY(lt_mark_event(g->engine->compute, &made));
         g->list[0] = (lt_tensor_transfer){.peer = row_rank(g, from), .recv = g->back[from]};
         g->list[1] = (lt_tensor_transfer){.peer = row_rank(g, to), .send = g->part_of[to]};
-        LT_TRY(lt_exchange_tensors(g->engine, g->share->ring, way_name, &made, g->list, 2,
+        LT_TRY(lt_exchange_tensors(g->engine, g->share->ring, exchange_name, &made, g->list, 2,
                                    &g->back_here[from]));
     }
     return LT_OK;
@@ -149,7 +149,7 @@ static lt_status grid_run(grid *g, lt_partial *out)
     LT_TRY(lt_part_add(g->work, g->q, g->kv, out));
     LT_TRY(serve_others(g));
     LT_TRY(add_column(g, g->q, out));
-    for (int j = 0; j < g->across; j++) {
+    for (int j = 0; j < g->columns; j++) {
         if (j == g->j)
             continue;
         LT_TRY(lt_wait(g->engine->compute, &g->back_here[j]));
@@ -162,26 +162,27 @@ static lt_status grid_run(grid *g, lt_partial *out)
 lt_status lt_grid2d_attention(lt_engine *engine, const lt_attention_share *share, float scale,
                               const lt_tensor *q, const lt_tensor *kv, lt_partial *out)
 {
-    const int me = lt_group_rank(share->ring), down = share->down, across = share->across;
+    const int me = lt_group_rank(share->ring), rows = share->grid_rows,
+              columns = share->grid_columns;
     int64_t largest = 0;
-    for (int i = 0; i < down * across; i++)
+    for (int i = 0; i < rows * columns; i++)
         largest = share->blocks[i].count > largest ? share->blocks[i].count : largest;
     lt_part_work work;
     grid g = {.engine = engine,
               .share = share,
               .work = &work,
-              .down = down,
-              .across = across,
-              .i = me / across,
-              .j = me % across,
+              .rows = rows,
+              .columns = columns,
+              .i = me / columns,
+              .j = me % columns,
               .q = q,
               .kv = kv};
     g.list = share->descriptions;
-    g.q_of = (lt_tensor *)(void *)(g.list + across + down);
-    g.part_of = g.q_of + across;
-    g.back = g.part_of + across;
-    g.kv_of = g.back + across;
-    g.back_here = (lt_event *)(void *)(g.kv_of + down);
+    g.q_of = (lt_tensor *)(void *)(g.list + columns + rows);
+    g.part_of = g.q_of + columns;
+    g.back = g.part_of + columns;
+    g.kv_of = g.back + columns;
+    g.back_here = (lt_event *)(void *)(g.kv_of + rows);
     LT_TRY(lt_part_work_new(engine, share, scale, largest, &work));
     LT_TRY(scratch_new(&g));
     return grid_run(&g, out);
@@ -189,17 +190,17 @@ lt_status lt_grid2d_attention(lt_engine *engine, const lt_attention_share *share
 
 void lt_grid2d_traffic(const lt_attention_share *share, lt_traffic *to)
 {
-    const int me = lt_group_rank(share->ring), across = share->across;
+    const int me = lt_group_rank(share->ring), columns = share->grid_columns;
     const int64_t heads = lt_attention_heads(share), block = lt_attention_block(share);
     const uint64_t row = (uint64_t)(heads * share->width) * lt_dtype_bytes(share->act);
     const uint64_t part = 4 * (uint64_t)(heads * (share->width + 1));
     int64_t row_others = -block, column_others = -block;
-    for (int j = 0; j < across; j++)
-        row_others += share->blocks[me / across * across + j].count;
-    for (int i = 0; i < share->down; i++)
-        column_others += share->blocks[i * across + me % across].count;
-    to->sent_bytes += row * (uint64_t)(block * (across - 1 + 2 * (share->down - 1))) +
+    for (int j = 0; j < columns; j++)
+        row_others += share->blocks[me / columns * columns + j].count;
+    for (int i = 0; i < share->grid_rows; i++)
+        column_others += share->blocks[i * columns + me % columns].count;
+    to->sent_bytes += row * (uint64_t)(block * (columns - 1 + 2 * (share->grid_rows - 1))) +
                       part * (uint64_t)row_others;
     to->received_bytes +=
-        row * (uint64_t)(row_others + 2 * column_others) + part * (uint64_t)(block * (across - 1));
+        row * (uint64_t)(row_others + 2 * column_others) + part * (uint64_t)(block * (columns - 1));
 }

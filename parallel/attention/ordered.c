@@ -1,12 +1,13 @@
-/* ordered.c - partial results by leaves of the keys, joined along their tree.
+/* ordered.c - partial results by chunks of the keys, merged along their tree.
  *
- * A block is some whole subtrees. Each is computed chunk of queries by chunk, down to its leaves
- * and up again, in scratch of one chunk a level; only its result is as long as my queries and lies
- * in a slot. Blocks come in the ring's order, so a result may have to wait for its sibling: the
- * walk over all turns is made once without computing, to count the slots.
+ * A block is some whole subtrees. Each is computed for one chunk of queries after the other, down
+ * to its chunks of keys and up again, in scratch of one chunk of queries a level; only its result
+ * is as long as my queries and lies in an entry of the partial-result pool. Blocks come in the
+ * ring's order, so a result may have to wait in the pool for its neighbour in the tree: all ring
+ * steps are gone through once without computing, to count the entries.
  *
- *     ring of 3, rank 1 holds leaves 6..10     6-7, 8-9, 10 come first, then 0-3, 4-5 of rank 0
- *     (4-5 and 6-7 make 4-7, with 0-3 0-7), then 11, 12-15 of rank 2                  5 slots
+ *     ring of 3, rank 1 holds chunks 6..10     6-7, 8-9, 10 come first, then 0-3, 4-5 of rank 0
+ *     (4-5 and 6-7 make 4-7, with 0-3 0-7), then 11, 12-15 of rank 2                  5 entries
  */
 #include "parallel/attention/ordered.h"
 
@@ -18,8 +19,8 @@
 struct lt_partial_pool {
     int64_t rows; /* of all ranks: what is cut */
     lt_fixed_tree tree;
-    lt_tensor y[LT_TREE_LEVELS], lse[LT_TREE_LEVELS]; /* f32, one chunk: right children by level */
-    lt_partial slot[LT_CHUNKS];
+    lt_tensor y[LT_TREE_LEVELS], lse[LT_TREE_LEVELS]; /* f32, a chunk of queries: right children */
+    lt_partial entry[LT_CHUNKS];
     int used[LT_CHUNKS], count;
 };
 
@@ -35,30 +36,30 @@ static int block_nodes(const lt_attention_share *share, int whose,
     return lt_tree_nodes(rows_of_all(share), lt_chunks_of(lt_group_size(share->ring), whose), out);
 }
 
-static int take_slot(lt_partial_pool *s)
+static int pool_take(lt_partial_pool *s)
 {
-    int slot = 0;
-    while (slot < LT_CHUNKS && s->used[slot])
-        slot++;
-    assert(slot < LT_CHUNKS); /* results are of different nodes */
-    s->used[slot] = 1;
-    return slot;
+    int entry = 0;
+    while (entry < LT_CHUNKS && s->used[entry])
+        entry++;
+    assert(entry < LT_CHUNKS); /* results are of different nodes */
+    s->used[entry] = 1;
+    return entry;
 }
 
-/* How many slots my order of blocks takes. */
-static int slots_needed(const lt_attention_share *share)
+/* How many entries of the pool my order of blocks takes. */
+static int pool_entries(const lt_attention_share *share)
 {
     const int size = lt_group_size(share->ring), me = lt_group_rank(share->ring);
     lt_partial_pool s = {.count = 0};
     lt_fixed_tree_new(rows_of_all(share), &s.tree);
-    for (int turn = 0; turn < size; turn++) {
+    for (int step = 0; step < size; step++) {
         lt_tree_node node[LT_TREE_NODES_MAX];
-        const int n = block_nodes(share, (me - turn + size) % size, node);
+        const int n = block_nodes(share, (me - step + size) % size, node);
         for (int i = 0; i < n; i++) {
-            const int slot = take_slot(&s);
+            const int entry = pool_take(&s);
             int to, from;
-            s.count = slot + 1 > s.count ? slot + 1 : s.count;
-            lt_fixed_tree_put(&s.tree, node[i], slot);
+            s.count = entry + 1 > s.count ? entry + 1 : s.count;
+            lt_fixed_tree_put(&s.tree, node[i], entry);
             while (lt_fixed_tree_join(&s.tree, &to, &from))
                 s.used[from] = 0;
         }
@@ -74,9 +75,9 @@ lt_status lt_ordered_attention_begin(lt_part_work *work, int64_t rows)
     const int64_t width = work->share->width;
     lt_partial_pool *s = work->share->descriptions;
     memset(s, 0, sizeof *s);
-    work->stash = s;
+    work->pool = s;
     s->rows = rows_of_all(work->share);
-    s->count = slots_needed(work->share);
+    s->count = pool_entries(work->share);
     lt_fixed_tree_new(s->rows, &s->tree);
     for (int i = 0; i < LT_TREE_LEVELS; i++) {
         LT_TRY(lt_tensor_new(step, "attention.leaf", LT_F32, &s->y[i],
@@ -85,9 +86,9 @@ lt_status lt_ordered_attention_begin(lt_part_work *work, int64_t rows)
                              LT_DIMS(work->lse2.dim[0])));
     }
     for (int i = 0; i < s->count; i++) {
-        LT_TRY(lt_tensor_new(step, "attention.node", LT_F32, &s->slot[i].y,
+        LT_TRY(lt_tensor_new(step, "attention.node", LT_F32, &s->entry[i].y,
                              LT_DIMS(rows, work->heads * width)));
-        LT_TRY(lt_tensor_new(step, "attention.node.lse", LT_F32, &s->slot[i].lse,
+        LT_TRY(lt_tensor_new(step, "attention.node.lse", LT_F32, &s->entry[i].lse,
                              LT_DIMS(work->heads * rows)));
     }
     return LT_OK;
@@ -108,11 +109,11 @@ typedef struct chunk_run {
     lt_range rows;
 } chunk_run;
 
-static lt_status leaf_chunk(const chunk_run *c, int leaf, lt_tensor *y, lt_tensor *lse)
+static lt_status key_chunk(const chunk_run *c, int leaf, lt_tensor *y, lt_tensor *lse)
 {
     const node_run *of = c->of;
     const int64_t block = of->kv->dim[0] / 2, n = of->work->heads;
-    lt_range keys = lt_chunk_elements(of->work->stash->rows, leaf);
+    lt_range keys = lt_chunk_elements(of->work->pool->rows, leaf);
     keys.first -= of->first;
     const lt_tensor k = lt_view_outer(of->kv, keys);
     const lt_tensor v = lt_view_outer(of->kv, (lt_range){block + keys.first, keys.count});
@@ -124,9 +125,9 @@ static lt_status leaf_chunk(const chunk_run *c, int leaf, lt_tensor *y, lt_tenso
 static lt_status chunk_of_node(const chunk_run *c, lt_tree_node node, lt_tensor *y, lt_tensor *lse)
 {
     const lt_part_work *work = c->of->work;
-    const lt_partial_pool *s = work->stash;
+    const lt_partial_pool *s = work->pool;
     if (node.level == 0)
-        return leaf_chunk(c, node.index, y, lse);
+        return key_chunk(c, node.index, y, lse);
     const lt_tree_node left = {node.level - 1, 2 * node.index};
     const lt_tree_node right = {node.level - 1, 2 * node.index + 1};
     if (lt_tree_node_elements(s->rows, left).count == 0)
@@ -153,19 +154,19 @@ static lt_status node_chunk(void *ctx, lt_range rows)
 lt_status lt_ordered_attention_add(const lt_part_work *work, const lt_tensor *q,
                                    const lt_tensor *kv, int whose)
 {
-    lt_partial_pool *s = work->stash;
+    lt_partial_pool *s = work->pool;
     lt_tree_node node[LT_TREE_NODES_MAX];
     const int n = block_nodes(work->share, whose, node);
     assert(kv->dim[0] == 2 * work->share->blocks[whose].count);
     for (int i = 0; i < n; i++) {
-        const int slot = take_slot(s);
+        const int entry = pool_take(s);
         int to, from;
-        assert(slot < s->count);
-        node_run run = {work, q, kv, work->share->blocks[whose].first, node[i], &s->slot[slot]};
+        assert(entry < s->count);
+        node_run run = {work, q, kv, work->share->blocks[whose].first, node[i], &s->entry[entry]};
         LT_TRY(lt_part_each(work, q->dim[0], node_chunk, &run));
-        lt_fixed_tree_put(&s->tree, node[i], slot);
+        lt_fixed_tree_put(&s->tree, node[i], entry);
         while (lt_fixed_tree_join(&s->tree, &to, &from)) {
-            LT_TRY(lt_part_merge(work, &s->slot[from], &s->slot[to]));
+            LT_TRY(lt_part_merge(work, &s->entry[from], &s->entry[to]));
             s->used[from] = 0;
         }
     }
@@ -174,11 +175,11 @@ lt_status lt_ordered_attention_add(const lt_part_work *work, const lt_tensor *q,
 
 lt_status lt_ordered_attention_end(const lt_part_work *work, lt_partial *out)
 {
-    const lt_partial_pool *s = work->stash;
+    const lt_partial_pool *s = work->pool;
     const int root = lt_fixed_tree_root(&s->tree);
     assert(root >= 0 || s->rows == 0);
     if (root >= 0)
-        LT_TRY(lt_copy(work->engine->compute, &s->slot[root].y, &out->y));
+        LT_TRY(lt_copy(work->engine->compute, &s->entry[root].y, &out->y));
     out->begun = 1;
     return LT_OK;
 }

@@ -1,6 +1,5 @@
-/* partial.h - partial results, which ring and 2-D share. For attention.c, ring.c,
- * grid2d.c, ordered.c only.
- */
+/* partial.h - partial results of attention, which ring and 2-D share. For attention.c, ring.c,
+ * grid2d.c, ordered.c only. */
 #ifndef LT_ATTENTION_PARTS_H
 #define LT_ATTENTION_PARTS_H
 
@@ -16,14 +15,14 @@ typedef struct lt_partial {
 } lt_partial;
 
 typedef struct lt_partial_pool lt_partial_pool;
-/* What it takes to add to partial results. */
+/* What adding to partial results takes. */
 typedef struct lt_part_work {
     lt_engine *engine;
     const lt_attention_share *share;
     int64_t heads; /* mine */
     float scale;
-    lt_tensor y2, lse2;     /* f32, one chunk of queries */
-    lt_partial_pool *stash; /* deterministic: partial results by leaves (ordered.h), else NULL */
+    lt_tensor y2, lse2;    /* f32, one chunk of queries */
+    lt_partial_pool *pool; /* deterministic: by chunks of keys (ordered.h), else NULL */
 } lt_part_work;
 
 /* Of a partial result's lse, the chunk of these queries, [heads, rows]. Local. */
@@ -37,7 +36,7 @@ lt_status lt_part_work_new(lt_engine *engine, const lt_attention_share *share, f
 /* p over more keys: kv act [2 * keys, heads * width], K above V. Queued on compute. */
 lt_status lt_part_add(const lt_part_work *work, const lt_tensor *q, const lt_tensor *kv,
                       lt_partial *p);
-/* Fold `from`, over other keys, into p; neither may be empty-handed. Queued on compute. */
+/* Merge `from`, over other keys, into p; both have begun. Queued on compute. */
 lt_status lt_part_merge(const lt_part_work *work, const lt_partial *from, lt_partial *p);
 
 /* My heads while attention runs. Local. */

@@ -1,22 +1,23 @@
 /* ring.c - K and V travel the ring.
- * Source of the way: ring attention (Liu, Zaharia, Abbeel 2023); the merge is the log-sum-exp one.
+ * Source of the algorithm: ring attention (Liu, Zaharia, Abbeel 2023); the merge is the log-sum-exp
+ * one.
  *
- *     turn t: rank r has the block of rank r - t; it sends it to r + 1 and receives that of r - t -
- * 1 into the other of two buffers, and computes while both are under way
+ *     step s: rank r has the block of rank r - s; it sends that block to r + 1, receives the block
+ *             of r - s - 1 into the other of two buffers, and computes while both are under way
  *
- *     turn      0        1        2        3
+ *     step      0        1        2        3
  *     compute   own      A        B        A
  *     send      own      A        B        -
  *     receive   into A   into B   into A   -
  *
- * The exchange of a turn is queued on comm behind `computed`, the event of the turn before: the
- * buffer that it fills was last read in that turn, and sent from in the exchange before this one.
- * So it runs beside the turn's compute, and the next turn waits for it. The own block is never
- * overwritten. Blocks may differ in rows and may have none; then the message is empty and the turn
- * has nothing to compute.
+ * The exchange of a ring step is queued on comm behind `computed`, the event of the step before:
+ * the buffer that it fills was last read in that step, and sent from in the exchange before this
+ * one. So it runs beside the step's compute, and the next step waits for it. A rank never
+ * overwrites its own block. Blocks may differ in rows and may have none: then the message is empty
+ * and the step has nothing to compute.
  *
- * Deterministic: what a block adds is kept by leaves and joined along their tree, ordered.h.
- * Then the ring is gone through even if it has one rank. */
+ * Deterministic: ordered.h keeps what a block adds by chunks of keys and merges it along their
+ * tree. Then the steps are made even if the ring has one rank. */
 #include "parallel/attention/ring.h"
 
 #include "parallel/attention/ordered.h"
@@ -35,19 +36,20 @@ static lt_status buffers_new(lt_engine *engine, const lt_attention_share *share,
     return LT_OK;
 }
 
-static lt_status turns(lt_engine *engine, const lt_attention_share *share, const lt_part_work *work,
-                       const lt_tensor *q, const lt_tensor *kv, lt_partial *out)
+static lt_status ring_steps(lt_engine *engine, const lt_attention_share *share,
+                            const lt_part_work *work, const lt_tensor *q, const lt_tensor *kv,
+                            lt_partial *out)
 {
     const int size = lt_group_size(share->ring), me = lt_group_rank(share->ring);
     const int next = (me + 1) % size, previous = (me + size - 1) % size;
     lt_tensor other[2] = {{0}, {0}}, now = *kv, coming = {0};
     lt_event computed, arrived = {NULL, 0};
     LT_TRY(buffers_new(engine, share, kv, other));
-    for (int turn = 0; turn < size; turn++) {
+    for (int step = 0; step < size; step++) {
         lt_event arrives = {NULL, 0};
-        if (turn + 1 < size) {
-            const int whose = (me - turn - 1 + size) % size;
-            coming = lt_view_outer(&other[turn % 2], (lt_range){0, 2 * share->blocks[whose].count});
+        if (step + 1 < size) {
+            const int whose = (me - step - 1 + size) % size;
+            coming = lt_view_outer(&other[step % 2], (lt_range){0, 2 * share->blocks[whose].count});
             const lt_tensor_transfer moves[2] = {{.peer = previous, .recv = coming},
                                                  {.peer = next, .send = now}};
             LT_TRY(lt_mark_event(engine->compute, &computed));
@@ -55,8 +57,8 @@ static lt_status turns(lt_engine *engine, const lt_attention_share *share, const
                                        &arrives));
         }
         LT_TRY(lt_wait(engine->compute, &arrived));
-        if (work->stash != NULL)
-            LT_TRY(lt_ordered_attention_add(work, q, &now, (me - turn + size) % size));
+        if (work->pool != NULL)
+            LT_TRY(lt_ordered_attention_add(work, q, &now, (me - step + size) % size));
         else
             LT_TRY(lt_part_add(work, q, &now, out));
         arrived = arrives;
@@ -68,12 +70,12 @@ static lt_status turns(lt_engine *engine, const lt_attention_share *share, const
 lt_status lt_ring_attention(lt_engine *engine, const lt_attention_share *share, float scale,
                             const lt_tensor *q, const lt_tensor *kv, lt_partial *out)
 {
-    lt_part_work work = {.stash = NULL};
+    lt_part_work work = {.pool = NULL};
     LT_TRY(lt_part_work_new(engine, share, scale, lt_row_count(q), &work));
-    if (share->leaves)
+    if (share->ordered)
         LT_TRY(lt_ordered_attention_begin(&work, lt_row_count(q)));
-    LT_TRY(turns(engine, share, &work, q, kv, out));
-    return share->leaves ? lt_ordered_attention_end(&work, out) : LT_OK;
+    LT_TRY(ring_steps(engine, share, &work, q, kv, out));
+    return share->ordered ? lt_ordered_attention_end(&work, out) : LT_OK;
 }
 
 void lt_ring_traffic(const lt_attention_share *share, lt_traffic *to)

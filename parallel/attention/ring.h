@@ -1,5 +1,5 @@
 /* ring.h - K and V travel the ring.
- * For attention.c; closed forms and words there. */
+ * For attention.c; attention.h has the closed forms and the words. */
 #ifndef LT_RING_H
 #define LT_RING_H
 
@@ -8,7 +8,7 @@
 
 /* out = attention of q [S_b, n*D] over the blocks of all ranks of the ring. kv [2 * S_b, n*D] is
  * mine, K above V, dense, behind compute. out->y and out->lse are given. Scratch of step, not given
- * back: two blocks of K and V, one piece. Collective on share->ring; on MPI the host waits inside.
+ * back: two blocks of K and V, one chunk of queries. Queued on compute, Collective on share->ring.
  */
 lt_status lt_ring_attention(lt_engine *engine, const lt_attention_share *share, float scale,
                             const lt_tensor *q, const lt_tensor *kv, lt_partial *out);

@@ -6,13 +6,13 @@
 
 lt_status lt_ulysses_out(lt_engine *engine, const lt_attention_share *share, const lt_event *after,
                          const lt_tensor *q, const lt_tensor *k, const lt_tensor *v,
-                         lt_tensor *q_tall, lt_tensor *kv_tall, lt_event *done)
+                         lt_tensor *q_heads, lt_tensor *kv_heads, lt_event *done)
 {
-    const int64_t rows = lt_row_count(q_tall);
-    lt_tensor k_tall = lt_view_outer(kv_tall, (lt_range){0, rows});
-    lt_tensor v_tall = lt_view_outer(kv_tall, (lt_range){rows, rows});
+    const int64_t rows = lt_row_count(q_heads);
+    lt_tensor k_heads = lt_view_outer(kv_heads, (lt_range){0, rows});
+    lt_tensor v_heads = lt_view_outer(kv_heads, (lt_range){rows, rows});
     const lt_tensor *from[] = {k, v, q};
-    lt_tensor *to[] = {&k_tall, &v_tall, q_tall};
+    lt_tensor *to[] = {&k_heads, &v_heads, q_heads};
     for (int i = 0; i < 3; i++)
         LT_TRY(lt_all_to_all_heads(engine, share->uly, after, from[i], share->inner,
                                    share->inner_heads, share->width, to[i], done));
@@ -20,9 +20,9 @@ lt_status lt_ulysses_out(lt_engine *engine, const lt_attention_share *share, con
 }
 
 lt_status lt_ulysses_back(lt_engine *engine, const lt_attention_share *share, const lt_event *after,
-                          const lt_tensor *tall, lt_tensor *y, lt_event *done)
+                          const lt_tensor *y_heads, lt_tensor *y, lt_event *done)
 {
-    return lt_all_to_all_rows(engine, share->uly, after, tall, share->inner, share->inner_heads,
+    return lt_all_to_all_rows(engine, share->uly, after, y_heads, share->inner, share->inner_heads,
                               share->width, y, done);
 }
 
@@ -32,8 +32,8 @@ void lt_ulysses_traffic(const lt_attention_share *share, lt_traffic *to)
     const int64_t mine = share->inner[me].count, heads = share->inner_heads[me].count;
     const int64_t others = share->inner[last].first + share->inner[last].count - mine;
     const uint64_t element = (uint64_t)share->width * lt_dtype_bytes(share->act);
-    const uint64_t leaves = (uint64_t)(mine * (share->heads - heads));
-    const uint64_t comes = (uint64_t)(others * heads);
-    to->sent_bytes += element * (3 * leaves + comes);
-    to->received_bytes += element * (3 * comes + leaves);
+    const uint64_t out = (uint64_t)(mine * (share->heads - heads));
+    const uint64_t in = (uint64_t)(others * heads);
+    to->sent_bytes += element * (3 * out + in);
+    to->received_bytes += element * (3 * in + out);
 }

@@ -8,10 +8,10 @@
  * On `dry` nothing moves: the same lists are made and counted, and scratch is taken, so that peaks
  * are right.
  *
- * Sums. Partial sums of a row-split layer are [S, E] on every rank. Rank r owns the r-th share of
- * rows: everyone sends it that share (reduce-scatter), it adds them in rank order, and the sums are
- * gathered. 2 (P-1)/P of the bytes move (where y is narrower than f32, less), and the order of
- * addition never depends on timing. */
+ * All-reduce. The partial sums of a row-parallel layer are [S, E] on every rank. Rank r owns the
+ * r-th share of rows: all ranks send it that share (reduce-scatter), it adds them in rank order,
+ * and the sums are gathered (all-gather). 2 (P-1)/P of the bytes move (where y is narrower than
+ * f32, less), and the order of addition never depends on timing. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -119,7 +119,7 @@ lt_status lt_all_gather_rows(lt_engine *engine, lt_group *group, const lt_event 
     return mark_done(engine, done);
 }
 
-/* ---- sum ---- */
+/* ---- all-reduce ---- */
 
 static const char *const sum_name = "sum_partials";
 
@@ -137,8 +137,8 @@ static lt_status scatter_partials(lt_engine *engine, lt_group *group, const lt_t
     int count = 0;
     for (int peer = 0; peer < size; peer++) {
         const lt_tensor theirs = lt_view_outer(&whole, lt_share(rows, size, peer));
-        const lt_tensor slot = lt_view_outer(parts, (lt_range){peer * mine, mine});
-        *(peer == rank ? &own : &list[count++]) = (lt_tensor_transfer){peer, theirs, slot};
+        const lt_tensor to = lt_view_outer(parts, (lt_range){peer * mine, mine});
+        *(peer == rank ? &own : &list[count++]) = (lt_tensor_transfer){peer, theirs, to};
     }
     return exchange(engine, group, sum_name, list, count, &own);
 }
@@ -159,8 +159,8 @@ static lt_status gather_sums(lt_engine *engine, lt_group *group, lt_tensor *y)
     return st;
 }
 
-lt_status lt_sum_partials(lt_engine *engine, lt_group *group, const lt_event *after,
-                          const lt_tensor *x, lt_tensor *y, lt_event *done)
+lt_status lt_all_reduce(lt_engine *engine, lt_group *group, const lt_event *after,
+                        const lt_tensor *x, lt_tensor *y, lt_event *done)
 {
     const int size = lt_group_size(group), rank = lt_group_rank(group);
     const int64_t rows = lt_row_count(x), width = lt_row_width(x);
@@ -185,10 +185,11 @@ lt_status lt_sum_partials(lt_engine *engine, lt_group *group, const lt_event *af
 
 /* ---- all to all ---- */
 
-/* One all-to-all. wide: my rows with all heads; tall: all rows with my heads. What a peer gets or
- * sends of wide lies packed in a block of scratch; of tall it is a range of rows. */
+/* One all-to-all. by_rows: sequence-sharded, my rows with all heads; by_heads: head-sharded, all
+ * rows with my heads. A peer's part of by_rows lies packed in a block of scratch; its part of
+ * by_heads is a range of rows. */
 typedef struct crossing {
-    lt_tensor wide, tall;
+    lt_tensor by_rows, by_heads;
     const lt_range *rows, *heads; /* of the ranks */
     int64_t width;
     int size, rank, to_heads;
@@ -197,7 +198,7 @@ typedef struct crossing {
 static lt_tensor columns_of(const crossing *c, int peer)
 {
     return lt_view_columns(
-        &c->wide, (lt_range){c->heads[peer].first * c->width, c->heads[peer].count * c->width});
+        &c->by_rows, (lt_range){c->heads[peer].first * c->width, c->heads[peer].count * c->width});
 }
 
 /* Fill the list, one block of scratch a peer. */
@@ -207,9 +208,9 @@ static lt_status pack(lt_engine *engine, const crossing *c, lt_tensor_transfer *
     for (int step = 1; step < c->size; step++) {
         const int peer = (c->rank + step) % c->size;
         lt_tensor block;
-        LT_TRY(lt_comm_scratch(engine->memory, c->wide.dtype,
+        LT_TRY(lt_comm_scratch(engine->memory, c->by_rows.dtype,
                                LT_DIMS(rows, c->heads[peer].count * c->width), &block));
-        const lt_tensor slab = lt_view_outer(&c->tall, c->rows[peer]);
+        const lt_tensor slab = lt_view_outer(&c->by_heads, c->rows[peer]);
         list[step - 1] = c->to_heads ? (lt_tensor_transfer){peer, block, slab}
                                      : (lt_tensor_transfer){peer, slab, block};
         if (c->to_heads && lt_elements(&block) > 0) {
@@ -237,7 +238,7 @@ static lt_status cross(lt_engine *engine, lt_group *group, const crossing *c)
     LT_TRY(lt_comm_transfers(engine->memory, c->size, &list));
     LT_TRY(pack(engine, c, list));
     if (c->rows[c->rank].count > 0 && c->heads[c->rank].count > 0) { /* what stays */
-        const lt_tensor mine = lt_view_outer(&c->tall, c->rows[c->rank]);
+        const lt_tensor mine = lt_view_outer(&c->by_heads, c->rows[c->rank]);
         const lt_tensor columns = columns_of(c, c->rank);
         LT_TRY(c->to_heads ? copy(engine, &columns, &mine) : copy(engine, &mine, &columns));
     }
@@ -259,25 +260,25 @@ static int64_t end_of(const lt_range *ranges, int size, int gaps)
 static lt_status all_to_all(lt_engine *engine, lt_group *group, const lt_event *after,
                             const lt_tensor *x, crossing *c, const lt_tensor *y, lt_event *done)
 {
-    const lt_tensor *tall = c->to_heads ? y : x, *wide = c->to_heads ? x : y;
+    const lt_tensor *by_heads = c->to_heads ? y : x, *by_rows = c->to_heads ? x : y;
     c->size = lt_group_size(group);
     c->rank = lt_group_rank(group);
     const int64_t rows = end_of(c->rows, c->size, 0);
     const int64_t my_heads = c->heads[c->rank].count, my_rows = c->rows[c->rank].count;
-    const int64_t heads = my_rows > 0 ? lt_elements(wide) / (my_rows * c->width) : 0;
+    const int64_t heads = my_rows > 0 ? lt_elements(by_rows) / (my_rows * c->width) : 0;
     assert(x->dtype == y->dtype);
-    assert(lt_is_dense(wide) || lt_row_width(wide) == heads * c->width);
-    assert(lt_elements(wide) == my_rows * heads * c->width);
+    assert(lt_is_dense(by_rows) || lt_row_width(by_rows) == heads * c->width);
+    assert(lt_elements(by_rows) == my_rows * heads * c->width);
     assert(my_rows == 0 || end_of(c->heads, c->size, 1) <= heads);
-    assert(lt_elements(tall) == rows * my_heads * c->width);
+    assert(lt_elements(by_heads) == rows * my_heads * c->width);
     const size_t mark = lt_comm_mark(engine->memory);
     LT_TRY(wait_for(engine, after));
-    LT_TRY(dense(engine, tall, !c->to_heads, &c->tall));
-    c->tall = lt_view_as(&c->tall, LT_DIMS(rows, my_heads * c->width));
-    c->wide = as_rows(wide, my_rows);
+    LT_TRY(dense(engine, by_heads, !c->to_heads, &c->by_heads));
+    c->by_heads = lt_view_as(&c->by_heads, LT_DIMS(rows, my_heads * c->width));
+    c->by_rows = as_rows(by_rows, my_rows);
     LT_TRY(cross(engine, group, c));
-    if (c->to_heads && !lt_is_dense(tall))
-        LT_TRY(copy(engine, &c->tall, tall));
+    if (c->to_heads && !lt_is_dense(by_heads))
+        LT_TRY(copy(engine, &c->by_heads, by_heads));
     lt_comm_release(engine->memory, mark);
     return mark_done(engine, done);
 }

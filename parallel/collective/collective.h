@@ -13,11 +13,11 @@
 #include "parallel/shard.h"
 #include "parallel/transport/transport.h"
 
-/* Collective on group, Queued on comm; `after` and `done` may be NULL. What y held
- * before may be overwritten once `after` has passed, so `after` must be marked behind y's last
- * reader; x must stay until `done`. A host collective over the same group must not begin before
- * what is queued on it is done. Errors: LT_ENOMEM (staging, scratch), the backend's; the
- * transport's come out of the waits. */
+/* Collective on group, Queued on comm; `after` and `done` may be NULL. What y held before may be
+ * overwritten once `after` has passed, so `after` must be marked behind the last op that reads y; x
+ * must stay until `done`. A host collective over the same group must not begin before what is
+ * queued on it is done. Errors: LT_ENOMEM (staging, scratch), the backend's; the transport's come
+ * out of the waits. */
 typedef struct lt_engine lt_engine;
 
 /* y [sum of counts, E] = the ranks' x [counts[r], E] one after the other; equal dtypes. x may be my
@@ -25,11 +25,12 @@ typedef struct lt_engine lt_engine;
 lt_status lt_all_gather_rows(lt_engine *engine, lt_group *group, const lt_event *after,
                              const lt_tensor *x, const int64_t *counts, lt_tensor *y,
                              lt_event *done);
-/* y = round(sum over ranks of x, in rank order); x f32 [S, E], y [S, E] act, the same bits on every
- * rank. Scratch of the engine: size * lt_share(S, size, rank).count * E floats. */
-lt_status lt_sum_partials(lt_engine *engine, lt_group *group, const lt_event *after,
-                          const lt_tensor *x, lt_tensor *y, lt_event *done);
-/* Ulysses. Before: my rows, all heads: x [S/P, N*D]. After: all rows, my heads: y [S, N/P*D].
+/* All-reduce: y = round(sum over ranks of x, in rank order); x f32 [S, E], y [S, E] act, the same
+ * bits on every rank. Scratch of the engine: size * lt_share(S, size, rank).count * E floats. */
+lt_status lt_all_reduce(lt_engine *engine, lt_group *group, const lt_event *after,
+                        const lt_tensor *x, lt_tensor *y, lt_event *done);
+/* Ulysses. Before, sequence-sharded: my rows, all heads: x [S/P, N*D]. After, head-sharded: all
+ * rows, my heads: y [S, N/P*D].
  * rows[r], heads[r]: the ranks' ranges (ascending, maybe empty), the same on all ranks; those of
  * rows are contiguous from 0, between those of heads there may be heads that are left out. width is
  * D. x may be a view of columns; equal dtypes. */

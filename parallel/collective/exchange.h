@@ -1,4 +1,4 @@
-/* exchange.h - how dense tensors get from device to device: one table, several ways.
+/* exchange.h - how dense tensors get from device to device: one table, several exchanges.
  *
  * A collective (collective.c) packs by lt_copy on the comm queue, calls one exchange of dense
  * tensors, and unpacks by lt_copy. What lies in between differs by device and by what joins the
@@ -7,12 +7,12 @@
  *     direct   the CPU reads device memory: one work item, over any transport
  *     staged   down to staging buffers, one work item, up again; over any transport
  *     dry      counts the messages, moves nothing
- *     more     registered by who brings them (a GPU's own library)
+ *     more     registered by the code that brings them (a GPU's own library)
  *
- * All use the same messages, so ranks with direct and with staged understand each other. Which one
- * a group uses is agreed on when an engine is connected (context.h). Nothing is allocated, freed or
- * connected by an exchange whose memory was reserved.
- * Tested: tests/ranks/test_comm_device.c. */
+ * All use the same messages, so ranks with direct and with staged understand each other. The ranks
+ * agree on which one a group uses when an engine is connected (context.h). Nothing is allocated,
+ * freed or connected by an exchange whose memory was reserved. Tested:
+ * tests/ranks/test_comm_device.c. */
 #ifndef LT_EXCHANGE_H
 #define LT_EXCHANGE_H
 
@@ -49,8 +49,8 @@ struct lt_link {
 
 extern const lt_device_exchange lt_exchange_direct, lt_exchange_staged, lt_exchange_dry;
 
-/* A way that is preferred to the three above where it fits; at most four, before any engine is
- * open. Local. */
+/* Prefer this exchange to the three above where it fits; at most four, before any engine is open.
+ * Local. */
 void lt_exchange_register(const lt_device_exchange *how);
 
 /* ---- memory (memory.c). Local ---- */
@@ -89,9 +89,9 @@ size_t lt_link_bytes(const lt_tensor *x);
 
 lt_status lt_links_new(const lt_backend *backend, lt_comm_memory *memory, lt_links **out);
 void lt_links_free(lt_links **links);
-/* Agree on a way for this group and open it; a second time: nothing. Collective on group. Errors:
- * LT_EUNAVAIL on all ranks of group, which name different ways: the group is still of use; the
- * transport's. */
+/* Agree on an exchange for this group and open it; a second time: nothing. Collective on group.
+ * Errors: LT_EUNAVAIL on all ranks of group where they name different ones (the group is still of
+ * use); the transport's. */
 lt_status lt_links_connect(lt_links *links, lt_group *group);
 /* The group's link, else the backend's usual one. Local. */
 lt_link *lt_links_find(lt_links *links, lt_group *group);

@@ -1,10 +1,10 @@
 /* links.c - which exchange a group uses.
  *
- * Each rank names the first way that fits: registered ones, then its backend's own: direct or
- * staged, whose messages are the same. Ranks that name different ones are refused: they would wait
- * for each other, and a slower way that nobody asked for would not be noticed.
- * A group that was never
- * connected (tests, a bench's own groups) uses a link of the engine's that knows no group. */
+ * Each rank names the first exchange that fits: registered ones, then its backend's own (direct or
+ * staged, whose messages are the same). Ranks that name different ones are refused: they would wait
+ * for each other, and nobody would notice a slower one that nobody asked for.
+ * A group that was never connected (tests, a bench's own groups) uses a link of the engine's that
+ * knows no group. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,13 +31,13 @@ void lt_exchange_register(const lt_device_exchange *how)
     registered[registered_count++] = how;
 }
 
-static const lt_device_exchange *own_way(const lt_backend *backend)
+static const lt_device_exchange *own_exchange(const lt_backend *backend)
 {
-    static const lt_device_exchange *const ways[] = {&lt_exchange_dry, &lt_exchange_direct,
-                                                     &lt_exchange_staged};
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
-        if (ways[i]->fits(NULL, backend))
-            return ways[i];
+    static const lt_device_exchange *const own[] = {&lt_exchange_dry, &lt_exchange_direct,
+                                                    &lt_exchange_staged};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (own[i]->fits(NULL, backend))
+            return own[i];
     assert(0); /* staged takes every backend that computes */
     return NULL;
 }
@@ -49,7 +49,7 @@ lt_status lt_links_new(const lt_backend *backend, lt_comm_memory *memory, lt_lin
         LT_FAIL(LT_ENOMEM, "comm: no memory for links");
     links->backend = backend;
     links->memory = memory;
-    const lt_status st = own_way(backend)->open(NULL, backend, memory, &links->usual);
+    const lt_status st = own_exchange(backend)->open(NULL, backend, memory, &links->usual);
     if (st != LT_OK)
         free(links);
     LT_TRY(st);
@@ -69,13 +69,13 @@ void lt_links_free(lt_links **links)
     *links = NULL;
 }
 
-static const char *way_name(int way)
+static const char *exchange_name(int chosen)
 {
-    return way < 0 ? "its backend's own" : registered[way]->name;
+    return chosen < 0 ? "its backend's own" : registered[chosen]->name;
 }
 
-/* The same on all ranks of group: a registered way by its number, -1: the backend's own. */
-static lt_status agree_on_way(const lt_backend *backend, lt_group *group, int *out)
+/* The same on all ranks of group: a registered exchange by its number, -1: the backend's own. */
+static lt_status agree_on_exchange(const lt_backend *backend, lt_group *group, int *out)
 {
     enum { RANKS_MAX_HERE = 4096 };
     const int size = lt_group_size(group);
@@ -94,7 +94,7 @@ static lt_status agree_on_way(const lt_backend *backend, lt_group *group, int *o
             LT_FAIL_GOTO(LT_EUNAVAIL, st, done,
                          "comm: a group of %d ranks: want one way for tensors, found %s (its rank "
                          "0) and %s (its rank %d)",
-                         size, way_name(all[0]), way_name(all[i]), i);
+                         size, exchange_name(all[0]), exchange_name(all[i]), i);
 done:
     free(all);
     return st;
@@ -102,18 +102,19 @@ done:
 
 lt_status lt_links_connect(lt_links *links, lt_group *group)
 {
-    int way = -1;
+    int chosen = -1;
     if (links->backend->is_dry || lt_group_size(group) == 1)
         return LT_OK;
     for (int i = 0; i < links->count; i++)
         if (links->link[i]->group == group)
             return LT_OK;
-    LT_TRY(agree_on_way(links->backend, group, &way));
-    if (way < 0)
+    LT_TRY(agree_on_exchange(links->backend, group, &chosen));
+    if (chosen < 0)
         return LT_OK; /* the usual link serves it */
     if (links->count == LINKS_MAX)
         LT_FAIL(LT_EINTERNAL, "comm: more than %d groups are connected", LINKS_MAX);
-    LT_TRY(registered[way]->open(group, links->backend, links->memory, &links->link[links->count]));
+    LT_TRY(
+        registered[chosen]->open(group, links->backend, links->memory, &links->link[links->count]));
     links->count++;
     return LT_OK;
 }

@@ -1,6 +1,6 @@
 /* ordered_reduce.c - partial sums over the ranks of an axis, in one order for any number of them.
  *
- * As lt_sum_partials: each rank gets its share of rows of all partial sums, adds them, and the sums
+ * As lt_all_reduce: each rank gets its share of rows of all partial sums, adds them, and the sums
  * are gathered. Partial sums lie beside each other, so that the first move is the one that Ulysses
  * makes on its way back, with nodes for heads. Ranks hold ascending chunks, so nodes arrive
  * ascending. Adding is a + b in f32, left child first; b may be added to a in place. */
@@ -53,9 +53,9 @@ static lt_status sharing_new(int64_t total, int64_t rows, int size, sharing *out
     return LT_OK;
 }
 
-static lt_tensor part_of(const lt_tensor *parts, int slot, int64_t width)
+static lt_tensor part_of(const lt_tensor *parts, int index, int64_t width)
 {
-    return lt_view_columns(parts, (lt_range){slot * width, width});
+    return lt_view_columns(parts, (lt_range){index * width, width});
 }
 
 /* y = round(the tree over parts [S, nodes * E]), which is written over. Queued on comm. */

@@ -20,9 +20,9 @@ lt_split lt_split_of(int64_t total, int64_t unit, lt_group *group, int ordered)
     const int rank = group != NULL ? lt_group_rank(group) : 0;
     lt_split split = {.group = group, .ordered = ordered};
     split.partition = lt_partition_of(total, unit, size, rank);
-    split.things =
+    split.units =
         ordered ? lt_chunks_elements(total, split.partition.chunks) : lt_share(total, size, rank);
-    split.columns = (lt_range){split.things.first * unit, split.things.count * unit};
+    split.columns = (lt_range){split.units.first * unit, split.units.count * unit};
     return split;
 }
 
@@ -155,7 +155,7 @@ static lt_status sum_ranks(const lt_row_pass *pass, const lt_tensor *x, const lt
     else
         LT_TRY(lt_fill(compute, &part, 0.0f));
     LT_TRY(lt_mark_event(compute, &after));
-    return lt_sum_partials(pass->engine, pass->layer->split.group, &after, &part, y, done);
+    return lt_all_reduce(pass->engine, pass->layer->split.group, &after, &part, y, done);
 }
 
 lt_row_pass lt_row_begin(lt_engine *engine, const lt_row_linear *layer,

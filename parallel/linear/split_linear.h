@@ -1,7 +1,7 @@
 /* split_linear.h - linear layers that the ranks of an axis share.
  *
- * A dimension of `total` things (heads, FFN columns), each `unit` columns wide, is split over a
- * group. Two layers meet on it:
+ * A dimension of `total` units (heads, FFN columns), each of `unit` columns, is split over a group.
+ * Two layers meet on it:
  *
  *     column-parallel   W [out, in], outputs split: each rank has the columns of y that are its own
  *     row-parallel      W [out, in], inputs split: each rank's product is a partial sum, f32, and
@@ -31,8 +31,8 @@ typedef struct lt_split {
     lt_group *group; /* NULL: one rank has all */
     int ordered;
     lt_partition partition; /* total, unit; my chunks where ordered */
-    lt_range things;        /* mine */
-    lt_range columns;       /* mine: things times unit */
+    lt_range units;         /* mine */
+    lt_range columns;       /* mine: units times unit */
 } lt_split;
 
 /* group may be NULL. Local. */
@@ -47,7 +47,7 @@ typedef struct lt_column_linear {
     int count;
     lt_split split[LT_SPLIT_PARTS]; /* of each part's outputs; all ordered or none */
     lt_linear *joined;              /* plain: all parts in one product; NULL: nothing is mine */
-    lt_linear *chunk[LT_SPLIT_PARTS][LT_CHUNKS]; /* ordered; NULL: not mine, or without things */
+    lt_linear *chunk[LT_SPLIT_PARTS][LT_CHUNKS]; /* ordered; NULL: not mine, or without units */
 } lt_column_linear;
 
 /* y [S, my columns of all parts] act = x [S, in] W^T + b. Does nothing where nothing is mine.
@@ -59,7 +59,7 @@ typedef struct lt_row_linear {
     lt_split split; /* of the inputs */
     int64_t out;
     lt_linear *mine;             /* plain; NULL: this rank adds nothing */
-    lt_linear *chunk[LT_CHUNKS]; /* ordered; NULL: not mine, or without things */
+    lt_linear *chunk[LT_CHUNKS]; /* ordered; NULL: not mine, or without units */
 } lt_row_linear;
 
 /* Buffers of row-parallel layers with the same outputs, taken from an arena. */
@@ -99,7 +99,7 @@ typedef struct lt_row_pass {
 lt_row_pass lt_row_begin(lt_engine *engine, const lt_row_linear *layer,
                          const lt_row_scratch *scratch, lt_row_result_fn fn, void *ctx);
 /* x act [rows.count, my columns]. Queued, Collective on the split's group; all ranks bring the same
- * rows. Errors: as lt_sum_partials, lt_ordered_reduce, fn. */
+ * rows. Errors: as lt_all_reduce, lt_ordered_reduce, fn. */
 lt_status lt_row_block(lt_row_pass *pass, lt_range rows, const lt_tensor *x);
 lt_status lt_row_finish(lt_row_pass *pass);
 

@@ -43,9 +43,9 @@ static int sent(outgoing *o)
 
 static void send_heartbeat(int peer, const lt_heartbeat *heartbeat, int must)
 {
-    enum { TURNS_MAX = 100 };
+    enum { POLLS_MAX = 100 };
     outgoing *o = &out_box[peer];
-    for (int i = 0; !sent(o) && must && i < TURNS_MAX; i++)
+    for (int i = 0; !sent(o) && must && i < POLLS_MAX; i++)
         nap(1000000);
     if (!sent(o))
         return;
@@ -53,7 +53,7 @@ static void send_heartbeat(int peer, const lt_heartbeat *heartbeat, int must)
     if (MPI_Isend(&o->heartbeat, (int)sizeof o->heartbeat, MPI_BYTE, peer, TAG_HEARTBEAT, comm,
                   &o->request) != MPI_SUCCESS)
         o->request = MPI_REQUEST_NULL;
-    for (int i = 0; must && !sent(o) && i < TURNS_MAX; i++)
+    for (int i = 0; must && !sent(o) && i < POLLS_MAX; i++)
         nap(1000000);
 }
 

@@ -100,7 +100,7 @@ void lt_probe_time(lt_probe *p, double seconds)
 lt_status lt_probe_engine(lt_probe *p)
 {
     lt_plan plan = {.mesh = p->spec};
-    LT_TRY(lt_plan_ways(p->job, &plan));
+    LT_TRY(lt_plan_modes(p->job, &plan));
     LT_TRY(lt_bind(p->world, &plan, &p->bound));
     LT_TRY(lt_bind_engine(&p->bound, arena_bytes, arena_bytes, &p->engine));
     return LT_OK;

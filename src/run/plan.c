@@ -73,14 +73,14 @@ static lt_status plan_dtype(const lt_job *job, const lt_model *model, lt_plan *o
     return LT_OK;
 }
 
-static lt_attention_way plan_attention(const char *name)
+static lt_attention_algorithm plan_attention(const char *name)
 {
     if (name != NULL && strcmp(name, "ring") == 0)
         return LT_ATTENTION_RING;
     return name != NULL && strcmp(name, "2d") == 0 ? LT_ATTENTION_2D : LT_ATTENTION_AUTO;
 }
 
-lt_placement_way lt_plan_placement(const char *name)
+lt_placement_mode lt_plan_placement(const char *name)
 {
     return name != NULL && strcmp(name, "ranks") == 0 ? LT_PLACEMENT_RANKS : LT_PLACEMENT_NODES;
 }
@@ -94,7 +94,7 @@ lt_status lt_plan_device(const lt_job *job, lt_plan *out)
     return LT_OK;
 }
 
-lt_status lt_plan_ways(const lt_job *job, lt_plan *out)
+lt_status lt_plan_modes(const lt_job *job, lt_plan *out)
 {
     LT_TRY(lt_plan_device(job, out));
     out->attention = plan_attention(job->attention);
@@ -193,7 +193,7 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes 
     out->steps = job->steps > 0 ? (int)job->steps : facts->steps;
     out->evaluations = model->family->evaluations(out->steps);
     out->seed = job->seed.number;
-    LT_TRY(lt_plan_ways(job, out));
+    LT_TRY(lt_plan_modes(job, out));
     (void)snprintf(out->codec, sizeof out->codec, "%s", job->codec != NULL ? job->codec : "h264");
     lt_plan_quality(job, out);
     LT_TRY(plan_dtype(job, model, out));

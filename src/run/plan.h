@@ -23,10 +23,10 @@ typedef struct lt_plan {
     int threads;     /* of a draft: asked for, 0 as many as fit; of a plan: rank 0's */
     uint64_t seed;
     lt_mesh_spec mesh;
-    lt_placement_way placement; /* how ranks come to their positions of the mesh */
+    lt_placement_mode placement; /* how ranks come to their positions of the mesh */
     int decode_tp; /* ranks that decode a piece of the film together; divides all ranks */
-    lt_attention_way attention; /* how it reaches over ring */
-    int deterministic;          /* 1: the same bits on every mesh */
+    lt_attention_algorithm attention; /* how it reaches over ring */
+    int deterministic;                /* 1: the same bits on every mesh */
     lt_dtype dtype;
     char device[16], codec[16], suffix[8], preset[16]; /* preset "": the codec's default */
     int crf;                                           /* 0: the codec's default */
@@ -53,12 +53,12 @@ lt_mesh_spec lt_plan_decode_mesh(const lt_plan *plan, int ranks);
 void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux_spec *out);
 
 /* "ranks" -> that placement; anything else: nodes. Local. */
-lt_placement_way lt_plan_placement(const char *name);
+lt_placement_mode lt_plan_placement(const char *name);
 /* The job's --threads, and the name of its --device. Local. Errors: LT_EUNAVAIL. */
 lt_status lt_plan_device(const lt_job *job, lt_plan *out);
 /* These, --attention, --placement and --deterministic: all that lt_bind asks of a plan but the
  * mesh. Local. Errors: LT_EUNAVAIL. */
-lt_status lt_plan_ways(const lt_job *job, lt_plan *out);
+lt_status lt_plan_modes(const lt_job *job, lt_plan *out);
 /* --dtype auto: bf16 where the weights are and the backend's device multiplies it. Local. */
 lt_dtype lt_plan_dtype_auto(int weights_are_bf16, const lt_backend *backend);
 

@@ -360,8 +360,8 @@ lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out)
 {
     json_t *json = NULL;
     lt_status st = LT_OK;
-    static_assert(sizeof(lt_attention_way) == sizeof(int) && sizeof(lt_dtype) == sizeof(int) &&
-                      sizeof(lt_placement_way) == sizeof(int),
+    static_assert(sizeof(lt_attention_algorithm) == sizeof(int) &&
+                      sizeof(lt_dtype) == sizeof(int) && sizeof(lt_placement_mode) == sizeof(int),
                   "a choice is read and written as an int");
     *out = (lt_plan){.decode_tp = 1, .text = malloc(bytes + 1)}; /* what is optional */
     if (out->text == NULL)

@@ -19,8 +19,8 @@
 typedef struct {
     const char *name, *mesh;
     int64_t rows, heads, width;
-    lt_attention_way way;
-    int across;
+    lt_attention_algorithm algorithm;
+    int grid_columns;
     float scale;
     int64_t sent_f32; /* by rank 0, counted by hand; -1: not */
 } shape;
@@ -43,7 +43,7 @@ static const shape shapes[] = {
     {"ring, no heads", "ring=2", 9, 0, 8, AUTO, 0, 1.0f, 0},
     {"ring, one key decides a row", "ring=4", 67, 2, 16, RING, 0, 40.0f, -1},
     {"ring, logits of thousands", "ring=3", 67, 2, 16, RING, 0, 2000.0f, -1},
-    {"ring, several pieces of heads", "ring=2", 1201, 5, 64, RING, 0, 0.125f, -1},
+    {"ring, several groups of heads", "ring=2", 1201, 5, 64, RING, 0, 0.125f, -1},
     {"ring, several chunks of queries", "ring=2", 4201, 1, 4, RING, 0, 0.3f, -1},
     {"hybrid, prime rows", "ring=2,uly=2", 23, 3, 16, AUTO, 0, 0.3f, -1},
     {"hybrid, one head", "ring=2,uly=2", 41, 1, 16, AUTO, 0, 0.3f, -1},
@@ -60,7 +60,7 @@ static const shape shapes[] = {
     {"grid 4x1, one row", "ring=4", 1, 2, 8, GRID, 1, 0.3f, -1},
     {"grid, one key decides a row", "ring=4", 67, 2, 16, GRID, 2, 40.0f, -1},
     {"grid, cheapest", "ring=4", 300, 2, 64, GRID, 0, 0.125f, -1},
-    {"grid, several pieces of heads", "ring=3", 1201, 5, 64, GRID, 3, 0.125f, -1},
+    {"grid, several groups of heads", "ring=3", 1201, 5, 64, GRID, 3, 0.125f, -1},
     {"grid, several chunks of queries", "ring=2", 4201, 1, 4, GRID, 2, 0.3f, -1},
     {"ring of five", "ring=5", 47, 3, 16, RING, 0, 0.3f, -1},
     {"ring of eight, fewer rows", "ring=8", 5, 3, 16, RING, 0, 0.3f, -1},
@@ -240,11 +240,13 @@ static void one_case(const shape *c, lt_dtype act, const lt_backend *backend, lt
     lt_attention_share share;
     size_t scratch = 0, dry_scratch = 0;
     rig r = {.c = c, .act = act, .heads = lt_share(c->heads, tp, mesh->at[LT_AXIS_TP])};
-    mesh->attention = c->way;
-    OK(lt_attention_share_new(mesh, c->rows, r.heads.count, c->width, act, c->across, &share));
+    mesh->attention = c->algorithm;
+    OK(lt_attention_share_new(mesh, c->rows, r.heads.count, c->width, act, c->grid_columns,
+                              &share));
     if (share.groups == 1) /* short messages: the test chooses */
         share.groups = 1 + (int)(c->rows % 4);
-    WANT(lt_group_size(share.ring) == 1 || (share.down > 0) == (c->way == GRID) || c->way == AUTO);
+    WANT(lt_group_size(share.ring) == 1 || (share.grid_rows > 0) == (c->algorithm == GRID) ||
+         c->algorithm == AUTO);
     fill_host(&r);
     rig_open(&r, backend, mesh, share.rows[me]);
     compare(&r, &share, share.rows[me]);
@@ -357,8 +359,8 @@ static void cheapest_grids(void **state)
 {
     (void)state;
     static const struct {
-        int size, across;
-        lt_attention_way way;
+        int size, grid_columns;
+        lt_attention_algorithm algorithm;
     } cases[] = {{1, 0, RING},  {2, 0, RING},  {3, 0, RING}, {4, 0, RING}, {5, 0, RING},
                  {6, 0, RING},  {7, 0, RING},  {8, 2, GRID}, {9, 3, GRID}, {12, 3, GRID},
                  {16, 4, GRID}, {13, 0, RING}, {64, 8, GRID}};
@@ -366,10 +368,12 @@ static void cheapest_grids(void **state)
      * (256 + 516)(b - 1) + 512 (a - 1) */
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double cost, ring;
-        const int across = lt_grid2d_across(cases[i].size, 128, LT_BF16, &cost, &ring);
+        const int grid_columns = lt_grid2d_columns(cases[i].size, 128, LT_BF16, &cost, &ring);
         const int is_grid = cost < ring * 2 / 3;
-        if (is_grid != (cases[i].way == GRID) || (is_grid && across != cases[i].across))
-            fail_msg("%d ranks: %d across, cost %g against %g", cases[i].size, across, cost, ring);
+        if (is_grid != (cases[i].algorithm == GRID) ||
+            (is_grid && grid_columns != cases[i].grid_columns))
+            fail_msg("%d ranks: %d columns, cost %g against %g", cases[i].size, grid_columns, cost,
+                     ring);
     }
 }
 

@@ -169,7 +169,7 @@ static void meshes_agree(void **state)
     WANT(number(json_array_get(rows, 1), "bytes") == 2 * 8 * 2 * 199 * 192 * 4);
 }
 
-/* Any difference counts as wrong then; shares and bytes are those of leaves. */
+/* Any difference counts as wrong then; shares and bytes are those of chunks. */
 static void meshes_agree_to_the_bit(void **state)
 {
     (void)state;

@@ -144,7 +144,7 @@ static void host_collectives(void **state)
 
 /* ---- agreement ---- */
 
-static const lt_status ways[] = {LT_EDATA, LT_EIO, LT_ENOMEM, LT_ETEMP};
+static const lt_status failures[] = {LT_EDATA, LT_EIO, LT_ENOMEM, LT_ETEMP};
 
 /* Every set of failing ranks. */
 static void agreements(lt_group *group)
@@ -156,7 +156,7 @@ static void agreements(lt_group *group)
         lt_status mine = LT_OK, first = LT_OK;
         lt_error_clear();
         if ((failing >> rank) & 1) {
-            mine = ways[rank % 4];
+            mine = failures[rank % 4];
             lt_hint("hint of %d", rank);
             (void)lt_fail(mine, "file", 1, "rank %d failed: é", rank);
         }
@@ -171,7 +171,7 @@ static void agreements(lt_group *group)
             continue;
         }
         WANT(st == (mine != LT_OK ? mine : LT_EPEER));
-        WANT(!whole || first == ways[lowest % 4]);
+        WANT(!whole || first == failures[lowest % 4]);
         (void)snprintf(words, sizeof words, "rank %d failed: é", lowest);
         WANT(strcmp(lt_error_text(), words) == 0);
         (void)snprintf(words, sizeof words, "hint of %d", lowest);

@@ -134,7 +134,7 @@ static void sum_case(bench *b, int64_t rows, int64_t gap)
     OK(lt_mark_event(b->engine.compute, &after));
     lt_traffic_reset();
     const size_t before = lt_arena_used(b->engine.step);
-    OK(lt_sum_partials(&b->engine, b->group, &after, &x, &y, &done));
+    OK(lt_all_reduce(&b->engine, b->group, &after, &x, &y, &done));
     WANT(lt_arena_used(b->engine.step) == before);
     check_traffic(b, (rows - mine) * WIDTH * 4 + mine * WIDTH * each * (size - 1),
                   mine * WIDTH * 4 * (size - 1) + (rows - mine) * WIDTH * each, "sum");
@@ -148,7 +148,8 @@ static void sum_case(bench *b, int64_t rows, int64_t gap)
     lt_arena_release(b->engine.step, mark);
 }
 
-/* There and back: tall is checked against the global values, wide against what it was. */
+/* There and back: head-sharded is checked against the global values, sequence-sharded against what
+ * it was. */
 static void heads_case(bench *b, int64_t rows, int64_t heads, int kind, int64_t gap)
 {
     enum { D = 3 };
@@ -161,26 +162,28 @@ static void heads_case(bench *b, int64_t rows, int64_t heads, int kind, int64_t 
     const int64_t out = my_rows * (heads - my_heads) * D * each;
     const int64_t in = (rows - my_rows) * my_heads * D * each;
     const lt_mark mark = lt_arena_mark(b->engine.step);
-    lt_tensor tall;
+    lt_tensor by_heads;
     lt_event after, done;
     for (int64_t i = 0; i < my_rows * width; i++)
         store(b->host + i * each, b->dtype, value(0, of_rows[rank].first + i / width, i % width));
     const lt_tensor x = make(b, my_rows, width, b->dtype, gap);
     lt_tensor back = make(b, my_rows, width, b->dtype, gap);
-    OK(lt_tensor_new(b->engine.step, "tall", b->dtype, &tall, LT_DIMS(rows, my_heads * D)));
+    OK(lt_tensor_new(b->engine.step, "by_heads", b->dtype, &by_heads, LT_DIMS(rows, my_heads * D)));
     OK(lt_mark_event(b->engine.compute, &after));
     lt_traffic_reset();
-    OK(lt_all_to_all_heads(&b->engine, b->group, &after, &x, of_rows, of_heads, D, &tall, &done));
+    OK(lt_all_to_all_heads(&b->engine, b->group, &after, &x, of_rows, of_heads, D, &by_heads,
+                           &done));
     check_traffic(b, out, in, "all-to-all to heads");
     for (int64_t i = 0; i < rows * my_heads * D; i++)
         store(b->want + i * each, b->dtype,
               value(0, i / (my_heads * D), of_heads[rank].first * D + i % (my_heads * D)));
-    compare(b, &tall, &done, "all-to-all to heads");
+    compare(b, &by_heads, &done, "all-to-all to heads");
     if (b->backend != &lt_backend_dry && my_rows > 0)
         OK(lt_fill(b->engine.compute, &back, 0.0f));
     OK(lt_mark_event(b->engine.compute, &after));
     lt_traffic_reset();
-    OK(lt_all_to_all_rows(&b->engine, b->group, &after, &tall, of_rows, of_heads, D, &back, &done));
+    OK(lt_all_to_all_rows(&b->engine, b->group, &after, &by_heads, of_rows, of_heads, D, &back,
+                          &done));
     check_traffic(b, in, out, "all-to-all to rows");
     memcpy(b->want, b->host, (size_t)(my_rows * width * each));
     compare(b, &back, &done, "all-to-all to rows");

@@ -66,7 +66,7 @@ static void write_matrix(const char *name, int64_t rows, int64_t width, lt_dtype
 
 static const struct {
     const char *name; /* why */
-    int64_t rows, width, things, unit;
+    int64_t rows, width, units, unit;
     lt_dtype stored, want;
 } shapes[] = {
     {"small, odd", 37, 51, 51, 1, LT_F32, LT_F32},
@@ -82,9 +82,9 @@ static void same_as_alone(lt_group *group)
     const int64_t rows = shapes[shape_now].rows, width = shapes[shape_now].width;
     const lt_dtype want = shapes[shape_now].want;
     const int size = lt_group_size(group), rank = lt_group_rank(group);
-    const lt_range things = lt_share(shapes[shape_now].things, size, rank);
-    const lt_range columns = {things.first * shapes[shape_now].unit,
-                              things.count * shapes[shape_now].unit};
+    const lt_range units = lt_share(shapes[shape_now].units, size, rank);
+    const lt_range columns = {units.first * shapes[shape_now].unit,
+                              units.count * shapes[shape_now].unit};
     const size_t bytes = (size_t)(rows * columns.count) * lt_dtype_bytes(want);
     char *found = malloc(bytes + 1), *alone = malloc(bytes + 1);
     lt_checkpoint *c = NULL;

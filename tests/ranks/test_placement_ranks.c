@@ -82,15 +82,15 @@ static void meshes(void **state)
         say_node(kinds[k].node(lt_group_rank(world)));
         check_nodes(kinds[k].node);
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-            for (int way = 0; way < 2; way++) {
+            for (int mode = 0; mode < 2; mode++) {
                 lt_mesh_spec spec;
                 lt_mesh mesh;
                 OK(lt_mesh_parse(texts[i], &spec));
                 if (lt_mesh_ranks(&spec) != lt_group_size(world))
                     continue;
-                OK(lt_mesh_open_placed(world, &spec, (lt_placement_way)way, &mesh));
+                OK(lt_mesh_open_placed(world, &spec, (lt_placement_mode)mode, &mesh));
                 check_groups(&mesh);
-                for (int p = 0; way == LT_PLACEMENT_RANKS && p < lt_group_size(world); p++)
+                for (int p = 0; mode == LT_PLACEMENT_RANKS && p < lt_group_size(world); p++)
                     WANT(mesh.rank_at[p] == p);
                 lt_mesh_close(&mesh);
             }
@@ -104,14 +104,14 @@ static void a_host_keeps_its_tp_group(void **state)
     if (lt_group_size(world) != 4)
         skip();
     say_node(round_robin(lt_group_rank(world)));
-    for (int way = 0; way < 2; way++) {
+    for (int mode = 0; mode < 2; mode++) {
         lt_mesh mesh;
         int me = lt_group_rank(world), who[2];
-        OK(lt_mesh_open_placed(world, &(lt_mesh_spec){{1, 1, 2, 1, 2}}, (lt_placement_way)way,
+        OK(lt_mesh_open_placed(world, &(lt_mesh_spec){{1, 1, 2, 1, 2}}, (lt_placement_mode)mode,
                                &mesh));
         OK(lt_all_gather_host(mesh.axis[LT_AXIS_TP], &me, sizeof me, who));
-        const int first = way == LT_PLACEMENT_NODES ? me % 2 : me / 2 * 2;
-        WANT(who[0] == first && who[1] == first + (way == LT_PLACEMENT_NODES ? 2 : 1));
+        const int first = mode == LT_PLACEMENT_NODES ? me % 2 : me / 2 * 2;
+        WANT(who[0] == first && who[1] == first + (mode == LT_PLACEMENT_NODES ? 2 : 1));
         lt_mesh_close(&mesh);
     }
 }

@@ -10,7 +10,7 @@
 #include "parallel/transport/host_collectives.h"
 #include "tests/support/ranks.h"
 
-enum { MESSAGE_BYTES = 16 << 20, TURNS = 3, PATIENCE_MS = 10000 };
+enum { MESSAGE_BYTES = 16 << 20, ROUNDS = 3, PATIENCE_MS = 10000 };
 
 static void arrives_by_itself(void **state)
 {
@@ -20,16 +20,16 @@ static void arrives_by_itself(void **state)
         return;
     unsigned char *out = malloc(MESSAGE_BYTES), *in = malloc(MESSAGE_BYTES);
     WANT(out != NULL && in != NULL);
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int round = 0; round < ROUNDS; round++) {
         const int next = (rank + 1) % size, previous = (rank + size - 1) % size;
         lt_request *sent = NULL, *received = NULL;
-        memset(out, 1 + turn + 10 * rank, MESSAGE_BYTES);
+        memset(out, 1 + round + 10 * rank, MESSAGE_BYTES);
         memset(in, 0, MESSAGE_BYTES);
         const volatile unsigned char *last = in + MESSAGE_BYTES - 1;
         OK(lt_barrier(world));
-        OK(lt_request_recv(world, previous, turn, in, MESSAGE_BYTES, &received));
-        OK(lt_request_send(world, next, turn, out, MESSAGE_BYTES, &sent));
-        const unsigned char want = (unsigned char)(1 + turn + 10 * previous);
+        OK(lt_request_recv(world, previous, round, in, MESSAGE_BYTES, &received));
+        OK(lt_request_send(world, next, round, out, MESSAGE_BYTES, &sent));
+        const unsigned char want = (unsigned char)(1 + round + 10 * previous);
         int ms = 0;
         while (*last != want && ms++ < PATIENCE_MS)
             (void)nanosleep(&(struct timespec){0, 1000000}, NULL);

@@ -77,7 +77,7 @@ static void by_request(lt_group *group, size_t sent, size_t wanted)
     lt_request *request = NULL;
     if (lt_group_rank(group) == 0) {
         OK(lt_request_send(group, 1, TAG, data, sent, &request));
-        for (int turn = 0, done = 0; turn < 100 && request != NULL; turn++) {
+        for (int poll = 0, done = 0; poll < 100 && request != NULL; poll++) {
             OK(lt_request_test(&request, &done));
             (void)usleep(1000);
         }

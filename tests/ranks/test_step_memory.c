@@ -62,7 +62,7 @@ typedef struct request {
     const char *mesh;
     const lt_h3_dit_config *config;
     const rows *rows;
-    lt_attention_way way;
+    lt_attention_algorithm algorithm;
     int deterministic;
 } request;
 
@@ -83,7 +83,7 @@ static void count(const lt_mesh *given, void *ctx)
     const request *q = ctx;
     lt_mesh mesh = *given;
     lt_comm_need need;
-    mesh.attention = q->way;
+    mesh.attention = q->algorithm;
     mesh.deterministic = q->deterministic;
     (void)evaluate(&lt_backend_dry, &mesh, q->config, q->rows, &need);
     const int took = evaluate(&lt_backend_cpu, &mesh, q->config, q->rows, &need);
@@ -163,7 +163,7 @@ static void count_window(const lt_mesh *given, void *ctx)
     lt_model *model;
     window_case c;
     peaks dry, wet;
-    mesh.attention = q->way;
+    mesh.attention = q->algorithm;
     mesh.deterministic = q->deterministic;
     OK(lt_model_open(NANO, &model));
     window_case_new(model, &c);

@@ -74,7 +74,7 @@ static void marks_give_back(void **state)
     counted c = {0};
     const lt_memory mem = {"counted", &c, counted_alloc, counted_release, counted_discard, 0};
     lt_arena *a = NULL;
-    void *first, *second, *third;
+    void *first, *second, *again;
     assert_int_equal(lt_arena_new("test", &mem, 1024, &a), LT_OK);
     assert_int_equal(lt_arena_alloc(a, "first", 100, &first), LT_OK);
     const lt_mark mark = lt_arena_mark(a);
@@ -88,8 +88,8 @@ static void marks_give_back(void **state)
     assert_int_equal(lt_arena_peak(a), 640);
     lt_arena_peak_reset(a);
     assert_int_equal(lt_arena_peak(a), 128);
-    assert_int_equal(lt_arena_alloc(a, "third", 1, &third), LT_OK);
-    assert_ptr_equal(third, second);
+    assert_int_equal(lt_arena_alloc(a, "third", 1, &again), LT_OK);
+    assert_ptr_equal(again, second);
     lt_arena_release(a, lt_arena_mark(a)); /* nothing after the mark: nothing to discard */
     assert_int_equal(c.discards, 1);
     lt_arena_free(&a);

@@ -105,7 +105,7 @@ static void one_device_case(const lt_backend *backend, lt_dtype dtype, int64_t r
     OK(lt_all_to_all_heads(&e, world, NULL, &y, &all_rows, &heads, HEAD, &z, NULL));
     OK(lt_all_to_all_rows(&e, world, NULL, &z, &all_rows, &heads, HEAD, &y, &done));
     if (dtype == LT_F32) {
-        OK(lt_sum_partials(&e, world, NULL, &y, &z, &done));
+        OK(lt_all_reduce(&e, world, NULL, &y, &z, &done));
         y = z;
     }
     OK(lt_wait(e.compute, &done));

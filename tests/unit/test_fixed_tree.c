@@ -87,9 +87,9 @@ static void joined(int64_t total, int size, int start, char out[TEXT])
     int used = 0, to, from;
     lt_fixed_tree tree;
     lt_fixed_tree_new(total, &tree);
-    for (int turn = 0; turn < size; turn++) {
+    for (int step = 0; step < size; step++) {
         lt_tree_node node[LT_TREE_NODES_MAX];
-        const int rank = (start - turn + size) % size;
+        const int rank = (start - step + size) % size;
         const int n = lt_tree_nodes(total, lt_chunks_of(size, rank), node);
         for (int i = 0; i < n; i++) {
             assert_true(used < LT_CHUNKS);

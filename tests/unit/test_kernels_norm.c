@@ -25,11 +25,11 @@ static const shape shapes[] = {
     {"bf16 into f32", 6, 41, 2, LT_BF16, LT_F32},
 };
 
-static void each_shape(void (*run)(kt_rig *, const void *), int mixed, int roundings)
+static void each_shape(void (*run)(kt_rig *, const void *), int unequal, int roundings)
 {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         kt_tol tol = {4e-6, 1.01, 1e-2};
-        if (!mixed && shapes[i].x != shapes[i].y)
+        if (!unequal && shapes[i].x != shapes[i].y)
             continue;
         if (shapes[i].y == LT_BF16 && roundings > 1)
             tol = (kt_tol){1.0 / 256, 2.01, 1e-2};

@@ -30,10 +30,10 @@ static const shape shapes[] = {
 
 static const kt_tol tolerance = {2e-6, 1.01, 1e-2};
 
-static void each_shape(void (*run)(kt_rig *, const void *), int mixed)
+static void each_shape(void (*run)(kt_rig *, const void *), int unequal)
 {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        if (mixed || shapes[i].x == shapes[i].y)
+        if (unequal || shapes[i].x == shapes[i].y)
             kt_case(shapes[i].name, run, &shapes[i], tolerance);
 }
 

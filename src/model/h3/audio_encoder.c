@@ -121,7 +121,7 @@ static lt_status open_qkv(lt_h3_audio_encoder *e)
     const int64_t width = e->config.latent_dim;
     const char *const part[3] = {"pre_block.attn.q_bias", "pre_block.attn.zero_k_bias",
                                  "pre_block.attn.v_bias"};
-    float *w = NULL, *bias = NULL, *third = NULL;
+    float *w = NULL, *bias = NULL, *slice = NULL;
     lt_status st;
     LT_TRY_GOTO(lt_h3_read(e->weights, "pre_block.attn.qkv.weight", LT_DIMS(3 * width, width), &w),
                 st, done);
@@ -130,11 +130,11 @@ static lt_status open_qkv(lt_h3_audio_encoder *e)
         LT_FAIL_GOTO(LT_ENOMEM, st, done, "audio encoder: no memory for %lld biases",
                      (long long)(3 * width));
     for (int i = 0; i < 3; i++) {
-        LT_TRY_GOTO(lt_h3_read(e->weights, part[i], LT_DIMS(width), &third), st, done);
-        for (int64_t k = 0; k < width && third != NULL; k++)
-            bias[i * width + k] = third[k];
-        free(third);
-        third = NULL;
+        LT_TRY_GOTO(lt_h3_read(e->weights, part[i], LT_DIMS(width), &slice), st, done);
+        for (int64_t k = 0; k < width && slice != NULL; k++)
+            bias[i * width + k] = slice[k];
+        free(slice);
+        slice = NULL;
     }
     const lt_linear_spec spec = {
         .in = width,
@@ -149,7 +149,7 @@ static lt_status open_qkv(lt_h3_audio_encoder *e)
 done:
     free(w);
     free(bias);
-    free(third);
+    free(slice);
     return st;
 }
 
@@ -342,10 +342,10 @@ static lt_status apply_block(lt_h3_audio_encoder *e, const lt_tensor *x, int64_t
     lt_arena *step = e->engine->step;
     const lt_h3_audio_config *c = &e->config;
     const int64_t width = c->latent_dim, outs = c->latent_channels, inner = MLP_RATIO * outs;
-    lt_tensor normed, qkv, mixed, y, more, narrow, gate, value;
+    lt_tensor normed, qkv, attention_out, y, more, narrow, gate, value;
     LT_TRY(lt_tensor_new(step, "encoder.normed", LT_F32, &normed, LT_DIMS(rows, width)));
     LT_TRY(lt_tensor_new(step, "encoder.qkv", LT_F32, &qkv, LT_DIMS(rows, 3 * width)));
-    LT_TRY(lt_tensor_new(step, "encoder.mixed", LT_F32, &mixed, LT_DIMS(rows, width)));
+    LT_TRY(lt_tensor_new(step, "encoder.mixed", LT_F32, &attention_out, LT_DIMS(rows, width)));
     LT_TRY(lt_tensor_new(step, "encoder.y", LT_F32, &y, LT_DIMS(rows, outs)));
     LT_TRY(lt_tensor_new(step, "encoder.more", LT_F32, &more, LT_DIMS(rows, outs)));
     LT_TRY(lt_tensor_new(step, "encoder.narrow", LT_F32, &narrow, LT_DIMS(rows, outs)));
@@ -360,8 +360,9 @@ static lt_status apply_block(lt_h3_audio_encoder *e, const lt_tensor *x, int64_t
     const lt_tensor key = lt_view_columns(&qkv, (lt_range){width, width});
     const lt_tensor val = lt_view_columns(&qkv, (lt_range){2 * width, width});
     const float scale = (float)(1.0 / sqrt((double)(width / c->heads)));
-    LT_TRY(lt_attention(q, &query, &key, &val, c->heads, c->heads, scale, 1, 0, &mixed, NULL));
-    LT_TRY(lt_linear_apply(q, e->mixer, &mixed, LT_ACT_NONE, &more));
+    LT_TRY(
+        lt_attention(q, &query, &key, &val, c->heads, c->heads, scale, 1, 0, &attention_out, NULL));
+    LT_TRY(lt_linear_apply(q, e->mixer, &attention_out, LT_ACT_NONE, &more));
     LT_TRY(lt_axpby(q, 1, &more, 1, &y));
 
     LT_TRY(lt_layer_norm(q, &y, &e->norm2.w, &e->norm2.b, norm_eps, &more));

@@ -9,7 +9,7 @@
  *   ff.net.0.proj      [2*ffn, hidden]   rows of my columns, in the value half and in the gate half
  *   ff.net.2           [hidden, ffn]     my columns: partial sums
  *
- * Everything else is whole on every rank. Deterministic: the same rows and columns, a layer a leaf
+ * Everything else is whole on every rank. Deterministic: the same rows and columns, a layer a chunk
  * (parallel/linear/split_linear.h); attention's keys are cut by rows (ordered.h). */
 #include "model/h3/dit.h"
 

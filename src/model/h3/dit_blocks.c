@@ -39,16 +39,16 @@ lt_status lt_h3_pass_new(const lt_h3_dit *dit, const lt_tensor *h, const lt_atte
 {
     lt_arena *step = dit->engine->step;
     const lt_dtype act = dit->compute;
-    const int64_t E = dit->config.hidden, inner = dit->heads.things.count * dit->config.head_dim;
+    const int64_t E = dit->config.hidden, inner = dit->heads.units.count * dit->config.head_dim;
     const int64_t rows = h->dim[0], B = rows < dit->row_block ? rows : dit->row_block;
     *out = (lt_h3_pass){.h = *h, .share = share};
     if (lt_group_size(dit->tokens) == 1 && !dit->heads.ordered)
         out->share = NULL;
     LT_TRY(lt_tensor_new(step, "dit.u", act, &out->u, LT_DIMS(B, E)));
     LT_TRY(lt_tensor_new(step, "dit.qkv", act, &out->qkv, LT_DIMS(rows, 3 * inner)));
-    LT_TRY(lt_tensor_new(step, "dit.attention", act, &out->mixed, LT_DIMS(rows, inner)));
-    LT_TRY(lt_tensor_new(step, "dit.ff.in", act, &out->p, LT_DIMS(B, 2 * dit->ffn.things.count)));
-    LT_TRY(lt_tensor_new(step, "dit.ff.product", act, &out->s, LT_DIMS(B, dit->ffn.things.count)));
+    LT_TRY(lt_tensor_new(step, "dit.attention", act, &out->attention_out, LT_DIMS(rows, inner)));
+    LT_TRY(lt_tensor_new(step, "dit.ff.in", act, &out->p, LT_DIMS(B, 2 * dit->ffn.units.count)));
+    LT_TRY(lt_tensor_new(step, "dit.ff.product", act, &out->s, LT_DIMS(B, dit->ffn.units.count)));
     const lt_split *const splits[] = {&dit->heads, &dit->ffn};
     return lt_row_scratch_new(step, splits, 2, act, B, E, NULL, &out->back);
 }
@@ -94,9 +94,9 @@ static lt_status add_result(void *ctx, lt_range rows, const lt_tensor *o)
 }
 
 /* q, k, v of my rows: columns of qkv. */
-static lt_tensor third(const lt_h3_dit *dit, const lt_tensor *qkv, int which)
+static lt_tensor qkv_slice(const lt_h3_dit *dit, const lt_tensor *qkv, int which)
 {
-    const int64_t inner = dit->heads.things.count * dit->config.head_dim;
+    const int64_t inner = dit->heads.units.count * dit->config.head_dim;
     return lt_view_columns(qkv, (lt_range){which * inner, inner});
 }
 
@@ -117,8 +117,8 @@ static lt_status project_qkv(const lt_h3_dit *dit, const lt_h3_block *block, con
             sin = lt_h3_rows_at(&p->sin, first, count);
         }
         for (int which = 0; which < 2; which++) {
-            lt_tensor x = third(dit, &y, which);
-            LT_TRY(lt_head_norm_rope(compute, &x, dit->heads.things.count,
+            lt_tensor x = qkv_slice(dit, &y, which);
+            LT_TRY(lt_head_norm_rope(compute, &x, dit->heads.units.count,
                                      which ? &block->norm_k : &block->norm_q,
                                      (float)dit->config.qk_norm_eps, LT_ROUND_ONCE,
                                      p->cos.ndim ? &cos : NULL, p->cos.ndim ? &sin : NULL));
@@ -130,22 +130,22 @@ static lt_status project_qkv(const lt_h3_dit *dit, const lt_h3_block *block, con
 static lt_status attend(const lt_h3_dit *dit, lt_h3_pass *p)
 {
     const float scale = (float)(1.0 / sqrt((double)dit->config.head_dim));
-    const int64_t heads = dit->heads.things.count;
-    const lt_tensor q = third(dit, &p->qkv, 0), k = third(dit, &p->qkv, 1),
-                    v = third(dit, &p->qkv, 2);
+    const int64_t heads = dit->heads.units.count;
+    const lt_tensor q = qkv_slice(dit, &p->qkv, 0), k = qkv_slice(dit, &p->qkv, 1),
+                    v = qkv_slice(dit, &p->qkv, 2);
     if (p->share != NULL)
-        return lt_attention_dist(dit->engine, p->share, scale, &q, &k, &v, &p->mixed);
+        return lt_attention_dist(dit->engine, p->share, scale, &q, &k, &v, &p->attention_out);
     if (q.dim[0] == 0)
         return LT_OK;
-    return lt_attention(dit->engine->compute, &q, &k, &v, heads, heads, scale, 0, 0, &p->mixed,
-                        NULL);
+    return lt_attention(dit->engine->compute, &q, &k, &v, heads, heads, scale, 0, 0,
+                        &p->attention_out, NULL);
 }
 
 static lt_status attention_run(const lt_h3_dit *dit, const lt_h3_block *block,
                                const lt_tensor *table, lt_h3_pass *p)
 {
     const int64_t rows = p->h.dim[0];
-    if (dit->heads.things.count > 0) {
+    if (dit->heads.units.count > 0) {
         LT_TRY(project_qkv(dit, block, table, p));
         LT_TRY(attend(dit, p));
     }
@@ -153,7 +153,7 @@ static lt_status attention_run(const lt_h3_dit *dit, const lt_h3_block *block,
     lt_row_pass back = lt_row_begin(dit->engine, &block->out, &p->back, add_result, &to);
     for (int64_t first = 0; first < rows; first += dit->row_block) {
         const lt_range range = {first, block_rows(dit, rows, first)};
-        const lt_tensor x = lt_view_outer(&p->mixed, range);
+        const lt_tensor x = lt_view_outer(&p->attention_out, range);
         LT_TRY(lt_row_block(&back, range, &x));
     }
     return lt_row_finish(&back);
@@ -170,7 +170,7 @@ static lt_status ffn_run(const lt_h3_dit *dit, const lt_h3_block *block, const l
         const int64_t count = block_rows(dit, rows, first);
         const lt_tensor u = lt_h3_rows_at(&p->u, 0, count);
         lt_tensor x = lt_h3_rows_at(&p->p, 0, count), s = lt_h3_rows_at(&p->s, 0, count);
-        if (dit->ffn.things.count > 0) {
+        if (dit->ffn.units.count > 0) {
             LT_TRY(norm_rows(dit, p, &block->norm2, table, LT_H3_SHIFT_FFN, first, &u));
             LT_TRY(lt_column_linear_apply(compute, &block->ff_in, &u, &x));
             LT_TRY(lt_swiglu(compute, &x, &s));

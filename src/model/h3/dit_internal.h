@@ -84,7 +84,7 @@ typedef struct lt_h3_pass {
     lt_tensor index;                 /* i32 [rows] into the tables; ndim 0: no modulation */
     lt_tensor cos, sin;              /* ndim 0: no rotation */
     const lt_attention_share *share; /* who has which rows and heads; NULL: attention stays here */
-    lt_tensor u, qkv, mixed, p, s;
+    lt_tensor u, qkv, attention_out, p, s;
     lt_row_scratch back; /* of the ways back into h; its first buffer serves the heads too */
 } lt_h3_pass;
 

@@ -290,7 +290,7 @@ static lt_status state_fill(lt_h3_dit_state *q, const void *text_rows, lt_dtype 
     const lt_h3_dit *dit = q->dit;
     const lt_h3_layout *l = q->layout;
     const lt_h3_dit_config *c = &dit->config;
-    LT_TRY(lt_attention_share_new(dit->engine->mesh, l->rows, dit->heads.things.count, c->head_dim,
+    LT_TRY(lt_attention_share_new(dit->engine->mesh, l->rows, dit->heads.units.count, c->head_dim,
                                   dit->compute, 0, &q->attention));
     q->share = q->attention.rows[lt_group_rank(dit->tokens)];
     const int ranks = lt_group_size(dit->tokens), ring = lt_group_size(q->attention.ring);

@@ -4,8 +4,8 @@
  * M = 4E; e and m are the columns of E and M that this rank has: all of them without tp):
  *
  *     x       [S, E]       the residual
- *     qkv     [S, 3e]      one joined linear; attention reads its thirds as strided views
- *     mixed   [S, e]       attention's result
+ *     qkv     [S, 3e]      one joined linear; attention reads its slices as strided views
+ *     attention_out [S, e] attention's output
  *     normed  [rows, E]    \
  *     gated   [rows, 2m]    } row blocks: the FFN's middle would be 8 times x
  *     inner   [rows, m]    /
@@ -226,7 +226,7 @@ static lt_status rotary_rows(lt_h3_vit *vit, int64_t t, int64_t h, int64_t w)
 {
     if (vit->dry || (vit->cos != NULL && vit->t == t && vit->h == h && vit->w == w))
         return LT_OK;
-    const int64_t third = vit->config->rope_dim / 6, width = 3 * third;
+    const int64_t axis_width = vit->config->rope_dim / 6, width = 3 * axis_width;
     const int64_t suffix = vit->config->registers + 1, rows = t * h * w + suffix;
     free(vit->cos);
     free(vit->sin);
@@ -240,15 +240,15 @@ static lt_status rotary_rows(lt_h3_vit *vit, int64_t t, int64_t h, int64_t w)
         const int is_cell = row < t * h * w;
         const int64_t at[3] = {row / (h * w), row / w % h, row % w}, size[3] = {t, h, w};
         for (int axis = 0; axis < 3; axis++)
-            fill_axis(vit, is_cell ? position_of(at[axis], size[axis]) : 0, c + axis * third,
-                      s + axis * third);
+            fill_axis(vit, is_cell ? position_of(at[axis], size[axis]) : 0, c + axis * axis_width,
+                      s + axis * axis_width);
     }
     return LT_OK;
 }
 
 /* ---- forward ---- */
 typedef struct vit_scratch {
-    lt_tensor x, qkv, mixed, cos, sin;
+    lt_tensor x, qkv, attention_out, cos, sin;
     lt_tensor normed, gated, inner; /* row blocks */
     lt_row_scratch back;            /* row blocks; without tp normed serves */
     int64_t cells, rows, block;     /* tokens that become pixels; all tokens; rows of a block */
@@ -265,7 +265,7 @@ static lt_status take_scratch(lt_h3_vit *vit, int64_t cells, vit_scratch *s)
     s->block = (s->rows + blocks - 1) / blocks;
     LT_TRY(lt_tensor_new(step, "vae.x", LT_F32, &s->x, LT_DIMS(s->rows, width)));
     LT_TRY(lt_tensor_new(step, "vae.qkv", LT_F32, &s->qkv, LT_DIMS(s->rows, 3 * mine)));
-    LT_TRY(lt_tensor_new(step, "vae.mixed", LT_F32, &s->mixed, LT_DIMS(s->rows, mine)));
+    LT_TRY(lt_tensor_new(step, "vae.mixed", LT_F32, &s->attention_out, LT_DIMS(s->rows, mine)));
     LT_TRY(lt_tensor_new(step, "vae.cos", LT_F32, &s->cos, LT_DIMS(s->rows, half)));
     LT_TRY(lt_tensor_new(step, "vae.sin", LT_F32, &s->sin, LT_DIMS(s->rows, half)));
     LT_TRY(lt_tensor_new(step, "vae.normed", LT_F32, &s->normed, LT_DIMS(s->block, width)));
@@ -307,7 +307,7 @@ static lt_status attend(lt_h3_vit *vit, const vit_layer *layer, vit_scratch *s)
 {
     lt_queue *q = vit->engine->compute;
     const lt_h3_video_config *c = vit->config;
-    const int64_t heads = vit->heads.things.count, mine = vit->heads.columns.count;
+    const int64_t heads = vit->heads.units.count, mine = vit->heads.columns.count;
     if (heads == 0)
         return LT_OK;
     for (int64_t first = 0; first < s->rows; first += s->block) {
@@ -326,7 +326,8 @@ static lt_status attend(lt_h3_vit *vit, const vit_layer *layer, vit_scratch *s)
     const lt_tensor key = lt_view_columns(&s->qkv, (lt_range){mine, mine});
     const lt_tensor value = lt_view_columns(&s->qkv, (lt_range){2 * mine, mine});
     const float scale = (float)(1.0 / sqrt((double)c->head_dim));
-    return lt_attention(q, &query, &key, &value, heads, heads, scale, 0, 0, &s->mixed, NULL);
+    return lt_attention(q, &query, &key, &value, heads, heads, scale, 0, 0, &s->attention_out,
+                        NULL);
 }
 
 /* Where the results of a row-parallel layer go: x += y * scale. */
@@ -342,7 +343,7 @@ static lt_status add_result(void *ctx, lt_range rows, const lt_tensor *y)
     return lt_scale_add(t->compute, y, t->scale, &x);
 }
 
-/* x += out(mixed) * scale1 for the first `rows` rows. */
+/* x += out(attention_out) * scale1 for the first `rows` rows. */
 static lt_status add_attention(const lt_h3_vit *vit, const vit_layer *layer, int64_t rows,
                                const vit_scratch *s)
 {
@@ -350,8 +351,8 @@ static lt_status add_attention(const lt_h3_vit *vit, const vit_layer *layer, int
     lt_row_pass back = lt_row_begin(vit->engine, &layer->out, &s->back, add_result, &to);
     for (int64_t first = 0; first < rows; first += s->block) {
         const lt_range range = block_at(first, s->block, rows);
-        const lt_tensor mixed = lt_view_outer(&s->mixed, range);
-        LT_TRY(lt_row_block(&back, range, &mixed));
+        const lt_tensor attention_out = lt_view_outer(&s->attention_out, range);
+        LT_TRY(lt_row_block(&back, range, &attention_out));
     }
     return lt_row_finish(&back);
 }
@@ -370,7 +371,7 @@ static lt_status feed_forward(const lt_h3_vit *vit, const vit_layer *layer, int6
         lt_tensor normed = lt_view_outer(&s->normed, front);
         lt_tensor gated = lt_view_outer(&s->gated, front);
         lt_tensor inner = lt_view_outer(&s->inner, front);
-        if (vit->columns.things.count > 0) {
+        if (vit->columns.units.count > 0) {
             LT_TRY(lt_rms_norm(q, &x, &layer->norm2, vit->config->decoder_norm_eps, LT_ROUND_ONCE,
                                &normed));
             LT_TRY(lt_column_linear_apply(q, &layer->up, &normed, &gated));

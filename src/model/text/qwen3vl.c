@@ -5,7 +5,7 @@
  *
  *     x        [L, E]           the residual
  *     qkv      [L, (H + 2K) D]  beside each other; attention reads its parts as strided views
- *     mixed    [L, H D]         attention's result
+ *     attention_out [L, H D]    attention's output
  *     cos, sin [L, D / 2]
  *     normed   [B, E]  \
  *     gated    [B, 2F]  } row blocks of B: the middle of the FFN is ten times as wide as x
@@ -13,7 +13,7 @@
  *     and what ordered sums take
  *
  * All but attention is local to a row. Groups and columns are split in fixed order whatever tp is
- * (split_linear.h): o_proj and down_proj give f32 sums of leaves, which are added along one tree
+ * (split_linear.h): o_proj and down_proj give f32 sums of chunks, which are added along one tree
  * and rounded once. So the text rows have the same bits for any tp, one rank included. A rank
  * without groups or columns sends nothing.
  *
@@ -225,7 +225,7 @@ lt_status lt_qwen3vl_open(lt_checkpoint *checkpoint, lt_engine *engine,
     t->query = lt_split_of(config->kv_heads, per_group * config->head_dim, t->tp, 1);
     t->key = lt_split_of(config->kv_heads, config->head_dim, t->tp, 1);
     t->ffn = lt_split_of(config->ffn, 1, t->tp, 1);
-    t->heads = t->query.things.count * per_group;
+    t->heads = t->query.units.count * per_group;
     const lt_status st = load(t);
     if (st != LT_OK) {
         lt_qwen3vl_close(&t);
@@ -252,7 +252,7 @@ typedef struct pass {
     int64_t rows;
     void *embedded;  /* host [L, E] of compute's dtype: what goes up, later what came down */
     void *cos, *sin; /* host [L, D / 2] */
-    lt_tensor x, qkv, mixed, cos_rows, sin_rows;
+    lt_tensor x, qkv, attention_out, cos_rows, sin_rows;
     lt_tensor normed, gated, inner;
     lt_row_scratch back;
 } pass;
@@ -320,7 +320,7 @@ static lt_status take_scratch(lt_qwen3vl *t, pass *p)
     const int64_t both = H + 2 * t->key.columns.count, F = t->ffn.columns.count;
     LT_TRY(lt_tensor_new(step, "text.x", act, &p->x, LT_DIMS(L, E)));
     LT_TRY(lt_tensor_new(step, "text.qkv", act, &p->qkv, LT_DIMS(L, both)));
-    LT_TRY(lt_tensor_new(step, "text.mixed", act, &p->mixed, LT_DIMS(L, H)));
+    LT_TRY(lt_tensor_new(step, "text.mixed", act, &p->attention_out, LT_DIMS(L, H)));
     LT_TRY(lt_tensor_new(step, "text.cos", act, &p->cos_rows, LT_DIMS(L, D / 2)));
     LT_TRY(lt_tensor_new(step, "text.sin", act, &p->sin_rows, LT_DIMS(L, D / 2)));
     LT_TRY(lt_tensor_new(step, "text.normed", act, &p->normed, LT_DIMS(B, E)));
@@ -359,7 +359,7 @@ static lt_status add_result(void *ctx, lt_range rows, const lt_tensor *y)
 static lt_status project(lt_qwen3vl *t, const decoder_layer *d, pass *p)
 {
     lt_queue *q = t->engine->compute;
-    const int64_t D = t->config.head_dim, heads = t->heads, groups = t->key.things.count;
+    const int64_t D = t->config.head_dim, heads = t->heads, groups = t->key.units.count;
     const float eps = (float)t->config.rms_eps;
     for (int64_t first = 0; first < p->rows; first += BLOCK_ROWS) {
         const lt_range rows = block_at(p, first);
@@ -386,15 +386,15 @@ static lt_status attend(lt_qwen3vl *t, const decoder_layer *d, pass *p)
         const lt_tensor key = lt_view_columns(&p->qkv, (lt_range){H, K});
         const lt_tensor value = lt_view_columns(&p->qkv, (lt_range){H + K, K});
         const float scale = (float)(1.0 / sqrt((double)D));
-        LT_TRY(lt_attention(t->engine->compute, &query, &key, &value, t->heads, t->key.things.count,
-                            scale, 1, 0, &p->mixed, NULL));
+        LT_TRY(lt_attention(t->engine->compute, &query, &key, &value, t->heads, t->key.units.count,
+                            scale, 1, 0, &p->attention_out, NULL));
     }
     target to = {t->engine->compute, &p->x};
     lt_row_pass back = lt_row_begin(t->engine, &d->out, &p->back, add_result, &to);
     for (int64_t first = 0; first < p->rows; first += BLOCK_ROWS) {
         const lt_range rows = block_at(p, first);
-        const lt_tensor mixed = lt_view_outer(&p->mixed, rows);
-        LT_TRY(lt_row_block(&back, rows, &mixed));
+        const lt_tensor attention_out = lt_view_outer(&p->attention_out, rows);
+        LT_TRY(lt_row_block(&back, rows, &attention_out));
     }
     return lt_row_finish(&back);
 }
@@ -409,7 +409,7 @@ static lt_status feed_forward(lt_qwen3vl *t, const decoder_layer *d, pass *p)
         const lt_tensor x = lt_view_outer(&p->x, rows);
         lt_tensor normed = front(&p->normed, rows), gated = front(&p->gated, rows);
         lt_tensor inner = front(&p->inner, rows);
-        if (t->ffn.things.count > 0) {
+        if (t->ffn.units.count > 0) {
             LT_TRY(
                 lt_rms_norm(q, &x, &d->norm2, (float)t->config.rms_eps, LT_ROUND_TWICE, &normed));
             LT_TRY(lt_column_linear_apply(q, &d->up, &normed, &gated));

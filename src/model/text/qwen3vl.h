@@ -6,7 +6,7 @@
  * depends on itself and the rows before.
  *
  * Who holds what: whole key-value groups of heads and FFN columns are shared over
- * mesh->axis[LT_AXIS_TP] as unions of their 16 leaves (parallel/fixed_tree.h), so that the text
+ * mesh->axis[LT_AXIS_TP] as unions of their 16 chunks (parallel/fixed_tree.h), so that the text
  * rows have the same bits on every mesh; a rank may have none of either. Rows are whole on every
  * rank; ranks along other axes do the same work again. Rounding in bf16: spec 3.1. Tested:
  * tests/parity/test_qwen3vl.c (published numbers). */
