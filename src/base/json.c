@@ -449,11 +449,11 @@ static lt_status text_of(const json_t *value, size_t flags, char **out)
 {
     char *plain = json_dumps(value, flags), *text = NULL;
     size_t bytes = 0;
-    const int lacks = lt_json_starved();
+    const int no_memory = lt_json_starved();
     *out = NULL;
-    if (plain == NULL || lacks) {
+    if (plain == NULL || no_memory) {
         free(plain);
-        return lacks ? LT_ENOMEM : LT_EINTERNAL;
+        return no_memory ? LT_ENOMEM : LT_EINTERNAL;
     }
     FILE *to = open_memstream(&text, &bytes);
     if (to != NULL)

@@ -196,7 +196,7 @@ static lt_status compare(void *ctx, const lt_wanted *wanted)
 }
 
 /* Tensors that are known but not listed. */
-static int is_let_be(const lt_part_kind *kind, const char *name)
+static int is_ignored(const lt_part_kind *kind, const char *name)
 {
     for (const char *const *at = kind->unlisted; at != NULL && *at != NULL; at++)
         if (strncmp(name, *at, strlen(*at)) == 0)
@@ -212,7 +212,7 @@ static void say_differences(comparison *c, const lt_part_kind *kind, json_t *out
     const char *name;
     json_t *value;
     json_object_foreach (c->have, name, value)
-        if (!is_let_be(kind, name)) {
+        if (!is_ignored(kind, name)) {
             append_name(unexpected, name);
             unexpected_count++;
         }

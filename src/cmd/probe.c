@@ -45,7 +45,7 @@ static lt_status read_mesh(lt_probe *p)
     return LT_OK;
 }
 
-/* Every rank's own path, since a rank that lacks the model is served under the path of rank 0. */
+/* Every rank's own path, since a rank without the model is served under the path of rank 0. */
 static lt_status share_model(lt_probe *p)
 {
     lt_status st = LT_OK;

@@ -1,7 +1,7 @@
 /* pipeline.c - from a job to a film: plan, text, noise, denoise, store, decode.
  *
  *   rank 0            all ranks
- *                     compare copies of the model, serve it where it lacks (source.h)
+ *                     compare copies of the model, serve it where it is missing (source.h)
  *   job -> model -> draft --broadcast-> model, threads, mesh, dry run, agree: it fits; engine
  *   plan -----------broadcast---------> the same bytes on every rank, const from here on
  *   run folder

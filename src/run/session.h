@@ -38,7 +38,7 @@ typedef struct lt_session {
  * folder of a render, NULL for a decode. Errors: LT_EUSAGE, LT_EUNAVAIL, LT_ECREATE. */
 lt_status lt_session_check(lt_session *session, const lt_job *job, const lt_plan *plan,
                            const char *run);
-/* Compare the ranks' copies of rank 0's model folder, and serve the ranks that lack it
+/* Compare the ranks' copies of rank 0's model folder, and serve the ranks without it
  * (source.h), until lt_session_close or lt_source_end. path [bytes]: rank 0's, not empty; on
  * all ranks afterwards. Collective on world, Blocking. Errors: lt_source_share's. */
 lt_status lt_session_source(lt_group *world, char *path, size_t bytes);

@@ -234,7 +234,8 @@ static void a_rank_of_four_reads_a_quarter(void **state)
     }
 }
 
-/* One reader for three ranks, in a mesh whose tp pairs and ring pairs mix ranks with and without.
+/* One file server for three ranks, in a mesh whose tp pairs and ring pairs mix ranks with and
+ * without.
  */
 static void one_reader_serves_a_mesh(void **state)
 {
@@ -245,7 +246,7 @@ static void one_reader_serves_a_mesh(void **state)
     (void)spoil_join(usual, s.folder, "usual.safetensors");
     probe(home, 4, bare, 0, "ring=2,tp=2", usual, &u);
     for (int last = FIRST; last < 2; last++) {
-        const int reader = last ? 3 : 0;
+        const int server = last ? 3 : 0;
         if (last)
             probe(bare, 3, home, 1, "ring=2,tp=2", out, &r);
         else
@@ -254,12 +255,12 @@ static void one_reader_serves_a_mesh(void **state)
         for (int rank = 0; rank < 4; rank++) {
             const int64_t read = figure(r.out, "bytes_read", rank);
             assert_int_equal(read, figure(u.out, "bytes_read", rank));
-            others += rank != reader ? read : 0;
-            if (rank != reader)
+            others += rank != server ? read : 0;
+            if (rank != server)
                 assert_int_equal(figure(r.out, "bytes_served", rank), 0);
         }
         /* what the others read, and config and header for each of them */
-        const int64_t served = figure(r.out, "bytes_served", reader);
+        const int64_t served = figure(r.out, "bytes_served", server);
         assert_in_range(served, others + 3 * 1000, others + 3 * 100000);
         assert_true(differ(out, usual, "sample") == 0);
         assert_true(differ(out, usual, "audio_sample") == 0);
@@ -353,7 +354,7 @@ static void a_film_needs_one_copy(void **state)
     latents_free(&all);
 }
 
-/* Stages of one rank, too, where that rank lacks the model. */
+/* Stages of one rank, too, where the model is missing on that rank. */
 static void rank_0_alone_is_served(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* test_source.c - a model's files on ranks that don't have them.
  * Goal: whoever has the folder, all ranks see the same names, sizes and bytes under the same path;
- * copies that differ are refused, naming both ranks and the file; a reader whose file is cut,
+ * copies that differ are refused, naming both ranks and the file; a file server whose file is cut,
  * changed or gone is an error with its name at the rank that asked, never wrong bytes; asks for
  * what is not served are refused. Method: each rank works in a folder of its own, which holds a
  * copy or does not; readers wait in a barrier while the others read. Ranks: as launched (4: all
@@ -163,16 +163,16 @@ static void all_see_the_same(void **state)
         lt_source_end();
         uint64_t all[RANKS_MAX], sum = 0;
         OK(lt_all_gather_host(world, &served, sizeof served, all));
-        uint64_t lacking = 0, most = 0;
+        uint64_t clients = 0, most = 0;
         for (int r = 0; r < ranks; r++) {
-            lacking += (uint64_t) !(mask >> r & 1);
+            clients += (uint64_t) !(mask >> r & 1);
             sum += all[r];
             most += (uint64_t)(all[r] > 0);
         }
         const uint64_t each = CONFIG_BYTES + ROWS * WIDTH * sizeof(float);
-        WANT(sum >= lacking * each && sum <= lacking * (each + 4096));
-        const uint64_t having = (uint64_t)ranks - lacking;
-        WANT(most == (lacking < having ? lacking : having)); /* spread */
+        WANT(sum >= clients * each && sum <= clients * (each + 4096));
+        const uint64_t servers = (uint64_t)ranks - clients;
+        WANT(most == (clients < servers ? clients : servers)); /* spread */
         remove_model();
         OK(lt_barrier(world));
     }
@@ -244,7 +244,7 @@ static void other_copies_are_refused(void **state)
     }
 }
 
-/* ---- a reader's file changes ---- */
+/* ---- a file server's file changes ---- */
 
 static void cut_shard(void) { WANT(truncate(SHARD, 100000) == 0); }
 static void grow_shard(void) { WANT(truncate(SHARD, 90000000) == 0); }
@@ -274,7 +274,7 @@ static void make_a_pipe(void) { WANT(unlink(SHARD) == 0 && mkfifo(SHARD, 0666) =
 static const struct {
     const char *name;
     void (*change)(void);
-    int after_open; /* the header was read: the reader holds the file open */
+    int after_open; /* the header was read: the file server holds it open */
     lt_status status;
     const char *words;
 } changes[] = {
@@ -362,14 +362,14 @@ static void a_short_ask_is_answered(lt_group *group)
 static void strange_asks_are_refused(void **state)
 {
     (void)state;
-    int order[RANKS_MAX], reader[RANKS_MAX];
+    int order[RANKS_MAX], server_of[RANKS_MAX];
     lt_group *group = NULL;
     lt_source_table table = {0};
     if (ranks < 2)
         return;
     for (int r = 0; r < ranks; r++) {
         order[r] = r;
-        reader[r] = r == 1 ? 0 : -1; /* rank 0 serves rank 1 and no other */
+        server_of[r] = r == 1 ? 0 : -1; /* rank 0 serves rank 1 and no other */
     }
     if (rank == 0)
         write_model();
@@ -377,7 +377,7 @@ static void strange_asks_are_refused(void **state)
     OK(lt_source_table_scan("m", &table));
     WANT(table.count == (rank == 0 ? 5 : 0));
     if (rank == 0)
-        OK(lt_source_serve(group, &table, reader));
+        OK(lt_source_serve(group, &table, server_of));
     for (size_t i = 0; i < sizeof asks / sizeof *asks && rank > 0; i++) {
         char bytes[32] = "";
         const lt_status st =

@@ -14,9 +14,9 @@ static void formats_changed_and_new_files(void **state)
 {
     (void)state;
     run_result r = sh("command -v git clang-format dpkg-query");
-    const int lacks = r.code != 0;
+    const int is_missing = r.code != 0;
     run_free(&r);
-    if (lacks)
+    if (is_missing)
         skip();
     r = sh("set -e; cd \"$0\"; cp " LT_SOURCE_DIR "/dev " LT_SOURCE_DIR "/.clang-format .\n"
            "git init -q .; for f in old changed gone; do echo 'int  a ;' > $f.c; done\n"

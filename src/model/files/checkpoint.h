@@ -67,7 +67,7 @@ lt_status lt_checkpoint_plan(lt_checkpoint *checkpoint, const char *name, lt_dim
                              lt_slice slice, lt_dtype want);
 
 /* Bytes of tensors copied out of files for this process since start (out of another rank's, where
- * this one lacks them), and in how many reads. */
+ * they are missing on this one), and in how many reads. */
 uint64_t lt_checkpoint_bytes_read(void);
 uint64_t lt_checkpoint_reads(void);
 /* What lt_checkpoint_plan counted since start. */

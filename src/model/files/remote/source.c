@@ -1,14 +1,14 @@
 /* source.c - which ranks have a model's folder, and its files on those that don't.
  *
  *     every rank   lists its copy: names, sizes, hashes of heads (source_table.c)
- *     all          who has one, and on which node
+ *     all          gather which ranks have one, and on which node
  *     the lowest   sends its list; the others compare theirs, or take it over
- *     the lacking  are dealt out: a reader on the same node first, then whoever has fewest
- *     readers      start a thread that answers (source_serve.c)
+ *     clients      are assigned: to a file server on their node, else to the one with the fewest
+ *     servers      start a thread that answers (source_serve.c)
  *
- * All ranks work out the same readers from the same figures, so that nothing more is said about it.
- * What is known of the folder is kept for the process, as a mount is: networks ask by path, and a
- * path below the root is looked up in the reader's list. */
+ * All ranks compute the same assignment from the same figures, so that no message about it is
+ * needed. The list of files is kept for the process, as a mount is: networks ask by path, and a
+ * path below the root is looked up in the file server's list. */
 #include "model/files/remote/source.h"
 
 #include <assert.h>
@@ -34,62 +34,62 @@
 enum { JSON_BYTES_MAX = 64 << 20 }; /* json.h */
 
 /* What one rank says of itself. */
-typedef struct standing {
+typedef struct rank_status {
     lt_node_id node;
-    int32_t has;
-} standing;
+    int32_t has; /* the files */
+} rank_status;
 
 static struct {
     lt_group *group; /* NULL: nothing is shared */
     lt_source_table table;
-    int *reader;   /* [ranks]: who serves it; -1: has the files */
-    int is_served; /* this rank lacks them */
+    int *server_of; /* [ranks]: the rank's file server; -1: it has the files */
+    int is_client;  /* they are missing on this rank */
 } shared;
 
 /* ---- who has it ---- */
 
-/* Everybody's standing and room for the readers; malloc'ed. */
-static lt_status meet(lt_group *world, int has, standing **all, int **reader)
+/* All ranks' status, and memory for their file servers; malloc'ed. */
+static lt_status meet(lt_group *world, int has, rank_status **all, int **server_of)
 {
     const int size = lt_group_size(world);
-    standing mine;
+    rank_status mine;
     memset(&mine, 0, sizeof mine);
     mine.has = has;
     lt_status st = lt_node_me(&mine.node);
     *all = calloc((size_t)size, sizeof **all);
-    *reader = calloc((size_t)size, sizeof **reader);
-    if (st == LT_OK && (*all == NULL || *reader == NULL))
+    *server_of = calloc((size_t)size, sizeof **server_of);
+    if (st == LT_OK && (*all == NULL || *server_of == NULL))
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "no memory for %d ranks", size);
     LT_TRY(lt_agree(world, st));
     return lt_all_gather_host(world, &mine, sizeof mine, *all);
 }
 
-/* reader[r] for every rank without files; how many there are. */
-static int deal(const standing *all, int size, int *reader)
+/* server_of[r] for every client; how many clients there are. */
+static int assign(const rank_status *all, int size, int *server_of)
 {
-    int lacking = 0;
+    int clients = 0;
     for (int r = 0; r < size; r++) {
         int best = -1, fewest = 0;
-        reader[r] = -1;
+        server_of[r] = -1;
         for (int near = 1; near >= 0 && best < 0 && !all[r].has; near--)
             for (int q = 0; q < size; q++) {
-                int clients = 0;
+                int load = 0;
                 if (!all[q].has || (near && !lt_node_same(&all[q].node, &all[r].node)))
                     continue;
                 for (int k = 0; k < r; k++)
-                    clients += reader[k] == q;
-                if (best < 0 || clients < fewest) {
+                    load += server_of[k] == q;
+                if (best < 0 || load < fewest) {
                     best = q;
-                    fewest = clients;
+                    fewest = load;
                 }
             }
-        reader[r] = best;
-        lacking += best >= 0;
+        server_of[r] = best;
+        clients += best >= 0;
     }
-    return lacking;
+    return clients;
 }
 
-/* My copy against the lowest reader's, or the reader's list as mine. */
+/* My copy against that of the lowest rank with one, or its list as mine. */
 static lt_status compare(lt_group *world, int first, const char *text, size_t bytes,
                          lt_source_table *mine)
 {
@@ -111,7 +111,7 @@ static lt_status compare(lt_group *world, int first, const char *text, size_t by
 }
 
 /* The list of the lowest rank that has the files, on all; *has says which those are. */
-static lt_status share_table(lt_group *world, const standing *all, lt_source_table *mine)
+static lt_status share_table(lt_group *world, const rank_status *all, lt_source_table *mine)
 {
     const int size = lt_group_size(world), rank = lt_group_rank(world);
     char *text = NULL;
@@ -139,14 +139,14 @@ static lt_status start(lt_group *world)
     st = lt_agree(world, st);
     for (int i = 0; i < size && st == LT_OK; i++) {
         ranks[i] = i;
-        clients += shared.reader[i] == rank;
+        clients += shared.server_of[i] == rank;
     }
     if (st == LT_OK)
         st = lt_group_split(world, ranks, size, &shared.group);
     free(ranks);
     LT_TRY(st);
     if (clients > 0)
-        st = lt_source_serve(shared.group, &shared.table, shared.reader);
+        st = lt_source_serve(shared.group, &shared.table, shared.server_of);
     return lt_agree(world, st);
 }
 
@@ -155,14 +155,14 @@ static void forget(void)
     lt_source_serve_stop();
     lt_group_free(&shared.group);
     lt_source_table_free(&shared.table);
-    free(shared.reader);
-    shared.reader = NULL;
-    shared.is_served = 0;
+    free(shared.server_of);
+    shared.server_of = NULL;
+    shared.is_client = 0;
 }
 
 lt_status lt_source_share(lt_group *world, const char *root)
 {
-    standing *all = NULL;
+    rank_status *all = NULL;
     assert(shared.group == NULL && root[0] != '\0');
     if (lt_group_size(world) == 1)
         return LT_OK;
@@ -170,21 +170,21 @@ lt_status lt_source_share(lt_group *world, const char *root)
     lt_status st = lt_source_table_scan(root, &shared.table);
     LT_TRY_GOTO(lt_agree(world, st), st, nothing);
     const int has = shared.table.count > 0;
-    LT_TRY_GOTO(meet(world, has, &all, &shared.reader), st, nothing);
+    LT_TRY_GOTO(meet(world, has, &all, &shared.server_of), st, nothing);
     int some = 0;
     for (int r = 0; r < lt_group_size(world); r++)
         some |= all[r].has;
     if (!some)
-        goto nothing; /* whoever opens the model says so */
+        goto nothing; /* opening the model says so */
     LT_TRY_GOTO(share_table(world, all, &shared.table), st, nothing);
-    const int lacking = deal(all, lt_group_size(world), shared.reader);
-    if (lacking == 0)
+    const int clients = assign(all, lt_group_size(world), shared.server_of);
+    if (clients == 0)
         goto nothing; /* all of them are one copy */
     LT_TRY_GOTO(start(world), st, nothing);
-    shared.is_served = !has;
+    shared.is_client = !has;
     if (!has)
         lt_log(2, "source", "%s is not here: rank %d reads it for this rank", root,
-               shared.reader[lt_group_rank(world)]);
+               shared.server_of[lt_group_rank(world)]);
     free(all);
     return LT_OK;
 nothing:
@@ -201,13 +201,13 @@ void lt_source_end(void)
 
 /* ---- files ---- */
 
-/* Is the path one of the reader's? Then what is below the root. */
-static int is_away(const char *path, char below[LT_PATH_BYTES])
+/* Is the path on the file server? Then what is below the root. */
+static int is_remote(const char *path, char below[LT_PATH_BYTES])
 {
-    return shared.is_served && lt_source_below(&shared.table, path, below, LT_PATH_BYTES);
+    return shared.is_client && lt_source_below(&shared.table, path, below, LT_PATH_BYTES);
 }
 
-/* A folder of the reader's: the first file in it, or -1. */
+/* A folder on the file server: the first file in it, or -1. */
 static int first_in(const char *below)
 {
     const size_t n = strlen(below);
@@ -229,7 +229,7 @@ lt_status lt_source_open(const char *path, lt_source_file *out)
     char below[LT_PATH_BYTES];
     struct stat info;
     *out = (lt_source_file){.fd = -1, .index = -1};
-    if (is_away(path, below)) {
+    if (is_remote(path, below)) {
         out->index = lt_source_find(&shared.table, below);
         if (out->index < 0)
             LT_FAIL(LT_ENOINPUT, "%s: cannot be opened: %s", path, strerror(ENOENT));
@@ -251,7 +251,7 @@ lt_status lt_source_open(const char *path, lt_source_file *out)
 lt_status lt_source_unchanged(const lt_source_file *file, const char *path)
 {
     struct stat info;
-    if (file->fd < 0) /* its reader looks before each answer (source_serve.c) */
+    if (file->fd < 0) /* its file server looks before each answer (source_serve.c) */
         return LT_OK;
     if (fstat(file->fd, &info) != 0)
         LT_FAIL(LT_EIO, "%s: %s", path, strerror(errno));
@@ -280,20 +280,20 @@ lt_status lt_source_pread(const lt_source_file *file, const char *path, void *to
                 bytes, (long long)offset, (long long)file->bytes);
     if (shared.group == NULL)
         LT_FAIL(LT_EINTERNAL, "%s: its reader serves no more", path);
-    return lt_source_ask(shared.group, shared.reader[lt_group_rank(shared.group)], file->index, to,
-                         bytes, offset);
+    return lt_source_ask(shared.group, shared.server_of[lt_group_rank(shared.group)], file->index,
+                         to, bytes, offset);
 }
 
 int lt_source_is_dir(const char *path)
 {
     char below[LT_PATH_BYTES];
-    return is_away(path, below) ? first_in(below) >= 0 : lt_file_is_dir(path);
+    return is_remote(path, below) ? first_in(below) >= 0 : lt_file_is_dir(path);
 }
 
 int lt_source_exists(const char *path)
 {
     char below[LT_PATH_BYTES];
-    if (!is_away(path, below))
+    if (!is_remote(path, below))
         return lt_file_exists(path);
     return lt_source_find(&shared.table, below) >= 0 || first_in(below) >= 0;
 }
@@ -302,7 +302,7 @@ int64_t lt_source_changed(const char *path)
 {
     char below[LT_PATH_BYTES];
     struct stat info;
-    if (!is_away(path, below))
+    if (!is_remote(path, below))
         return stat(path, &info) == 0 ? (int64_t)info.st_mtime : 0;
     const int i = lt_source_find(&shared.table, below);
     return i >= 0 ? shared.table.entry[i].changed : 0;
@@ -323,7 +323,7 @@ lt_status lt_source_read(const char *path, size_t bytes_max, char **out, size_t 
     lt_source_file file;
     *out = NULL;
     *bytes = 0;
-    if (!is_away(path, below)) {
+    if (!is_remote(path, below)) {
         LT_TRY(check_no_pipe(path));
         return lt_file_read(path, bytes_max, out, bytes);
     }
@@ -351,7 +351,7 @@ lt_status lt_source_json(const char *path, json_t **out)
     char *text = NULL;
     size_t bytes = 0;
     *out = NULL;
-    if (!is_away(path, below)) {
+    if (!is_remote(path, below)) {
         LT_TRY(check_no_pipe(path));
         return lt_json_read(path, out);
     }
@@ -361,10 +361,10 @@ lt_status lt_source_json(const char *path, json_t **out)
     return st;
 }
 
-/* The names right below a folder of the reader's. Files lie in order, so that all that is in one
+/* The names right below a folder on the file server. Files lie in order, so that all that is in one
  * folder lies together, and names it once. */
-static lt_status list_away(const char *below, lt_status (*each)(void *ctx, const char *name),
-                           void *ctx)
+static lt_status list_remote(const char *below, lt_status (*each)(void *ctx, const char *name),
+                             void *ctx)
 {
     const size_t skip = below[0] != '\0' ? strlen(below) + 1 : 0;
     for (int i = first_in(below); i >= 0 && i < shared.table.count; i++) {
@@ -387,8 +387,8 @@ lt_status lt_source_list(const char *folder, lt_status (*each)(void *ctx, const 
 {
     char below[LT_PATH_BYTES];
     lt_status st = LT_OK;
-    if (is_away(folder, below))
-        return list_away(below, each, ctx);
+    if (is_remote(folder, below))
+        return list_remote(below, each, ctx);
     DIR *dir = opendir(folder);
     if (dir == NULL)
         return lt_file_unopened(folder, errno);

@@ -39,16 +39,16 @@ int lt_source_below(const lt_source_table *table, const char *path, char *out, s
 /* Index of the file, or -1. */
 int lt_source_find(const lt_source_table *table, const char *below);
 
-/* ---- source_serve.c: messages, and the reader's thread ---- */
+/* ---- source_serve.c: messages, and the file server's thread ---- */
 
-/* Ask the reader (a rank of group) for bytes of its file. Blocking. Errors: the reader's,
+/* Ask the file server (a rank of group) for bytes of its file. Blocking. Errors: the file server's,
  * LT_ENOMEM, the transport's. */
-lt_status lt_source_ask(lt_group *group, int reader, int index, void *to, size_t bytes,
+lt_status lt_source_ask(lt_group *group, int server, int index, void *to, size_t bytes,
                         int64_t offset);
-/* Serve these files to the ranks of group whose reader[rank] is this one, until stop. table and
- * reader are borrowed. The thread ends the job, with a line, where a message fails. Errors:
+/* Serve these files to the ranks of group whose server_of[rank] is this one, until stop. table and
+ * server_of are borrowed. The thread ends the job, with a line, where a message fails. Errors:
  * LT_ENOMEM, LT_EUNAVAIL. */
-lt_status lt_source_serve(lt_group *group, const lt_source_table *table, const int *reader);
+lt_status lt_source_serve(lt_group *group, const lt_source_table *table, const int *server_of);
 void lt_source_serve_stop(void);
 
 #endif

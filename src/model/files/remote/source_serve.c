@@ -1,25 +1,25 @@
-/* source_serve.c - bytes of files for ranks that lack them: the asking, and the reader's thread.
+/* source_serve.c - bytes of files for clients: the asking, and the file server's thread.
  *
- *     rank without files                      its reader
+ *     client                                  its file server
  *     ask {file, offset, bytes}  ---------->  thread: checks, preads
  *     answer {status, words}     <----------
  *     the bytes                  <----------  unless status is a failure
  *
- * A reader answers from a thread of its own, so that no rank needs to know when another reads: a
- * reader may compute, wait in a collective for the very rank that asks, or have loaded all it
- * needs. Serving between its own reads was thought of, without a thread; then each loading needs an
- * end that all ranks come to before the first collective behind it, and each exchange while loading
- * must poll. The thread never waits for anything but the messages of one answer. It polls: often
- * while it is asked, every 5 ms when it was not asked for 2 s.
+ * A file server answers from a thread of its own, so that no rank needs to know when another reads:
+ * the main thread of a file server may compute, wait in a collective for the very client that asks,
+ * or have loaded all it needs. Serving between its own reads, without a thread, was thought of:
+ * then each loading needs an end that all ranks come to before the first collective behind it, and
+ * each exchange while loading must poll. The thread never waits for anything but the messages of
+ * one answer. It polls: often while it is asked, every 5 ms when it was not asked for 2 s.
  *
- * A message that fails on the reader leaves somebody waiting whom nothing can be told: the thread
- * then says so and ends the job. So it does when it lacks memory for a message. An ask of another
- * size is answered.
+ * A message that fails on the file server leaves a client waiting that cannot be told: the thread
+ * then says so and ends the job. So it does when there is no memory for a message. An ask of
+ * another size is answered.
  *
  * An ask is not to be trusted: file and range are checked against the table, and before each read
  * the file's size, time of change and inode are, so that a file that is changed, cut or replaced
  * meanwhile is an error with its name, at the rank that asked. Ranks that read the same slices
- * (ring, uly) are each sent them: the second time they come from the reader's page cache. */
+ * (ring, uly) are each sent them: the second time they come from the file server's page cache. */
 #include "model/files/remote/source_internal.h"
 
 #include <assert.h>
@@ -55,7 +55,7 @@ typedef struct answer {
     char text[508];
 } answer;
 
-/* ---- the rank that lacks the files ---- */
+/* ---- the client ---- */
 
 /* Static: were a message to fail, MPI might still write here. */
 static ask asked;
@@ -63,13 +63,13 @@ static answer answered;
 
 enum { ASKED, ANSWERED, BYTES, REQUESTS };
 
-static lt_status converse(lt_group *group, int reader, char *to, size_t bytes,
+static lt_status converse(lt_group *group, int server, char *to, size_t bytes,
                           lt_request *request[REQUESTS])
 {
     LT_TRY(
-        lt_request_recv(group, reader, TAG_ANSWER, &answered, sizeof answered, &request[ANSWERED]));
-    LT_TRY(lt_request_recv(group, reader, TAG_BYTES, to, bytes, &request[BYTES]));
-    LT_TRY(lt_request_send(group, reader, TAG_ASK, &asked, sizeof asked, &request[ASKED]));
+        lt_request_recv(group, server, TAG_ANSWER, &answered, sizeof answered, &request[ANSWERED]));
+    LT_TRY(lt_request_recv(group, server, TAG_BYTES, to, bytes, &request[BYTES]));
+    LT_TRY(lt_request_send(group, server, TAG_ASK, &asked, sizeof asked, &request[ASKED]));
     LT_TRY(lt_request_wait(&request[ASKED]));
     LT_TRY(lt_request_wait(&request[ANSWERED]));
     if (answered.status == LT_OK)
@@ -79,45 +79,45 @@ static lt_status converse(lt_group *group, int reader, char *to, size_t bytes,
     LT_FAIL(known ? (lt_status)answered.status : LT_EINTERNAL, "%s", answered.text);
 }
 
-static lt_status ask_one(lt_group *group, int reader, int index, char *to, size_t bytes,
+static lt_status ask_one(lt_group *group, int server, int index, char *to, size_t bytes,
                          int64_t offset)
 {
     lt_request *request[REQUESTS] = {NULL, NULL, NULL};
     asked = (ask){ask_magic, index, offset, (int64_t)bytes};
-    const lt_status st = converse(group, reader, to, bytes, request);
+    const lt_status st = converse(group, server, to, bytes, request);
     for (int i = 0; i < REQUESTS; i++) /* what was not received must not be written any more */
         lt_request_drop(&request[i]);
     LT_TRY(st);
     return LT_OK;
 }
 
-lt_status lt_source_ask(lt_group *group, int reader, int index, void *to, size_t bytes,
+lt_status lt_source_ask(lt_group *group, int server, int index, void *to, size_t bytes,
                         int64_t offset)
 {
     lt_status st = LT_OK;
     lt_operation_begin("read_model", NULL, NULL);
     for (size_t at = 0; at < bytes && st == LT_OK; at += ASK_BYTES_MAX) {
         const size_t n = bytes - at < ASK_BYTES_MAX ? bytes - at : ASK_BYTES_MAX;
-        st = ask_one(group, reader, index, (char *)to + at, n, offset + (int64_t)at);
+        st = ask_one(group, server, index, (char *)to + at, n, offset + (int64_t)at);
     }
     lt_operation_end(NULL);
     LT_TRY(st);
     return LT_OK;
 }
 
-/* ---- the reader ---- */
+/* ---- the file server ---- */
 
 static struct {
     lt_group *group;
     const lt_source_table *table;
-    const int *reader;
-    int *fd; /* [table->count], -1: not opened */
+    const int *server_of; /* [ranks] */
+    int *fd;              /* [table->count], -1: not opened */
     char *buffer;
     ask ask;
     answer answer;
     pthread_t thread;
     int runs;
-} server;
+} service;
 static atomic_int stop_asked;
 static _Atomic uint64_t bytes_served;
 
@@ -128,7 +128,7 @@ uint64_t lt_source_bytes_served(void) { return atomic_load(&bytes_served); }
 static lt_status finish(lt_request **request, int *done)
 {
     double told = 0;
-    for (int turn = 0;; turn++) {
+    for (int poll = 0;; poll++) {
         LT_TRY(lt_request_test(request, done));
         if (*done)
             return LT_OK;
@@ -138,7 +138,7 @@ static lt_status finish(lt_request **request, int *done)
         }
         if (told <= 0 && atomic_load(&stop_asked))
             told = lt_seconds();
-        if (turn < 256)
+        if (poll < 256)
             (void)sched_yield();
         else
             (void)nanosleep(&(struct timespec){0, 50000}, NULL);
@@ -148,17 +148,17 @@ static lt_status finish(lt_request **request, int *done)
 static lt_status send_one(int peer, int tag, const void *data, size_t bytes, int *sent)
 {
     lt_request *request = NULL;
-    LT_TRY(lt_request_send(server.group, peer, tag, data, bytes, &request));
+    LT_TRY(lt_request_send(service.group, peer, tag, data, bytes, &request));
     LT_TRY(finish(&request, sent));
     return LT_OK;
 }
 
 static lt_status open_file(int index, const char *path)
 {
-    if (server.fd[index] >= 0)
+    if (service.fd[index] >= 0)
         return LT_OK;
-    server.fd[index] = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (server.fd[index] < 0)
+    service.fd[index] = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (service.fd[index] < 0)
         LT_FAIL(LT_ENOINPUT, "%s: cannot be opened any more: %s", path, strerror(errno));
     return LT_OK;
 }
@@ -166,8 +166,8 @@ static lt_status open_file(int index, const char *path)
 static lt_status check_unchanged(int index, const char *path)
 {
     struct stat now;
-    const lt_source_entry *then = &server.table->entry[index];
-    if (fstat(server.fd[index], &now) != 0)
+    const lt_source_entry *then = &service.table->entry[index];
+    if (fstat(service.fd[index], &now) != 0)
         LT_FAIL(LT_EIO, "%s: %s", path, strerror(errno));
     if (!S_ISREG(now.st_mode))
         LT_FAIL(LT_EDATA, "%s: want a regular file, as when the ranks compared their copies", path);
@@ -190,9 +190,9 @@ static lt_status check_unchanged(int index, const char *path)
 static lt_status read_for(int peer, const ask *q)
 {
     char path[LT_PATH_BYTES];
-    const lt_source_table *t = server.table;
+    const lt_source_table *t = service.table;
     if (q->magic != ask_magic || q->index < 0 || q->index >= t->count || q->bytes < 0 ||
-        q->bytes > ASK_BYTES_MAX || server.reader[peer] != lt_group_rank(server.group))
+        q->bytes > ASK_BYTES_MAX || service.server_of[peer] != lt_group_rank(service.group))
         LT_FAIL(LT_EDATA, "%s: rank %d asked for file %d, %lld bytes: no such thing is served",
                 t->root, peer, (int)q->index, (long long)q->bytes);
     const lt_source_entry *e = &t->entry[q->index];
@@ -202,32 +202,33 @@ static lt_status read_for(int peer, const ask *q)
     LT_TRY(lt_path_join(path, sizeof path, t->root, e->path));
     LT_TRY(open_file(q->index, path));
     LT_TRY(check_unchanged(q->index, path));
-    LT_TRY(
-        lt_file_pread_full(server.fd[q->index], path, server.buffer, (size_t)q->bytes, q->offset));
+    LT_TRY(lt_file_pread_full(service.fd[q->index], path, service.buffer, (size_t)q->bytes,
+                              q->offset));
     (void)atomic_fetch_add(&bytes_served, (uint64_t)q->bytes);
     return LT_OK;
 }
 
 static void fill_answer(lt_status st)
 {
-    memset(&server.answer, 0, sizeof server.answer);
+    memset(&service.answer, 0, sizeof service.answer);
     if (st == LT_OK)
         return;
-    server.answer.status = (int32_t)st;
-    (void)snprintf(server.answer.text, sizeof server.answer.text, "rank %d: %s",
-                   lt_group_rank(server.group), lt_error_text());
+    service.answer.status = (int32_t)st;
+    (void)snprintf(service.answer.text, sizeof service.answer.text, "rank %d: %s",
+                   lt_group_rank(service.group), lt_error_text());
 }
 
-/* Answer one rank if one asks: 1 in *served. */
+/* Answer one client if one asks: 1 in *served. */
 static lt_status serve_one(int *served)
 {
     int peer = -1, done = 0;
     lt_request *request = NULL;
     *served = 0;
-    LT_TRY(lt_request_probe(server.group, TAG_ASK, &peer));
+    LT_TRY(lt_request_probe(service.group, TAG_ASK, &peer));
     if (peer < 0)
         return LT_OK;
-    LT_TRY(lt_request_recv(server.group, peer, TAG_ASK, &server.ask, sizeof server.ask, &request));
+    LT_TRY(
+        lt_request_recv(service.group, peer, TAG_ASK, &service.ask, sizeof service.ask, &request));
     lt_status st = finish(&request, &done);
     if (st != LT_OK && st != LT_EINTERNAL) /* that: it came, with another size */
         return st;
@@ -235,21 +236,21 @@ static lt_status serve_one(int *served)
         return LT_OK;
     *served = 1;
     if (st == LT_OK)
-        st = read_for(peer, &server.ask);
+        st = read_for(peer, &service.ask);
     fill_answer(st);
-    LT_TRY(send_one(peer, TAG_ANSWER, &server.answer, sizeof server.answer, &done));
-    if (done && st == LT_OK && server.ask.bytes > 0)
-        LT_TRY(send_one(peer, TAG_BYTES, server.buffer, (size_t)server.ask.bytes, &done));
+    LT_TRY(send_one(peer, TAG_ANSWER, &service.answer, sizeof service.answer, &done));
+    if (done && st == LT_OK && service.ask.bytes > 0)
+        LT_TRY(send_one(peer, TAG_BYTES, service.buffer, (size_t)service.ask.bytes, &done));
     return LT_OK;
 }
 
-/* Some rank waits for what this thread cannot send. */
+/* A client waits for what this thread cannot send. */
 static void end_job(lt_status st)
 {
     const char *me = lt_detector_me(); /* does not return where a dead rank was the reason */
     char text[1024];
     (void)snprintf(text, sizeof text, "%s: %s, the reader of ranks that lack it: %s",
-                   server.table->root, me, lt_error_text());
+                   service.table->root, me, lt_error_text());
     (void)lt_fail(st, __FILE__, __LINE__, "%s", text);
     lt_leave_say_error(0);
     lt_world_abort(lt_exit_code(st));
@@ -279,44 +280,44 @@ static void *serve(void *unused)
 
 static void free_server(void)
 {
-    for (int i = 0; server.fd != NULL && i < server.table->count; i++)
-        if (server.fd[i] >= 0)
-            (void)close(server.fd[i]);
-    free(server.fd);
-    free(server.buffer);
-    server.fd = NULL;
-    server.buffer = NULL;
+    for (int i = 0; service.fd != NULL && i < service.table->count; i++)
+        if (service.fd[i] >= 0)
+            (void)close(service.fd[i]);
+    free(service.fd);
+    free(service.buffer);
+    service.fd = NULL;
+    service.buffer = NULL;
 }
 
-lt_status lt_source_serve(lt_group *group, const lt_source_table *table, const int *reader)
+lt_status lt_source_serve(lt_group *group, const lt_source_table *table, const int *server_of)
 {
-    assert(!server.runs && table->count > 0);
-    server.group = group;
-    server.table = table;
-    server.reader = reader;
-    server.fd = malloc((size_t)table->count * sizeof *server.fd);
-    server.buffer = aligned_alloc(4096, ASK_BYTES_MAX);
-    for (int i = 0; server.fd != NULL && i < table->count; i++)
-        server.fd[i] = -1;
-    if (server.fd == NULL || server.buffer == NULL) {
+    assert(!service.runs && table->count > 0);
+    service.group = group;
+    service.table = table;
+    service.server_of = server_of;
+    service.fd = malloc((size_t)table->count * sizeof *service.fd);
+    service.buffer = aligned_alloc(4096, ASK_BYTES_MAX);
+    for (int i = 0; service.fd != NULL && i < table->count; i++)
+        service.fd[i] = -1;
+    if (service.fd == NULL || service.buffer == NULL) {
         free_server();
         LT_FAIL(LT_ENOMEM, "%s: no memory to serve it to other ranks", table->root);
     }
     atomic_store(&stop_asked, 0);
-    if (pthread_create(&server.thread, NULL, serve, NULL) != 0) {
+    if (pthread_create(&service.thread, NULL, serve, NULL) != 0) {
         free_server();
         LT_FAIL(LT_EUNAVAIL, "%s: no thread to serve it to other ranks", table->root);
     }
-    server.runs = 1;
+    service.runs = 1;
     return LT_OK;
 }
 
 void lt_source_serve_stop(void)
 {
-    if (!server.runs)
+    if (!service.runs)
         return;
     atomic_store(&stop_asked, 1);
-    (void)pthread_join(server.thread, NULL);
-    server.runs = 0;
+    (void)pthread_join(service.thread, NULL);
+    service.runs = 0;
     free_server();
 }
