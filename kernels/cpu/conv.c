@@ -202,7 +202,7 @@ lt_status lt_cpu_conv_prepare(const lt_conv_spec *spec, void *memory, lt_conv **
         const lt_status st = part_prepare(spec, p, at, &l->part[p]);
         if (st != LT_OK) {
             lt_cpu_conv_release(&base);
-            return lt_trail(st, "part_prepare", __FILE__, __LINE__);
+            return lt_error_trace(st, "part_prepare", __FILE__, __LINE__);
         }
         l->part[p].weights.bias = bias;
         at += round_up(lt_cpu_packed_bytes(part_depth(spec, p), spec->out, LT_F32));

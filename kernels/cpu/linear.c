@@ -48,7 +48,7 @@ lt_status lt_cpu_linear_prepare(const lt_linear_spec *spec, void *memory, lt_lin
         const lt_status st = lt_cpu_dnnl_prepare(spec, memory, &l->dnnl);
         if (st != LT_OK) {
             free(l);
-            return lt_trail(st, "lt_cpu_dnnl_prepare", __FILE__, __LINE__);
+            return lt_error_trace(st, "lt_cpu_dnnl_prepare", __FILE__, __LINE__);
         }
     } else {
         lt_cpu_pack(spec->in, spec->out, spec->weights, spec->weights_dtype, spec->in, 1,

@@ -274,7 +274,7 @@ lt_status lt_cpu_dnnl_prepare(const lt_linear_spec *spec, void *memory, lt_cpu_d
         const lt_status st = block_prepare(spec, block);
         if (st != LT_OK) {
             lt_cpu_dnnl_release(&l);
-            return lt_trail(st, "block_prepare", __FILE__, __LINE__);
+            return lt_error_trace(st, "block_prepare", __FILE__, __LINE__);
         }
         at += round_up(dnnl_memory_desc_get_size(block->weights));
         const size_t bytes = dnnl_memory_desc_get_size(block->scratchpad);

@@ -41,7 +41,7 @@ static void merge(verdict *mine, const verdict *theirs)
     mine->highest = theirs->highest > mine->highest ? theirs->highest : mine->highest;
 }
 
-/* The lowest failed rank keeps its own error and trail; the others take its words. */
+/* The lowest failed rank keeps its own error and trace; the others take its words. */
 static lt_status take_words(lt_group *group, const verdict *v, lt_status mine)
 {
     words w = {{0}, {0}};

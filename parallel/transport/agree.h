@@ -9,7 +9,7 @@
 
 /* Every rank says how it fares. All LT_OK: LT_OK. Else the failed ranks get their own status back
  * and the others LT_EPEER; error text and hint are everywhere those of the lowest failed rank
- * (which keeps its trail), so that rank 0 can print them. A rank's own failure comes before any
+ * (which keeps its trace), so that rank 0 can print them. A rank's own failure comes before any
  * LT_EPEER, which only passes on what an agreement of fewer ranks told: it never hides the cause.
  * Takes no memory. Collective on group,
  * Blocking. */

@@ -508,7 +508,7 @@ static lt_status mpi_request_begin(lt_group *base, int peer, int tag, void *data
         drop(&request);
     st = out(st);
     if (st != LT_OK)
-        return lt_trail(st, "start", __FILE__, __LINE__);
+        return lt_error_trace(st, "start", __FILE__, __LINE__);
     request->axis = base->axis;
     request->began = lt_span_begin();
     request->bytes = bytes;

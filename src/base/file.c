@@ -126,7 +126,7 @@ lt_status lt_file_read(const char *path, size_t bytes_max, char **out, size_t *b
     const lt_status st = read_all(fd, path, bytes_max, out, bytes);
     (void)close(fd);
     if (st != LT_OK)
-        return lt_trail(st, "lt_file_read", __FILE__, __LINE__);
+        return lt_error_trace(st, "lt_file_read", __FILE__, __LINE__);
     return LT_OK;
 }
 
@@ -146,7 +146,7 @@ lt_status lt_file_read_regular(const char *path, size_t bytes_max, char **out, s
 done:
     (void)close(fd);
     if (st != LT_OK)
-        return lt_trail(st, "lt_file_read_regular", __FILE__, __LINE__);
+        return lt_error_trace(st, "lt_file_read_regular", __FILE__, __LINE__);
     return LT_OK;
 }
 

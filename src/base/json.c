@@ -153,7 +153,7 @@ lt_status lt_json_read(const char *path, json_t **out)
     const lt_status st = lt_json_parse(text, bytes, path, out);
     free(text);
     if (st != LT_OK)
-        return lt_trail(st, "lt_json_read", __FILE__, __LINE__);
+        return lt_error_trace(st, "lt_json_read", __FILE__, __LINE__);
     return LT_OK;
 }
 
@@ -522,6 +522,6 @@ lt_status lt_json_write(const char *path, const json_t *value)
     const lt_status st = lt_new_file_write(path, text, n + 1, LT_REPLACE);
     free(text);
     if (st != LT_OK)
-        return lt_trail(st, "lt_json_write", __FILE__, __LINE__);
+        return lt_error_trace(st, "lt_json_write", __FILE__, __LINE__);
     return LT_OK;
 }

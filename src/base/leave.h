@@ -41,7 +41,7 @@ enum { LT_LEAVE_LINE_BYTES = 2048 };
  * stderr and the log; the run's record gets line, with exit code 75. H */
 void lt_leave_say(const char *line, const char *more, const char *hint);
 
-/* This thread's error with its hint, and with its trail if verbose, in one write, to stderr and the
+/* This thread's error with its hint, and with its trace if verbose, in one write, to stderr and the
  * log. */
 void lt_leave_say_error(int verbose);
 

@@ -123,7 +123,7 @@ lt_status lt_log_file_open(const char *path, int replace)
     if (st != LT_OK) {
         if (fd >= 0)
             (void)close(fd);
-        return lt_trail(st, "lt_log_file_open", __FILE__, __LINE__);
+        return lt_error_trace(st, "lt_log_file_open", __FILE__, __LINE__);
     }
     lt_log_file_close();
     atomic_store(&log_file, fd);

@@ -25,7 +25,7 @@ static const group_files v1 = {"memory.limit_in_bytes", "memory.usage_in_bytes",
                                "total_inactive_file "};
 static const group_files v2 = {"memory.max", "memory.current", "inactive_file "};
 
-/* A small file's text, or NULL; no error trail: absent files are the normal case here. */
+/* A small file's text, or NULL; no error trace: absent files are the normal case here. */
 static char *text_of(const char *folder, const char *name)
 {
     char path[LT_PATH_BYTES];

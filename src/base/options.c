@@ -81,7 +81,7 @@ lt_status lt_options_new(const lt_option *table, size_t count, unsigned verb_bit
         st = start(o, i);
     if (st != LT_OK) {
         lt_options_free(&o);
-        return lt_trail(st, "lt_options_new", __FILE__, __LINE__);
+        return lt_error_trace(st, "lt_options_new", __FILE__, __LINE__);
     }
     *out = o;
     return LT_OK;
@@ -364,7 +364,7 @@ static lt_status check_only(const lt_options *o, size_t i, const char *where, js
     else
         free(owned);
     if (st != LT_OK)
-        return lt_trail(st, "lt_option_take_json", __FILE__, __LINE__);
+        return lt_error_trace(st, "lt_option_take_json", __FILE__, __LINE__);
     return LT_OK;
 }
 
@@ -415,7 +415,7 @@ lt_status lt_options_parse_yaml_text(lt_options *opts, const char *text, size_t 
     json_decref(document);
     json_decref(lines);
     if (st != LT_OK)
-        return lt_trail(st, "take_document", __FILE__, __LINE__);
+        return lt_error_trace(st, "take_document", __FILE__, __LINE__);
     return LT_OK;
 }
 
@@ -427,7 +427,7 @@ lt_status lt_options_parse_yaml(lt_options *opts, const char *path)
     json_decref(document);
     json_decref(lines);
     if (st != LT_OK)
-        return lt_trail(st, "take_document", __FILE__, __LINE__);
+        return lt_error_trace(st, "take_document", __FILE__, __LINE__);
     return LT_OK;
 }
 

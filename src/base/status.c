@@ -1,8 +1,9 @@
-/* status.c - the thread's error: text, hint and trail.
+/* status.c - the thread's error: text, hint and trace.
  *
  * A hint may be given before the failure that it belongs to or after it, so two texts are kept: the
- * hint of the present failure, and one that waits for the next lt_fail. lt_trail drops the waiting
- * one: from there on it belongs to the failure that is passed on, not to a later, unrelated one. */
+ * hint of the present failure, and one that waits for the next lt_fail. lt_error_trace drops the
+ * waiting one: from there on it belongs to the failure that is passed on, not to a later, unrelated
+ * one. */
 #include "base/status.h"
 
 #include <assert.h>
@@ -12,13 +13,13 @@
 
 #include "base/text.h"
 
-enum { TEXT_BYTES = 1024, TRAIL_MAX = 32, WHAT_BYTES = 104 };
+enum { TEXT_BYTES = 1024, TRACE_MAX = 32, WHAT_BYTES = 104 };
 
-typedef struct trail_line {
+typedef struct trace_line {
     char what[WHAT_BYTES];
     const char *file; /* __FILE__ of the caller: a literal */
     int line;
-} trail_line;
+} trace_line;
 
 typedef struct trouble {
     lt_status status;
@@ -28,7 +29,7 @@ typedef struct trouble {
     const char *file;
     int line;
     int kept, dropped;
-    trail_line trail[TRAIL_MAX];
+    trace_line trace[TRACE_MAX];
 } trouble;
 
 static _Thread_local trouble t;
@@ -101,16 +102,16 @@ lt_status lt_fail(lt_status status, const char *file, int line, const char *form
     return status;
 }
 
-static void trail_add(const char *file, int line, const char *format, ...)
+static void trace_add(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-static void trail_add(const char *file, int line, const char *format, ...)
+static void trace_add(const char *file, int line, const char *format, ...)
 {
-    if (t.kept == TRAIL_MAX) {
+    if (t.kept == TRACE_MAX) {
         t.dropped++;
         return;
     }
-    trail_line *l = &t.trail[t.kept++];
+    trace_line *l = &t.trace[t.kept++];
     va_list args;
     va_start(args, format);
     keep_line(l->what, sizeof l->what, format, args);
@@ -119,13 +120,13 @@ static void trail_add(const char *file, int line, const char *format, ...)
     l->line = line;
 }
 
-lt_status lt_trail(lt_status status, const char *what, const char *file, int line)
+lt_status lt_error_trace(lt_status status, const char *what, const char *file, int line)
 {
     assert(status != LT_OK);
     t.waiting_hint[0] = '\0';
     if (t.status == LT_OK) /* a status made without lt_fail: still say something */
         (void)lt_fail(status, file, line, "%s failed: %s", what, lt_status_name(status));
-    trail_add(file, line, "%s", what);
+    trace_add(file, line, "%s", what);
     return status;
 }
 
@@ -165,7 +166,7 @@ void lt_error_print(FILE *to, int verbose)
         return;
     fprintf(to, "  %s at %s:%d\n", lt_status_name(t.status), t.file ? t.file : "?", t.line);
     for (int i = 0; i < t.kept; i++)
-        fprintf(to, "  in %s at %s:%d\n", t.trail[i].what, t.trail[i].file, t.trail[i].line);
+        fprintf(to, "  in %s at %s:%d\n", t.trace[i].what, t.trace[i].file, t.trace[i].line);
     if (t.dropped > 0)
         fprintf(to, "  and %d more\n", t.dropped);
 }

@@ -1,7 +1,7 @@
 /* status.h - what a function says when it cannot do its work.
  *
  * A function that can fail returns lt_status. The first site that sees the failure says what was
- * wrong, with the values (LT_FAIL); each caller that passes it on adds one line to a trail that the
+ * wrong, with the values (LT_FAIL); each caller that passes it on adds one line to a trace that the
  * thread keeps (LT_TRY). Only main prints. assert() is for our own bugs, LT_FAIL for the world's.
  *
  *     lt_status frames_check(int64_t frames)
@@ -11,7 +11,7 @@
  *         return LT_OK;
  *     }
  *
- * All functions here are Local and never fail. The trail is per thread, of fixed size: no
+ * All functions here are Local and never fail. The trace is per thread, of fixed size: no
  * allocation. */
 #ifndef LT_STATUS_H
 #define LT_STATUS_H
@@ -42,17 +42,17 @@ int lt_exit_code(lt_status status);
 /* The enum's name, e.g. "LT_EDATA". */
 const char *lt_status_name(lt_status status);
 
-/* Begin a trail: forget the thread's old one, keep the text (one line, at most 1023 bytes, what a
+/* Begin a trace: forget the thread's old one, keep the text (one line, at most 1023 bytes, what a
  * terminal would obey shown as '?': base/text.h) and the place. Returns status, so that
  * `return lt_fail(...)` reads well. */
 lt_status lt_fail(lt_status status, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Add one line to the trail (the deepest 32 are kept). Returns status. */
-lt_status lt_trail(lt_status status, const char *what, const char *file, int line);
+/* Add one line to the trace (the deepest 32 are kept). Returns status. */
+lt_status lt_error_trace(lt_status status, const char *what, const char *file, int line);
 
 /* What may be done about it, printed after the error as "longtake: hint: ...". At most one is kept:
- * call it before LT_FAIL's return or after a failed call; the first one of a trail stays. */
+ * call it before LT_FAIL's return or after a failed call; the first one of a trace stays. */
 void lt_hint(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The text of the last failure ("" if none), its hint ("" if none), its status. */
@@ -60,15 +60,16 @@ const char *lt_error_text(void);
 const char *lt_hint_text(void);
 lt_status lt_error_status(void);
 
-/* Forget text, hint and trail. */
+/* Forget text, hint and trace. */
 void lt_error_clear(void);
 
 /* Print "longtake: error: TEXT", then "longtake: hint: ..." if there is one, then, if verbose, the
- * trail with places. */
+ * trace with places. */
 void lt_error_print(FILE *to, int verbose);
 
-/* Each returns the status that was tested, not the one that lt_fail or lt_trail gives back (the
- * same): so a static analyser sees that what was refused is never taken for LT_OK by the caller. */
+/* Each returns the status that was tested, not the one that lt_fail or lt_error_trace gives back
+ * (the same): so a static analyser sees that what was refused is never taken for LT_OK by the
+ * caller. */
 #define LT_FAIL(status, ...)                                                                       \
     do {                                                                                           \
         const lt_status fail_ = (status);                                                          \
@@ -80,7 +81,7 @@ void lt_error_print(FILE *to, int verbose);
     do {                                                                                           \
         const lt_status st_ = (expr);                                                              \
         if (st_ != LT_OK) {                                                                        \
-            (void)lt_trail(st_, #expr, __FILE__, __LINE__);                                        \
+            (void)lt_error_trace(st_, #expr, __FILE__, __LINE__);                                  \
             return st_;                                                                            \
         }                                                                                          \
     } while (0)
@@ -90,7 +91,7 @@ void lt_error_print(FILE *to, int verbose);
     do {                                                                                           \
         (st) = (expr);                                                                             \
         if ((st) != LT_OK) {                                                                       \
-            (void)lt_trail((st), #expr, __FILE__, __LINE__);                                       \
+            (void)lt_error_trace((st), #expr, __FILE__, __LINE__);                                 \
             goto label;                                                                            \
         }                                                                                          \
     } while (0)

@@ -314,7 +314,7 @@ static lt_status run(builder *b, yaml_parser_t *parser)
         const lt_status st = take(b, &event);
         yaml_event_delete(&event);
         if (st != LT_OK)
-            return lt_trail(st, "take", __FILE__, __LINE__);
+            return lt_error_trace(st, "take", __FILE__, __LINE__);
     }
     return LT_OK;
 }
@@ -350,7 +350,7 @@ lt_status lt_yaml_parse(const char *text, size_t bytes, const char *source, json
     if (st != LT_OK) {
         json_decref(b.root);
         json_decref(b.lines);
-        return lt_trail(st, "lt_yaml_parse", __FILE__, __LINE__);
+        return lt_error_trace(st, "lt_yaml_parse", __FILE__, __LINE__);
     }
     *out = b.root;
     if (lines != NULL)
@@ -371,7 +371,7 @@ lt_status lt_yaml_read(const char *path, json_t **out, json_t **lines)
     const lt_status st = lt_yaml_parse(text, bytes, path, out, lines);
     free(text);
     if (st != LT_OK)
-        return lt_trail(st, "lt_yaml_read", __FILE__, __LINE__);
+        return lt_error_trace(st, "lt_yaml_read", __FILE__, __LINE__);
     return LT_OK;
 }
 

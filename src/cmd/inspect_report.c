@@ -293,7 +293,7 @@ lt_status lt_inspect(const char *path, FILE *to, json_t **out)
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "%s: no memory for what it holds", path);
     if (st != LT_OK) {
         json_decref(report);
-        return lt_trail(st, "look", __FILE__, __LINE__);
+        return lt_error_trace(st, "look", __FILE__, __LINE__);
     }
     if (to != NULL)
         lt_inspect_print(report, to);

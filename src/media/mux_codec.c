@@ -449,7 +449,7 @@ lt_status lt_mux_check(const lt_mux_spec *spec)
     AVCodecContext *trial = NULL;
     const lt_status st = lt_mux_open_video(&plan, 1, &trial);
     if (st == LT_ENOMEM)
-        return lt_trail(st, "lt_mux_check", __FILE__, __LINE__);
+        return lt_error_trace(st, "lt_mux_check", __FILE__, __LINE__);
     if (st != LT_OK) {
         LT_TRY(refuse_size(&plan));
         LT_TRY(lt_mux_open_video(&plan, 1, &trial)); /* its own words again */

@@ -404,7 +404,7 @@ static lt_status take(const place *p, lt_lease *out)
     (void)close(home);
     LT_TRY(st);
     if (lt_error_status() != LT_OK)
-        return lt_trail(lt_error_status(), "lease", __FILE__, __LINE__);
+        return lt_error_trace(lt_error_status(), "lease", __FILE__, __LINE__);
     LT_FAIL(LT_ECREATE, "%s %s: cannot be taken: %s: %s", p->option, p->path, p->folder,
             error != 0 ? strerror(error) : "others come and go");
 }

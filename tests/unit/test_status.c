@@ -1,4 +1,4 @@
-/* test_status.c - texts, hints, trails and exit codes.
+/* test_status.c - texts, hints, traces and exit codes.
  * Goal: the last failure is told whole and alone. Method: fail in known ways, read back. Ranks: 1.
  * Needs: nothing. */
 #include <setjmp.h>
@@ -108,13 +108,13 @@ static void hints_belong_to_one_failure(void **state)
     assert_string_equal(lt_hint_text(), "");
     lt_hint("after %d", 2);
     assert_string_equal(lt_hint_text(), "after 2");
-    (void)lt_trail(LT_EUSAGE, "caller", "f", 2);
+    (void)lt_error_trace(LT_EUSAGE, "caller", "f", 2);
     assert_string_equal(lt_hint_text(), "after 2");
     (void)lt_fail(LT_EUSAGE, "f", 3, "three"); /* another failure: not its hint */
     assert_string_equal(lt_hint_text(), "");
 
     lt_hint("swallowed");
-    (void)lt_trail(LT_EUSAGE, "caller", "f", 2);
+    (void)lt_error_trace(LT_EUSAGE, "caller", "f", 2);
     lt_hint("of four");
     (void)lt_fail(LT_EUSAGE, "f", 4, "four");
     assert_string_equal(lt_hint_text(), "of four");
@@ -139,14 +139,14 @@ static void long_text_is_cut_between_characters(void **state)
     assert_memory_equal(lt_error_text(), "again: xx\xc3\xa4", 11);
 }
 
-static void trail_keeps_the_deepest_32(void **state)
+static void the_trace_keeps_the_deepest_32(void **state)
 {
     (void)state;
     (void)lt_fail(LT_EDATA, "f", 1, "deep");
     for (int i = 0; i < 40; i++) {
         char what[32];
         (void)snprintf(what, sizeof what, "caller%d()", i);
-        assert_int_equal(lt_trail(LT_EDATA, what, "f", i), LT_EDATA);
+        assert_int_equal(lt_error_trace(LT_EDATA, what, "f", i), LT_EDATA);
     }
     char *text = printed(1);
     assert_non_null(strstr(text, "caller0()"));
@@ -163,7 +163,7 @@ static void *other_thread(void *out)
     return NULL;
 }
 
-static void trail_is_the_threads_own(void **state)
+static void the_trace_is_the_threads_own(void **state)
 {
     (void)state;
     lt_status seen = LT_EINTERNAL;
@@ -182,8 +182,8 @@ int main(void)
         cmocka_unit_test(failure_keeps_text_and_trail),
         cmocka_unit_test(hints_belong_to_one_failure),
         cmocka_unit_test(long_text_is_cut_between_characters),
-        cmocka_unit_test(trail_keeps_the_deepest_32),
-        cmocka_unit_test(trail_is_the_threads_own),
+        cmocka_unit_test(the_trace_keeps_the_deepest_32),
+        cmocka_unit_test(the_trace_is_the_threads_own),
     };
     return cmocka_run_group_tests_name("status", tests, NULL, NULL);
 }

@@ -237,7 +237,7 @@ lt_status lt_safetensors_open(const char *path, lt_safetensors **out)
             lt_error_clear();
             return lt_lfs_pointer_fail(path);
         }
-        return lt_trail(st, "open_data", __FILE__, __LINE__);
+        return lt_error_trace(st, "open_data", __FILE__, __LINE__);
     }
     (*out)->data = data;
     return LT_OK;

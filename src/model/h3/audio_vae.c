@@ -432,7 +432,7 @@ lt_status lt_h3_audio_decode_range(lt_h3_audio_decoder *decoder, const float *la
         lt_arena_release(decoder->engine->step, mark);
     }
     free(rows);
-    return st == LT_OK ? st : lt_trail(st, "decode_one", __FILE__, __LINE__);
+    return st == LT_OK ? st : lt_error_trace(st, "decode_one", __FILE__, __LINE__);
 }
 
 lt_status lt_h3_audio_decode(lt_h3_audio_decoder *decoder, const float *latents, int64_t batch,

@@ -113,7 +113,7 @@ static lt_status h3_open(const char *path, lt_model **out)
     lt_model *base = &m->base;
     if (st != LT_OK) {
         h3_close(&base);
-        return lt_trail(st, "open_parts", __FILE__, __LINE__);
+        return lt_error_trace(st, "open_parts", __FILE__, __LINE__);
     }
     *out = base;
     return LT_OK;

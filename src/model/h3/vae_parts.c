@@ -38,7 +38,7 @@ lt_status lt_h3_read(lt_weights *weights, const char *name, lt_dims dims, float 
         lt_checkpoint_read(checkpoint, name, dims, lt_slice_whole(dims), LT_F32, values);
     if (st != LT_OK) {
         free(values);
-        return lt_trail(st, "lt_checkpoint_read", __FILE__, __LINE__);
+        return lt_error_trace(st, "lt_checkpoint_read", __FILE__, __LINE__);
     }
     *out = values;
     return LT_OK;

@@ -182,7 +182,7 @@ lt_status lt_h3_vit_open(lt_weights *weights, const lt_h3_video_config *config, 
     const lt_status st = load(weights, vit);
     if (st != LT_OK) {
         lt_h3_vit_close(&vit);
-        return lt_trail(st, "load", __FILE__, __LINE__);
+        return lt_error_trace(st, "load", __FILE__, __LINE__);
     }
     *out = vit;
     return LT_OK;

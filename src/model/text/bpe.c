@@ -251,7 +251,7 @@ lt_status lt_bpe_encode(const lt_bpe *bpe, const char *text, size_t bytes, int32
     free(e.heap);
     if (st != LT_OK) {
         free(e.ids);
-        return lt_trail(st, "put_text", __FILE__, __LINE__);
+        return lt_error_trace(st, "put_text", __FILE__, __LINE__);
     }
     *ids = e.ids;
     *count = (int64_t)e.id_count;

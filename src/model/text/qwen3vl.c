@@ -229,7 +229,7 @@ lt_status lt_qwen3vl_open(lt_checkpoint *checkpoint, lt_engine *engine,
     const lt_status st = load(t);
     if (st != LT_OK) {
         lt_qwen3vl_close(&t);
-        return lt_trail(st, "load", __FILE__, __LINE__);
+        return lt_error_trace(st, "load", __FILE__, __LINE__);
     }
     *out = t;
     return LT_OK;

@@ -337,7 +337,7 @@ lt_status lt_source_read(const char *path, size_t bytes_max, char **out, size_t 
     const lt_status st = lt_source_pread(&file, path, text, (size_t)file.bytes, 0);
     if (st != LT_OK) {
         free(text);
-        return lt_trail(st, "lt_source_pread", __FILE__, __LINE__);
+        return lt_error_trace(st, "lt_source_pread", __FILE__, __LINE__);
     }
     text[file.bytes] = '\0';
     *out = text;
