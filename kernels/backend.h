@@ -3,7 +3,7 @@
  * functions of kernels.h check shapes and dtypes once, build an lt_op and hand it to the queue's
  * backend. So a backend is small: `ref` and `cpu` are tables of plain functions over lt_op; `far`
  * stores ops and runs them late through another backend after translating addresses; `dry` counts
- * them. A kernel added to kernels.h is one enum value, one checked front function, and one function
+ * them. A kernel added to kernels.h is one enum value, one checked op, and one function
  * per backend; lt_backend_open refuses a backend whose table has holes and lists them.
  *
  * Queues. A rank has a compute, a comm and a copy queue. Ops of one queue run in order. On ref, and

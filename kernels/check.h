@@ -1,4 +1,4 @@
-/* check.h - what the front functions of kernels.h ask of their arguments.
+/* check.h - what the checked ops of kernels.h ask of their arguments.
  *
  * Each function names op and argument in its message, with what was wanted and what was found:
  *     rms_norm: w: want 64 of F32 or BF16, found [63] F32

@@ -1,6 +1,6 @@
-/* kernels.c - the front functions: memory, prepared layers, attention.
+/* kernels.c - the checked ops: memory, prepared layers, attention.
  *
- * A front function does three things: it checks its arguments by the contract of kernels.h, writes
+ * A checked op does three things: it checks its arguments by the contract of kernels.h, writes
  * the call down as an lt_op, and hands that to the queue's backend. Backends rely on the checks and
  * repeat none. Rows are in kernels_rows.c, video and audio in kernels_media.c. */
 #include "kernels/kernels.h"

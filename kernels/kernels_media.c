@@ -1,5 +1,5 @@
-/* kernels_media.c - the front functions of video and audio.
- * See kernels.c for what a front function does. */
+/* kernels_media.c - the checked ops of video and audio.
+ * See kernels.c for what a checked op does. */
 #include "kernels/check.h"
 #include "kernels/kernels.h"
 

@@ -1,5 +1,5 @@
-/* kernels_rows.c - the front functions of row operations.
- * See kernels.c for what a front function does. */
+/* kernels_rows.c - the checked ops of row operations.
+ * See kernels.c for what a checked op does. */
 #include <assert.h>
 
 #include "kernels/check.h"

@@ -98,7 +98,7 @@ void *lt_cpu_scratch_get(int thread);
 lt_status lt_cpu_shared_reserve(size_t bytes, void **out);
 void lt_cpu_scratch_free(void);
 
-/* How many threads for `tasks` independent pieces of about `cost` elementary steps each: 1 where
+/* How many threads for `tasks` independent tasks of about `cost` elementary steps each: 1 where
  * waking the others costs more than it saves. */
 int lt_cpu_team(int64_t tasks, double cost);
 /* From here on 1 on the calling thread, whose kernels run beside the main thread's. */

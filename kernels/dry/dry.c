@@ -1,8 +1,8 @@
 /* dry.c - the backend that computes nothing and counts.
  *
- * A dry run is how a plan learns what the phase needs: its arenas record their peaks,
- * the front functions check every shape, and each op adds to its kind's row of counts. Memory is
- * numbers that no process may have as addresses, so that a 33-billion-parameter model runs
+ * A dry run is how a plan learns what a phase needs: its arenas record their peaks, the checked ops
+ * check every shape, and each op adds to its kind's row of counts. Memory is numbers that no
+ * process may have as addresses, so that a 33-billion-parameter model runs
  * under any `ulimit -v` and code that follows a device pointer falls at once.
  *
  * Uploads, waits and events do nothing; a download leaves the host memory as it is, so whoever
@@ -64,10 +64,10 @@ void lt_dry_target(const lt_backend *backend)
 
 /* ---- memory: addresses that do not exist ----
  * Bit 55 set and bits 56 to 63 clear: on x86-64 no address, or, where pages have five levels, one
- * that Linux gives only to who asks for it; on aarch64 the kernel's half, with or without tags in
- * the top byte. Each piece has numbers of its own as long as fewer than 2^55 bytes are asked for;
- * then they begin again, which a dry run does not mind. Source:
- * Documentation/arch/x86/x86_64/mm.rst and Documentation/arch/arm64/memory.rst of Linux. */
+ * that Linux gives only on request; on aarch64 the kernel's half, with or without tags in the top
+ * byte. Each allocation has numbers of its own as long as fewer than 2^55 bytes are asked for; then
+ * they begin again, which a dry run does not mind. Source: Documentation/arch/x86/x86_64/mm.rst and
+ * Documentation/arch/arm64/memory.rst of Linux. */
 
 static const uintptr_t nowhere = (uintptr_t)1 << 55;
 

@@ -1,6 +1,6 @@
 /* ref.h - the reference's kernels, one function per op.
  *
- * Each takes an lt_op whose shapes the front functions of kernels.h have checked, works on memory
+ * Each takes an lt_op whose shapes the checked ops of kernels.h have checked, works on memory
  * that the CPU may read and write, on the caller's thread, and has finished when it returns.
  * Another backend whose tensors are host memory may put any of them into its table, but for
  * lt_ref_linear and lt_ref_conv, which read layers that lt_backend_ref prepared.

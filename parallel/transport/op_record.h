@@ -22,7 +22,7 @@ void lt_operation_end(const lt_host_call *call);
 void lt_operation_step(int step, double predicted_s);
 
 /* The stage of the run ("text", "load", "denoise", "store", "sound", "decode"; NULL: none), also
- * for a signal's line (base/stop.h), and the piece of it at work, from 1 (0: none). */
+ * for a signal's line (base/stop.h), and the chunk of it at work, from 1 (0: none). */
 void lt_operation_stage(const char *stage);
 void lt_operation_chunk(int item);
 

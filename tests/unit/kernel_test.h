@@ -30,17 +30,17 @@
 #include "kernels/kernels.h"
 #include "tests/support/each_isa.h"
 
-enum { KT_PIECES_MAX = 16, KT_GUARD_BYTES = 64, KT_GUARD = 0xa5, KT_PARTS_MAX = 4 };
+enum { KT_OPERANDS_MAX = 16, KT_GUARD_BYTES = 64, KT_GUARD = 0xa5, KT_PARTS_MAX = 4 };
 
 typedef enum { KT_IN, KT_OUT, KT_INOUT } kt_role;
 
-typedef struct kt_piece {
+typedef struct kt_operand {
     const char *name;
     kt_role role;
     lt_tensor x, raw; /* as the op sees it; the whole block as bytes */
     size_t offset;    /* of x in the block */
     uint8_t *before, *after;
-} kt_piece;
+} kt_operand;
 
 typedef struct kt_rig {
     const lt_backend *backend;
@@ -49,7 +49,7 @@ typedef struct kt_rig {
     uint32_t seed;
     int parts; /* 1: whole; 2 or more: rows in parts */
     int count;
-    kt_piece piece[KT_PIECES_MAX];
+    kt_operand operand[KT_OPERANDS_MAX];
 } kt_rig;
 
 /* |a - b| <= largest * max|b| + ulps * 2^-7 |b|; share: of a bf16 output's elements, how many may
@@ -84,8 +84,8 @@ static inline void kt_close(kt_rig *r)
 static inline void kt_forget(kt_rig *r)
 {
     for (int i = 0; i < r->count; i++) {
-        free(r->piece[i].before);
-        free(r->piece[i].after);
+        free(r->operand[i].before);
+        free(r->operand[i].after);
     }
     r->count = 0;
 }
@@ -105,7 +105,7 @@ static inline float *kt_normals(const kt_rig *r, uint32_t which, int64_t count, 
     return v;
 }
 
-static inline double kt_value(const kt_piece *p, const uint8_t *block, int64_t i)
+static inline double kt_value(const kt_operand *p, const uint8_t *block, int64_t i)
 {
     const int64_t width = lt_row_width(&p->x);
     const int64_t at = i / width * p->x.row_stride + i % width;
@@ -122,7 +122,7 @@ static inline double kt_value(const kt_piece *p, const uint8_t *block, int64_t i
 }
 
 /* Put an element into block; of NULL, NaN. */
-static inline void kt_put(const kt_piece *p, uint8_t *block, int64_t i, const void *dense)
+static inline void kt_put(const kt_operand *p, uint8_t *block, int64_t i, const void *dense)
 {
     const int64_t width = lt_row_width(&p->x);
     const size_t size = lt_dtype_bytes(p->x.dtype);
@@ -138,8 +138,8 @@ static inline void kt_put(const kt_piece *p, uint8_t *block, int64_t i, const vo
 static inline lt_tensor *kt_place(kt_rig *r, const char *name, kt_role role, lt_dtype dtype,
                                   lt_dims dims, int64_t gap, const void *elements)
 {
-    assert_true(r->count < KT_PIECES_MAX);
-    kt_piece *p = &r->piece[r->count++];
+    assert_true(r->count < KT_OPERANDS_MAX);
+    kt_operand *p = &r->operand[r->count++];
     const size_t size = lt_dtype_bytes(dtype);
     p->name = name;
     p->role = role;
@@ -208,10 +208,10 @@ static inline int kt_parts(const kt_rig *r, int64_t rows, lt_range range[KT_PART
 static inline void kt_finish(kt_rig *r, const char *what)
 {
     for (int i = 0; i < r->count; i++)
-        KT_OK(lt_download(r->q, r->piece[i].after, &r->piece[i].raw));
+        KT_OK(lt_download(r->q, r->operand[i].after, &r->operand[i].raw));
     KT_OK(lt_sync(r->q));
     for (int i = 0; i < r->count; i++) {
-        kt_piece *p = &r->piece[i];
+        kt_operand *p = &r->operand[i];
         const size_t bytes = lt_tensor_bytes(&p->raw);
         uint8_t *expected = malloc(bytes);
         assert_non_null(expected);
@@ -240,7 +240,7 @@ static inline void kt_run_on(kt_rig *r, const lt_backend *backend, int threads, 
 static inline void kt_agree(const kt_rig *ref, const kt_rig *got, kt_tol tol, const char *what)
 {
     for (int k = 0; k < ref->count; k++) {
-        const kt_piece *p = &ref->piece[k], *g = &got->piece[k];
+        const kt_operand *p = &ref->operand[k], *g = &got->operand[k];
         const int64_t count = lt_elements(&p->x);
         if (p->role == KT_IN)
             continue;
@@ -267,8 +267,9 @@ static inline void kt_agree(const kt_rig *ref, const kt_rig *got, kt_tol tol, co
 static inline void kt_same_bits(const kt_rig *a, const kt_rig *b, const char *what, const char *how)
 {
     for (int k = 0; k < a->count; k++)
-        if (memcmp(a->piece[k].after, b->piece[k].after, lt_tensor_bytes(&a->piece[k].raw)) != 0)
-            fail_msg("%s: %s: %s: other bits %s", b->backend->name, what, a->piece[k].name, how);
+        if (memcmp(a->operand[k].after, b->operand[k].after, lt_tensor_bytes(&a->operand[k].raw)) !=
+            0)
+            fail_msg("%s: %s: %s: other bits %s", b->backend->name, what, a->operand[k].name, how);
 }
 
 /* The sets of inner loops but the widest, which is what everybody else takes. */

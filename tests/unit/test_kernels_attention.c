@@ -141,12 +141,12 @@ static void merges_to_the_whole(void **state)
             kt_rig r;
             kt_run_on(&r, on[b], 2, 1, splits[i].name, run_merge, &splits[i]);
             for (int out = 3; out <= 4; out++) /* y, lse against all, lse_all */
-                for (int64_t e = 0; e < lt_elements(&r.piece[out].x); e++) {
-                    const double got = kt_value(&r.piece[out], r.piece[out].after, e);
-                    const double all = kt_value(&r.piece[out + 4], r.piece[out + 4].after, e);
+                for (int64_t e = 0; e < lt_elements(&r.operand[out].x); e++) {
+                    const double got = kt_value(&r.operand[out], r.operand[out].after, e);
+                    const double all = kt_value(&r.operand[out + 4], r.operand[out + 4].after, e);
                     if (got != all && !(fabs(got - all) <= 4e-6 * (1 + fabs(all))))
                         fail_msg("%s: %s: %s[%lld]: merged %.9g, whole %.9g", on[b]->name,
-                                 splits[i].name, r.piece[out].name, (long long)e, got, all);
+                                 splits[i].name, r.operand[out].name, (long long)e, got, all);
                 }
             kt_forget(&r);
         }
@@ -182,9 +182,9 @@ static void minus_infinity_is_the_identity(void **state)
         kt_rig r;
         kt_run_on(&r, on[b], 1, 1, "identity", run_identity, NULL);
         for (int i = 0; i < 6; i++)
-            assert_true(kt_value(&r.piece[0], r.piece[0].after, i) == y[i]);
+            assert_true(kt_value(&r.operand[0], r.operand[0].after, i) == y[i]);
         for (int i = 0; i < 3; i++)
-            assert_true(kt_value(&r.piece[1], r.piece[1].after, i) == lse[i]);
+            assert_true(kt_value(&r.operand[1], r.operand[1].after, i) == lse[i]);
         kt_forget(&r);
     }
 }

@@ -168,7 +168,7 @@ static int read_released(uint64_t seed, int late)
 }
 
 /* comm still reads x when x is given back and taken again: the release makes compute wait for comm,
- * so compute's use of the new piece is safe; the copy queue's only if it waits for compute. */
+ * so compute's use of the new tensor is safe; the copy queue's only if it waits for compute. */
 static int reuse_memory(uint64_t seed, int wrong)
 {
     device d;

@@ -76,7 +76,7 @@ static lt_tensor *out(kt_rig *r, lt_dims dims)
 /* The rig's latest output. */
 static void is_gold(kt_rig *r, const char *what, const float *gold, int64_t count)
 {
-    const kt_piece *p = &r->piece[r->count - 1];
+    const kt_operand *p = &r->operand[r->count - 1];
     kt_finish(r, what);
     assert_int_equal(lt_elements(&p->x), count);
     for (int64_t i = 0; i < count; i++)
@@ -270,21 +270,21 @@ static lt_tensor *take_bf16(kt_rig *r, const char *name, kt_role role, int64_t w
 }
 
 /* Element i of the tensor before anything ran. */
-static float was(const kt_rig *r, int piece, int64_t i)
+static float was(const kt_rig *r, int operand, int64_t i)
 {
-    return (float)kt_value(&r->piece[piece], r->piece[piece].before, i);
+    return (float)kt_value(&r->operand[operand], r->operand[operand].before, i);
 }
 
 typedef float (*formula)(const kt_rig *r, int64_t i, int rounded);
 
 static float rb(float v, int rounded) { return rounded ? lt_round_bf16(v) : v; }
 
-/* Output `piece` is the formula everywhere, and the unrounded one is told apart somewhere. */
-static void rounds_as(kt_rig *r, const char *what, int piece, formula f)
+/* Output `operand` is the formula everywhere, and the unrounded one is told apart somewhere. */
+static void rounds_as(kt_rig *r, const char *what, int operand, formula f)
 {
     int told = 0;
     kt_finish(r, what);
-    const kt_piece *p = &r->piece[piece];
+    const kt_operand *p = &r->operand[operand];
     for (int64_t i = 0; i < lt_elements(&p->x); i++) {
         const float want = lt_round_bf16(f(r, i, 1));
         told += want != lt_round_bf16(f(r, i, 0));
@@ -303,20 +303,20 @@ static float swiglu_formula(const kt_rig *r, int64_t i, int rounded)
     return was(r, 0, 2 * i) * rb(silu(was(r, 0, 2 * i + 1)), rounded);
 }
 
-/* pieces: x, table, index, y */
+/* operands: x, table, index, y */
 static float gate_formula(const kt_rig *r, int64_t i, int rounded)
 {
     return was(r, 3, i) + rb(was(r, 1, i) * was(r, 0, i), rounded);
 }
 
-/* pieces: x [1], w, table [shift | scale], index, y; a row of one value has the norm 1 or -1 */
+/* operands: x [1], w, table [shift | scale], index, y; a row of one value has the norm 1 or -1 */
 static float modulate_formula(const kt_rig *r, int64_t i, int rounded)
 {
     const float norm = was(r, 0, i) < 0 ? -1 : 1, scale = rb(1 + was(r, 2, 2 * i + 1), rounded);
     return rb(rb(norm * was(r, 1, 0), rounded) * scale, rounded) + was(r, 2, 2 * i);
 }
 
-/* pieces: cos, sin, x [2] */
+/* operands: cos, sin, x [2] */
 static float rope_formula(const kt_rig *r, int64_t i, int rounded)
 {
     const float u = was(r, 2, i / 2 * 2), v = was(r, 2, i / 2 * 2 + 1);
@@ -325,7 +325,7 @@ static float rope_formula(const kt_rig *r, int64_t i, int rounded)
                       : rb(v * c, rounded) + rb(u * s, rounded);
 }
 
-/* pieces: x [2], w [2], y */
+/* operands: x [2], w [2], y */
 static float twice_formula(const kt_rig *r, int64_t i, int rounded)
 {
     const double a = was(r, 0, i / 2 * 2), b = was(r, 0, i / 2 * 2 + 1);

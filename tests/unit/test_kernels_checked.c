@@ -1,4 +1,4 @@
-/* test_kernels_front.c - what the front functions refuse, and how backends are found and opened.
+/* test_kernels_checked.c - what the checked ops refuse, and how backends are found and opened.
  * Goal: each refusal is LT_ESHAPE with op, argument, wanted and found, nothing is queued or
  * written; an incomplete backend is refused with the list of what it lacks; lt_conv_length is
  * torch's formula. Method: a table of calls on ref. Ranks: 1. Needs: nothing. */
@@ -313,5 +313,5 @@ int main(void)
         cmocka_unit_test(incomplete_backends),
         cmocka_unit_test(conv_length),
     };
-    return cmocka_run_group_tests_name("kernels_front", tests, open_rig, close_rig);
+    return cmocka_run_group_tests_name("kernels_checked", tests, open_rig, close_rig);
 }
