@@ -6,7 +6,8 @@
  * them. A kernel added to kernels.h is one enum value, one checked op, and one function
  * per backend; lt_backend_open refuses a backend whose table has holes and lists them.
  *
- * Queues. A rank has a compute, a comm and a copy queue. Ops of one queue run in order. On ref, and
+ * Queues. A rank has a compute, a comm and a copy queue (docs/design.md 4). Ops of one queue run in
+ * order. On ref, and
  * on cpu's compute and copy queues, an op has finished when submit returns; on far, cuda and cpu's
  * comm queue it has not: results may be read only after sync, or on another queue that waits for an
  * event. Where an op has to have finished anyway, such a wait blocks the host. */
@@ -172,8 +173,9 @@ struct lt_backend {
     lt_status (*mark)(lt_queue *q, lt_event *event);
     lt_status (*wait)(lt_queue *q, const lt_event *event); /* the host only where ops run at once */
     lt_status (*sync)(lt_queue *q);                        /* Blocking */
-    /* fn(work, call) in its turn, on any thread of the host; work [bytes] is copied. A failure of
-     * fn is kept: what lies behind it on q does not run, and waits and syncs return it. */
+    /* fn(work, call) in the queue's order, on any thread of the host; work [bytes] is copied. A
+     * failure of fn is kept: what lies behind it on q does not run, and waits and syncs return it.
+     * */
     lt_status (*host)(lt_queue *q, lt_host_fn fn, const void *work, size_t bytes);
     /* How many of what marks count have run. Any thread. */
     uint64_t (*done)(const lt_queue *q);

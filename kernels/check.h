@@ -20,7 +20,7 @@ enum {
     LT_SET_FLOAT = 1u << LT_F32 | 1u << LT_BF16 | 1u << LT_F16 /* what copies cast between */
 };
 
-/* A sound description (1 to 5 dims, none negative, rows not overlapping), dtype, rows, width. */
+/* A valid description (1 to 5 dims, none negative, rows not overlapping), dtype, rows, width. */
 lt_status lt_check_rows(const char *op, const char *argument, const lt_tensor *x, unsigned dtypes,
                         int64_t rows, int64_t width);
 /* The same, and rows follow each other without gaps. */

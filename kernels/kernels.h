@@ -7,8 +7,8 @@
  * where the contract says round(); with f32, round() does nothing. In-place use (y = x) is allowed
  * where it says so, else y must not overlap inputs.
  * Errors: LT_ESHAPE naming op, argument, wanted, found (checked before anything is queued).
- * Row independence: what comes out for a row depends on that row (and on weights and tables) alone,
- * never on how many rows or threads there are: bits do not change with either.
+ * Row independence: the result for a row depends on that row (and on weights and tables) alone: its
+ * bits change with neither the number of rows nor that of threads.
  * Tested: tests/unit/test_kernels_*.c, each backend against ref; ref against values of torch. */
 #ifndef LT_KERNELS_H
 #define LT_KERNELS_H
@@ -23,13 +23,13 @@ lt_status lt_download(lt_queue *q, void *to, const lt_tensor *from);
 lt_status lt_mark_event(lt_queue *q, lt_event *event);
 lt_status lt_wait(lt_queue *q, const lt_event *event);
 lt_status lt_sync(lt_queue *q); /* Blocking */
-/* Queue fn(work, call), which runs on the host: exchanges with other ranks. work [bytes] is copied.
- * Errors: LT_ENOMEM; what fn fails with comes out of waits and syncs. */
+/* Queue the host function fn(work, call): exchanges with other ranks. work [bytes] is copied.
+ * Errors: LT_ENOMEM; waits and syncs return what fn fails with. */
 lt_status lt_host(lt_queue *q, lt_host_fn fn, const void *work, size_t bytes);
 /* How far q has got: an event of q with a seq up to this has happened. Any thread, never blocks. */
 uint64_t lt_queue_done(const lt_queue *q);
-/* This rank has failed: nothing more of what q holds runs; Blocking until what runs has ended.
- * Keeps the error text. Local. */
+/* Cancel: this rank has failed, and nothing more of what q holds runs. Blocking until what runs has
+ * ended. Keeps the error text. Local. */
 void lt_cancel(lt_queue *q);
 
 /* ---- prepared layers. Blocking. Device memory comes from arena; free before the arena. ---- */
@@ -111,7 +111,7 @@ lt_status lt_head_norm_rope(lt_queue *q, lt_tensor *x, int64_t heads, const lt_t
 lt_status lt_attention(lt_queue *q, const lt_tensor *qx, const lt_tensor *k, const lt_tensor *v,
                        int64_t heads, int64_t kv_heads, float scale, int causal, int64_t q_first,
                        lt_tensor *y, lt_tensor *lse);
-/* Fold a partial result over other keys into (y, lse): m = max, weights e^(lse - m); all f32, y
+/* Merge a partial result over other keys into (y, lse): m = max, weights e^(lse - m); all f32, y
  * [Sq, heads*D]. */
 lt_status lt_attention_merge(lt_queue *q, const lt_tensor *y2, const lt_tensor *lse2, int64_t heads,
                              lt_tensor *y, lt_tensor *lse);

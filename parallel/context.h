@@ -1,8 +1,9 @@
-/* context.h - what a network needs to compute on this rank.
+/* context.h - the engine: what a network needs to compute on this rank.
  * A backend that is open, its three queues, the arenas of the part at work and the mesh. The run
- * makes one; networks borrow it. `phase` holds weights and tables, `step` scratch that a mark gives
- * back: the comm queue may hold nothing that uses it by then, or the host waits. Both are device
- * memory of the backend. On `dry` nothing is computed: peaks are the answer. */
+ * opens one; networks borrow it. `phase` holds weights and tables, `step` holds scratch that a mark
+ * gives back: the release waits while the comm queue holds work that uses it. Both are device
+ * memory of the backend. On `dry` nothing is computed: peaks are the result. The main thread calls
+ * all of this; on the CPU the comm queue has a thread (docs/design.md 4, threads of a rank). */
 #ifndef LT_ENGINE_H
 #define LT_ENGINE_H
 
@@ -44,9 +45,9 @@ lt_status lt_engine_connect(lt_engine *engine, const lt_mesh *mesh, const lt_com
 /* Waits for the queues. An empty engine is allowed. Local, Blocking. */
 void lt_engine_close(lt_engine *engine);
 
-/* This rank has failed with work queued: drop it, so that nothing waits for peers that may never
+/* This rank has failed with work queued: cancel it, so that nothing waits for peers that may never
  * come, and keep the error text. The engine can only be closed after it. An empty engine is
- * allowed. Local, Blocking for as long as one look at a message takes. */
+ * allowed. Local, Blocking for as long as one poll takes. */
 void lt_engine_cancel(lt_engine *engine);
 
 /* What collectives have needed so far beside the arenas; on dry, what they would. Local. */

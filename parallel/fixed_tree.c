@@ -100,10 +100,10 @@ void lt_fixed_tree_new(int64_t total, lt_fixed_tree *out)
     out->total = total;
 }
 
-void lt_fixed_tree_put(lt_fixed_tree *tree, lt_tree_node node, int slot)
+void lt_fixed_tree_put(lt_fixed_tree *tree, lt_tree_node node, int entry)
 {
-    assert(slot >= 0 && slot < 127 && tree->slot[node.level][node.index] == 0);
-    tree->slot[node.level][node.index] = (signed char)(slot + 1);
+    assert(entry >= 0 && entry < 127 && tree->entry[node.level][node.index] == 0);
+    tree->entry[node.level][node.index] = (signed char)(entry + 1);
     tree->last = node;
 }
 
@@ -112,15 +112,15 @@ int lt_fixed_tree_join(lt_fixed_tree *tree, int *to, int *from)
     while (tree->last.level < LT_TREE_LEVELS) {
         const lt_tree_node at = tree->last, beside = {at.level, at.index ^ 1};
         const lt_tree_node above = {at.level + 1, at.index / 2};
-        signed char *slots = tree->slot[at.level];
+        signed char *entries = tree->entry[at.level];
         const int empty = lt_tree_node_elements(tree->total, beside).count == 0;
-        if (!empty && slots[beside.index] == 0)
+        if (!empty && entries[beside.index] == 0)
             return 0;
         const int left = at.index & ~1;
-        *to = (empty ? slots[at.index] : slots[left]) - 1;
-        *from = slots[left + 1] - 1;
-        slots[left] = slots[left + 1] = 0;
-        tree->slot[above.level][above.index] = (signed char)(*to + 1);
+        *to = (empty ? entries[at.index] : entries[left]) - 1;
+        *from = entries[left + 1] - 1;
+        entries[left] = entries[left + 1] = 0;
+        tree->entry[above.level][above.index] = (signed char)(*to + 1);
         tree->last = above;
         if (!empty)
             return 1;
@@ -128,4 +128,4 @@ int lt_fixed_tree_join(lt_fixed_tree *tree, int *to, int *from)
     return 0;
 }
 
-int lt_fixed_tree_root(const lt_fixed_tree *tree) { return tree->slot[LT_TREE_LEVELS][0] - 1; }
+int lt_fixed_tree_root(const lt_fixed_tree *tree) { return tree->entry[LT_TREE_LEVELS][0] - 1; }

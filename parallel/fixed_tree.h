@@ -1,9 +1,9 @@
 /* fixed_tree.h - a dimension as 16 chunks of one fixed binary tree: integers only.
  *
- * What must come out with the same bits on every mesh is cut where no mesh is seen: a dimension of
- * `total` elements (heads, columns, rows) has 16 chunks, chunk i the elements [i total / 16, (i +
- * 1) total / 16), and whatever is joined over it (sums, log-sum-exp merges) is joined along the
- * tree
+ * A result that must have the same bits on every mesh is cut where no mesh shows: a dimension of
+ * `total` elements (heads, columns, rows) has 16 chunks, chunk i the elements
+ * [i total / 16, (i + 1) total / 16), and all that is joined over it (sums, log-sum-exp merges) is
+ * joined along the tree
  *
  *     level 4                        0
  *     level 3            0                       1
@@ -12,10 +12,10 @@
  *     level 0  0  1  2  3  4  5  6  7  8  9 10 11 12 13 14 15     left child first, then right
  *
  * A rank of an axis holds lt_share(16, size, rank) chunks: it joins the subtrees that it holds
- * whole (at most 6), sends those, and whoever has all of them joins the rest. So the joins are
- * those of one rank, whatever the size. A chunk without elements joins nothing: its sibling goes up
- * as it is; that depends on `total` alone. Beyond 16 ranks of an axis the further ones hold
- * nothing.
+ * whole (at most 6) and sends those; the rank that has all of them joins the rest. So the joins are
+ * those of one rank, whatever the size. A chunk without elements joins nothing: its neighbour in
+ * the tree goes up as it is; that depends on `total` alone. Beyond 16 ranks of an axis the further
+ * ones hold nothing.
  *
  * All functions are Local and pure. Tested: tests/unit/test_fixed_tree.c, 1 to 16 ranks. */
 #ifndef LT_FIXED_TREE_H
@@ -54,21 +54,20 @@ lt_range lt_partition_mine(const lt_partition *partition); /* columns */
 lt_range lt_partition_chunk(const lt_partition *partition,
                             int chunk); /* columns of a chunk, of mine or not */
 
-/* Results of nodes that come in any order, each in a slot of the caller's (0..): put one, then make
- * the joins that it allows, until there are no more.
- *     lt_fixed_tree_put(&tree, node, slot);
- *     while (lt_fixed_tree_join(&tree, &to, &from))   to = join(to, from); slot `from` is free
- * again
- */
+/* Results of nodes that come in any order, each in an entry of the caller's (0..): put one, then
+ * make the joins that it allows, until there are no more.
+ *     lt_fixed_tree_put(&tree, node, entry);
+ *     while (lt_fixed_tree_join(&tree, &to, &from))
+ *         to = join(to, from); entry `from` is free again */
 typedef struct lt_fixed_tree {
     int64_t total;
-    lt_tree_node last;                               /* whose joins are being made */
-    signed char slot[LT_TREE_LEVELS + 1][LT_CHUNKS]; /* 1 + slot; 0: not here */
+    lt_tree_node last;                                /* whose joins are being made */
+    signed char entry[LT_TREE_LEVELS + 1][LT_CHUNKS]; /* 1 + entry; 0: not here */
 } lt_fixed_tree;
 void lt_fixed_tree_new(int64_t total, lt_fixed_tree *out);
-void lt_fixed_tree_put(lt_fixed_tree *tree, lt_tree_node node, int slot);
+void lt_fixed_tree_put(lt_fixed_tree *tree, lt_tree_node node, int entry);
 int lt_fixed_tree_join(lt_fixed_tree *tree, int *to, int *from);
-/* Slot of the whole; -1 while it isn't there. */
+/* Entry of the whole; -1 while it isn't there. */
 int lt_fixed_tree_root(const lt_fixed_tree *tree);
 
 #endif

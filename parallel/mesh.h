@@ -4,8 +4,8 @@
  *
  *     position = (((win*CFG + cfg)*RING + ring)*ULY + uly)*TP + tp
  *
- * Which rank stands there is the placement's business (placement.h), so a rank is not its position:
- * ask the mesh. */
+ * The placement decides which rank stands there (placement.h), so a rank is not its position: ask
+ * the mesh. */
 #ifndef LT_MESH_H
 #define LT_MESH_H
 
@@ -34,11 +34,11 @@ const char *lt_mesh_text(const lt_mesh_spec *spec, char *buffer, size_t bytes);
 /* Coordinates of a position. Local. */
 void lt_mesh_coordinates(const lt_mesh_spec *spec, int position, int out[LT_AXIS_COUNT]);
 
-/* How ranks come to their positions. nodes: tp, then uly, then ring inside a node where its ranks
+/* How ranks get their positions. nodes: tp, then uly, then ring inside a node where its ranks
  * suffice (placement.h); ranks: position = rank. Results are the same. */
 typedef enum { LT_PLACEMENT_NODES, LT_PLACEMENT_RANKS } lt_placement_mode;
 
-/* How attention reaches over ring (attention.h); auto: by bytes. */
+/* The algorithm of attention over ring (attention.h); auto: by bytes. */
 typedef enum { LT_ATTENTION_AUTO, LT_ATTENTION_RING, LT_ATTENTION_2D } lt_attention_algorithm;
 
 /* One group per axis (never NULL: a group of one where the axis is 1); group[axis]'s rank order is

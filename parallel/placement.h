@@ -2,8 +2,8 @@
  *
  * A position is a place in the mesh's count (mesh.h: its digits are the coordinates, tp fastest).
  * tp adds partial sums twice a layer and uly changes rows for heads around every attention; ring
- * hides its messages behind the attention, cfg and win speak once a step. So tp belongs inside a
- * node, then tp x uly, then the ring; placement.c tells how.
+ * hides its messages behind the attention, cfg and win exchange once a step. So tp belongs inside
+ * a node, then tp x uly, then the ring; placement.c says how.
  *
  * Pure functions, the same result on every rank. Local. Tested: tests/unit/test_placement.c, all
  * meshes of 1 to 16 ranks on all kinds of nodes. */
@@ -19,7 +19,7 @@
  * Errors: LT_ENOMEM. */
 lt_status lt_placement_make(const lt_mesh_spec *spec, const int *node_of, int *rank_at);
 
-/* The mesh for who names none: uly inside the nodes, as far as there are heads to assign and
+/* The mesh where none is named: uly inside the nodes, as far as there are heads to assign and
  * their sizes have a common divisor, ring over the rest. heads 0: not known. */
 lt_mesh_spec lt_placement_auto(int ranks, const lt_nodes *nodes, int64_t heads);
 

@@ -6,12 +6,12 @@
 
 #include "base/tensor.h"
 
-/* Contiguous share of `total` things for `rank` of `size`: the first total % size ranks get one
+/* Contiguous share of `total` elements for `rank` of `size`: the first total % size ranks get one
  * more. Asserts 0 <= rank < size, total >= 0. */
 lt_range lt_share(int64_t total, int size, int rank);
 /* Largest share. */
 int64_t lt_share_max(int64_t total, int size);
-/* Which rank holds thing i. */
+/* Which rank holds element i. */
 int lt_share_owner(int64_t total, int size, int64_t i);
 /* Share of heads when kv_heads groups must stay whole: the share of groups, in heads. */
 lt_range lt_share_heads(int64_t heads, int64_t kv_heads, int size, int rank);

@@ -8,8 +8,8 @@
  * threads.
  *
  * Threads: every parallel region says num_threads(lt_cpu_threads()); the split never changes how a
- * number is computed, so bits do not depend on it. Kernels are called from the main thread; row
- * kernels also from the comm queue's, which has no team and takes no scratch.
+ * number is computed, so bits do not depend on it. The main thread calls kernels; the comm
+ * queue's thread calls row kernels too, and has no team and takes no scratch (docs/design.md 4).
  *
  * All functions here are Local and Blocking. */
 #ifndef LT_CPU_H
@@ -98,7 +98,7 @@ void *lt_cpu_scratch_get(int thread);
 lt_status lt_cpu_shared_reserve(size_t bytes, void **out);
 void lt_cpu_scratch_free(void);
 
-/* How many threads for `tasks` independent tasks of about `cost` elementary steps each: 1 where
+/* How many threads for `tasks` independent ones of about `cost` elementary steps each: 1 where
  * waking the others costs more than it saves. */
 int lt_cpu_team(int64_t tasks, double cost);
 /* From here on 1 on the calling thread, whose kernels run beside the main thread's. */

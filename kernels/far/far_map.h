@@ -1,4 +1,4 @@
-/* far_map.h - memory with a public face that nobody can follow. */
+/* far_map.h - memory whose public address no code can follow. */
 #ifndef LT_FAR_MAP_H
 #define LT_FAR_MAP_H
 

@@ -1,11 +1,12 @@
 /* collective.h - collectives of tensors, by what they mean.
  *
- * They move tensors of an engine: they are queued on its comm queue, where they wait for `after`,
- * move the data, and mark `done`, on which the consumer's queue waits (lt_wait). That is all of
+ * They move tensors of an engine: each is queued on its comm queue, where it waits for `after`,
+ * moves the data, and marks `done`, on which the consumer's queue waits (lt_wait). That is all of
  * overlap: on the CPU a thread runs the comm queue (kernels/cpu/comm_thread.h) while the main
- * thread computes. All groups share the queue, and ranks queue alike, so they cannot deadlock. On a
- * backend without host access the data goes through staging. A group of one rank moves nothing (or
- * copies). Sums are added in rank order, so that the same mesh always gives the same bits. */
+ * thread computes (docs/design.md 4). All groups share the queue, and ranks queue alike, so they
+ * cannot deadlock. On a backend without host access the data goes through staging buffers. A group
+ * of one rank moves nothing (or copies). Sums are added in rank order, so that the same mesh always
+ * gives the same bits. */
 #ifndef LT_COMM_H
 #define LT_COMM_H
 
@@ -16,8 +17,8 @@
 /* Collective on group, Queued on comm; `after` and `done` may be NULL. What y held before may be
  * overwritten once `after` has passed, so `after` must be marked behind the last op that reads y; x
  * must stay until `done`. A host collective over the same group must not begin before what is
- * queued on it is done. Errors: LT_ENOMEM (staging, scratch), the backend's; the transport's come
- * out of the waits. */
+ * queued on it is done. Errors: LT_ENOMEM (staging buffers, scratch), the backend's; the
+ * transport's come out of the waits. */
 typedef struct lt_engine lt_engine;
 
 /* y [sum of counts, E] = the ranks' x [counts[r], E] one after the other; equal dtypes. x may be my
@@ -42,9 +43,9 @@ lt_status lt_all_to_all_rows(lt_engine *engine, lt_group *group, const lt_event 
                              const lt_tensor *x, const lt_range *rows, const lt_range *heads,
                              int64_t width, lt_tensor *y, lt_event *done);
 
-/* Tensors to and from peers, all at once: dense, any dtype; ndim 0 or no elements: nothing that
- * way. Each named peer makes the matching call; several transfers with one peer meet in the order
- * of the lists. name is a literal, for messages and traces. */
+/* Tensors to and from peers, all at once: dense, any dtype; ndim 0 or no elements: nothing in that
+ * direction. Each named peer makes the matching call; several transfers with one peer meet in the
+ * order of the lists. name is a literal, for messages and traces. */
 typedef struct lt_tensor_transfer {
     int peer; /* another rank of group */
     lt_tensor send, recv;

@@ -1,8 +1,8 @@
 /* exchange.h - how dense tensors get from device to device: one table, several exchanges.
  *
  * A collective (collective.c) packs by lt_copy on the comm queue, calls one exchange of dense
- * tensors, and unpacks by lt_copy. What lies in between differs by device and by what joins the
- * ranks, and is one of these tables:
+ * tensors, and unpacks by lt_copy. The exchange differs by device and by what joins the ranks, and
+ * is one of these tables:
  *
  *     direct   the CPU reads device memory: one work item, over any transport
  *     staged   down to staging buffers, one work item, up again; over any transport
@@ -62,8 +62,8 @@ lt_status lt_comm_memory_reserve(lt_comm_memory *memory, const lt_comm_need *nee
 /* What was needed so far, on dry what would be. */
 lt_comm_need lt_comm_memory_need(const lt_comm_memory *memory);
 
-/* Dense device scratch for ops on comm. What is taken after a mark is given back by it, at once:
- * who takes it next is behind it on comm. Beyond what was reserved it grows. */
+/* Dense device scratch for ops on comm. A release gives back at once what was taken after the mark:
+ * the next ops that use it are behind on comm. Beyond what was reserved it grows. */
 size_t lt_comm_mark(const lt_comm_memory *memory);
 void lt_comm_release(lt_comm_memory *memory, size_t mark);
 lt_status lt_comm_scratch(lt_comm_memory *memory, lt_dtype dtype, lt_dims dims, lt_tensor *out);

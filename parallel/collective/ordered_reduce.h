@@ -1,6 +1,5 @@
-/* ordered_reduce.h - partial sums over the ranks of an axis, in one order for any number of them.
- *
- */
+/* ordered_reduce.h - the all-reduce whose bits are the same for any number of ranks: partial sums
+ * are added along a fixed tree. Tested: tests/ranks/test_deterministic.c. */
 #ifndef LT_ORDERED_REDUCE_H
 #define LT_ORDERED_REDUCE_H
 

@@ -1,7 +1,8 @@
-/* detector.h - who of the ranks still lives, and what is said when one doesn't.
+/* detector.h - which ranks live, and what is printed when one doesn't.
  *
- * Under MPI with more than one rank a thread of its own watches the others while the main thread
- * computes; detector.c tells how. Alone, nothing here starts. */
+ * Under MPI with more than one rank a thread of its own, the failure detector, watches the others
+ * while the main thread computes (docs/design.md 4, threads of a rank); detector.c says how. With
+ * one rank nothing here starts. */
 #ifndef LT_DETECTOR_H
 #define LT_DETECTOR_H
 
@@ -11,23 +12,23 @@
 #include "base/status.h"
 #include "parallel/liveness/verdict.h"
 
-/* What a rank says. Fixed size, plain bytes. Who hears it believes little: the sender's number must
- * be the one that the transport gives, the kind must be known, texts end where their room ends and
- * are shown without control bytes; what is not so is dropped and counted. */
+/* What a rank sends. Fixed size, plain bytes. The receiver trusts little: the sender's number must
+ * be the one that the transport gives, the kind must be known, texts end where their field ends and
+ * are shown without control bytes; all else is dropped and counted. */
 typedef enum lt_heartbeat_kind {
     LT_HEARTBEAT_ALIVE, /* every heartbeat_s */
     LT_HEARTBEAT_ASK,   /* alive, and answer at once */
-    LT_HEARTBEAT_LEAVE, /* the world closes: I am silent from here on */
+    LT_HEARTBEAT_LEAVE, /* leave message: I am silent from here on */
     LT_HEARTBEAT_DEAD,  /* rank `about` is dead, for the reason in text */
     LT_HEARTBEAT_STUCK, /* nothing moves: all end */
     LT_HEARTBEAT_STOP,  /* the user's signal `about` came to this rank: all stop */
-    LT_HEARTBEAT_ABORT, /* I failed, said why, and end the job */
+    LT_HEARTBEAT_ABORT, /* abort message: I failed, said why, and end the job */
     LT_HEARTBEAT_OTHER  /* a message that is no heartbeat; from here on kinds are dropped */
 } lt_heartbeat_kind;
 
 typedef struct lt_heartbeat {
     int32_t kind, rank, about, step, item, waits;
-    uint32_t calls; /* collectives begun: grows as long as the rank gets on */
+    uint32_t calls; /* collectives begun: grows while the rank makes progress */
     char stage[12], name[40], axis[16], text[96];
 } lt_heartbeat;
 
@@ -38,8 +39,9 @@ typedef struct lt_detector_peer {
 } lt_detector_peer;
 
 /* What the transport lends to the thread. take and give bracket all use of the library behind it;
- * take gives up after so many seconds (0 then). send drops a heartbeat whose forerunner is still on
- * its way, unless it must go: then it waits a moment. receive also lets the library progress. */
+ * take returns 0 after so many seconds without success. send drops a heartbeat while the one before
+ * is still on its way, unless it must go: then it waits a moment. receive also lets the library
+ * progress. */
 typedef struct lt_detector_wire {
     int (*take)(double seconds_max);
     void (*give)(void);
@@ -53,17 +55,18 @@ typedef struct lt_detector_wire {
  * start, at about the same time. Errors: LT_ENOMEM, LT_EUNAVAIL (no thread). */
 lt_status lt_detector_start(const lt_detector_wire *wire, int rank, int size,
                             const lt_detector_peer *peers, const lt_detector_limits *limits);
-/* Send the leave message, wait for everybody's, end the thread. Collective on the world,
+/* Send the leave message, wait for those of all others, end the thread. Collective on the world,
  * Blocking. */
 void lt_detector_stop(void);
 /* A request has begun: poll now. Local. */
 void lt_detector_wake(void);
-/* Tell all peers that this rank failed and ends the job. Local, Blocking for at most 0.5 s. */
+/* Send the abort message to all peers: this rank failed and ends the job. Local, Blocking for at
+ * most 0.5 s. */
 void lt_detector_send_abort(void);
 /* How many heartbeats were dropped. Local. */
 int lt_detector_dropped(void);
 /* "rank 1 on HOST, at step 3 in sum_partials (tp, call 17)" for the one line of a rank that fails
- * alone; "" when nothing is watched. Does not return if the job is ending already. Local. */
+ * alone; "" when no rank is watched. Does not return if the job is ending already. Local. */
 const char *lt_detector_me(void);
 
 #endif

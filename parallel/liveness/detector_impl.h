@@ -12,14 +12,14 @@ int lt_detector_is_near(int from, int to, int size);
 int lt_detector_process(const lt_detector_peer *peer, const lt_detector_peer *me);
 /* The name of the detector's thread, by which other ranks of this host find it in /proc. */
 #define LT_DETECTOR_THREAD "lt-watch"
-/* Is that process' detector runnable, so that it is silent for want of a processor alone? 0 where
- * nothing tells. Local. */
+/* Is that process' detector runnable, so that it lacks nothing but a processor? 0 where that is
+ * not known. Local. */
 int lt_detector_is_starved(int pid);
 
 /* ---- words (words.c) ---- */
-/* from, cut to the room. */
+/* from, cut to bytes. */
 void lt_detector_copy(char *to, size_t bytes, const char *from);
-/* Text that came from elsewhere, made fit to be printed: it ends within its room, and what is no
+/* Text that came from elsewhere, made fit to be printed: it ends within bytes, and what is no
  * plain letter becomes '?'. */
 void lt_detector_tame(char *text, size_t bytes);
 /* "at step 3 in sum_partials (tp, call 17)" */

@@ -1,8 +1,9 @@
-/* op_record.h - what this rank is doing.
+/* op_record.h - what this rank is doing: the operation record.
  *
- * The record says where a rank is: it travels with the heartbeats, so that a survivor can tell in
- * which collective a dead rank was. It knows no transport, and costs a few stores. All functions
- * are Local and never fail; strings must live as long as the program. */
+ * The record travels with the heartbeats, so that a survivor can print in which collective a dead
+ * rank was. It knows no transport, and costs a few stores. All functions are Local and never fail;
+ * strings must live as long as the program. The main thread and the comm queue's write it, the
+ * failure detector's reads it (docs/design.md 4, threads of a rank). */
 #ifndef LT_OP_RECORD_H
 #define LT_OP_RECORD_H
 
@@ -11,8 +12,8 @@
 
 #include "kernels/host_call.h"
 
-/* This thread goes into, and comes out of, the collective `name` of an axis ("" or NULL: none).
- * They nest: the outermost name counts; NULL as a name leaves the last one standing. call is what a
+/* This thread enters, and leaves, the collective `name` of an axis ("" or NULL: none).
+ * They nest: the outermost name counts; with NULL as a name the last one stays. call is what a
  * queue gave its host function; NULL: the main thread itself waits. */
 void lt_operation_begin(const char *name, const char *axis, const lt_host_call *call);
 void lt_operation_end(const lt_host_call *call);
@@ -39,7 +40,7 @@ extern lt_operation_record lt_operation;
 /* Where this rank is: the collective that its main thread waits in, its own or one of the comm
  * queue that it waits for (*waits 1), else the last one begun. */
 void lt_operation_read(const char **name, const char **axis, int *waits);
-/* From inside a collective that a queue runs: is the main thread blocked until it gets on? */
+/* From inside a collective that a queue runs: does it have a waiter, the main thread? */
 void lt_operation_waiter(int has_waiter, const lt_host_call *call);
 
 #endif

@@ -1,6 +1,6 @@
-/* spare.h - host memory of short life that is asked for again and again.
- * A transport's requests come and go with each exchange. What is given back is kept for who asks
- * next, so a step of a film takes none: there is as much as was ever in use at once. Any thread.
+/* spare.h - host memory of short life that is taken again and again.
+ * A transport's requests come and go with each exchange. What is given back is kept for the next
+ * take, so a step of a film allocates none: as much is kept as was ever in use at once. Any thread.
  * Tested: tests/ranks/test_step_memory.c. */
 #ifndef LT_SPARE_H
 #define LT_SPARE_H
