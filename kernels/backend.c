@@ -38,7 +38,7 @@ const char *lt_op_name(lt_op_kind kind)
     return op_names[kind] != NULL ? op_names[kind] : "an op without a name in kernels/backend.c";
 }
 
-/* One list of what is missing, so that whoever adds an op sees all of it at once. */
+/* One list of what is missing, so that the author of an op sees all of it at once. */
 typedef struct {
     char text[600];
     size_t used;

@@ -1,4 +1,4 @@
-/* host_call.h - what a queue tells a function that it runs on the host.
+/* host_call.h - what a queue gives a host function.
  *
  * A host function, an exchange with other ranks above all, polls for what it waits for. How long it
  * may sleep between two polls depends on what else the rank does. Beside a main thread that

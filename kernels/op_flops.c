@@ -1,5 +1,5 @@
 /* op_flops.c - how much arithmetic an op is.
- * What dry counts, and what tells how far a long step has come. */
+ * What dry counts, and what shows how far a long step has come. */
 #include "kernels/backend.h"
 
 /* Pairs of a query and a key that it sees: query i sees min(Sk, i + q_first + 1) keys, none below

@@ -1,7 +1,7 @@
 /* mesh.c - ranks as axes.
  * The coordinates are digits of the position in a mixed radix, tp the fastest; an axis' group holds
  * the ranks whose positions differ in that digit alone, in ascending order of it, so that a rank's
- * place in the group is its coordinate, whoever stands where. */
+ * place in the group is its coordinate, whatever the placement. */
 #include "parallel/mesh.h"
 
 #include <assert.h>
@@ -142,7 +142,7 @@ static lt_status open_here(lt_mesh *mesh)
     int *member = malloc((size_t)size * sizeof *member);
     if (st == LT_OK && member == NULL)
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "mesh: no memory for %d ranks", size);
-    st = lt_agree(mesh->world, st); /* the splits need everyone */
+    st = lt_agree(mesh->world, st); /* the splits need all ranks */
     if (st == LT_OK)
         st = open_groups(mesh->world, member, mesh);
     free(member);

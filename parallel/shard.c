@@ -1,4 +1,4 @@
-/* shard.c - who holds what: integers only. */
+/* shard.c - which rank holds what: integers only. */
 #include "parallel/shard.h"
 
 #include <assert.h>

@@ -1,4 +1,4 @@
-/* shard.h - who holds what: integers only.
+/* shard.h - which rank holds what: integers only.
  * Pure functions without communication; tests/unit/test_shard.c walks all sizes 1..16 with all
  * remainders. Uneven and empty shares are the normal case. */
 #ifndef LT_SHARD_H

@@ -17,8 +17,8 @@
 
 enum { ROWS = 128, COLUMNS = 512, STREAMS_MAX = 1024 };
 
-/* oneDNN 2 and 3 (Debian 12 and 13) differ in who holds a tensor's description: in 2 it is a value
- * that nobody destroys, in 3 a pointer that its maker destroys. lent is what calls take; lend,
+/* oneDNN 2 and 3 (Debian 12 and 13) differ in what holds a tensor's description: in 2 it is a value
+ * without an end, in 3 a pointer that its maker destroys. lent is what calls take; lend,
  * describe, undescribe and matmul_desc hide the rest. */
 #if DNNL_VERSION_MAJOR >= 3
 typedef const_dnnl_memory_desc_t lent;

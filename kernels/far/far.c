@@ -13,21 +13,21 @@
  * It starts as NaN (the first FRESH_BYTES_MAX of it; the rest is zero, so that a generous capacity
  * stays untouched), and what an arena gives back becomes NaN again in queue order.
  *
- * Queues. Everything that is submitted is copied and kept; it runs when somebody needs it:
+ * Queues. Everything that is submitted is copied and kept; it runs when another needs it:
  *   - sync(q) runs q to its end, and of other queues just what q's waits ask for;
  *   - before each step of that, and at each submit, a seeded generator may run any work whose waits
  *     are met, of any queue. Seeds 1, 4, 7, ... never do (the laziest order), 0, 3, ... sometimes,
  *     2, 5, ... mostly.
  * So an order that no event asks for comes out differently under some seed. An upload reads its
- * host memory when it runs, a download writes then. Work for the host runs in its turn on the
- * caller's thread, so it may make whoever ran it wait for other ranks.
+ * host memory when it runs, a download writes then. A host function runs in the queue's order
+ * on the caller's thread, so the call that ran it may wait for other ranks.
  *
  * Discards and releases of prepared layers take their place on the compute queue, which first waits
  * for what all other queues hold by then (DESIGN section 4, Arenas). Preparing a layer and
  * releasing an allocation first run all that is queued: both are Blocking in the contract.
  *
- * A failure of work that runs late is returned by whatever call ran it, or, from calls that cannot
- * fail, by the next sync. Used from one host thread at a time. */
+ * The call that ran late work returns its failure, or, where that call cannot fail, the next sync
+ * does. Used from one host thread at a time. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +95,7 @@ static struct {
     unsigned eager; /* chance of 256 that more runs than is needed */
     lt_status failed;
     char failed_text[512];
-    char host_text[512]; /* of the last queue whose work for the host failed */
+    char host_text[512]; /* of the last queue whose host function failed */
 } far = {.eager = 64};
 
 void lt_far_seed(uint64_t seed)

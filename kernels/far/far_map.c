@@ -1,4 +1,4 @@
-/* far_map.c - memory with a public face that nobody can follow. */
+/* far_map.c - memory whose public address no code can follow. */
 #include "kernels/far/far_map.h"
 
 #include <errno.h>

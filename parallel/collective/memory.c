@@ -1,6 +1,6 @@
 /* memory.c - what the collectives of an engine need beside their tensors.
  *
- * Scratch lies in chunks. A dry run tells the peak, which is then one chunk; where nothing was
+ * Scratch lies in chunks. A dry run finds the peak, which is then one chunk; where nothing was
  * reserved (tests, benches) a chunk is added when the last one is full, and none is given back
  * before the end, since what is queued may use it.
  *

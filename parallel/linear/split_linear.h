@@ -18,7 +18,7 @@
  * b + 2. The order of collectives depends on the blocks alone, so ranks without a share take part
  * by the same calls.
  *
- * Layers are prepared by whoever has weights (src/model/weights/split_weights.h) and borrowed here.
+ * src/model/weights/split_weights.h prepares layers; they are borrowed here.
  * Tested: tests/ranks/test_deterministic.c, test_dit_ranks.c, test_text_ranks.c, test_vae_ranks.c.
  */
 #ifndef LT_SPLIT_LINEAR_H

@@ -1,24 +1,24 @@
-/* detector.c - the thread that watches the other ranks.
+/* detector.c - the failure detector: the thread that watches the other ranks.
  *
- * Open MPI 4 tells nobody that a rank is gone, and mpirun, which knows, says neither where it was
- * nor what the others waited for before it ends them. So each rank sends heartbeats:
+ * Open MPI 4 does not report that a rank is gone, and mpirun, which knows, prints neither where it
+ * was nor what the others waited for before it ends them. So each rank sends heartbeats:
  *
  *     every 0.25 s    and as a step begins, to every peer: step, collective, calls, does it wait
  *     every 10 ms     read what came (1/10 ms while requests of the decoding pool are under way:
  *                     the same call makes the library move them while the main thread decodes)
  *
- * What counts as a loss, verdict.c decides; this thread feeds it and acts.
+ * verdict.c decides which peer is dead; this thread gathers the evidence and acts.
  *
- * Whoever knows tells the others (LT_HEARTBEAT_DEAD); the lowest survivor prints the one line; all
- * leave at once (base/leave.h), since the main thread may be stuck where nothing reaches it, the
- * speaker first: the launcher ends the rest when it does. A rank that fails alone prints for itself
- * and sends an abort message: the others say nothing.
+ * A rank that knows of a death passes it on (LT_HEARTBEAT_DEAD); the lowest survivor prints the one
+ * line; all leave at once (base/leave.h), since the main thread may be stuck where nothing reaches
+ * it. The rank that prints leaves first, since the launcher then ends the rest. A rank that fails
+ * alone prints its own line and sends an abort message: the others print nothing.
  *
- * A rank that has closed the world is silent for good, so it says LT_HEARTBEAT_LEAVE and is watched
- * no more.
+ * A rank that has closed the world is silent for good, so it sends a leave message
+ * (LT_HEARTBEAT_LEAVE) and is watched no more.
  *
  * Peers are all other ranks up to 64 ranks; beyond, the ranks at distances 1, 2, 4, ... in both
- * directions, over which LT_HEARTBEAT_DEAD is passed on once by everybody. */
+ * directions, over which every rank passes LT_HEARTBEAT_DEAD on once. */
 #include <assert.h>
 #include <poll.h>
 #include <pthread.h>
@@ -36,7 +36,8 @@
 #include "parallel/transport/op_record.h"
 
 static const double busy_nap_s = 1e-4, idle_nap_s = 2e-3, read_every_s = 1e-2;
-/* Whom a rank that was stopped for longer than the silence misses when it wakes has given it up. */
+/* A rank that was stopped for longer than the silence wakes: the peers that it misses count it as
+ * dead. */
 static const double given_up_s = 3;
 
 typedef struct {
@@ -60,7 +61,7 @@ static struct {
     double heartbeat_at, read_at, ran_at, changed_at, asked_at, stopped_until, late_since;
     int has_left, stuck, by_abort, heartbeat_step, told_signal, told_stop, own_step;
     unsigned own_calls;
-    char reason[96]; /* of those whom a peer called dead */
+    char reason[96]; /* of those that a peer called dead */
 } w;
 
 static void nap(double seconds)
@@ -158,7 +159,7 @@ static _Noreturn void leave(int speaks)
     lt_leave(speaks ? LT_LEAVE_SPEAKER_MS : LT_LEAVE_SILENT_MS, LT_EXIT_RESUMABLE);
 }
 
-/* The user's signal, where nobody stops in order: in one line, and no rank is called dead. */
+/* The user's signal, where no thread stops in order: in one line, and no rank is called dead. */
 static void end_stopped(int signal_number, int speaks)
 {
     char line[256];
@@ -201,7 +202,7 @@ static void ask_all(double now)
     tell(&b, 0);
 }
 
-/* The signal is the user's own: all ranks stop, in order where somebody looks at it. */
+/* The signal is the user's own: all ranks stop, in order where a thread looks at it. */
 static void stop_all(const lt_verdict *v)
 {
     lt_heartbeat b = heartbeat_now(LT_HEARTBEAT_STOP);
@@ -241,7 +242,7 @@ static void act(const lt_verdict *v, double now)
     }
 }
 
-/* ---- what is heard ---- */
+/* ---- what is received ---- */
 
 static void hear(lt_heartbeat *b, int from, double now)
 {
@@ -320,7 +321,7 @@ static void look_who_starves(double now)
                              lt_detector_is_starved(w.peer[i].who.pid);
 }
 
-/* Time in which nobody of this rank waits, or it gets on, is no standstill. */
+/* Time in which no thread of this rank waits, or it makes progress, is no standstill. */
 static int look_at_own_progress(double now, int64_t longest_ms)
 {
     const unsigned calls = atomic_load(&lt_operation.calls);
@@ -419,7 +420,7 @@ static void heartbeat_if_due(double now)
     tell(&b, 0);
 }
 
-/* Time in which this thread did not run is nobody's silence. */
+/* Time in which this thread did not run counts as no peer's silence. */
 static void forgive(double now)
 {
     const double gap = now - w.ran_at;

@@ -1,4 +1,4 @@
-/* detector_impl.h - what the detector's files share, nobody else. */
+/* detector_impl.h - what the detector's files share, no other file. */
 #ifndef LT_DETECTOR_IMPL_H
 #define LT_DETECTOR_IMPL_H
 

@@ -1,8 +1,8 @@
-/* mpi_heartbeat.c - what the detector's thread may do with MPI: heartbeats, and progress.
+/* mpi_heartbeat.c - what the detector's thread does with MPI: heartbeats, and progress.
  * Heartbeats have a communicator of their own, so that they overtake nothing and match nothing
- * else. They are probed for, as all messages are (mpi.c), and one of another size is dropped.
- * A probe also moves every other message of the rank (Open MPI progresses all in any call), which,
- * with a look at what requests wait for, is how requests go on while the main thread decodes. One
+ * else. The thread probes for them, as for all messages (mpi.c), and drops one of another size.
+ * A probe also moves every other message of the rank (Open MPI progresses all in any call), and the
+ * thread probes for what requests wait for: so requests go on while the main thread decodes. One
  * heartbeat a peer may be on its way: a peer that reads nothing costs no memory. */
 #include <assert.h>
 #include <stdio.h>
@@ -87,7 +87,7 @@ static lt_status gather_peers(lt_group *group, lt_detector_peer *peers)
     return LT_OK;
 }
 
-/* All ranks have met by now: this waits for nobody for long. */
+/* All ranks have met by now: this waits for no rank for long. */
 static lt_status open_comm(const lt_group *group)
 {
     lt_mpi_enter();

@@ -1,4 +1,4 @@
-/* peers.c - whom a rank watches, and how it sees their processes. */
+/* peers.c - which ranks a rank watches, and how it sees their processes. */
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,11 +1,11 @@
-/* verdict.c - who is dead, and why.
+/* verdict.c - which rank is dead, and why.
  *
- * What goes wrong otherwise: a rank that was itself stopped wakes to find all others silent; time
- * in which its detector did not run is no one's silence (the detector moves `heard`), and if it was
- * long, the rank is the one that the others gave up, and says nothing about their end (woke_until).
- * A host dies with all its ranks within a few heartbeats: who is nearly silent when one is goes
- * with it, and the line names the lowest. A rank that left for a signal before this one could is no
- * loss. */
+ * What goes wrong otherwise: a rank that was itself stopped wakes to find all others silent. So the
+ * time in which its detector did not run counts as no peer's silence (the detector moves `heard`),
+ * and if it was long, the others count this rank as dead, and it prints nothing of their end
+ * (woke_until). A host dies with all its ranks within a few heartbeats: a rank that is nearly
+ * silent when another is silent counts as dead with it, and the line names the lowest. A rank that
+ * left for a signal before this one could is not dead. */
 #include "parallel/liveness/verdict.h"
 
 #include <stdio.h>
@@ -142,7 +142,7 @@ static lt_verdict by_silence(const lt_evidence *e, unsigned char *dead)
     return lose(e, dead, first, reason);
 }
 
-/* Only while somebody waits: that all compute for long is no standstill. */
+/* Only while a rank waits: that all compute for long is no standstill. */
 static int is_stuck(const lt_evidence *e)
 {
     const double steps = e->limits->progress_steps * e->longest_step_s;
@@ -155,7 +155,7 @@ lt_verdict lt_verdict_seen(const lt_evidence *e, unsigned char *dead)
     begin(e, dead);
     if (e->told_signal != 0 && !e->told_stop)
         return stop(e, dead, e->told_signal);
-    /* A rank above the one that speaks gives it time to do so. */
+    /* A rank above the one that prints gives it time to do so. */
     if (e->late_since >= 0 &&
         (speaks(e, dead) || e->now - e->late_since > 1e-3 * LT_LEAVE_SIGNAL_LATER_MS))
         return stopped(e, dead);

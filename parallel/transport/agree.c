@@ -65,9 +65,9 @@ static lt_status take_words(lt_group *group, const verdict *v, lt_status mine)
 }
 
 /* A rank that failed waits for the others for seconds only: they may be in a collective that it
- * never came to, and then cannot come. It goes with its own error, which nobody agreed on. One that
- * only passes on a peer's failure waits for longer, so that whoever has the cause goes, and speaks,
- * first. */
+ * never came to, and then cannot come. It leaves with its own error, which no rank agreed on. One
+ * that only passes on a peer's failure waits for longer, so that the rank with the cause leaves,
+ * and prints, first. */
 static double patience(lt_status mine, int rank)
 {
     const double turn = 1e-3 * LT_LEAVE_OWN_TURN_MS * (rank % 10);
@@ -88,7 +88,8 @@ static lt_status agree(lt_group *group, lt_status mine)
     (void)snprintf(own, sizeof own, "%s",
                    lt_error_text()[0] != '\0' ? lt_error_text() : lt_status_name(mine));
     const int32_t turn = ++group->agreements;
-    /* Who only heard of a failure, in an agreement of fewer ranks, stands behind who had it. */
+    /* A rank that only knows of a failure by an agreement of fewer ranks comes behind the failed.
+     * */
     const int behind = mine == LT_OK ? 2 * size : mine == LT_EPEER ? size : 0;
     verdict v = {behind + (mine != LT_OK ? rank : 0), (int32_t)mine, turn, turn};
     for (int span = 1; span < size; span *= 2) {

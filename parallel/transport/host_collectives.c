@@ -10,7 +10,7 @@
 
 enum { FEW = 64 }; /* ranks without an allocation */
 
-/* Where this rank is, for whoever must say it when another is dead. */
+/* Where this rank is, for the line about a dead one. */
 #define NAMED(name, group, expr)                                                                   \
     do {                                                                                           \
         lt_operation_begin(name, (group)->axis, NULL);                                             \
@@ -49,7 +49,7 @@ lt_status lt_broadcast(lt_group *group, int root, void *data, size_t bytes)
 
 static lt_status barrier(lt_group *group)
 {
-    /* Dissemination: after ceil(log2 P) rounds everyone has heard from everyone. */
+    /* Dissemination: after ceil(log2 P) rounds a word of every rank has reached every other. */
     const int size = lt_group_size(group), rank = lt_group_rank(group);
     for (int span = 1; span < size; span *= 2) {
         char mine = 1, theirs = 0;

@@ -90,7 +90,7 @@ lt_status lt_launcher_check(int world_size)
             from.name, from.size, world_size);
 }
 
-/* ---- who is not there ---- */
+/* ---- ranks that are not there ---- */
 
 /* The file behind a link of /proc without its folder; "" if it cannot be read. */
 static void program_of(const char *pid, char *out, size_t bytes)

@@ -83,7 +83,7 @@ static pthread_mutex_t token = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int wanted, busy; /* busy: requests on their way */
 static _Atomic(wake_function) wake_on_busy;
 
-/* ---- who uses MPI ---- */
+/* ---- one thread in MPI at a time ---- */
 
 /* A mutex isn't fair: a main thread that polls takes it again at once. A thread that is seldom here
  * sets `wanted`, and the polling one lets it in. */
@@ -125,7 +125,7 @@ MPI_Comm lt_mpi_comm(const lt_group *group) { return ((const mpi_group *)group)-
 
 /* ---- groups ---- */
 
-/* Its first words: Open MPI adds who packed it, MPICH tells how it was configured. */
+/* Its first words: Open MPI adds its packager, MPICH its configuration. */
 const char *lt_mpi_library(void)
 {
     static char text[MPI_MAX_LIBRARY_VERSION_STRING];

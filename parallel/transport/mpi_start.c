@@ -2,12 +2,12 @@
  *
  * MPI_Init waits for every process of the launch, for ever: for one that never calls it (another
  * program in a rank's place, one that ended) no less than for a slow one. So do the collectives
- * that make the first communicators, and the detector (detector.c) needs those. A thread of its own
- * therefore keeps the time: while MPI waits nobody else can. Once the ranks are in MPI, each
- * reports to rank 0 by a message of fixed size, so that rank 0 knows who is missing, and rank 0
- * tells each to go on.
+ * that make the first communicators, and the detector (detector.c) needs those. Therefore a thread
+ * of its own keeps the time: while MPI waits no other thread can. Once the ranks are in MPI, each
+ * reports to rank 0 by a message of fixed size, so that rank 0 knows which are missing, and rank 0
+ * answers each with a word to go on.
  *
- * Rank 0 speaks first; the others wait two seconds longer, since rank 0 may be the one that is
+ * Rank 0 prints first; the others wait two seconds longer, since rank 0 may be the one that is
  * missing. Nothing is received before its size is known (mpi.c). */
 #include <mpi.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-/* transport_impl.h - what a transport fills in; for group.c and comm_*.c only. */
+/* transport_impl.h - what a transport fills in; for parallel/ and tests only. */
 #ifndef LT_TRANSPORT_IMPL_H
 #define LT_TRANSPORT_IMPL_H
 
@@ -47,7 +47,7 @@ lt_status lt_mpi_open(lt_group **world);
 const char *lt_mpi_library(void);
 
 /* From here to the end of the start there is a limit, LONGTAKE_START_SECONDS (60; 0: none). Once it
- * has passed, one rank says who has not come and all leave with exit code 75. Local. */
+ * has passed, one rank names those that have not come and all leave with exit code 75. Local. */
 void lt_mpi_start_begin(void);
 void lt_mpi_start_end(void);
 
