@@ -1,17 +1,17 @@
-/* arena.c - memory that is taken piece by piece and given back by marks.
+/* arena.c - memory that is taken in blocks and given back by marks.
  *
  * base                                       used              capacity
- *  |  piece 0  |pad|  piece 1  |pad| ...       |   free           |
+ *  |  block 0  |pad|  block 1  |pad| ...       |   free           |
  *
- * Pieces begin at multiples of 64 bytes: a cache line, and an AVX-512 register. Who holds what is
- * written in a table beside it that doubles as it fills: it never shrinks, so taking a piece calls
- * malloc a few times in an arena's life, not once a piece.
+ * Blocks begin at multiples of 64 bytes: a cache line, and an AVX-512 register. The name of each is
+ * written in a table beside it that doubles as it fills: it never shrinks, so taking a block calls
+ * malloc a few times in an arena's life, not once a block.
  *
- * Under AddressSanitizer each piece of host memory is followed by GAP_BYTES of poison, and what was
+ * Under AddressSanitizer each block of host memory is followed by GAP_BYTES of poison, and what was
  * released is poisoned. The gaps must not change what fits, or a plan made by a dry run would be
  * wrong in the very build that looks for errors: such an arena reserves twice its capacity, and the
- * place of a piece (with gaps) is kept apart from the count of used bytes (without). Fresh memory
- * past the last piece is left alone: poisoning a generous capacity would touch an eighth of it. */
+ * place of a block (with gaps) is kept apart from the count of used bytes (without). Fresh memory
+ * past the last block is left alone: poisoning a generous capacity would touch an eighth of it. */
 #include "base/arena.h"
 
 #include <assert.h>
@@ -38,14 +38,14 @@
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
 
-enum { ALIGN_BYTES = 64, GAP_BYTES = HAVE_ASAN ? 64 : 0, PIECES_FIRST = 256 };
+enum { ALIGN_BYTES = 64, GAP_BYTES = HAVE_ASAN ? 64 : 0, BLOCKS_FIRST = 256 };
 
-typedef struct piece {
+typedef struct block {
     const char *what;
-    size_t used;  /* the arena's used before this piece */
+    size_t used;  /* the arena's used before this block */
     size_t place; /* bytes from the arena's base */
     size_t bytes;
-} piece;
+} block;
 
 struct lt_arena {
     const char *name;
@@ -53,10 +53,10 @@ struct lt_arena {
     void *base;
     size_t capacity, used, peak;
     size_t reserved; /* bytes that mem was asked for */
-    size_t place;    /* where the next piece begins: used plus the gaps */
+    size_t place;    /* where the next block begins: used plus the gaps */
     size_t touched;  /* highest place ever: what AddressSanitizer may have poisoned */
-    piece *pieces;   /* [piece_room], a stack */
-    size_t piece_count, piece_room;
+    block *blocks;   /* [block_room], a stack */
+    size_t block_count, block_room;
 };
 
 static lt_status host_alloc(void *ctx, size_t bytes, void **out)
@@ -123,51 +123,51 @@ void lt_arena_free(lt_arena **arena)
     if (a->mem.host)
         ASAN_UNPOISON_MEMORY_REGION(a->base, a->touched);
     a->mem.release(a->mem.ctx, a->base, a->reserved);
-    free(a->pieces);
+    free(a->blocks);
     free(a);
     *arena = NULL;
 }
 
-/* Bytes that may still be taken. The last piece's padding may reach past the capacity. */
+/* Bytes that may still be taken. The last block's padding may reach past the capacity. */
 static size_t left_in(const lt_arena *a)
 {
     return a->used < a->capacity ? a->capacity - a->used : 0;
 }
 
-/* The largest piece that is held, or NULL. Only an error asks, so a walk is cheap enough. */
-static const piece *largest_piece(const lt_arena *a)
+/* The largest block that is held, or NULL. Only an error asks, so a walk is cheap enough. */
+static const block *largest_block(const lt_arena *a)
 {
-    const piece *best = NULL;
-    for (size_t i = 0; i < a->piece_count; i++)
-        if (best == NULL || a->pieces[i].bytes > best->bytes)
-            best = &a->pieces[i];
+    const block *best = NULL;
+    for (size_t i = 0; i < a->block_count; i++)
+        if (best == NULL || a->blocks[i].bytes > best->bytes)
+            best = &a->blocks[i];
     return best;
 }
 
 static lt_status full(const lt_arena *a, const char *what, size_t bytes)
 {
-    const piece *p = largest_piece(a);
+    const block *p = largest_block(a);
     if (p == NULL)
         LT_FAIL(LT_ENOMEM, "arena %s (%s): %s wants %zu bytes, %zu of %zu left; nothing is held",
                 a->name, a->mem.name, what, bytes, left_in(a), a->capacity);
     LT_FAIL(LT_ENOMEM,
             "arena %s (%s): %s wants %zu bytes, %zu of %zu left; largest of %zu: %s, %zu bytes",
-            a->name, a->mem.name, what, bytes, left_in(a), a->capacity, a->piece_count, p->what,
+            a->name, a->mem.name, what, bytes, left_in(a), a->capacity, a->block_count, p->what,
             p->bytes);
 }
 
-/* Room for one piece more. */
-static lt_status piece_room(lt_arena *a, const char *what)
+/* Room for one block more. */
+static lt_status block_room(lt_arena *a, const char *what)
 {
-    if (a->piece_count < a->piece_room)
+    if (a->block_count < a->block_room)
         return LT_OK;
-    const size_t room = a->piece_room > 0 ? 2 * a->piece_room : PIECES_FIRST;
-    piece *more = realloc(a->pieces, room * sizeof *more);
+    const size_t room = a->block_room > 0 ? 2 * a->block_room : BLOCKS_FIRST;
+    block *more = realloc(a->blocks, room * sizeof *more);
     if (more == NULL)
         LT_FAIL(LT_ENOMEM, "arena %s (%s): %s: no memory for a table of %zu pieces", a->name,
                 a->mem.name, what, room);
-    a->pieces = more;
-    a->piece_room = room;
+    a->blocks = more;
+    a->block_room = room;
     return LT_OK;
 }
 
@@ -178,7 +178,7 @@ lt_status lt_arena_alloc(lt_arena *arena, const char *what, size_t bytes, void *
     *out = NULL;
     if (bytes > left_in(a))
         return full(a, what, bytes);
-    LT_TRY(piece_room(a, what));
+    LT_TRY(block_room(a, what));
     *out = at(a, a->place);
     if (bytes == 0)
         return LT_OK;
@@ -189,7 +189,7 @@ lt_status lt_arena_alloc(lt_arena *arena, const char *what, size_t bytes, void *
         ASAN_UNPOISON_MEMORY_REGION(*out, bytes);
         ASAN_POISON_MEMORY_REGION(at(a, a->place + bytes), taken - bytes + gap);
     }
-    a->pieces[a->piece_count++] = (piece){what, a->used, a->place, bytes};
+    a->blocks[a->block_count++] = (block){what, a->used, a->place, bytes};
     a->used += taken;
     a->place += taken + gap;
     if (a->used > a->peak)
@@ -206,8 +206,8 @@ void lt_arena_release(lt_arena *arena, lt_mark mark)
     lt_arena *a = arena;
     assert(mark.used <= a->used && mark.used % ALIGN_BYTES == 0);
     const size_t end = a->place;
-    while (a->piece_count > 0 && a->pieces[a->piece_count - 1].used >= mark.used)
-        a->place = a->pieces[--a->piece_count].place;
+    while (a->block_count > 0 && a->blocks[a->block_count - 1].used >= mark.used)
+        a->place = a->blocks[--a->block_count].place;
     a->used = mark.used;
     if (end == a->place)
         return;

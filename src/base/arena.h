@@ -1,11 +1,11 @@
-/* arena.h - memory that is taken piece by piece and given back by marks.
+/* arena.h - memory that is taken in blocks and given back by marks.
  *
  * A rank has four arenas: `run` (plan, options), `phase` (weights and tables of the part at work),
  * `clip` (latents, on the host) and `step` (released after each sigma). An arena takes its whole
  * capacity once from an lt_memory; host memory is mapped without being touched, so that capacity
  * costs addresses alone until it is used (`ulimit -v` counts those: a plan asks for what its dry
- * run found). Pieces are 64-byte aligned and carry a name: a full arena says who filled it. Under
- * AddressSanitizer the gaps between pieces are poisoned (host memory).
+ * run found). Blocks are 64-byte aligned and carry a name: a full arena says who filled it. Under
+ * AddressSanitizer the gaps between blocks are poisoned (host memory).
  *
  * All functions are Local and Blocking. An arena belongs to one thread at a time. */
 #ifndef LT_ARENA_H
@@ -41,7 +41,7 @@ lt_status lt_arena_new(const char *name, const lt_memory *mem, size_t capacity_b
 void lt_arena_free(lt_arena **arena);
 
 /* bytes = 0 gives a valid, aligned address of no bytes. what must outlive the arena (a literal).
- * Errors: LT_ENOMEM: arena, what, wanted, left, and the largest piece held. */
+ * Errors: LT_ENOMEM: arena, what, wanted, left, and the largest block held. */
 lt_status lt_arena_alloc(lt_arena *arena, const char *what, size_t bytes, void **out);
 
 /* All that was taken after the mark is given back at once. */

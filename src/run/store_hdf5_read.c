@@ -422,8 +422,8 @@ done:
 }
 
 /* Values that lie in one piece. */
-static lt_status piece_read(const lt_latents *f, const store_stream *s, lt_h5_axes c, int64_t first,
-                            int64_t count, float *out)
+static lt_status contiguous_read(const lt_latents *f, const store_stream *s, lt_h5_axes c,
+                                 int64_t first, int64_t count, float *out)
 {
     for (int64_t o = 0; o < c.outer; o++)
         LT_TRY(lt_file_pread_full(
@@ -448,7 +448,7 @@ lt_status lt_latents_read_range(lt_latents *file, size_t index, int64_t first, i
     if (count == 0)
         return LT_OK;
     if (s->chunk == 0)
-        return piece_read(file, s, c, first, count, out);
+        return contiguous_read(file, s, c, first, count, out);
     for (int64_t at = first / s->chunk * s->chunk; at < first + count; at += s->chunk) {
         LT_TRY(chunk_unpack(file, s, at));
         const int64_t from = at > first ? at : first;
@@ -480,21 +480,21 @@ lt_status lt_latents_read(lt_latents *file, size_t index, float *out, size_t roo
     return LT_OK;
 }
 
-static lt_status piece_hash(const lt_latents *f, const store_stream *s, XXH64_state_t *state)
+static lt_status contiguous_hash(const lt_latents *f, const store_stream *s, XXH64_state_t *state)
 {
     enum { AT_ONCE = 1 << 20 };
     const int64_t end = s->span[0].first + s->span[0].bytes;
     lt_status st = LT_OK;
-    void *piece = malloc(AT_ONCE);
-    if (piece == NULL)
+    void *buffer = malloc(AT_ONCE);
+    if (buffer == NULL)
         LT_FAIL(LT_ENOMEM, "%s: %s: no memory", f->path, s->seen.name);
     for (int64_t at = s->span[0].first; at < end; at += AT_ONCE) {
         const size_t n = (size_t)(end - at < AT_ONCE ? end - at : AT_ONCE);
-        LT_TRY_GOTO(lt_file_pread_full(f->fd, f->path, piece, n, at), st, done);
-        (void)XXH64_update(state, piece, n);
+        LT_TRY_GOTO(lt_file_pread_full(f->fd, f->path, buffer, n, at), st, done);
+        (void)XXH64_update(state, buffer, n);
     }
 done:
-    free(piece);
+    free(buffer);
     return st;
 }
 
@@ -540,7 +540,7 @@ static lt_status hash_check(lt_latents *f, size_t index)
     if (state == NULL)
         LT_FAIL(LT_ENOMEM, "%s: %s: no memory", f->path, s->seen.name);
     (void)XXH64_reset(state, 0);
-    lt_status st = s->chunk > 0 ? chunks_hash(f, s, state) : piece_hash(f, s, state);
+    lt_status st = s->chunk > 0 ? chunks_hash(f, s, state) : contiguous_hash(f, s, state);
     if (st == LT_OK && XXH64_digest(state) != s->hash)
         st = hash_differs(f, s, XXH64_digest(state));
     XXH64_freeState(state);

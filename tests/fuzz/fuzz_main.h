@@ -119,14 +119,14 @@ static size_t fuzz_pick(size_t n)
 static size_t fuzz_insert(uint8_t *data, size_t bytes, size_t bytes_max, size_t at,
                           const void *from, size_t count)
 {
-    uint8_t piece[256];
-    if (count > sizeof piece)
-        count = sizeof piece;
+    uint8_t part[256];
+    if (count > sizeof part)
+        count = sizeof part;
     if (count > bytes_max - bytes)
         count = bytes_max - bytes;
-    memcpy(piece, from, count); /* from may lie inside data */
+    memcpy(part, from, count); /* from may lie inside data */
     memmove(data + at + count, data + at, bytes - at);
-    memcpy(data + at, piece, count);
+    memcpy(data + at, part, count);
     return bytes + count;
 }
 
@@ -156,16 +156,16 @@ static size_t fuzz_mutate(uint8_t *data, size_t bytes, size_t bytes_max, const f
         if (rest > 0)
             data[at] = fuzz_pick(2) ? edges[fuzz_pick(sizeof edges)] : (uint8_t)fuzz_pick(256);
         return bytes;
-    case 2: /* take a piece out */
+    case 2: /* take a part out */
         count = rest > 0 ? 1 + fuzz_pick(rest < 16 ? rest : 16) : 0;
         memmove(data + at, data + at + count, rest - count);
         return bytes - count;
     case 3: /* cut the end off */
         return fuzz_pick(4) == 0 ? at : bytes;
-    case 4: /* say a piece twice */
+    case 4: /* say a part twice */
         count = rest > 0 ? 1 + fuzz_pick(rest < 64 ? rest : 64) : 0;
         return fuzz_insert(data, bytes, bytes_max, at, data + at, count);
-    case 5: /* a piece of another seed */
+    case 5: /* a part of another seed */
         count = other->bytes > 0 ? fuzz_pick(other->bytes) : 0;
         return fuzz_insert(data, bytes, bytes_max, at, (const uint8_t *)other->data + count,
                            other->bytes - count);

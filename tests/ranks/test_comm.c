@@ -295,7 +295,7 @@ static void meshes(void **state)
     lt_error_clear();
 }
 
-/* ---- large: longer than any eager or pipelined piece ---- */
+/* ---- large: longer than any eager or pipelined message ---- */
 
 static void large_messages(void **state)
 {

@@ -99,7 +99,7 @@ static void same_as_alone(lt_group *group)
     const lt_range mine = lt_columns_rows(&loading, dims);
     const size_t stored = lt_dtype_bytes(shapes[shape_now].stored);
     OK(lt_loading_end(&loading, LT_OK));
-    if (size > 1) { /* each byte once over the group, and few reads: a piece is 4 MiB at most */
+    if (size > 1) { /* each byte once over the group, and few reads: a buffer is 4 MiB at most */
         WANT(read == (uint64_t)(mine.count * width) * stored);
         WANT(reads <= 4 + read / (2 << 20));
     }

@@ -1,5 +1,5 @@
-/* test_arena.c - pieces, marks, peaks, and what a full arena says.
- * Goal: aligned pieces that do not overlap; given back by marks; numbers that a plan can rely on.
+/* test_arena.c - blocks, marks, peaks, and what a full arena says.
+ * Goal: aligned blocks that do not overlap; given back by marks; numbers that a plan can rely on.
  * Method: a memory of the test's own counts calls. Ranks: 1. Needs: nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -43,7 +43,7 @@ static void counted_discard(void *ctx, void *p, size_t bytes)
     c->discarded_bytes = bytes;
 }
 
-static void pieces_are_aligned_and_apart(void **state)
+static void blocks_are_aligned_and_apart(void **state)
 {
     (void)state;
     static const size_t sizes[] = {1, 63, 64, 65, 0, 4096, 7};
@@ -159,23 +159,23 @@ static void capacity_costs_nothing_until_used(void **state)
     lt_arena_free(&a);
 }
 
-/* A model of ten thousand layers; the table of pieces grows under them. */
-static void many_pieces_keep_their_places(void **state)
+/* A model of ten thousand layers; the table of blocks grows under them. */
+static void many_blocks_keep_their_places(void **state)
 {
     (void)state;
-    enum { PIECES = 10000 };
+    enum { BLOCKS = 10000 };
     lt_arena *a = NULL;
     void *p = NULL, *first = NULL;
     lt_mark mark = {0};
-    assert_int_equal(lt_arena_new("test", &lt_memory_host, (size_t)PIECES * 64, &a), LT_OK);
-    for (int i = 0; i < PIECES; i++) {
+    assert_int_equal(lt_arena_new("test", &lt_memory_host, (size_t)BLOCKS * 64, &a), LT_OK);
+    for (int i = 0; i < BLOCKS; i++) {
         if (i == 100)
             mark = lt_arena_mark(a);
         assert_int_equal(lt_arena_alloc(a, "piece", 1, &p), LT_OK);
         first = i == 0 ? p : first;
         assert_int_equal((uintptr_t)p % 64, 0);
     }
-    assert_int_equal(lt_arena_used(a), PIECES * 64);
+    assert_int_equal(lt_arena_used(a), BLOCKS * 64);
     lt_arena_release(a, mark);
     assert_int_equal(lt_arena_used(a), 100 * 64);
     assert_int_equal(lt_arena_alloc(a, "again", 1, &p), LT_OK);
@@ -188,12 +188,12 @@ static void many_pieces_keep_their_places(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pieces_are_aligned_and_apart),
+        cmocka_unit_test(blocks_are_aligned_and_apart),
         cmocka_unit_test(marks_give_back),
         cmocka_unit_test(full_arena_names_who_filled_it),
         cmocka_unit_test(impossible_arenas_are_refused),
         cmocka_unit_test(capacity_costs_nothing_until_used),
-        cmocka_unit_test(many_pieces_keep_their_places),
+        cmocka_unit_test(many_blocks_keep_their_places),
     };
     return cmocka_run_group_tests_name("arena", tests, NULL, NULL);
 }

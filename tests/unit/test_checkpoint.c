@@ -192,7 +192,7 @@ static void slices_hold_their_values(void **state)
     scratch_free(&s);
 }
 
-/* More than one piece of 4 MiB, at an odd place, so that an element lies across every cut. */
+/* More than one buffer of 4 MiB, at an odd place, so that an element lies across every cut. */
 static void long_tensors_are_read_in_pieces(void **state)
 {
     (void)state;

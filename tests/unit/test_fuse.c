@@ -1,7 +1,7 @@
 /* test_fuse.c - fusing windows' velocities.
  * Goal: weights sum to 1 and leave out no position; a clip of one window keeps its bits; what all
  * windows agree on comes out as it is; bits depend neither on who holds what nor on how a window is
- * cut into pieces. Method: all lengths, overlaps, kinds and layouts for the weights; pieces against
+ * cut into parts. Method: all lengths, overlaps, kinds and layouts for the weights; parts against
  * the whole for every number of ranks 1..4, in time and in tiles. Ranks: 1. Needs: nothing. */
 #include <math.h>
 #include <setjmp.h>
@@ -247,7 +247,7 @@ static void agreement_comes_out(void **state)
 }
 
 /* The clip's windows on `ranks` ranks: contiguous runs; a rank holds its windows' positions, and
- * takes from others the pieces that lie there, cut in two once more. What each one holds must be
+ * takes from others the parts that lie there, cut in two once more. What each one holds must be
  * the whole clip's bits. */
 static void on_ranks(const lt_layout *l, const lt_fuse *f, int ranks, float *const *v,
                      const float *whole)
@@ -261,10 +261,10 @@ static void on_ranks(const lt_layout *l, const lt_fuse *f, int ranks, float *con
             if (shared.count == 0)
                 continue;
             const int64_t half = shared.count / 2;
-            const lt_range piece[2] = {{shared.first, half},
-                                       {shared.first + half, shared.count - half}};
+            const lt_range halves[2] = {{shared.first, half},
+                                        {shared.first + half, shared.count - half}};
             for (int p = 1; p >= 0; p--) { /* in any order: they share no position */
-                const lt_range at = piece[p];
+                const lt_range at = halves[p];
                 float *part = values(OUTER * at.count * INNER + 1, 8);
                 for (int64_t o = 0; o < OUTER; o++)
                     memcpy(part + o * at.count * INNER,

@@ -104,14 +104,14 @@ enum { C = 6, F = 7, H = 5, W = 4 };
 static void video_noise_is_the_same_in_parts(void **state)
 {
     (void)state;
-    static float whole[C * F * H * W], piece[C * F * H * W];
+    static float whole[C * F * H * W], part[C * F * H * W];
     const uint64_t seed = 0x123456789abcdefu;
     lt_noise_video(seed, LT_STREAM_INITIAL, 3, 10, C, F, H, W, whole);
     for (int64_t first = 0; first < F; first++)
         for (int64_t n = 1; first + n <= F; n++) {
-            lt_noise_video(seed, LT_STREAM_INITIAL, 3, 10 + first, C, n, H, W, piece);
+            lt_noise_video(seed, LT_STREAM_INITIAL, 3, 10 + first, C, n, H, W, part);
             for (int64_t c = 0; c < C; c++)
-                assert_memory_equal(piece + c * n * H * W, whole + (c * F + first) * H * W,
+                assert_memory_equal(part + c * n * H * W, whole + (c * F + first) * H * W,
                                     (size_t)(n * H * W) * sizeof(float));
         }
     /* A larger frame holds the smaller one in its corner. */
@@ -134,14 +134,14 @@ static void audio_noise_is_the_same_in_parts(void **state)
 {
     (void)state;
     enum { CHANNELS = 5, TICKS = 40 };
-    static float whole[2 * CHANNELS * TICKS], piece[2 * CHANNELS * TICKS];
+    static float whole[2 * CHANNELS * TICKS], part[2 * CHANNELS * TICKS];
     const int64_t first = 65520; /* the tick's upper part changes inside */
     lt_noise_audio(9, LT_STREAM_SDE, 0, first, CHANNELS, TICKS, whole);
     for (int64_t at = 0; at < TICKS; at += 7) {
         const int64_t n = TICKS - at < 11 ? TICKS - at : 11;
-        lt_noise_audio(9, LT_STREAM_SDE | LT_STREAM_AUDIO, 0, first + at, CHANNELS, n, piece);
+        lt_noise_audio(9, LT_STREAM_SDE | LT_STREAM_AUDIO, 0, first + at, CHANNELS, n, part);
         for (int64_t c = 0; c < 2 * CHANNELS; c++)
-            assert_memory_equal(piece + c * n, whole + c * TICKS + at, (size_t)n * sizeof(float));
+            assert_memory_equal(part + c * n, whole + c * TICKS + at, (size_t)n * sizeof(float));
     }
     const uint32_t counter[4] = {(65520 + 20 - 65536) + (1u << 16), 1,
                                  1 + ((LT_STREAM_SDE + LT_STREAM_AUDIO) << 8), 0};

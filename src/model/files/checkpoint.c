@@ -368,7 +368,7 @@ void lt_checkpoint_close(lt_checkpoint **checkpoint)
         lt_safetensors_close(&c->shard[i]);
     free(c->entry);
     free(c->shard);
-    free(c->piece);
+    free(c->buffer);
     free(c->path);
     free(c);
     *checkpoint = NULL;

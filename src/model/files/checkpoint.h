@@ -52,7 +52,7 @@ lt_slice lt_slice_whole(lt_dims dims);
 lt_status lt_checkpoint_read(lt_checkpoint *checkpoint, const char *name, lt_dims dims,
                              lt_slice slice, lt_dtype want, void *to);
 /* Conversions go by way of one buffer of this size, which the next read takes again. */
-enum { LT_CHECKPOINT_PIECE_BYTES = 4 << 20 };
+enum { LT_CHECKPOINT_BUFFER_BYTES = 4 << 20 };
 void lt_checkpoint_rest(lt_checkpoint *checkpoint); /* give it back. Local */
 /* The same checks of presence, dims and kind without reading (dry runs). Marks as used. */
 lt_status lt_checkpoint_check(lt_checkpoint *checkpoint, const char *name, lt_dims dims);

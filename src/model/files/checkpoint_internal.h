@@ -24,7 +24,7 @@ struct lt_checkpoint {
     lt_safetensors **shard;
     int64_t entry_count;
     lt_entry *entry; /* by name */
-    void *piece;     /* what is read before it is converted; taken at the first read */
+    void *buffer;    /* what is read before it is converted; taken at the first read */
 };
 
 /* The index or the only file that opening path would read. Errors: LT_ENOINPUT, LT_EDATA,

@@ -4,11 +4,11 @@
  * together in the stored tensor (all of them, but for the original layout's interleaved qkv and
  * swapped halves), and a run becomes reads:
  *
- *     whole rows     one span, in pieces that end at multiples of PIECE_BYTES of the file
+ *     whole rows     one span, in reads that end at multiples of BUFFER_BYTES of the file
  *     some columns   a read a row; only where less than an eighth of the span is gap, the span is
  *                    read and closed up: a rank that takes half of the columns must not read all
  *
- * What has the wanted dtype is read straight to its place, the rest by way of one piece. Each piece
+ * What has the wanted dtype is read straight to its place, the rest by way of one buffer. Each read
  * is looked through for NaN and Inf while it is in the cache. No mmap: a file that shrinks or a
  * disk that fails must be an error here, not a SIGBUS in a kernel. */
 #include "model/files/checkpoint_internal.h"
@@ -24,7 +24,7 @@
 #include "model/files/hash_list.h"
 #include "model/files/same_reads.h"
 
-enum { PIECE_BYTES = LT_CHECKPOINT_PIECE_BYTES, GAP_SHARE = 8 };
+enum { BUFFER_BYTES = LT_CHECKPOINT_BUFFER_BYTES, GAP_SHARE = 8 };
 
 static _Atomic uint64_t bytes_read, reads, bytes_planned;
 
@@ -127,7 +127,7 @@ typedef struct reader {
     lt_dtype want;
     char *to;     /* where the next element goes */
     int64_t done; /* elements delivered, in the slice's order */
-    char *piece;
+    char *buffer;
     XXH3_state_t *hash; /* of the stored bytes; NULL: nobody asks */
 } reader;
 
@@ -193,13 +193,13 @@ static lt_status read_span(reader *r, uint64_t element, int64_t count)
     const uint64_t base = r->entry->file->data_first + r->entry->stored->begin;
     while (count > 0) {
         const uint64_t offset = base + element * r->from_bytes;
-        const uint64_t to_cut = PIECE_BYTES - offset % PIECE_BYTES;
+        const uint64_t to_cut = BUFFER_BYTES - offset % BUFFER_BYTES;
         int64_t n = (int64_t)(to_cut / r->from_bytes);
         if (n == 0) /* an element lies across the cut: data need not be aligned */
             n = 1;
         if (n > count)
             n = count;
-        void *to = r->want == r->entry->stored->dtype ? r->to : r->piece;
+        void *to = r->want == r->entry->stored->dtype ? r->to : r->buffer;
         LT_TRY(fetch(r, to, element, (size_t)n * r->from_bytes));
         LT_TRY(deliver(r, to, n));
         element += (uint64_t)n;
@@ -208,21 +208,21 @@ static lt_status read_span(reader *r, uint64_t element, int64_t count)
     return LT_OK;
 }
 
-/* Some columns of rows whose gaps are small: as many rows at a time as a piece holds. */
+/* Some columns of rows whose gaps are small: as many rows at a time as a buffer holds. */
 static lt_status read_closing_up(reader *r, int64_t row, int64_t rows)
 {
     const size_t row_bytes = (size_t)r->row_elements * r->from_bytes;
     const size_t taken_bytes = (size_t)r->slice.columns.count * r->from_bytes;
-    const int64_t at_a_time = (int64_t)(PIECE_BYTES / row_bytes);
+    const int64_t at_a_time = (int64_t)(BUFFER_BYTES / row_bytes);
     assert(at_a_time > 0);
     for (int64_t i = 0; i < rows; i += at_a_time) {
         const int64_t n = rows - i < at_a_time ? rows - i : at_a_time;
         const uint64_t element = (uint64_t)((row + i) * r->row_elements + r->slice.columns.first);
-        LT_TRY(fetch(r, r->piece, element, (size_t)(n - 1) * row_bytes + taken_bytes));
+        LT_TRY(fetch(r, r->buffer, element, (size_t)(n - 1) * row_bytes + taken_bytes));
         for (int64_t k = 1; k < n; k++)
-            memmove(r->piece + (size_t)k * taken_bytes, r->piece + (size_t)k * row_bytes,
+            memmove(r->buffer + (size_t)k * taken_bytes, r->buffer + (size_t)k * row_bytes,
                     taken_bytes);
-        LT_TRY(deliver(r, r->piece, n * r->slice.columns.count));
+        LT_TRY(deliver(r, r->buffer, n * r->slice.columns.count));
     }
     return LT_OK;
 }
@@ -234,7 +234,7 @@ static lt_status read_run(reader *r, int64_t row, int64_t rows)
         LT_TRY(read_span(r, (uint64_t)(row * r->row_elements), rows * taken));
         return LT_OK;
     }
-    if (gap <= taken / GAP_SHARE && (uint64_t)r->row_elements * r->from_bytes <= PIECE_BYTES) {
+    if (gap <= taken / GAP_SHARE && (uint64_t)r->row_elements * r->from_bytes <= BUFFER_BYTES) {
         LT_TRY(read_closing_up(r, row, rows));
         return LT_OK;
     }
@@ -246,8 +246,8 @@ static lt_status read_run(reader *r, int64_t row, int64_t rows)
 
 void lt_checkpoint_rest(lt_checkpoint *checkpoint)
 {
-    free(checkpoint->piece);
-    checkpoint->piece = NULL;
+    free(checkpoint->buffer);
+    checkpoint->buffer = NULL;
 }
 
 static lt_status read_rows(reader *r, int64_t width, int64_t out_rows)
@@ -288,9 +288,10 @@ lt_status lt_checkpoint_read(lt_checkpoint *checkpoint, const char *name, lt_dim
     e->used = 1;
     if (slice.rows.count == 0 || slice.columns.count == 0)
         return LT_OK;
-    if (checkpoint->piece == NULL && (checkpoint->piece = aligned_alloc(4096, PIECE_BYTES)) == NULL)
+    if (checkpoint->buffer == NULL &&
+        (checkpoint->buffer = aligned_alloc(4096, BUFFER_BYTES)) == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for %d bytes to read into", checkpoint->path,
-                (int)PIECE_BYTES);
+                (int)BUFFER_BYTES);
     reader r = {.entry = e,
                 .name = name,
                 .slice = slice,
@@ -299,7 +300,7 @@ lt_status lt_checkpoint_read(lt_checkpoint *checkpoint, const char *name, lt_dim
     r.from_bytes = lt_dtype_bytes(e->stored->dtype);
     r.to_bytes = lt_dtype_bytes(want);
     r.to = to;
-    r.piece = checkpoint->piece;
+    r.buffer = checkpoint->buffer;
     LT_TRY(compare_once(checkpoint, e->file));
     lt_status st = LT_OK;
     if (lt_same_reads_is_on()) {

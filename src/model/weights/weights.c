@@ -56,7 +56,7 @@ lt_status lt_weights_open(lt_checkpoint *checkpoint, lt_engine *engine, lt_dtype
 void lt_weights_rest(lt_weights *w)
 {
     if (w->dry)
-        lt_dry_host(-(int64_t)w->staging_bytes - (w->converts ? LT_CHECKPOINT_PIECE_BYTES : 0));
+        lt_dry_host(-(int64_t)w->staging_bytes - (w->converts ? LT_CHECKPOINT_BUFFER_BYTES : 0));
     w->converts = 0;
     free(w->staging);
     w->staging = NULL;
@@ -197,7 +197,7 @@ static lt_status fetch(lt_weights *w, const char *full, lt_dims dims, lt_slice s
     lt_tensor_info info;
     if (w->dry && !w->converts && lt_checkpoint_find(w->checkpoint, full, &info) &&
         info.dtype != want) {
-        lt_dry_host(LT_CHECKPOINT_PIECE_BYTES);
+        lt_dry_host(LT_CHECKPOINT_BUFFER_BYTES);
         w->converts = 1;
     }
     if (w->dry)
