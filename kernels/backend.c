@@ -48,9 +48,9 @@ static void missing(missing_list *list, int present, const char *name)
 {
     if (present)
         return;
-    const size_t room = sizeof list->text - list->used;
-    const int n = snprintf(list->text + list->used, room, " %s", name);
-    if (n > 0 && (size_t)n < room)
+    const size_t left = sizeof list->text - list->used;
+    const int n = snprintf(list->text + list->used, left, " %s", name);
+    if (n > 0 && (size_t)n < left)
         list->used += (size_t)n;
 }
 

@@ -1,5 +1,4 @@
-/* context.c - a backend, its queues and arenas, opened together.
- */
+/* context.c - the engine: a backend, its queues and arenas, opened together. */
 #include "parallel/context.h"
 
 #include <string.h>

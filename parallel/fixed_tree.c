@@ -1,5 +1,4 @@
-/* fixed_tree.c - a dimension as 16 chunks of one fixed binary tree: integers only.
- */
+/* fixed_tree.c - a dimension as 16 chunks of one fixed binary tree: integers only. */
 #include "parallel/fixed_tree.h"
 
 #include <assert.h>

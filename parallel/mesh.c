@@ -87,7 +87,7 @@ void lt_mesh_coordinates(const lt_mesh_spec *spec, int position, int out[LT_AXIS
 }
 
 /* My group of those that vary the masked axes: its leader has 0 there. All groups of the mask open
- * in the one split, so a mesh costs six of them, however many ranks there are. member: room for
+ * in the one split, so a mesh costs six of them, however many ranks there are. member: space for
  * all. */
 static lt_status open_group(lt_group *world, const lt_mesh *mesh, unsigned varies, int *member,
                             lt_group **out)

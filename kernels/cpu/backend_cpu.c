@@ -1,11 +1,11 @@
 /* backend_cpu.c - the table of the fast backend: host memory, ops done at once.
  *
  * Compute and copy queues have finished an op when submit returns. The comm queue is the same until
- * it is first given work for the host; from then on it has a thread (comm_thread.h), which runs
- * that work and all of its ops while the main thread computes; it begins with an op at the next
- * mark or work for the host. Its ops are those of the row
- * kernels, done by one thread; they use no scratch. Memory that an arena gives back may be read or
- * written by the comm queue still, so that must run to its end first. */
+ * its first host function; from then on it has a thread (comm_thread.h), which runs host functions
+ * and all ops of the queue while the main thread computes. An op waits there until the next mark or
+ * host function lets the thread begin. These ops are those of the row kernels, done by one thread;
+ * they use no scratch. The comm queue may still read or write memory that an arena gives back, so
+ * it must run to its end first. */
 #include <assert.h>
 #include <omp.h>
 #include <stdlib.h>

@@ -109,11 +109,11 @@ typedef struct chunk_run {
     lt_range rows;
 } chunk_run;
 
-static lt_status key_chunk(const chunk_run *c, int leaf, lt_tensor *y, lt_tensor *lse)
+static lt_status key_chunk(const chunk_run *c, int index, lt_tensor *y, lt_tensor *lse)
 {
     const node_run *of = c->of;
     const int64_t block = of->kv->dim[0] / 2, n = of->work->heads;
-    lt_range keys = lt_chunk_elements(of->work->pool->rows, leaf);
+    lt_range keys = lt_chunk_elements(of->work->pool->rows, index);
     keys.first -= of->first;
     const lt_tensor k = lt_view_outer(of->kv, keys);
     const lt_tensor v = lt_view_outer(of->kv, (lt_range){block + keys.first, keys.count});

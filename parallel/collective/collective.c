@@ -53,7 +53,7 @@ static lt_status dense(lt_engine *engine, const lt_tensor *x, int filled, lt_ten
     return filled ? copy(engine, x, out) : LT_OK;
 }
 
-/* own: what stays on this rank, dense, or NULL; list has room for it. */
+/* own: what stays on this rank, dense, or NULL; list has space for it. */
 static lt_status exchange(lt_engine *engine, lt_group *group, const char *name,
                           lt_tensor_transfer *list, int count, const lt_tensor_transfer *own)
 {

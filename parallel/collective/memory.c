@@ -41,7 +41,7 @@ struct lt_comm_memory {
     lt_comm_need need;
     queued_exchange *queued;
     lt_tensor_transfer *list;
-    int queued_room, list_room;
+    int queued_capacity, list_capacity;
 };
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -182,32 +182,32 @@ lt_status lt_comm_memory_reserve(lt_comm_memory *m, const lt_comm_need *need)
 
 /* ---- work items ---- */
 
-enum { ROOM_MIN = 64 }; /* transfers that every collective may have */
+enum { TRANSFERS_MIN = 64 }; /* transfers that every collective may have */
 
 lt_status lt_comm_transfers(lt_comm_memory *m, int count, lt_tensor_transfer **out)
 {
-    const int room = count > ROOM_MIN ? count : ROOM_MIN;
+    const int capacity = count > TRANSFERS_MIN ? count : TRANSFERS_MIN;
     *out = m->list;
-    if (m->list_room >= room)
+    if (m->list_capacity >= capacity)
         return LT_OK;
-    lt_tensor_transfer *more = realloc(m->list, (size_t)room * sizeof *more);
+    lt_tensor_transfer *more = realloc(m->list, (size_t)capacity * sizeof *more);
     if (more == NULL)
         LT_FAIL(LT_ENOMEM, "comm: no memory for %d transfers", count);
     *out = m->list = more;
-    m->list_room = room;
+    m->list_capacity = capacity;
     return LT_OK;
 }
 
 lt_status lt_comm_list(lt_comm_memory *m, int count, lt_transfer **out)
 {
-    if (m->queued == NULL || m->queued_room < count) {
-        const int room = count > ROOM_MIN ? count : ROOM_MIN;
+    if (m->queued == NULL || m->queued_capacity < count) {
+        const int capacity = count > TRANSFERS_MIN ? count : TRANSFERS_MIN;
         free(m->queued); /* the queue has a copy of what it was given */
-        m->queued_room = 0;
-        m->queued = malloc(sizeof *m->queued + (size_t)room * sizeof m->queued->list[0]);
+        m->queued_capacity = 0;
+        m->queued = malloc(sizeof *m->queued + (size_t)capacity * sizeof m->queued->list[0]);
         if (m->queued == NULL)
             LT_FAIL(LT_ENOMEM, "comm: no memory for %d transfers", count);
-        m->queued_room = room;
+        m->queued_capacity = capacity;
     }
     *out = m->queued->list;
     return LT_OK;
@@ -228,7 +228,7 @@ static lt_status run(void *work, const lt_host_call *call)
 lt_status lt_comm_push(lt_link *link, lt_queue *comm, const char *name, int count)
 {
     queued_exchange *t = link->memory->queued;
-    assert(link->group != NULL && count <= link->memory->queued_room);
+    assert(link->group != NULL && count <= link->memory->queued_capacity);
     t->name = name;
     t->group = link->group;
     t->count = count;

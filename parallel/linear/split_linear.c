@@ -1,6 +1,6 @@
 /* split_linear.c - linear layers that the ranks of an axis share.
  *
- * Ordered, a block's way to its result, on a rank that holds chunks 0 to 5 of 16:
+ * Ordered, how a block becomes its result, on a rank that holds chunks 0 to 5 of 16:
  *
  *     x columns of chunk 0 .. 3 -> products -> joined along the tree -> partial columns [0, E)
  *     x columns of chunk 4, 5   -> products -> joined                -> partial columns [E, 2E)

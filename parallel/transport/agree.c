@@ -139,7 +139,7 @@ lt_status lt_broadcast_text(lt_group *group, int root, char **data, size_t *byte
             st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "no memory for a message of %llu bytes",
                          (unsigned long long)length);
     }
-    LT_TRY_GOTO(lt_agree(group, st), st, failed); /* one without room must not leave alone */
+    LT_TRY_GOTO(lt_agree(group, st), st, failed); /* one without memory must not leave alone */
     LT_TRY_GOTO(lt_broadcast(group, root, is_root ? *data : text, (size_t)length), st, failed);
     if (!is_root) {
         assert(text != NULL); /* else lt_agree had failed */

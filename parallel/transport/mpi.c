@@ -62,7 +62,7 @@ typedef struct {
 
 struct lt_request {
     lt_request_head head;
-    int used, room;
+    int used, capacity;
     MPI_Comm comm;
     int tag;
     int unmatched, first_unmatched; /* how many receives are; the first of them */
@@ -72,7 +72,7 @@ struct lt_request {
     const char *axis;            /* as the next two: for the trace */
     double began;
     uint64_t bytes;
-    MPI_Status *status; /* [room], as are the next two; one block of memory, behind the struct */
+    MPI_Status *status; /* [capacity], as the next two: one block of memory behind the struct */
     MPI_Request *handle;
     message *message;
 };
@@ -225,21 +225,22 @@ static size_t messages(size_t bytes)
     return bytes / MESSAGE_BYTES_MAX + (bytes % MESSAGE_BYTES_MAX != 0);
 }
 
-static lt_status request_new(mpi_group *group, int tag, size_t room, lt_request **out)
+static lt_status request_new(mpi_group *group, int tag, size_t capacity, lt_request **out)
 {
     const size_t each = sizeof(MPI_Status) + sizeof(MPI_Request) + sizeof(message);
-    lt_request *request = room <= INT_MAX ? lt_spare_take(sizeof *request + room * each) : NULL;
+    lt_request *request =
+        capacity <= INT_MAX ? lt_spare_take(sizeof *request + capacity * each) : NULL;
     if (request == NULL)
-        LT_FAIL(LT_ENOMEM, "MPI transport: no memory for %zu messages", room);
-    memset(request, 0, sizeof *request + room * each);
+        LT_FAIL(LT_ENOMEM, "MPI transport: no memory for %zu messages", capacity);
+    memset(request, 0, sizeof *request + capacity * each);
     request->head.transport = &mpi_transport;
-    request->room = (int)room;
+    request->capacity = (int)capacity;
     request->comm = group->comm;
     request->tag = tag;
     request->refused = -1;
     request->status = (MPI_Status *)(request + 1);
-    request->handle = (MPI_Request *)(request->status + room);
-    request->message = (message *)(request->handle + room);
+    request->handle = (MPI_Request *)(request->status + capacity);
+    request->message = (message *)(request->handle + capacity);
     *out = request;
     return LT_OK;
 }
@@ -262,7 +263,7 @@ static lt_status start_send(lt_request *request, int peer, const char *data, siz
 {
     for (size_t at = 0; at < bytes; at += MESSAGE_BYTES_MAX) {
         const int count = (int)(bytes - at < MESSAGE_BYTES_MAX ? bytes - at : MESSAGE_BYTES_MAX);
-        assert(request->used < request->room);
+        assert(request->used < request->capacity);
         MPI_Request *handle = &request->handle[request->used];
         LT_MPI(MPI_Isend(data + at, count, MPI_BYTE, peer, request->tag, request->comm, handle));
         request->message[request->used++] = (message){.peer = peer, .bytes = count, .is_send = 1};
@@ -279,7 +280,7 @@ static void expect(lt_request *request, int peer, char *data, size_t bytes)
             before = i;
     for (size_t at = 0; at < bytes; at += MESSAGE_BYTES_MAX) {
         const int count = (int)(bytes - at < MESSAGE_BYTES_MAX ? bytes - at : MESSAGE_BYTES_MAX);
-        assert(request->used < request->room);
+        assert(request->used < request->capacity);
         if (request->unmatched++ == 0)
             request->first_unmatched = request->used;
         request->handle[request->used] = MPI_REQUEST_NULL;
@@ -445,17 +446,17 @@ static lt_status start_all(const lt_transfer *list, int count, int rank, lt_requ
 static lt_status mpi_exchange(lt_group *base, const lt_transfer *list, int count,
                               const lt_host_call *call)
 {
-    size_t room = 0, bytes = 0;
+    size_t capacity = 0, bytes = 0;
     for (int i = 0; i < count; i++) {
         if (list[i].peer == base->rank)
             continue;
-        room += messages(list[i].send_bytes) + messages(list[i].recv_bytes);
+        capacity += messages(list[i].send_bytes) + messages(list[i].recv_bytes);
         bytes += list[i].send_bytes + list[i].recv_bytes;
     }
     lt_request *request = NULL;
     lt_status st = LT_OK;
-    if (room > 0) {
-        LT_TRY(request_new((mpi_group *)base, TAG_EXCHANGE, room, &request));
+    if (capacity > 0) {
+        LT_TRY(request_new((mpi_group *)base, TAG_EXCHANGE, capacity, &request));
         lt_mpi_enter();
         LT_TRY_GOTO(out(start_all(list, count, base->rank, request)), st, done);
     }

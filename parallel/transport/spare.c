@@ -32,9 +32,9 @@ static block *find(size_t bytes)
 void *lt_spare_take(size_t bytes)
 {
     block *b = find(bytes);
-    const size_t room = bytes > BYTES_MIN ? bytes : BYTES_MIN;
-    if (b == NULL && room < SIZE_MAX - sizeof *b && (b = malloc(sizeof *b + room)) != NULL)
-        b->bytes = room;
+    const size_t capacity = bytes > BYTES_MIN ? bytes : BYTES_MIN;
+    if (b == NULL && capacity < SIZE_MAX - sizeof *b && (b = malloc(sizeof *b + capacity)) != NULL)
+        b->bytes = capacity;
     return b != NULL ? b->at : NULL;
 }
 
