@@ -6,7 +6,7 @@
  * normalised in f64 over the windows that hold a position, then rounded to f32. Each product is
  * rounded to f32, then added, in ascending window order; a window that is first at a position
  * writes there. No fused multiply-add: it would round one of two products and not the other. So a
- * position's bits depend on the windows alone, not on which rank holds it or in how many pieces it
+ * position's bits depend on the windows alone, not on which rank holds it or in how many parts it
  * comes, and a position that one window holds alone keeps that window's bits.
  *
  * All functions are Local and pure, host memory, f32 data.
@@ -43,7 +43,7 @@ void lt_fuse_free(lt_fuse *fuse);
 /* Window k's normalised weights [window[k].count]. */
 const double *lt_fuse_weights(const lt_fuse *fuse, int64_t k);
 
-/* One axis of a piece of a window: positions [part.first, part.first + part.count) of window k, to
+/* One axis of a part of a window: positions [part.first, part.first + part.count) of window k, to
  * be added where the receiver holds [held.first, held.first + held.count). Positions that are not
  * held are passed over. */
 typedef struct lt_fuse_axis {
@@ -52,11 +52,11 @@ typedef struct lt_fuse_axis {
     lt_range part, held;
 } lt_fuse_axis;
 
-/* Add a piece. axes is 1 (time) or 3 (time, rows, columns; the weight is the product).
+/* Add a part of a window. axes is 1 (time) or 3 (time, rows, columns; the weight is the product).
  *   v   [outer, part 0, (part 1, part 2,) inner]
  *   out [outer, held 0, (held 1, held 2,) inner]
  * A video [C, T, h, w] in windows: 1 axis, outer C, inner h w; in tiles: 3 axes, inner 1. Audio
- * [2, Ca, A]: 1 axis, outer 2 Ca, inner 1. For each position, pieces must come in ascending window
+ * [2, Ca, A]: 1 axis, outer 2 Ca, inner 1. For each position, parts must come in ascending window
  * order (tiles: in their numbers' order) and each window once; out need not be cleared, for the
  * first one writes. Asserts that the part lies in its window. */
 void lt_fuse_add(const lt_fuse_axis *axis, int axes, int64_t outer, int64_t inner, const float *v,

@@ -92,7 +92,7 @@ static lt_heartbeat heartbeat_now(lt_heartbeat_kind kind)
     b.rank = w.rank;
     b.about = -1;
     b.step = atomic_load(&lt_operation.step);
-    b.item = atomic_load(&lt_operation.item);
+    b.chunk = atomic_load(&lt_operation.chunk);
     const char *stage = atomic_load(&lt_operation.stage);
     lt_detector_copy(b.stage, sizeof b.stage, stage != NULL ? stage : "");
     b.calls = atomic_load(&lt_operation.calls);

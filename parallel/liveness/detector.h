@@ -27,7 +27,7 @@ typedef enum lt_heartbeat_kind {
 } lt_heartbeat_kind;
 
 typedef struct lt_heartbeat {
-    int32_t kind, rank, about, step, item, waits;
+    int32_t kind, rank, about, step, chunk, waits;
     uint32_t calls; /* collectives begun: grows while the rank makes progress */
     char stage[12], name[40], axis[16], text[96];
 } lt_heartbeat;

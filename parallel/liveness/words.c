@@ -21,8 +21,8 @@ void lt_detector_where(const lt_heartbeat *b, char *out, size_t bytes)
     char step[64];
     if (b->step > 0)
         (void)snprintf(step, sizeof step, "at step %d", b->step);
-    else if (b->item > 0)
-        (void)snprintf(step, sizeof step, "at piece %d of stage %.12s", b->item, b->stage);
+    else if (b->chunk > 0)
+        (void)snprintf(step, sizeof step, "at piece %d of stage %.12s", b->chunk, b->stage);
     else if (b->stage[0] != '\0')
         (void)snprintf(step, sizeof step, "in stage %.12s", b->stage);
     else

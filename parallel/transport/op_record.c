@@ -111,9 +111,9 @@ void lt_operation_step(int step, double predicted_s)
 
 void lt_operation_stage(const char *stage)
 {
-    atomic_store(&lt_operation.item, 0);
+    atomic_store(&lt_operation.chunk, 0);
     atomic_store(&lt_operation.stage, stage);
     lt_stop_stage(stage);
 }
 
-void lt_operation_chunk(int item) { atomic_store(&lt_operation.item, item); }
+void lt_operation_chunk(int chunk) { atomic_store(&lt_operation.chunk, chunk); }

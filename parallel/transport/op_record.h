@@ -25,12 +25,12 @@ void lt_operation_step(int step, double predicted_s);
 /* The stage of the run ("text", "load", "denoise", "store", "sound", "decode"; NULL: none), also
  * for a signal's line (base/stop.h), and the chunk of it at work, from 1 (0: none). */
 void lt_operation_stage(const char *stage);
-void lt_operation_chunk(int item);
+void lt_operation_chunk(int chunk);
 
 /* ---- for the failure detector and the transports ---- */
 
 typedef struct lt_operation_record {
-    atomic_int step, item;
+    atomic_int step, chunk;
     _Atomic(const char *) stage;
     atomic_uint calls;          /* collectives begun, of both threads */
     _Atomic int64_t longest_ms; /* the longest step so far; 0: not known */

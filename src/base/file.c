@@ -11,7 +11,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-/* Linux gives at most 2^31 - 4096 bytes a call; smaller pieces let a signal be seen in time. */
+/* Linux gives at most 2^31 - 4096 bytes a call; smaller calls let a signal be seen in time. */
 static const size_t io_bytes_max = (size_t)1 << 30;
 
 lt_status lt_file_unopened(const char *path, int e)

@@ -3,7 +3,7 @@
  * channel_group + stream*2^8, draw). One call gives 4 normals, for channels 4c..4c+3.
  * uniform u = (word >> 8)*2^-24 + 2^-25; normal by a rational inverse-CDF written with explicit
  * fma, without libm, compiled with fp contraction off: the same bits on every machine and on GPUs.
- * Local, never fail. Tested: tests/unit/test_philox.c (known answers, moments, pieces). */
+ * Local, never fail. Tested: tests/unit/test_philox.c (known answers, moments, parts). */
 #ifndef LT_PHILOX_H
 #define LT_PHILOX_H
 

@@ -1,6 +1,6 @@
 /* pulse.h - tells whoever shows progress that work goes on.
  * A step may take minutes, in which nothing returns to the loop over steps. Whoever does the work
- * reports each piece of it here; who listens (run/progress.c) draws by time. Each
+ * reports each bit of it here; the listener (run/progress.c) draws by time. Each
  * thread has a listener of its own, or none. Local. Tested: tests/unit/test_pulse.c. */
 #ifndef LT_PULSE_H
 #define LT_PULSE_H

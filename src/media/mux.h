@@ -2,8 +2,8 @@
  *
  * One lt_mux writes one file: frames as they come, in film order, and the audio of the same film.
  * The file grows while it is written and can be played as it does (fragmented MP4 and MOV, MKV): it
- * gets its name with the first piece that plays, or, where that is asked, when it is whole. When it
- * is finished, MP4 and MOV are made plain (mux_whole.c) unless keep_fragments is set.
+ * gets its name with the first fragment that plays, or, where that is asked, when it is whole. When
+ * it is finished, MP4 and MOV are made plain (mux_whole.c) unless keep_fragments is set.
  *
  *   codec   encoder     pixels in the file            suffixes
  *   h264    libx264     yuv420p    8 bit              .mp4 .mkv .mov

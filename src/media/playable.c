@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PIECES_MAX = 4096 }; /* of an outline; a cluster or the data come among the first */
+enum { ELEMENTS_MAX = 4096 }; /* of an outline; a cluster or the data come among the first */
 
 typedef struct {
     int fd;
@@ -38,7 +38,7 @@ static int mp4_plays(const film_file *f)
     int index = 0, data = 0;
     int64_t at = 0;
     uint8_t head[16];
-    for (int i = 0; i < PIECES_MAX && !(index && data) && bytes_at(f, at, head, 8); i++) {
+    for (int i = 0; i < ELEMENTS_MAX && !(index && data) && bytes_at(f, at, head, 8); i++) {
         uint64_t size = big_endian(head, 4);
         if (size == 1 && bytes_at(f, at, head, 16))
             size = big_endian(head + 8, 8);
@@ -79,7 +79,7 @@ static int mkv_plays(const film_file *f)
 {
     enum { HEAD = 0x1a45dfa3, SEGMENT = 0x18538067, CLUSTER = 0x1f43b675 };
     int64_t at = 0;
-    for (int i = 0; i < PIECES_MAX; i++) {
+    for (int i = 0; i < ELEMENTS_MAX; i++) {
         uint64_t name = 0, size = 0;
         int unknown = 0;
         const int n = ebml_number(f, at, 1, &name, &unknown);

@@ -1,8 +1,8 @@
 /* spectrum.h - audio as short blocks: their power, their reach, and their power in bands.
  *
- * Samples come in any pieces. A block is rate / LT_SPECTRUM_HOPS samples; a spectrum begins with
- * each block and is the largest power of two within rate / 25 samples long (32 kHz: 1024), Hann
- * window, its bins summed into LT_SPECTRUM_BANDS bands, equally wide in octaves from
+ * Samples come in parts of any length. A block is rate / LT_SPECTRUM_HOPS samples; a spectrum
+ * begins with each block and is the largest power of two within rate / 25 samples long (32 kHz:
+ * 1024), Hann window, its bins summed into LT_SPECTRUM_BANDS bands, equally wide in octaves from
  * LT_SPECTRUM_LOW_HZ to half the rate. Two channels are added as power. What does not fill the last
  * block or spectrum is left out. 80 bytes a block: an hour is 29 MB. FFmpeg's libavutil transforms.
  * All functions are Local and Blocking; one object belongs to one thread.

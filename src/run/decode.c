@@ -103,7 +103,7 @@ static lt_status take_latents(const pool *p, int stream, lt_range range)
     return LT_OK;
 }
 
-/* Between two pieces rank 0 alone looks, so that it removes the half film before the job ends. */
+/* Between two chunks rank 0 alone looks, so that it removes the half film before the job ends. */
 static lt_status stop_here(const pool *p)
 {
     if (p->rank != 0 || !lt_stop_asked())

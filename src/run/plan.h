@@ -23,8 +23,8 @@ typedef struct lt_plan {
     int threads;     /* of a draft: asked for, 0 as many as fit; of a plan: rank 0's */
     uint64_t seed;
     lt_mesh_spec mesh;
-    lt_placement_mode placement; /* how ranks come to their positions of the mesh */
-    int decode_tp; /* ranks that decode a piece of the film together; divides all ranks */
+    lt_placement_mode placement;      /* how ranks come to their positions of the mesh */
+    int decode_tp;                    /* ranks that decode a chunk together; divides all ranks */
     lt_attention_algorithm attention; /* how it reaches over ring */
     int deterministic;                /* 1: the same bits on every mesh */
     lt_dtype dtype;

@@ -243,7 +243,7 @@ void lt_progress_stage(lt_progress *p, const char *stage, const char *unit, int6
         draw(p, 0);
 }
 
-/* Between the kernels of a unit: draw by time, not by pieces. */
+/* Between the kernels of a unit: draw by time, not by kernels. */
 static void hear(void *ctx, double work)
 {
     lt_progress *p = ctx;

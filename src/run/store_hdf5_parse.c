@@ -195,7 +195,7 @@ static lt_status shape_read(hid_t dataset, const char *name, json_t *to, int *nd
     return LT_OK;
 }
 
-/* How it is laid out: chunks[] (0: in one piece), and whether zstd packs them. */
+/* How it is laid out: chunks[] (0: contiguous), and whether zstd packs them. */
 static lt_status layout_read(hid_t dataset, const char *name, int ndim, hsize_t *chunks, int *zstd)
 {
     unsigned flags = 0;

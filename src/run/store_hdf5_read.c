@@ -36,7 +36,7 @@ typedef struct store_span {
 
 typedef struct store_stream {
     lt_latents_stream seen; /* what lt_latents_stream_at shows; its strings are the facts' */
-    int64_t chunk;          /* frames a chunk; 0: values lie in one piece, span[0] */
+    int64_t chunk;          /* frames a chunk; 0: values lie together, span[0] */
     store_span *span;
     size_t span_count;
     float *plain; /* the chunk unpacked last */
@@ -421,7 +421,7 @@ done:
     return st;
 }
 
-/* Values that lie in one piece. */
+/* Contiguous values. */
 static lt_status contiguous_read(const lt_latents *f, const store_stream *s, lt_h5_axes c,
                                  int64_t first, int64_t count, float *out)
 {

@@ -189,7 +189,7 @@ static void groups_stand_where_the_mesh_says(void **state)
     free(want.values);
 }
 
-/* Three ranks of one host and one of another, and a film of one piece. */
+/* Three ranks of one host and one of another, and a film of one decode chunk. */
 static void groups_that_cross_or_idle_are_told(void **state)
 {
     (void)state;

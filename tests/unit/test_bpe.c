@@ -126,9 +126,9 @@ static void opens_demo(void **state)
 
 /* ---- words and classes, without a vocabulary ---- */
 
-/* pieces: the words, with | between. */
+/* parts: the words, with | between. */
 static const struct {
-    const char *why, *pieces;
+    const char *why, *parts;
 } words[] = {
     {"a letter takes one space along, not more", "a| b|  | c"},
     {"contractions in any case", "it|'s| I|'LL| we|'Ve|'d"},
@@ -152,10 +152,10 @@ static void cuts_words(void **state)
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         char text[128];
         size_t bytes = 0, at = 0;
-        for (const char *p = words[i].pieces; *p != '\0'; p++)
+        for (const char *p = words[i].parts; *p != '\0'; p++)
             if (*p != '|')
                 text[bytes++] = *p;
-        for (const char *p = words[i].pieces; at < bytes;) {
+        for (const char *p = words[i].parts; at < bytes;) {
             const size_t want = strcspn(p, "|");
             const size_t found = lt_bpe_word(text + at, bytes - at);
             if (found != want)

@@ -193,7 +193,7 @@ static void slices_hold_their_values(void **state)
 }
 
 /* More than one buffer of 4 MiB, at an odd place, so that an element lies across every cut. */
-static void long_tensors_are_read_in_pieces(void **state)
+static void long_tensors_take_several_reads(void **state)
 {
     (void)state;
     enum { N = 2300000, SHIFT = 3 };
@@ -369,7 +369,7 @@ int main(void)
         cmocka_unit_test(folder_cases),
         cmocka_unit_test(names_of_files),
         cmocka_unit_test(slices_hold_their_values),
-        cmocka_unit_test(long_tensors_are_read_in_pieces),
+        cmocka_unit_test(long_tensors_take_several_reads),
         cmocka_unit_test(wrong_requests),
         cmocka_unit_test(values_that_are_no_numbers),
         cmocka_unit_test(a_file_that_shrinks),

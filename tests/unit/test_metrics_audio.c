@@ -1,6 +1,6 @@
 /* test_metrics_audio.c - figures of tones and clicks whose jumps and delays are known.
  * Goal: a step of 3 dB is seen as 3 dB, a tone that changes its pitch as a change of spectrum, an
- * onset that is late by 3 frames as 3 frames. Method: samples go through media/spectrum in pieces
+ * onset that is late by 3 frames as 3 frames. Method: samples go through media/spectrum in parts
  * of odd lengths. Ranks: 1. Needs: FFmpeg's libavutil. */
 #include <math.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
-/* test_philox.c - known answers, the shape of the normal, and noise in pieces.
+/* test_philox.c - known answers, the shape of the normal, and noise in parts.
  * Goal: noise depends on seed, stream, draw and coordinates alone, and is normal. Method: published
- * vectors; moments over all 2^24 words; pieces against the whole. Ranks: 1. Needs: nothing. */
+ * vectors; moments over all 2^24 words; parts against the whole. Ranks: 1. Needs: nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* audio_encoder.h - H3's audio encoder: samples to the mean of latents.
  * Source: spec/minimax-h3.md 7.2; diffusers, MiniMaxH3AudioEncoder and
  * MiniMaxH3AudioAttnProjection. For audio that conditions a film. Its last block attends causally
- * over the whole, so audio is encoded in one piece and its memory grows with the length. Only the
+ * over the whole, so audio is encoded whole and its memory grows with the length. Only the
  * posterior's mean is made. All f32, host arrays. On `dry` data may be NULL. Local, Blocking.
  * Tested: tests/parity/test_h3_audio_vae.c. */
 #ifndef LT_H3_AUDIO_ENCODER_H
