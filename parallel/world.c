@@ -41,7 +41,7 @@ lt_status lt_world_open(lt_group **world)
 {
     lt_status st = LT_OK;
     assert(world_transport == NULL);
-    if (!lt_launcher_find().speaks_mpi) {
+    if (!lt_launcher_find().has_mpi) {
         LT_TRY(lt_launcher_check(1));
         LT_TRY(lt_solo_open(world));
     } else {
@@ -79,7 +79,7 @@ void lt_world_abort(int exit_code)
         return;
     lt_detector_send_abort();
     /* Open MPI 5's mpirun closes the ranks' stderr with the job: the line has to be through. */
-    const long ms = LT_LEAVE_SPEAKER_MS;
+    const long ms = LT_LEAVE_PRINTER_MS;
     (void)nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
     world_transport->abort(exit_code);
 }

@@ -59,7 +59,7 @@ static struct {
     atomic_int running, closing, closed, aborts, abort_sent, dropped;
     /* the thread's own */
     double heartbeat_at, read_at, ran_at, changed_at, asked_at, stopped_until, late_since;
-    int has_left, stuck, by_abort, heartbeat_step, told_signal, told_stop, own_step;
+    int has_left, stuck, by_abort, heartbeat_step, peer_signal, sent_stop, own_step;
     unsigned own_calls;
     char reason[96]; /* of those that a peer called dead */
 } w;
@@ -121,7 +121,7 @@ static void say_dead(int dead, const char *reason)
                    "rank %d on %s is lost (%s)%s: rank %d on %s %s %s; rank %d was last heard of "
                    "%.1f s ago, %s",
                    dead, p->who.host.name, reason, more, w.rank, w.peer[w.rank].who.host.name,
-                   now.waits ? "waits" : "is", mine, dead, lt_seconds() - w.known[dead].heard,
+                   now.waits ? "waits" : "is", mine, dead, lt_seconds() - w.known[dead].received,
                    theirs);
     lt_leave_say(line, "", lt_stop_hint());
 }
@@ -144,7 +144,7 @@ static void say_stuck(double seconds)
 
 /* ---- the end ---- */
 
-static void tell(const lt_heartbeat *b, int must)
+static void send_all(const lt_heartbeat *b, int must)
 {
     if (!w.wire.take(must ? 0.5 : 0.05))
         return;
@@ -154,21 +154,21 @@ static void tell(const lt_heartbeat *b, int must)
     w.wire.give();
 }
 
-static _Noreturn void leave(int speaks)
+static _Noreturn void leave(int prints)
 {
-    lt_leave(speaks ? LT_LEAVE_SPEAKER_MS : LT_LEAVE_SILENT_MS, LT_EXIT_RESUMABLE);
+    lt_leave(prints ? LT_LEAVE_PRINTER_MS : LT_LEAVE_SILENT_MS, LT_EXIT_RESUMABLE);
 }
 
 /* The user's signal, where no thread stops in order: in one line, and no rank is called dead. */
-static void end_stopped(int signal_number, int speaks)
+static void end_stopped(int signal_number, int prints)
 {
     char line[256];
     lt_detected_ending();
-    if (speaks)
+    if (prints)
         lt_leave_say(lt_stop_words(signal_number, line, sizeof line), "", lt_stop_hint());
-    const lt_heartbeat b = heartbeat_now(speaks ? LT_HEARTBEAT_ABORT : LT_HEARTBEAT_ALIVE);
-    tell(&b, 1);
-    leave(speaks);
+    const lt_heartbeat b = heartbeat_now(prints ? LT_HEARTBEAT_ABORT : LT_HEARTBEAT_ALIVE);
+    send_all(&b, 1);
+    leave(prints);
 }
 
 static void end_dead(const lt_verdict *v)
@@ -177,20 +177,20 @@ static void end_dead(const lt_verdict *v)
     lt_heartbeat b = heartbeat_now(LT_HEARTBEAT_DEAD);
     b.about = v->rank;
     lt_detector_copy(b.text, sizeof b.text, v->reason);
-    if (v->speaks)
+    if (v->prints)
         say_dead(v->rank, v->reason);
-    tell(&b, 1);
-    leave(v->speaks);
+    send_all(&b, 1);
+    leave(v->prints);
 }
 
 static void end_stuck(const lt_verdict *v)
 {
     lt_detected_ending();
     const lt_heartbeat b = heartbeat_now(LT_HEARTBEAT_STUCK);
-    if (v->speaks)
+    if (v->prints)
         say_stuck(v->seconds);
-    tell(&b, 1);
-    leave(v->speaks);
+    send_all(&b, 1);
+    leave(v->prints);
 }
 
 static void ask_all(double now)
@@ -199,7 +199,7 @@ static void ask_all(double now)
         w.known[i].answered = -1;
     w.asked_at = now;
     const lt_heartbeat b = heartbeat_now(LT_HEARTBEAT_ASK);
-    tell(&b, 0);
+    send_all(&b, 0);
 }
 
 /* The signal is the user's own: all ranks stop, in order where a thread looks at it. */
@@ -207,13 +207,13 @@ static void stop_all(const lt_verdict *v)
 {
     lt_heartbeat b = heartbeat_now(LT_HEARTBEAT_STOP);
     b.about = v->signal;
-    if (!w.told_stop)
-        tell(&b, 1);
-    w.told_stop = 1;
+    if (!w.sent_stop)
+        send_all(&b, 1);
+    w.sent_stop = 1;
     if (lt_stop_is_armed())
         lt_stop_ask(v->signal);
     else
-        end_stopped(v->signal, v->speaks);
+        end_stopped(v->signal, v->prints);
 }
 
 static void act(const lt_verdict *v, double now)
@@ -237,7 +237,7 @@ static void act(const lt_verdict *v, double now)
         stop_all(v);
         return;
     case LT_VERDICT_STOPPED:
-        end_stopped(v->signal, v->speaks);
+        end_stopped(v->signal, v->prints);
         return;
     }
 }
@@ -261,7 +261,7 @@ static void hear(lt_heartbeat *b, int from, double now)
         lt_detected_moved(now);
     }
     p->last = *b;
-    w.known[from].heard = w.known[from].answered = now;
+    w.known[from].received = w.known[from].answered = now;
     if (b->kind == LT_HEARTBEAT_LEAVE)
         w.known[from].has_left = 1;
     if (b->kind == LT_HEARTBEAT_ASK) {
@@ -273,7 +273,7 @@ static void hear(lt_heartbeat *b, int from, double now)
     if (b->kind == LT_HEARTBEAT_STUCK)
         w.stuck = 1;
     if (b->kind == LT_HEARTBEAT_STOP)
-        w.told_signal = b->about;
+        w.peer_signal = b->about;
     if (b->kind == LT_HEARTBEAT_DEAD && b->about == w.rank)
         w.by_abort = 1; /* stopped for so long that the others gave this rank up */
     else if (b->kind == LT_HEARTBEAT_DEAD && b->about >= 0 && b->about < w.size) {
@@ -317,7 +317,7 @@ static void look_who_starves(double now)
 {
     for (int i = 0; i < w.size; i++)
         w.known[i].starved = w.peer[i].process >= 0 && lt_peer_counts(&w.known[i]) &&
-                             now - w.known[i].heard > w.limits.silence_s &&
+                             now - w.known[i].received > w.limits.silence_s &&
                              lt_detector_is_starved(w.peer[i].who.pid);
 }
 
@@ -348,13 +348,13 @@ static lt_evidence evidence(double now)
                          .now = now,
                          .aborted = w.by_abort,
                          .stuck = w.stuck,
-                         .told_signal = w.told_signal,
+                         .peer_signal = w.peer_signal,
                          .dead_reason = w.reason,
                          .failed_alone = atomic_load(&w.aborts),
                          .signal = lt_stop_signal(),
                          .signal_name = lt_stop_name(lt_stop_signal()),
                          .stops = lt_stop_asked(),
-                         .told_stop = w.told_stop,
+                         .sent_stop = w.sent_stop,
                          .asked_at = w.asked_at,
                          .woke_until = w.stopped_until,
                          .late_since = w.late_since,
@@ -364,7 +364,7 @@ static lt_evidence evidence(double now)
 static void check_what_was_said(double now)
 {
     const lt_evidence e = evidence(now);
-    const lt_verdict v = lt_verdict_told(&e, w.dead);
+    const lt_verdict v = lt_verdict_by_peers(&e, w.dead);
     act(&v, now);
 }
 
@@ -399,7 +399,7 @@ static void heartbeat_if_due(double now)
 {
     if (atomic_load(&w.aborts) && !atomic_load(&w.abort_sent)) {
         const lt_heartbeat b = heartbeat_now(LT_HEARTBEAT_ABORT);
-        tell(&b, 1);
+        send_all(&b, 1);
         atomic_store(&w.abort_sent, 1);
     }
     if (atomic_load(&w.closing) && !w.has_left) {
@@ -417,7 +417,7 @@ static void heartbeat_if_due(double now)
         return;
     w.heartbeat_at = now;
     w.heartbeat_step = b.step;
-    tell(&b, 0);
+    send_all(&b, 0);
 }
 
 /* Time in which this thread did not run counts as no peer's silence. */
@@ -426,7 +426,7 @@ static void forgive(double now)
     const double gap = now - w.ran_at;
     if (gap > 1)
         for (int i = 0; i < w.size; i++)
-            w.known[i].heard += gap;
+            w.known[i].received += gap;
     if (gap > w.limits.silence_s)
         w.stopped_until = now + given_up_s;
     w.ran_at = now;
@@ -491,7 +491,7 @@ lt_status lt_detector_start(const lt_detector_wire *wire, int rank, int size,
     for (int i = 0; i < size; i++) {
         w.peer[i].who = peers[i];
         lt_detector_tame(w.peer[i].who.host.name, sizeof w.peer[i].who.host.name);
-        w.known[i].heard = now;
+        w.known[i].received = now;
         w.known[i].watched = i != rank && lt_detector_is_near(rank, i, size);
         w.peer[i].process = i != rank ? lt_detector_process(&peers[i], &peers[rank]) : -1;
         lt_detector_copy(w.peer[i].last.name, sizeof w.peer[i].last.name, "start");

@@ -1,11 +1,11 @@
 /* verdict.c - which rank is dead, and why.
  *
  * What goes wrong otherwise: a rank that was itself stopped wakes to find all others silent. So the
- * time in which its detector did not run counts as no peer's silence (the detector moves `heard`),
- * and if it was long, the others count this rank as dead, and it prints nothing of their end
- * (woke_until). A host dies with all its ranks within a few heartbeats: a rank that is nearly
- * silent when another is silent counts as dead with it, and the line names the lowest. A rank that
- * left for a signal before this one could is not dead. */
+ * time in which its detector did not run counts as no peer's silence (the detector moves
+ * `received`), and if it was long, the others count this rank as dead, and it prints nothing of
+ * their end (woke_until). A host dies with all its ranks within a few heartbeats: a rank that is
+ * nearly silent when another is silent counts as dead with it, and the line names the lowest. A
+ * rank that left for a signal before this one could is not dead. */
 #include "parallel/liveness/verdict.h"
 
 #include <stdio.h>
@@ -18,7 +18,7 @@ const lt_detector_limits lt_detector_defaults = {
 
 int lt_peer_counts(const lt_peer *p) { return p->watched && !p->has_left && !p->dead; }
 
-static int speaks(const lt_evidence *e, const unsigned char *dead)
+static int prints(const lt_evidence *e, const unsigned char *dead)
 {
     int rank = 0;
     while (rank < e->size && (dead[rank] || e->peer[rank].has_left))
@@ -39,7 +39,7 @@ static lt_verdict stopped(const lt_evidence *e, const unsigned char *dead)
     lt_verdict v = none();
     v.kind = LT_VERDICT_STOPPED;
     v.signal = e->signal;
-    v.speaks = speaks(e, dead);
+    v.prints = prints(e, dead);
     return v;
 }
 
@@ -48,7 +48,7 @@ static lt_verdict stop(const lt_evidence *e, const unsigned char *dead, int sign
     lt_verdict v = none();
     v.kind = LT_VERDICT_STOP;
     v.signal = signal;
-    v.speaks = speaks(e, dead);
+    v.prints = prints(e, dead);
     return v;
 }
 
@@ -57,19 +57,19 @@ static lt_verdict stuck(const lt_evidence *e, const unsigned char *dead)
     lt_verdict v = none();
     v.kind = LT_VERDICT_STUCK;
     v.seconds = e->now - e->changed_at;
-    v.speaks = speaks(e, dead);
+    v.prints = prints(e, dead);
     return v;
 }
 
 static lt_verdict lose(const lt_evidence *e, unsigned char *dead, int rank, const char *reason)
 {
     dead[rank] = 1;
-    if (e->stops || e->told_stop) /* it left for the signal before this rank could */
+    if (e->stops || e->sent_stop) /* it left for the signal before this rank could */
         return stopped(e, dead);
     lt_verdict v = none();
     v.kind = LT_VERDICT_DEAD;
     v.rank = rank;
-    v.speaks = speaks(e, dead) && e->now > e->woke_until;
+    v.prints = prints(e, dead) && e->now > e->woke_until;
     (void)snprintf(v.reason, sizeof v.reason, "%s", reason);
     return v;
 }
@@ -80,7 +80,7 @@ static void begin(const lt_evidence *e, unsigned char *dead)
         dead[i] = e->peer[i].dead != 0;
 }
 
-lt_verdict lt_verdict_told(const lt_evidence *e, unsigned char *dead)
+lt_verdict lt_verdict_by_peers(const lt_evidence *e, unsigned char *dead)
 {
     begin(e, dead);
     for (int i = 0; i < e->size; i++)
@@ -112,13 +112,13 @@ static lt_verdict by_signal(const lt_evidence *e, unsigned char *dead)
     if (silent < 0)
         return stop(e, dead, e->signal);
     (void)snprintf(reason, sizeof reason, "silent for %.1f s when %s came",
-                   e->now - e->peer[silent].heard, e->signal_name);
+                   e->now - e->peer[silent].received, e->signal_name);
     return lose(e, dead, silent, reason);
 }
 
 static int is_silent(const lt_evidence *e, const lt_peer *p)
 {
-    const double silence = e->now - p->heard;
+    const double silence = e->now - p->received;
     return lt_peer_counts(p) && silence > e->limits->silence_s &&
            (!p->starved || silence > LT_STARVED_S_MAX);
 }
@@ -129,16 +129,17 @@ static lt_verdict by_silence(const lt_evidence *e, unsigned char *dead)
     const double nearly = e->limits->silence_s - 4 * e->limits->heartbeat_s;
     int first = -1;
     for (int i = 0; i < e->size; i++)
-        if (is_silent(e, &e->peer[i]) && (first < 0 || e->peer[i].heard < e->peer[first].heard))
+        if (is_silent(e, &e->peer[i]) &&
+            (first < 0 || e->peer[i].received < e->peer[first].received))
             first = i;
     if (first < 0)
         return none();
     for (int i = 0; i < e->size; i++)
-        if (lt_peer_counts(&e->peer[i]) && e->now - e->peer[i].heard > nearly) {
+        if (lt_peer_counts(&e->peer[i]) && e->now - e->peer[i].received > nearly) {
             dead[i] = 1;
             first = i < first ? i : first;
         }
-    (void)snprintf(reason, sizeof reason, "silent for %.1f s", e->now - e->peer[first].heard);
+    (void)snprintf(reason, sizeof reason, "silent for %.1f s", e->now - e->peer[first].received);
     return lose(e, dead, first, reason);
 }
 
@@ -153,11 +154,11 @@ static int is_stuck(const lt_evidence *e)
 lt_verdict lt_verdict_seen(const lt_evidence *e, unsigned char *dead)
 {
     begin(e, dead);
-    if (e->told_signal != 0 && !e->told_stop)
-        return stop(e, dead, e->told_signal);
+    if (e->peer_signal != 0 && !e->sent_stop)
+        return stop(e, dead, e->peer_signal);
     /* A rank above the one that prints gives it time to do so. */
     if (e->late_since >= 0 &&
-        (speaks(e, dead) || e->now - e->late_since > 1e-3 * LT_LEAVE_SIGNAL_LATER_MS))
+        (prints(e, dead) || e->now - e->late_since > 1e-3 * LT_LEAVE_SIGNAL_LATER_MS))
         return stopped(e, dead);
     if (e->signal != 0 && !e->stops) {
         const lt_verdict v = by_signal(e, dead);

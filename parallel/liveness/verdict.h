@@ -34,12 +34,12 @@ enum { LT_STARVED_S_MAX = 60 };
 
 /* What is known of one rank. This rank's own entry is not watched. */
 typedef struct lt_peer {
-    int watched;            /* this rank receives its heartbeats */
-    int has_left;           /* it has closed the world: silent for good, and rightly */
-    int dead;               /* a peer said so */
-    int ended;              /* its process is gone, and its last words have been read */
-    int starved;            /* its detector is runnable, and gets no processor */
-    double heard, answered; /* when; answered: to the last question, < 0: not yet */
+    int watched;               /* this rank receives its heartbeats */
+    int has_left;              /* it has closed the world: silent for good, and rightly */
+    int dead;                  /* a peer said so */
+    int ended;                 /* its process is gone, and its last words have been read */
+    int starved;               /* its detector is runnable, and gets no processor */
+    double received, answered; /* when; answered: to the last question, < 0: not yet */
 } lt_peer;
 
 typedef struct lt_evidence {
@@ -50,13 +50,13 @@ typedef struct lt_evidence {
     /* what peers said */
     int aborted;             /* one failed alone and said why, or this rank is dead to the others */
     int stuck;               /* nothing moves */
-    int told_signal;         /* the user's signal came to a peer; 0: none */
+    int peer_signal;         /* the user's signal came to a peer; 0: none */
     const char *dead_reason; /* of those that a peer called dead */
     /* this rank */
     int failed_alone;        /* it said why and ends the job */
     int signal;              /* that came to it; 0: none */
     const char *signal_name; /* its name */
-    int stops, told_stop;    /* it stops for a signal; has told the others so */
+    int stops, sent_stop;    /* it stops for a signal; has sent the others word */
     double asked_at;         /* when all were asked after a signal; < 0: not yet */
     double late_since;       /* since when a stop in order takes too long; < 0: it does not */
     double woke_until;       /* it was stopped itself: it says nothing of the others' end */
@@ -78,13 +78,13 @@ typedef enum lt_verdict_kind {
 typedef struct lt_verdict {
     lt_verdict_kind kind;
     int rank, signal;
-    int speaks; /* this rank prints the line */
+    int prints; /* this rank prints the line */
     double seconds;
     char reason[96];
 } lt_verdict;
 
 /* By what peers said. dead [size] gets 1 for every rank that counts as dead. */
-lt_verdict lt_verdict_told(const lt_evidence *e, unsigned char *dead);
+lt_verdict lt_verdict_by_peers(const lt_evidence *e, unsigned char *dead);
 /* By what this rank sees for itself, where no peer has said anything. */
 lt_verdict lt_verdict_seen(const lt_evidence *e, unsigned char *dead);
 

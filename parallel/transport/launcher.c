@@ -56,7 +56,7 @@ lt_launcher lt_launcher_find(void)
             return (lt_launcher){.name = is_slurm_task() && i == 3 ? "srun" : known[i].name,
                                  .rank = (int)number_of(known[i].rank, 0),
                                  .size = count_of(number_of(known[i].size, 0)),
-                                 .speaks_mpi = 1};
+                                 .has_mpi = 1};
     const int mpi = lt_env("PMIX_RANK") != NULL || lt_env("PMI_RANK") != NULL;
     const int slurm = is_slurm_task();
     if (!mpi && !slurm)
@@ -65,13 +65,13 @@ lt_launcher lt_launcher_find(void)
         .name = slurm ? "srun" : "the launcher",
         .rank = (int)number_of("PMIX_RANK", number_of("PMI_RANK", number_of("SLURM_PROCID", 0))),
         .size = slurm ? slurm_size() : 0,
-        .speaks_mpi = mpi};
+        .has_mpi = mpi};
 }
 
-int lt_launcher_speaks(void)
+int lt_launcher_prints(void)
 {
     const lt_launcher from = lt_launcher_find();
-    return !from.speaks_mpi || from.rank == 0;
+    return !from.has_mpi || from.rank == 0;
 }
 
 lt_status lt_launcher_check(int world_size)
@@ -79,7 +79,7 @@ lt_status lt_launcher_check(int world_size)
     const lt_launcher from = lt_launcher_find();
     if (from.size <= world_size)
         return LT_OK;
-    if (!from.speaks_mpi)
+    if (!from.has_mpi)
         lt_hint("`srun --mpi=pmix` lets MPI know of the tasks (`srun --mpi=list` shows what there "
                 "is), or start one: srun -n 1");
     else

@@ -15,7 +15,7 @@
 typedef struct lt_launcher {
     const char *name; /* "mpirun", "srun", ...; NULL: started by hand */
     int rank, size;   /* size 0: not known */
-    int speaks_mpi;   /* its environment holds what MPI needs to find the others */
+    int has_mpi;      /* its environment holds what MPI needs to find the others */
 } lt_launcher;
 
 /* The innermost launcher comes first: an mpirun that srun started counts its own processes. A batch
@@ -23,7 +23,7 @@ typedef struct lt_launcher {
 lt_launcher lt_launcher_find(void);
 /* Does this process print for all of its launch where no world is opened? Rank 0 does, and a
  * process that no MPI launcher started (srun's tasks without MPI are programs of their own). */
-int lt_launcher_speaks(void);
+int lt_launcher_prints(void);
 
 /* A world of so many ranks. Errors: LT_EUNAVAIL (more were started) with both counts, and the
  * remedy. */

@@ -155,14 +155,14 @@ void lt_stop_ask(int signal_number)
     say(line);
 }
 
-void lt_stop_catch(int speaks)
+void lt_stop_catch(int prints)
 {
     struct sigaction action, before;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;
     (void)sigemptyset(&action.sa_mask);
-    atomic_store(&says, speaks);
+    atomic_store(&says, prints);
     atomic_store(&on_terminal, isatty(STDERR_FILENO));
     for (size_t i = 0; i < SIGNAL_COUNT; i++)
         if (sigaction(signals[i].number, NULL, &before) != 0 || before.sa_handler != SIG_IGN)
@@ -204,8 +204,8 @@ int lt_stop_is_late(void)
            now_ms() - atomic_load(&asked_ms) > 1000 * LT_LEAVE_IN_ORDER_S;
 }
 
-void lt_stop_arm(int speaks)
+void lt_stop_arm(int prints)
 {
-    atomic_store(&says, speaks);
+    atomic_store(&says, prints);
     atomic_store(&armed, 1);
 }

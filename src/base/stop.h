@@ -15,8 +15,8 @@
 
 #include <stddef.h>
 
-/* Call once, as the program starts. speaks: prints the lines. */
-void lt_stop_catch(int speaks);
+/* Call once, as the program starts. prints: this rank prints the lines. */
+void lt_stop_catch(int prints);
 /* From here on all has been said and done: a signal ends the process with this exit code. */
 void lt_stop_finish(int exit_code);
 
@@ -33,7 +33,7 @@ void lt_stop_shield(int on);
 /* The signal that came, 0: none. H */
 int lt_stop_signal(void);
 /* From here on somebody looks at lt_stop_asked, or the process ends soon: a signal may wait. */
-void lt_stop_arm(int speaks);
+void lt_stop_arm(int prints);
 int lt_stop_is_armed(void);
 /* 1 if the run shall end now, in order. */
 int lt_stop_asked(void);

@@ -87,7 +87,7 @@ static int silent;
 
 static void speak_once(void)
 {
-    silent = !lt_launcher_speaks();
+    silent = !lt_launcher_prints();
     if (silent)
         lt_answer_mute();
 }
@@ -267,14 +267,14 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
     lt_world_close(&world);
     lt_log_file_close();
     if (code != 0 && !is_heard) /* rank 0 has spoken: its line is to be through */
-        let_speak(LT_LEAVE_SPEAKER_MS);
+        let_speak(LT_LEAVE_PRINTER_MS);
     return code;
 }
 
 int main(int argc, char **argv)
 {
     lt_answer_init();
-    lt_stop_catch(lt_launcher_find().rank == 0 || !lt_launcher_find().speaks_mpi);
+    lt_stop_catch(lt_launcher_find().rank == 0 || !lt_launcher_find().has_mpi);
     const lt_verb *verb = argc > 1 ? find_verb(argv[1]) : NULL;
     if (verb == NULL)
         speak_once();

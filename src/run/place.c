@@ -108,7 +108,7 @@ lt_status lt_place(lt_group *world, int asked, lt_placed *out)
     lt_host_me(&mine.host);
     if (sched_getaffinity(0, sizeof mine.mask, &mine.mask) != 0)
         CPU_SET(0, &mine.mask);
-    if (lt_launcher_find().speaks_mpi)
+    if (lt_launcher_find().has_mpi)
         widen(&mine.mask);
     LT_TRY(sharers(world, &mine, out, &sharing, &index));
     const int count = CPU_COUNT(&mine.mask);

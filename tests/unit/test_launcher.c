@@ -19,7 +19,7 @@ static const struct {
     const char *reason;
     const char *set[SET_MAX]; /* NAME=VALUE */
     const char *name;
-    int rank, size, speaks_mpi, is_refused; /* in a world of one */
+    int rank, size, has_mpi, is_refused; /* in a world of one */
 } rows[] = {
     {"by hand", {NULL}, NULL, 0, 0, 0, 0},
     {"Open MPI's mpirun, whose world MPI sees or not",
@@ -132,11 +132,11 @@ static void each_launcher(void **state)
         if ((found.name == NULL) != (rows[i].name == NULL) ||
             (found.name != NULL && strcmp(found.name, rows[i].name) != 0) ||
             found.rank != rows[i].rank || found.size != rows[i].size ||
-            found.speaks_mpi != rows[i].speaks_mpi)
+            found.has_mpi != rows[i].has_mpi)
             fail_msg("%s: found %s, rank %d of %d, MPI %d", rows[i].reason,
                      found.name != NULL ? found.name : "none", found.rank, found.size,
-                     found.speaks_mpi);
-        assert_int_equal(lt_launcher_speaks(), !rows[i].speaks_mpi || rows[i].rank == 0);
+                     found.has_mpi);
+        assert_int_equal(lt_launcher_prints(), !rows[i].has_mpi || rows[i].rank == 0);
         lt_error_clear();
         if ((lt_launcher_check(1) != LT_OK) != rows[i].is_refused)
             fail_msg("%s: want %s", rows[i].reason, rows[i].is_refused ? "a refusal" : "none");

@@ -1,5 +1,5 @@
 /* test_verdict.c - who is dead, by a table of what is known.
- * Goal: each way to lose a rank, each that looks like one and is none, and who speaks. Method: four
+ * Goal: each way to lose a rank, each that looks like one and is none, and who prints. Method: four
  * ranks, of which this is one, that all send heartbeats at second 100; each case changes that. No
  * clock, no thread, no MPI. Ranks: 1. Needs: nothing. */
 #include <setjmp.h>
@@ -25,7 +25,7 @@ typedef struct {
     void (*change)(known *k);
     int rank; /* this one */
     lt_verdict_kind kind;
-    int dead, speaks; /* whom the line names; -1: nobody */
+    int dead, prints; /* whom the line names; -1: nobody */
     const char *reason;
     int all; /* bits of all that count as dead */
 } row;
@@ -63,8 +63,8 @@ static void woke_and_0_is_gone(known *k)
     k->e.woke_until = k->e.now + 1;
 }
 
-static void silent_3(known *k) { k->peer[3].heard = k->e.now - 5.1; }
-static void nearly_silent(known *k) { k->peer[3].heard = k->e.now - 4.9; }
+static void silent_3(known *k) { k->peer[3].received = k->e.now - 5.1; }
+static void nearly_silent(known *k) { k->peer[3].received = k->e.now - 4.9; }
 static void silent_not_watched(known *k)
 {
     silent_3(k);
@@ -77,18 +77,18 @@ static void silent_after_leave(known *k)
 }
 static void starved(known *k)
 {
-    k->peer[3].heard = k->e.now - 59;
+    k->peer[3].received = k->e.now - 59;
     k->peer[3].starved = 1;
 }
 static void starved_too_long(known *k)
 {
-    k->peer[3].heard = k->e.now - 61;
+    k->peer[3].received = k->e.now - 61;
     k->peer[3].starved = 1;
 }
 static void a_host(known *k)
 {
-    k->peer[2].heard = k->e.now - 4.2; /* within four heartbeats */
-    k->peer[3].heard = k->e.now - 5.1;
+    k->peer[2].received = k->e.now - 4.2; /* within four heartbeats */
+    k->peer[3].received = k->e.now - 5.1;
 }
 
 static void a_signal(known *k)
@@ -110,7 +110,7 @@ static void two_did_not(known *k)
 {
     all_answered(k);
     k->peer[2].answered = k->peer[3].answered = -1;
-    k->peer[2].heard = k->e.now - 2.5;
+    k->peer[2].received = k->e.now - 2.5;
 }
 static void who_left_did_not(known *k)
 {
@@ -123,11 +123,11 @@ static void stops_already(known *k)
     all_answered(k);
     k->e.stops = 1;
 }
-static void signal_elsewhere(known *k) { k->e.told_signal = SIGNAL; }
+static void signal_elsewhere(known *k) { k->e.peer_signal = SIGNAL; }
 static void signal_elsewhere_told(known *k)
 {
-    k->e.told_signal = SIGNAL;
-    k->e.stops = k->e.told_stop = 1;
+    k->e.peer_signal = SIGNAL;
+    k->e.stops = k->e.sent_stop = 1;
 }
 static void gone_while_stopping(known *k)
 {
@@ -175,7 +175,7 @@ static void outside_of_steps(known *k)
 
 #define NOTHING LT_VERDICT_NONE, -1, 0, "", 0
 
-static const row told[] = {
+static const row by_peers[] = {
     {"all send heartbeats", nothing, 1, NOTHING},
     {"a peer's word", told_2, 1, LT_VERDICT_DEAD, 2, 0, "silent for 5.2 s", 1 << 2},
     {"a peer's word, to the lowest", told_2, 0, LT_VERDICT_DEAD, 2, 1, "silent for 5.2 s", 1 << 2},
@@ -243,30 +243,30 @@ static void check(const row *r, lt_verdict (*verdict_of)(const lt_evidence *, un
                         .late_since = -1,
                         .changed_at = 100};
     for (int i = 0; i < SIZE; i++)
-        k.peer[i] = (lt_peer){.watched = i != r->rank, .heard = 99.9, .answered = 99.9};
+        k.peer[i] = (lt_peer){.watched = i != r->rank, .received = 99.9, .answered = 99.9};
     r->change(&k);
     const lt_verdict v = verdict_of(&k.e, dead);
     for (int i = 0; i < SIZE; i++)
         all |= dead[i] << i;
-    if (v.kind != r->kind || v.rank != r->dead || v.speaks != r->speaks || all != r->all ||
+    if (v.kind != r->kind || v.rank != r->dead || v.prints != r->prints || all != r->all ||
         strcmp(v.reason, r->reason) != 0)
         fail_msg("%s: want kind %d, rank %d, speaks %d, lost %#x, '%s', found %d, %d, %d, %#x, "
                  "'%s'",
-                 r->name, r->kind, r->dead, r->speaks, (unsigned)r->all, r->reason, v.kind, v.rank,
-                 v.speaks, (unsigned)all, v.reason);
+                 r->name, r->kind, r->dead, r->prints, (unsigned)r->all, r->reason, v.kind, v.rank,
+                 v.prints, (unsigned)all, v.reason);
     if (v.kind == LT_VERDICT_STUCK)
         assert_true(v.seconds == k.e.now - k.e.changed_at);
     if (v.kind == LT_VERDICT_STOP || v.kind == LT_VERDICT_STOPPED)
         assert_int_equal(v.signal, k.e.signal != 0 || v.kind == LT_VERDICT_STOPPED
                                        ? k.e.signal
-                                       : k.e.told_signal);
+                                       : k.e.peer_signal);
 }
 
 static void what_peers_said(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof told / sizeof *told; i++)
-        check(&told[i], lt_verdict_told);
+    for (size_t i = 0; i < sizeof by_peers / sizeof *by_peers; i++)
+        check(&by_peers[i], lt_verdict_by_peers);
 }
 
 static void what_this_rank_sees(void **state)
