@@ -14,6 +14,7 @@
 
 #include "base/new_file.h"
 #include "media/mux.h"
+#include "media/mux_log.h"
 
 /* One row of the codec table. */
 typedef struct mux_codec_row {
@@ -114,13 +115,8 @@ extern const char lt_mux_head_slot[]; /* a "genre" that keeps a place free in th
 lt_status lt_mux_whole(const lt_new_file *from, const char *muxer, int timescale,
                        const AVDictionary *tags, lt_replace replace);
 
-/* mux_log.c */
-void lt_mux_log_open(void);
-/* FFmpeg's last error message on any thread, into a buffer of the caller; "" if none. Forgets it.
- */
-void lt_mux_log_last(char *text, size_t bytes);
-/* Fail with what went wrong: the file's own error if there was one, else FFmpeg's code and last
- * words. */
+/* mux_log.c: fail with what went wrong: the file's own error if there was one, else FFmpeg's code
+ * and last words. */
 lt_status lt_mux_fail(const lt_mux *mux, int code, const char *what);
 
 #endif
