@@ -232,8 +232,7 @@ const uint8_t *lt_contact_sheet_pixels(const lt_contact_sheet *sheet, int64_t *w
     return sheet->pixels;
 }
 
-lt_status lt_contact_sheet_write(const lt_contact_sheet *sheet, const char *path,
-                                 lt_replace replace)
+lt_status lt_contact_sheet_png(const lt_contact_sheet *sheet, void **png, size_t *bytes)
 {
     int64_t width = 0, height = 0;
     const uint8_t *pixels = lt_contact_sheet_pixels(sheet, &width, &height);
@@ -241,16 +240,28 @@ lt_status lt_contact_sheet_write(const lt_contact_sheet *sheet, const char *path
                        .width = (png_uint_32)width,
                        .height = (png_uint_32)height,
                        .format = PNG_FORMAT_RGB};
-    png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(image);
-    void *file = malloc(bytes);
-    if (!file)
-        LT_FAIL(LT_ENOMEM, "%s: no memory for %zu bytes", path, (size_t)bytes);
-    if (!png_image_write_to_memory(&image, file, &bytes, 0, pixels, 0, NULL)) {
-        free(file);
-        LT_FAIL(LT_EINTERNAL, "%s: libpng: %s", path, image.message);
+    png_alloc_size_t room = PNG_IMAGE_PNG_SIZE_MAX(image);
+    *png = malloc(room);
+    *bytes = 0;
+    if (!*png)
+        LT_FAIL(LT_ENOMEM, "contact sheet: no memory for %zu bytes", (size_t)room);
+    if (!png_image_write_to_memory(&image, *png, &room, 0, pixels, 0, NULL)) {
+        free(*png);
+        *png = NULL;
+        LT_FAIL(LT_EINTERNAL, "contact sheet: libpng: %s", image.message);
     }
-    const lt_status status = lt_new_file_write(path, file, bytes, replace);
-    free(file);
+    *bytes = (size_t)room;
+    return LT_OK;
+}
+
+lt_status lt_contact_sheet_write(const lt_contact_sheet *sheet, const char *path,
+                                 lt_replace replace)
+{
+    void *png = NULL;
+    size_t bytes = 0;
+    LT_TRY(lt_contact_sheet_png(sheet, &png, &bytes));
+    const lt_status status = lt_new_file_write(path, png, bytes, replace);
+    free(png);
     LT_TRY(status);
     return LT_OK;
 }

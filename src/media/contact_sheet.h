@@ -47,6 +47,9 @@ lt_status lt_contact_sheet_audio(lt_contact_sheet *sheet, const lt_timeline *tim
 lt_status lt_contact_sheet_write(const lt_contact_sheet *sheet, const char *path,
                                  lt_replace replace);
 
+/* The same PNG in memory. The caller owns *png: free. Errors: LT_ENOMEM. */
+lt_status lt_contact_sheet_png(const lt_contact_sheet *sheet, void **png, size_t *bytes);
+
 /* The sheet's pixels, [height, width, 3] u8, for tests. */
 const uint8_t *lt_contact_sheet_pixels(const lt_contact_sheet *sheet, int64_t *width,
                                        int64_t *height);

@@ -53,7 +53,7 @@ static double spectrum_jump(const double *before, const double *behind)
 lt_audio_jump lt_audio_jump_at(const lt_audio_series *a, double sample)
 {
     assert(a->hop >= 1 && a->window >= 1);
-    lt_audio_jump jump = {NAN, NAN};
+    lt_audio_jump jump = {NAN, NAN, NAN};
     const double hop = (double)a->hop, reach = LT_AUDIO_REACH * hop;
     if (!(sample >= 0 && sample <= (double)a->blocks * hop))
         return jump;
@@ -78,15 +78,20 @@ lt_audio_jump lt_audio_jump_at(const lt_audio_series *a, double sample)
 lt_audio_jump lt_audio_jump_above(const lt_audio_series *a, double sample)
 {
     double level[PLACES], spectrum[PLACES];
-    int64_t n = 0;
-    const lt_audio_jump here = lt_audio_jump_at(a, sample);
+    int64_t n = 0, known = 0, as_large = 0;
+    lt_audio_jump here = lt_audio_jump_at(a, sample);
     for (int k = LT_AUDIO_REACH + 1; k < LT_AUDIO_REACH + LT_AUDIO_HOPS; k++)
         for (int side = -1; side <= 1; side += 2) {
             const lt_audio_jump there = lt_audio_jump_at(a, sample + side * k * (double)a->hop);
+            known += !isnan(there.level_db);
+            as_large += there.level_db >= here.level_db;
             level[n] = there.level_db;
             spectrum[n++] = there.spectrum_db;
         }
     assert(n <= PLACES);
-    return (lt_audio_jump){here.level_db - lt_median(level, n),
-                           here.spectrum_db - lt_median(spectrum, n)};
+    if (known > 0 && !isnan(here.level_db))
+        here.level_share = (double)as_large / (double)known;
+    here.level_db -= lt_median(level, n);
+    here.spectrum_db -= lt_median(spectrum, n);
+    return here;
 }

@@ -14,7 +14,8 @@
 #include "base/status.h"
 
 enum { LT_AUDIO_BANDS = 16, LT_AUDIO_HOPS = 100, LT_AUDIO_REACH = 10 /* blocks */ };
-#define LT_AUDIO_LEVEL_MAX_DB 1.0 /* the budget of a level jump above its neighbourhood */
+#define LT_AUDIO_LEVEL_MAX_DB                                                                      \
+    1.0 /* the budget of a level jump above its neighbourhood: section 7 */
 
 /* What short blocks of the audio come to; media/spectrum.h makes it. Borrowed. */
 typedef struct lt_audio_series {
@@ -30,11 +31,12 @@ typedef struct lt_audio_series {
 } lt_audio_series;
 
 typedef struct lt_audio_jump {
+    double level_share; /* of the neighbourhood's level jumps, how many are at least as large */
     double level_db;    /* |level behind - level before|, dB */
     double spectrum_db; /* mean over bands of |change of the band's share of the power|, dB */
 } lt_audio_jump;
 
-/* At a sample, as it is; NaN where one side is shorter than three blocks. */
+/* At a sample, as it is, level_share NaN; NaN where one side is shorter than three blocks. */
 lt_audio_jump lt_audio_jump_at(const lt_audio_series *audio, double sample);
 
 /* The same less the median of its neighbourhood (which may leave it below 0). */

@@ -6,15 +6,19 @@
 
 #include "metrics/statistics.h"
 
+/* What ends is an event too (a ball that lands), but less than what begins: so a flash of one frame
+ * has one time. */
+static double strength(double change) { return change > 0 ? change : -0.5 * change; }
+
 void lt_onsets_of_video(const double *step, const double *luma_mean, int64_t frames, double *out)
 {
     assert(frames >= 0);
     for (int64_t t = 0; t < frames; t++) {
         out[t] = 0;
         if (t >= 1)
-            out[t] += fmax(0, luma_mean[t] - luma_mean[t - 1]);
+            out[t] += strength(luma_mean[t] - luma_mean[t - 1]);
         if (t >= 2) /* step[t - 1] is what frame t brought */
-            out[t] += fmax(0, sqrt(step[t - 1]) - sqrt(step[t - 2]));
+            out[t] += strength(sqrt(step[t - 1]) - sqrt(step[t - 2]));
     }
 }
 

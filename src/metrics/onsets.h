@@ -1,8 +1,9 @@
 /* onsets.h - do audio and video begin things together?
  *
  * A bounce is seen and heard at once. Onset strengths, one value a frame each: of video, by how
- * much its movement (root of the step energy) and its brightness grew; of audio, by how much its
- * level grew, in dB, over the blocks that fall into the frame. Their cross-correlation over a few
+ * much its movement (root of the step energy) and its brightness grew, or half of what they fell;
+ * of audio, by how much its level grew, in dB, over the blocks that fall into the frame. Their
+ * cross-correlation over a few
  * frames says by how much one is late. All functions are Local, Blocking and pure. Source:
  * spec/long-video.md 8 and DESIGN section 9; the measure is ours. Tested:
  * tests/unit/test_metrics_audio.c. */
@@ -13,7 +14,8 @@
 
 #include "metrics/audio_jumps.h"
 
-enum { LT_ONSET_LAG_MAX = 12 }; /* frames each way */
+enum { LT_ONSET_LAG_MAX = 12 };  /* frames each way */
+#define LT_ONSET_CORRELATION 0.3 /* below it the offset says nothing */
 
 /* out [frames]; step and luma_mean as lt_series has them. */
 void lt_onsets_of_video(const double *step, const double *luma_mean, int64_t frames, double *out);

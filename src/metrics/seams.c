@@ -65,20 +65,52 @@ static int is_near_seam(const lt_seams *seams, int64_t f)
     return low < seams->count && seams->frames[low] <= f + 1;
 }
 
-/* The frames that a seam of this phase is compared with (phase -1: all), into others [count + 1].
- */
+/* The frames of this phase (-1: of all) that are no seams, into others [count + 1]. */
 static int64_t others_of(const double *values, int64_t count, const lt_seams *seams, int64_t phase,
                          double *others)
 {
     int64_t n = 0;
-    for (int64_t f = 1; f <= count; f++) {
-        if ((phase >= 0 && f % seams->period != phase) || is_near_seam(seams, f))
-            continue;
+    for (int64_t f = phase > 0 ? phase : 0; f <= count; f += phase >= 0 ? seams->period : 1) {
         const double value = touching(values, count, f);
-        if (!isnan(value))
+        if (f >= 1 && !isnan(value) && !is_near_seam(seams, f))
             others[n++] = value;
     }
     return n;
+}
+
+/* What all seams of one phase are held against. */
+typedef struct yardstick {
+    double rest;
+    int64_t compared;
+    int same_phase;
+} yardstick;
+
+static yardstick yardstick_of(const double *values, int64_t count, const lt_seams *seams,
+                              int64_t phase, double *others)
+{
+    const int64_t own = others_of(values, count, seams, phase, others);
+    const int64_t n = own > 0 ? own : others_of(values, count, seams, -1, others);
+    return (yardstick){lt_median(others, n), n, own > 0};
+}
+
+/* All frames that are no seams, each divided by its own phase's median, into others. */
+static lt_status divided(const double *values, int64_t count, const lt_seams *seams, double *others,
+                         int64_t *n)
+{
+    const int64_t phases = seams->period < count + 1 ? seams->period : count + 1;
+    double *rest = malloc((size_t)phases * sizeof *rest);
+    if (rest == NULL)
+        LT_FAIL(LT_ENOMEM, "metrics: no memory for %lld phases", (long long)phases);
+    for (int64_t phase = 0; phase < phases; phase++)
+        rest[phase] = lt_median(others, others_of(values, count, seams, phase, others));
+    *n = 0;
+    for (int64_t f = 1; f <= count; f++) {
+        const double value = touching(values, count, f), by = rest[f % seams->period];
+        if (!isnan(value) && by > 0 && !is_near_seam(seams, f))
+            others[(*n)++] = value / by;
+    }
+    free(rest);
+    return LT_OK;
 }
 
 lt_status lt_seam_compare(const double *values, int64_t count, const lt_seams *seams,
@@ -88,29 +120,30 @@ lt_status lt_seam_compare(const double *values, int64_t count, const lt_seams *s
     double *others = malloc((size_t)(count + 1) * sizeof *others);
     if (others == NULL)
         LT_FAIL(LT_ENOMEM, "metrics: no memory for %lld values", (long long)count);
-    int64_t phase = -1, n = 0;
-    double rest = NAN;
-    int same = 0;
+    yardstick yard = {NAN, 0, 0};
     for (size_t i = 0; i < seams->count; i++) {
-        const int64_t f = seams->frames[i];
+        const int64_t f = seams->frames[i], phase = f % seams->period;
         assert(i == 0 || f > seams->frames[i - 1]);
-        if (i == 0 || f % seams->period != phase) { /* most films have one phase */
-            phase = f % seams->period;
-            n = others_of(values, count, seams, phase, others);
-            same = n > 0;
-            if (n == 0)
-                n = others_of(values, count, seams, -1, others);
-            rest = lt_median(others, n);
-        }
-        lt_seam_value *v = &out[i];
-        *v = (lt_seam_value){touching(values, count, f), rest, NAN, n, same};
+        if (i == 0 || phase != seams->frames[i - 1] % seams->period) /* most films have one */
+            yard = yardstick_of(values, count, seams, phase, others);
+        out[i] = (lt_seam_value){.at = touching(values, count, f),
+                                 .rest = yard.rest,
+                                 .share = NAN,
+                                 .compared = yard.compared,
+                                 .same_phase = yard.same_phase};
+    }
+    int64_t n = 0;
+    const lt_status st = divided(values, count, seams, others, &n);
+    for (size_t i = 0; i < seams->count && st == LT_OK; i++) {
+        const double ratio = lt_seam_ratio(&out[i]);
         int64_t as_large = 0;
         for (int64_t k = 0; k < n; k++)
-            as_large += others[k] >= v->at;
-        if (n > 0 && !isnan(v->at))
-            v->share = (double)as_large / (double)n;
+            as_large += others[k] >= ratio;
+        if (n > 0 && !isnan(ratio))
+            out[i].share = (double)as_large / (double)n;
     }
     free(others);
+    LT_TRY(st);
     return LT_OK;
 }
 

@@ -17,7 +17,10 @@
 #include "base/status.h"
 
 enum { LT_SEAM_NEAR = 6 };     /* frames on each side that make a step's neighbourhood */
-#define LT_SEAM_RATIO_MAX 1.15 /* the budget of a step's ratio: DESIGN section 7 */
+#define LT_SEAM_RATIO_MAX 1.15 /* the budget of a step's ratio: DESIGN section 6 */
+/* Steps are bursty: many frames of a lively film lie above the budget. A join is over it only where
+ * at most this share of all others is as large. */
+#define LT_SEAM_SHARE_MAX 0.05
 
 typedef struct lt_seams {
     const int64_t *frames; /* ascending, each 1 or more and below the film's frames */
@@ -27,9 +30,10 @@ typedef struct lt_seams {
 
 /* One seam held against the rest. */
 typedef struct lt_seam_value {
-    double at;        /* the larger of the two; NaN where neither is defined */
-    double rest;      /* median of the same over the frames it is compared with; NaN of none */
-    double share;     /* of those, how many are at least as large: 0 to 1 */
+    double at;    /* the larger of the two; NaN where neither is defined */
+    double rest;  /* median of the same over the frames it is compared with; NaN of none */
+    double share; /* of all frames that are no seams, each by its own phase's median, how many are
+                     at least as large as at / rest: 0 to 1. A phase alone may have few frames */
     int64_t compared; /* how many they are */
     int same_phase;   /* 1: all of the seam's own phase */
 } lt_seam_value;

@@ -14,7 +14,8 @@ enum {
     LT_VERB_DECODE = 1u << 3,
     LT_VERB_DOCTOR = 1u << 4,
     LT_VERB_BENCH = 1u << 5,
-    LT_VERB_ALL = 0x3f
+    LT_VERB_METRICS = 1u << 6,
+    LT_VERB_ALL = 0x7f
 };
 
 /* Strings belong to the options object. 0, 0.0 or NULL: not given. */
@@ -33,6 +34,9 @@ typedef struct lt_job {
     /* bench */
     const char *op, *bytes;
     double budget_s;
+    /* metrics */
+    const char *joins, *tile_columns, *tile_rows, *report;
+    int64_t period;
 } lt_job;
 
 extern const lt_option lt_job_options[];

@@ -239,6 +239,8 @@ static void ask_all_verbs(void)
                                  DEMO "/vae/diffusion_pytorch_model.safetensors"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
         take_answer(inspect, 1, 0, RUN_WORDS("inspect", paths[i], "--json"));
+    take_answer("Answers: `metrics`", 1, 0,
+                RUN_WORDS("metrics", scratch_path(&s, "a.run"), "--joins", "17", "--json"));
     take_answer("Answers: `doctor`", 1, 0, RUN_WORDS("doctor", "--json"));
     scratch_text(&s, "t.txt", PROMPT "\n");
     take_answer(probe, 1, 0,

@@ -49,7 +49,9 @@ static void bash_completes(void **state)
         {"longtake bench at", "attention"},
         {"longtake bench --bud", "--budget"},
         {"longtake inspect --bud", ""}, /* another verb's */
-        {"longtake render -o ''", ""},  /* bash's own, of files */
+        {"longtake met", "metrics"},
+        {"longtake metrics --jo", "--joins"},
+        {"longtake render -o ''", ""}, /* bash's own, of files */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char script[600];

@@ -156,6 +156,13 @@ static void phases_are_compared_with_their_own(void **state)
     assert_int_equal(out.compared, 19); /* 17, 34, ... 340 without 170 */
     OK(lt_seam_compare(v, N, &all, &out));
     assert_true(lt_seam_ratio(&out) == 3);
+    v[169] = 6; /* twice its phase's; of 319 others by their phases one is as large */
+    v[99] = 4;  /* touches frames 99 and 100 */
+    OK(lt_seam_compare(v, N, &own, &out));
+    assert_true(lt_seam_ratio(&out) == 2 && out.compared == 19);
+    assert_true(fabs(out.share - 2.0 / (N - 3)) < 1e-12);
+    v[169] = 3;
+    v[99] = 1;
     /* A film with one frame of the phase: all others are taken, and it is said. */
     OK(lt_seam_compare(v + 160, 15, &(lt_seams){(int64_t[]){10}, 1, 17}, &out));
     assert_true(!out.same_phase && lt_seam_ratio(&out) == 3);
