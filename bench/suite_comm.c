@@ -336,7 +336,7 @@ static lt_status count_wrong(rig *r, const collective *c, int64_t *wrong)
     return LT_OK;
 }
 
-/* Nobody may leave a barrier or an agreement before everybody is there: ranks of one host compare
+/* No rank may leave a barrier or an agreement before all are there: ranks of one host compare
  * their clocks. Counts itself when it left early. */
 static lt_status count_early(rig *r, const collective *c, int64_t *wrong)
 {
@@ -445,7 +445,7 @@ static lt_status all_sizes(lt_bench *b, rig *r, const collective *c, int left)
         if (!c->has_bytes && i > 0)
             return LT_OK;
         if (c->want == ring_want && r->size == 1)
-            return LT_OK; /* nobody to pass to */
+            return LT_OK; /* no rank to pass to */
         const double now = lt_seconds();
         const double ratio = i > 0 ? (double)bytes / (double)r->chosen.bytes[i - 1] : 1.0;
         int more = bytes <= BYTES_ALWAYS || r->always ||

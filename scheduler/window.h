@@ -97,8 +97,8 @@ lt_status lt_layout_new(const lt_grid *grid, const lt_layout_spec *spec, int64_t
 lt_status lt_layout_space(int64_t length, int64_t tile, int64_t overlap, int64_t unit,
                           lt_layout *out);
 /* A layout over latents in frames, and in ticks. A join is one moment for both streams: the
- * audio is owned by who owns the video. plan.json's joins are own[k].first of k >= 1 in frames.
- * Errors: LT_ENOMEM. */
+ * the window that owns a moment's video owns its audio. plan.json's joins are own[k].first of k >=
+ * 1 in frames. Errors: LT_ENOMEM. */
 lt_status lt_layout_in_frames(const lt_grid *grid, const lt_layout *latents, lt_layout *out);
 lt_status lt_layout_in_ticks(const lt_grid *grid, const lt_layout *latents, lt_layout *out);
 /* Takes a layout that is all zero, too. */

@@ -81,7 +81,7 @@ static void host_release(void *ctx, void *p, size_t bytes)
 
 const lt_memory lt_memory_host = {"host", NULL, host_alloc, host_release, NULL, 1};
 
-/* Backends may hand out addresses that nobody can follow, so no pointer arithmetic. */
+/* Backends may hand out addresses that no code can follow, so no pointer arithmetic. */
 static void *at(const lt_arena *a, size_t place) { return (void *)((uintptr_t)a->base + place); }
 
 static size_t aligned(size_t bytes)

@@ -7,7 +7,8 @@
  * run found). Blocks are 64-byte aligned and carry a name: a full arena says who filled it. Under
  * AddressSanitizer the gaps between blocks are poisoned (host memory).
  *
- * All functions are Local and Blocking. An arena belongs to one thread at a time. */
+ * All functions are Local and Blocking. An arena belongs to one thread at a time; an
+ * engine's to the main thread (docs/design.md 4, threads of a rank). */
 #ifndef LT_ARENA_H
 #define LT_ARENA_H
 

@@ -46,8 +46,8 @@ lt_status lt_dir_make(const char *path);
 lt_status lt_file_unopened(const char *path, int error);
 
 /* Anything of that name, links followed. What cannot be looked at counts as there (a broken disk, a
- * folder that others keep to themselves): who opens it then learns why, and nobody takes it for
- * absent. */
+ * folder that others keep to themselves): a program that opens it then learns why, and none takes
+ * it for absent. */
 int lt_file_exists(const char *path);
 int lt_file_is_dir(const char *path);
 /* errno's number of the first of these looks in this thread that failed since this was last asked,

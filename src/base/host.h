@@ -4,8 +4,8 @@
  *             memory, files in its caches) is shared by its ranks.
  *     node    a host, or, where the environment LONGTAKE_NODE=TEXT is set, all ranks with that
  *             text: for tests, for containers that have names of their own, and for clusters where
- *             something larger or smaller than a host counts. It decides who is near: placement,
- *             and who reads a model's files for whom.
+ *             something larger or smaller than a host counts. It decides which ranks are near:
+ *             for placement, and for the reading of a model's files.
  *
  * All bytes of these structs count, also those behind the texts: they are 0, so that they can be
  * sent and compared whole. All functions are Local. Tested: tests/unit/test_host.c. */

@@ -1,6 +1,6 @@
 /* json.c - jansson with limits, and with the path in each error.
  * jansson's own depth limit is its recursion's; ours is checked on the text before it parses, so
- * that a hostile file costs one pass and no stack. jansson tells of duplicate keys and of bad
+ * that a hostile file costs one pass and no stack. jansson reports duplicate keys and of bad
  * UTF-8. */
 #include "base/json.h"
 

@@ -51,8 +51,8 @@ lt_status lt_json_reals(const lt_json_at *at, const char *key, float *out, size_
 
 /* Building a value: has an allocation of jansson's failed in this thread since this was last asked?
  * Then what was built may lack a member, and is not for use: so the results of json_object_set_new
- * and its like need not be looked at one by one. lt_json_text and lt_json_write ask; who builds for
- * another use asks when the value is built. Local, never fails. */
+ * and its like need not be looked at one by one. lt_json_text and lt_json_write ask; code that
+ * builds for another use asks when the value is built. Local, never fails. */
 int lt_json_starved(void);
 
 /* Value as text that any terminal may show: what lt_text_is_safe refuses stands as JSON's

@@ -1,5 +1,5 @@
 /* leave.c - one line, then gone.
- * Lines are put together by hand: memory and locks may be held by whoever was interrupted. */
+ * Lines are put together by hand: memory and locks may be held by the code that was interrupted. */
 #include "base/leave.h"
 
 #include <stdio.h>

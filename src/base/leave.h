@@ -1,20 +1,20 @@
 /* leave.h - how a process ends before its time: one line, then gone.
  *
- * Whoever ends a process says one line here and leaves here: a signal (stop.h), the failure
- * detector, the start's limit, and, through lt_world_abort, a rank that failed alone. Who of
- * several ranks speaks is theirs to know; how long each waits is here in one table, since the times
+ * What ends a process prints one line here and leaves here: a signal (stop.h), the failure
+ * detector, the start's limit, and, through lt_world_abort, a rank that failed alone. The caller
+ * decides which of several ranks prints. How long each waits is here in one table, since the times
  * only make sense together:
  *
  *     what                              waits    because
- *     a signal, nothing to finish       -        nobody else has to say anything
- *     who speaks for a job              0.3 s    its line and its last heartbeats travel
- *     who is silent                     1.5 s    a launcher ends all when the first one is gone:
- *                                                the speaker must be the first
- *     a signal that all ranks have      2 s      rank 0 speaks; where it cannot, another does then
+ *     a signal, nothing to finish       -        no other rank has to print
+ *     the rank that prints              0.3 s    its line and its last heartbeats travel
+ *     the others                        1.5 s    a launcher ends all when the first one is gone:
+ *                                                the printing rank must be it
+ *     a signal that all ranks have      2 s      rank 0 prints; if it cannot, another one does
  *     a start without all ranks         + 2 s    above rank 0: it may be rank 0 that is missing
  *     its own failure, in an agreement  3 s      others may be where they cannot come to it;
- *                                                + 0.1 s a rank, so that not all speak at once
- *     a peer's failure, there           10 s     whoever has the cause goes, and speaks, first
+ *                                                + 0.1 s a rank, so that not all print at once
+ *     a peer's failure, there           10 s     the rank with the cause prints and goes first
  *     a signal, in order                8 s      the present step ends; launchers kill later
  *
  * Functions marked H are for signal handlers too. Local, never fail. Tested: tests/faults. */

@@ -44,7 +44,7 @@ static void write_all(int fd, const char *text, size_t bytes)
     for (size_t done = 0; done < bytes;) {
         const ssize_t n = write(fd, text + done, bytes - done);
         if (n <= 0 && errno != EINTR)
-            return; /* nobody reads, or no room: work goes on */
+            return; /* no reader, or no room: work goes on */
         done += n > 0 ? (size_t)n : 0;
     }
 }

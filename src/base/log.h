@@ -14,10 +14,10 @@
 void lt_log_open(int rank, int size, int level);
 int lt_log_level(void);
 
-/* This rank says it. */
+/* This rank prints it. */
 void lt_log(int level, const char *area, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Only rank 0 says it. */
+/* Only rank 0 prints it. */
 void lt_log0(int level, const char *area, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* "longtake: warning: ..." by rank 0, at every level but --quiet; each distinct text once. The

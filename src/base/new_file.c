@@ -9,7 +9,7 @@
  *
  * "X gets the wanted name, unless something has it" has no call that all file systems know:
  * renameat2 with RENAME_NOREPLACE (local ones), link and unlink (NFS; not vfat), and where both are
- * refused, a look and a rename. Between these two somebody else's file could be replaced; what is
+ * refused, a look and a rename. Between these two another's file could be replaced; what is
  * owned (run/lease.h) cannot be ours. NFS may answer a link that it made with EEXIST, since its
  * first answer was lost: two names of our file say better. */
 #include "base/new_file.h"
@@ -238,7 +238,7 @@ static lt_status give_name(int from_folder, const char *from, int to_folder, con
     const int error = replace == LT_KEEP ? take_free_name(from_folder, from, to_folder, to)
                       : renameat(from_folder, from, to_folder, to) != 0 ? errno
                                                                         : 0;
-    if (error == EEXIST) /* since the look above: somebody else's, just now */
+    if (error == EEXIST) /* since the look above: another's, just now */
         LT_TRY(may_take(to_folder, to, shown, replace));
     if (error != 0)
         LT_FAIL(LT_ECREATE, "%s: cannot be made: %s", shown, strerror(error));
@@ -283,7 +283,7 @@ lt_status lt_new_file_done(lt_new_file *file, lt_replace replace)
         LT_TRY_GOTO(lt_new_file_show(file, replace), st, done);
     const int fd = file->fd;
     file->fd = -1;
-    if (close(fd) != 0) /* NFS tells of a full disk only here */
+    if (close(fd) != 0) /* NFS reports a full disk only here */
         LT_FAIL_GOTO(LT_EIO, st, done, "%s: close: %s", file->path, strerror(errno));
     if (fsync(file->folder) != 0 && sync_failed(errno))
         LT_FAIL_GOTO(LT_EIO, st, done, "%s: fsync of its folder: %s", file->path, strerror(errno));

@@ -61,7 +61,7 @@ lt_status lt_new_file_done(lt_new_file *file, lt_replace replace);
 /* Close and remove what is unfinished, also one that was shown. Does nothing after done. */
 void lt_new_file_drop(lt_new_file *file);
 
-/* A path by which a library opens the same file, whoever renames what meanwhile: of /proc, or,
+/* A path by which a library opens the same file, even if it is renamed meanwhile: of /proc, or,
  * where that is not mounted, the folder's and own name. Errors: LT_EUSAGE (too long). */
 lt_status lt_new_file_via(const lt_new_file *file, char *out, size_t bytes);
 
@@ -76,8 +76,8 @@ lt_status lt_new_file_write(const char *path, const void *data, size_t bytes, lt
 lt_status lt_new_file_move(const char *from, const char *path, lt_replace replace);
 
 /* Open a file of ours that is there, to read it and append to it: a regular file of this user or
- * its folder's owner with no second name, never through a link. Whether the folder is this user's
- * is for the caller to know. The caller closes *fd. Errors: LT_ECREATE. */
+ * its folder's owner with no second name, never through a link. The caller knows whether the
+ * folder is this user's. The caller closes *fd. Errors: LT_ECREATE. */
 lt_status lt_own_file_append(const char *path, int *fd);
 
 /* Could it be made? Makes and removes a file of its own there, and looks at what has the name.
@@ -92,7 +92,7 @@ void lt_new_file_sweep(const char *folder);
 /* Before the process leaves without unwinding (_exit, MPI_Abort): remove what is unfinished. Safe
  * in a signal handler. */
 void lt_new_file_abandon(void);
-/* Somebody else who has something to give back then (a lease); safe in a signal handler. */
+/* A function that gives something back then (a lease); safe in a signal handler. */
 void lt_new_file_at_abandon(void (*also)(void));
 
 #endif

@@ -65,7 +65,7 @@ typedef struct lt_option {
     double min, max;          /* both 0: no limits */
     size_t offset;            /* of the value in the caller's struct */
     const char *help;         /* one paragraph; it is wrapped */
-    unsigned verbs;           /* bit mask: who has this option */
+    unsigned verbs;           /* bit mask: which have this option */
     unsigned traits;
     const char *group; /* --help's heading; rows of a group stand together */
     const char *same;  /* rows of the same word here say one thing in two ways: a flag wins
@@ -107,7 +107,7 @@ lt_status lt_options_set(lt_options *opts, const char *name, const char *text);
 
 typedef enum lt_option_state { LT_OPT_UNSET = 0, LT_OPT_BY_FILE, LT_OPT_BY_FLAG } lt_option_state;
 
-/* Who gave the value: LT_OPT_UNSET (0) means the default stands. name must be in the table. */
+/* What gave the value: LT_OPT_UNSET (0) means the default stands. name must be in the table. */
 lt_option_state lt_options_was_set(const lt_options *opts, const char *name);
 
 /* Where the value was given, for messages: "--steps" (also for a default) or "job.yaml:3: steps".

@@ -1,4 +1,4 @@
-/* options_table.h - what options*.c share, nobody else. */
+/* options_table.h - what options*.c share, no other file. */
 #ifndef LT_OPTIONS_TABLE_H
 #define LT_OPTIONS_TABLE_H
 

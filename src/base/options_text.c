@@ -15,7 +15,7 @@
 
 enum { HELP_COLUMN = 28, HELP_WIDTH = 80 };
 
-/* A string's limit is a length, which nobody asks for. */
+/* A string's limit is a length, which no user asks for. */
 static int shows_limits(const lt_option *row)
 {
     return (row->min != 0 || row->max != 0) && row->type != LT_OPT_STRING &&

@@ -66,7 +66,7 @@ static lt_owner_state look(int same_host, int same_boot, const lt_owner *owner, 
         return same_host && is_own_name(me->host) && me->boot[0] != '\0' ? LT_OWNER_GONE
                                                                          : LT_OWNER_UNKNOWN;
     if (me->boot[0] == '\0' || owner->space != me->space || me->start == 0)
-        return LT_OWNER_UNKNOWN; /* without /proc nobody can be looked up */
+        return LT_OWNER_UNKNOWN; /* without /proc no owner can be looked up */
     return start_of(owner->pid, &start) && start == owner->start ? LT_OWNER_RUNS : LT_OWNER_GONE;
 }
 

@@ -1,4 +1,4 @@
-/* pulse.c - tells whoever shows progress that work goes on. */
+/* pulse.c - reports to the progress line that work goes on. */
 #include "base/pulse.h"
 
 #include <stddef.h>

@@ -4,9 +4,9 @@
  *
  * `time` is the wall clock's (RFC 3339, UTC), `seconds` are since the program began and never jump.
  * `process` tells several programs apart that append to one file. A process has at most one record;
- * every line is one write, so that those of threads and processes stay whole. It tells what
- * happened and decides nothing: a full disk loses lines, no work. Local, Blocking, thread-safe,
- * never fail. Tested: tests/unit/test_record_file.c, tests/film/test_record.c. */
+ * every line is one write, so that those of threads and processes stay whole. It records
+ * what happened and decides nothing: a full disk loses lines, no work. Local, Blocking,
+ * thread-safe, never fail. Tested: tests/unit/test_record_file.c, tests/film/test_record.c. */
 #ifndef LT_RECORD_H
 #define LT_RECORD_H
 
@@ -26,8 +26,8 @@ void lt_record_event(const char *name, json_t *fields);
 /* lt_warn's: an event now, or when a record opens. */
 void lt_record_warning(const char *text);
 
-/* An event "error" with this text by who leaves at once with exit code 75 (_exit): safe in a signal
- * handler. */
+/* An event "error" with this text of a process that leaves at once with exit code 75 (_exit): safe
+ * in a signal handler. */
 void lt_record_last(const char *text);
 
 #endif

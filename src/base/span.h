@@ -2,7 +2,8 @@
  *
  * Off unless lt_span_open was called; then a span costs two clocks and one store into a block that
  * is taken at the start. Spans past its end are counted, not kept. All functions are Local and
- * never fail unless they say so; lt_span_end may be called from any thread. */
+ * never fail unless they say so; lt_span_end may be called from any thread (docs/design.md 4,
+ * threads of a rank). */
 #ifndef LT_SPAN_H
 #define LT_SPAN_H
 

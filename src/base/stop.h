@@ -3,7 +3,7 @@
  * HUP, INT, QUIT, TERM, USR1, USR2 and XCPU end it with one line on stderr and exit code 75:
  *
  *   at once     where nothing can be finished: what is unfinished on disk is removed first
- *   in order    from lt_stop_arm on, where somebody looks at lt_stop_asked: after the present step,
+ *   in order    from lt_stop_arm on, where the run looks at lt_stop_asked: after the present step,
  *               at once if that takes longer than 8 s, for a second INT a second later, for QUIT
  *
  * A line at once says what will happen. Ranks of a job first look for the reason, since a launcher
@@ -32,7 +32,7 @@ void lt_stop_shield(int on);
 
 /* The signal that came, 0: none. H */
 int lt_stop_signal(void);
-/* From here on somebody looks at lt_stop_asked, or the process ends soon: a signal may wait. */
+/* From here on the run looks at lt_stop_asked, or the process ends soon: a signal may wait. */
 void lt_stop_arm(int prints);
 int lt_stop_is_armed(void);
 /* 1 if the run shall end now, in order. */

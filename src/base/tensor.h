@@ -7,7 +7,7 @@
  * A tensor is a value: copying it copies the description, never the data. It has at most 5 dims;
  * the last is dense; all leading dims together count "rows", which lie row_stride elements apart.
  * So a [S, N, D] tensor has S*N rows of D. A view of columns is a tensor whose row_stride is wider
- * than its last dim. Above kernels/ data is a device address: nobody there follows it.
+ * than its last dim. Above kernels/ data is a device address: no code there follows it.
  *
  * All functions are Local; those that return nothing assert on misuse. */
 #ifndef LT_TENSOR_H

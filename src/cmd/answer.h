@@ -3,8 +3,8 @@
  * also where the system says so only when the file is closed. A reader that has gone (`| head -1`)
  * took what it wanted: that is no error. What people read on stderr is never checked.
  *
- * All functions are Local and Blocking; who speaks is the caller's business. Errors: LT_EIO (stdout
- * is full, closed or broken), LT_ENOMEM. Tested: tests/faults/test_words.c. */
+ * All functions are Local and Blocking; the caller decides which rank prints. Errors: LT_EIO
+ * (stdout is full, closed or broken), LT_ENOMEM. Tested: tests/faults/test_words.c. */
 #ifndef LT_ANSWER_H
 #define LT_ANSWER_H
 
@@ -18,7 +18,8 @@
  * people. Writing to such a stdout fails. Never fails. */
 void lt_answer_init(void);
 
-/* From here on this process's answers go nowhere, and are delivered: another one speaks. */
+/* From here on this process's answers go nowhere, and count as delivered: another rank prints
+ * them. */
 void lt_answer_mute(void);
 
 /* Write these bytes. */
@@ -29,8 +30,8 @@ lt_status lt_answer_line(const char *text); /* and a newline */
  * for want of memory. flags: jansson's. */
 lt_status lt_answer_json(json_t *value, size_t flags);
 
-/* For those who print: to is memory until lt_answer_send, which writes it, frees it, and returns
- * made, the status of the printing, or what the writing came to. */
+/* For answers that are printed: to is memory until lt_answer_send, which writes it, frees it, and
+ * returns made, the status of the printing, or what the writing came to. */
 typedef struct lt_answer {
     FILE *to;
     char *text;

@@ -1,6 +1,6 @@
 /* inspect_report.h - what a path is, what it holds, what it lacks.
  * Knows a model folder of each family (model/folders.h), one part of it, a .safetensors
- * file; names a RUN folder and an .h5 file without opening them (src/run tells more). Reads
+ * file; names a RUN folder and an .h5 file without opening them (src/run knows more). Reads
  * configs, indexes and headers, no weight. Local, Blocking.
  *
  * JSON: {format "longtake-inspect", version 1, path, kind, layout, parts [...], missing [...],

@@ -279,7 +279,7 @@ lt_status lt_inspect_weights(const char *folder, const lt_part_kind *kind, json_
         known = st == LT_OK;
     } else {
         lt_inspect_problem(out, fault, st);
-        /* While shards are missing the index tells what they should hold. */
+        /* While shards are missing the index says what they should hold. */
         if (st == LT_ENOINPUT &&
             lt_checkpoint_file(folder, kind->names, file, sizeof file, &is_index) == LT_OK &&
             is_index) {

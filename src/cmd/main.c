@@ -83,7 +83,7 @@ static void answer_error(lt_status st)
 }
 
 /* Help, --version, a wrong verb and the verbs of one process open no world: there the launcher's
- * number says who speaks, so that mpirun -n 8 gives one answer. */
+ * number says which one prints, so that mpirun -n 8 gives one answer. */
 static int silent;
 
 static void speak_once(void)

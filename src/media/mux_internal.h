@@ -1,4 +1,4 @@
-/* mux_internal.h - what the files mux*.c share, and nobody else includes.
+/* mux_internal.h - what the files mux*.c share; no other file includes it.
  * mux.c holds the file, mux_packets.c the way from an encoder into it, mux_codec.c the table of
  * codecs and the checks, mux_video.c frames, mux_audio.c samples and AAC's priming, mux_boxes.c
  * what FFmpeg leaves out of an MP4, mux_log.c FFmpeg's messages and failures. Each file needs only

@@ -22,7 +22,7 @@
  * have come to it: the helpers come straight from chunk i - G, and the owner's other waits (overlap
  * frames taken, frames taken, or, on rank 0, all lower chunks received) are for lower chunks alone.
  * By induction over i each chunk gets done. While rank 0 muxes the chunks of others, the helpers of
- * group 0 stand in the first sum of their next chunk, and nobody waits for them: they send nothing
+ * group 0 stand in the first sum of their next chunk, and no rank waits for them: they send nothing
  * but sums. That holds whichever thread moves the sums, since muxing needs no sum and when step 1
  * has ended here its sums have.
  *

@@ -30,7 +30,7 @@ typedef struct lt_decode_outputs {
     int hidden;        /* 1: film has its name once it is whole, 0: as soon as it plays */
     const char *audio; /* in its folder lies the PCM timeline, without a name */
     const char *sheet, *wav;
-    int tags;                   /* 1: the film's file tells how it was made (film_tags.h) */
+    int tags;                   /* 1: the film's file says how it was made (film_tags.h) */
     lt_replace replace;         /* of film, sheet and wav */
     lt_status (*whole)(void *); /* called on rank 0 when the film is whole, before the extras */
     void *whole_ctx;

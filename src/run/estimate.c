@@ -212,7 +212,7 @@ static lt_status dry_run_audio(const lt_plan *plan, lt_model *model)
 
 static lt_status dry_run_decode(const lt_estimate_of *of, lt_footprint *out)
 {
-    static char raw; /* stands for raw frames, which nobody writes */
+    static char raw; /* stands for raw frames, which are never written */
     const lt_plan *plan = of->plan;
     lt_model *model = of->model;
     const lt_mesh *mesh = of->mesh[LT_PHASE_DECODE];

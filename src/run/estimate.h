@@ -52,7 +52,7 @@ typedef struct lt_footprint {
     /* one unit of each stage: the prompt, an evaluation, a chunk of audio, a decode chunk */
     lt_work work[LT_TIMES];
     double flops[LT_TIMES];
-    double seconds[LT_TIMES]; /* of a whole stage; all 0: nobody has measured */
+    double seconds[LT_TIMES]; /* of a whole stage; all 0: not measured */
 } lt_footprint;
 
 /* Whose footprint: a plan on this rank. All is borrowed. */

@@ -1,4 +1,4 @@
-/* film_tags.c - what a film's file tells of how it was made. */
+/* film_tags.c - what a film's file says of how it was made. */
 #include "run/film_tags.h"
 
 #include <stdio.h>

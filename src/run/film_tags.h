@@ -1,4 +1,4 @@
-/* film_tags.h - what a film's file tells of how it was made.
+/* film_tags.h - what a film's file says of how it was made.
  *
  *   title    the prompt as one line, cut at a word behind at most 80 characters
  *   comment  one JSON object: {"prompt", "seed", "model", "steps", "size", "frames", "software"}
@@ -6,7 +6,7 @@
  * so that a title is what a player shows, and a comment what a program may read. model is the
  * folder's name, without the machine's path; nothing depends on time, host, ranks or threads, so
  * the same job gives the same bytes. A prompt above LT_TAG_PROMPT_BYTES is cut there, and
- * "prompt_bytes" tells its length. Characters that a terminal would obey are escaped in the comment
+ * "prompt_bytes" is its length. Characters that a terminal would obey are escaped in the comment
  * and spaces in the title. Local. Tested: tests/film/test_record.c. */
 #ifndef LT_FILM_TAGS_H
 #define LT_FILM_TAGS_H

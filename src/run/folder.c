@@ -99,7 +99,7 @@ static lt_status check_content(const lt_plan *plan, const char *job_yaml, int ov
                     "another folder");
         LT_FAIL(LT_ECREATE, "--run %s: holds a run already (job.yaml)", plan->run);
     }
-    if (!ours) { /* what somebody wrote by hand is no old run */
+    if (!ours) { /* what was written by hand is no old run */
         lt_hint("--run names another folder");
         LT_FAIL(LT_ECREATE, "--run %s: holds %s, which is no run's: no plan.json of ours",
                 plan->run, found);

@@ -7,12 +7,12 @@
 #include "run/lease.h"
 #include "run/plan.h"
 
-/* Is RUN free? It is not there and can be made; or it is a folder of this user, which nobody else
+/* Is RUN free? It is not there and can be made; or it is a folder of this user, which no other
  * may write in, and holds no run, or with overwrite an older one, or one without latents that the
- * same job (its text, job_yaml) began; and nobody is at work in it. A folder that holds files of
- * the names that a run makes is a run only if plan.json or a lease says so; else it is left alone.
- * Touches nothing that stays. Errors: LT_ECREATE naming the path, wanted, found; LT_EUSAGE (an
- * empty name).
+ * same job (its text, job_yaml) began; and no process is at work in it. A folder that holds files
+ * of the names that a run makes is a run only if plan.json or a lease says so; else it is left
+ * alone. Touches nothing that stays. Errors: LT_ECREATE naming the path, wanted, found; LT_EUSAGE
+ * (an empty name).
  */
 lt_status lt_folder_check(const lt_plan *plan, const char *job_yaml, int overwrite);
 /* Make RUN, own it by a lease, look again, remove an older run's files, write job.yaml and

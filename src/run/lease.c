@@ -136,7 +136,8 @@ static int read_owner(int folder, int64_t epoch, lt_owner *owner)
     return whole ? 1 : -1;
 }
 
-/* Nobody who runs holds the highest epoch? *again: the folder changed meanwhile, look anew. */
+/* Is the highest epoch held by no running process? *again: the folder changed meanwhile, look
+ * anew. */
 static lt_status look(const place *p, int folder, int64_t *highest, int *again)
 {
     int ended = 0;
@@ -179,7 +180,7 @@ static lt_status free_now(const place *p)
     for (int i = 0; i < TRIES && again; i++) {
         const int folder = open(p->folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (folder < 0)
-            return LT_OK; /* nobody has been there, or taking it will tell */
+            return LT_OK; /* no owner was there, or taking it will show */
         const lt_status st = look(p, folder, &highest, &again);
         (void)close(folder);
         LT_TRY(st);
@@ -209,7 +210,7 @@ static char *owner_text(int64_t epoch)
     return text;
 }
 
-/* Make the lease of an epoch in an open folder. *again: somebody else has it, or the folder is
+/* Make the lease of an epoch in an open folder. *again: another owner has it, or the folder is
  * gone.
  */
 static lt_status make(const place *p, int folder, int64_t epoch, int *again)
@@ -307,7 +308,7 @@ static void remember(lt_lease *lease)
     }
 }
 
-/* What owners left that were killed while they let go: folders whose name nobody looks at. */
+/* What owners left that were killed while they let go: folders whose name is never looked at. */
 static void remove_last_names(const char *home)
 {
     static const char prefix[] = ".longtake-end-";
@@ -397,7 +398,7 @@ static lt_status take(const place *p, lt_lease *out)
             remove_last_names(p->home);
         return LT_OK;
     }
-    if (p->passing) /* nothing of it stays, unless somebody is in it */
+    if (p->passing) /* nothing of it stays, unless a process is in it */
         (void)unlinkat(home, p->name, AT_REMOVEDIR);
     if (folder >= 0)
         (void)close(folder);

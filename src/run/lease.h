@@ -14,11 +14,11 @@
  * one has come. Two that come at the same moment, also for a dead owner's place, make the same
  * name, so one of them wins. No file locks: Lustre, NFS and containers have them or not.
  *
- * Let go of an output: its folder of leases is renamed first and emptied then, so that nobody finds
- * it half empty and begins again at 1 beside somebody who still counts on from the old one.
+ * Let go of an output: its folder of leases is renamed first and emptied then, so that no process
+ * finds it half empty and begins again at 1 beside one that still counts on from the old one.
  *
- * Whether an owner has ended is told by base/owner.h, never by a clock. On another host, or in
- * another container, nobody can tell: then the place is refused, and the hint says what to remove.
+ * base/owner.h finds whether an owner has ended, never by a clock. On another host, or in
+ * another container, it cannot: then the place is refused, and the hint says what to remove.
  * Rank 0 only, Blocking. Tested: tests/unit/test_lease.c, tests/faults/test_two_at_once.c. */
 #ifndef LT_LEASE_H
 #define LT_LEASE_H
@@ -41,15 +41,15 @@ typedef struct lt_lease {
 } lt_lease;
 
 /* Take RUN, which must be there, or the output at path. option is for messages ("-o").
- * Errors: LT_ECREATE naming host and process of an owner that still runs, or of one that nobody can
- * look up from here, with the remedy. */
+ * Errors: LT_ECREATE naming host and process of an owner that still runs, or of one that cannot be
+ * looked up from here, with the remedy. */
 lt_status lt_lease_run(const char *run, lt_lease *out);
 lt_status lt_lease_output(const char *option, const char *path, lt_lease *out);
 
 /* Could it be taken now? Makes nothing. Errors: as above. */
 lt_status lt_lease_run_free(const char *run);
 lt_status lt_lease_output_free(const char *option, const char *path);
-/* Is there a lease of ours in this folder, whoever holds it: is it a run's? */
+/* Is there a lease of ours in this folder, of any owner: is it a run's? */
 int lt_lease_marks(const char *run);
 
 /* Let go. Also on every way that the process ends in order, by lt_new_file_abandon; after a kill

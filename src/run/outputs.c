@@ -60,7 +60,7 @@ static int same_spot(const char *one, const char *other)
            a.length == b.length && memcmp(a.last, b.last, a.length) == 0;
 }
 
-/* A folder that is a run in use: nobody else puts anything there meanwhile. */
+/* A folder that is a run in use: no other process puts anything there meanwhile. */
 static lt_status check_folder(const lt_output *output)
 {
     char folder[LT_PATH_BYTES];
@@ -215,7 +215,7 @@ static lt_status check_file_limit(int64_t certain, int64_t estimated)
     return LT_OK;
 }
 
-/* Tried, since nobody knows what libraries and launcher hold open. */
+/* Tried, since it is not known what libraries and launcher hold open. */
 static lt_status check_open_limit(int want)
 {
     enum { WANT_MAX = 64 };

@@ -18,11 +18,11 @@ typedef struct lt_outcome {
 /* prompt -> film. job is complete on every rank (each parsed the same flags), but only rank 0's
  * counts: it makes the plan and broadcasts it. options: whose dump becomes RUN/job.yaml. Collective
  * on world, Blocking. Nothing is left behind when it is refused before work, or with job->dry_run,
- * which ends there: out->plan tells the rest. */
+ * which ends there: out->plan has the rest. */
 lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *world, lt_outcome *out);
 
 /* RUN's latents -> film, again, alone or over ranks. run is the folder (or a latents.h5).
- * options tells whether --placement was given; if not, the stored plan's holds. Collective on
+ * options says whether --placement was given; if not, the stored plan's holds. Collective on
  * world, Blocking. Errors: as lt_render's; LT_ENOINPUT, LT_EDATA (the latents). */
 lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char *run,
                         lt_group *world, lt_outcome *out);

@@ -2,7 +2,7 @@
  *
  * Rank 0 drafts a plan from the job and the opened model, and broadcasts its text. Each rank finds
  * what the draft takes there (estimate.h); rank 0 adds that to the text (plan_json.h) and
- * broadcasts it again. These bytes are the plan: every rank works from them and nobody changes it;
+ * broadcasts it again. These bytes are the plan: every rank works from them and none changes them;
  * RUN/plan.json and latents.h5 hold them (session.h does all of this). What differs by rank is in
  * the session. */
 #ifndef LT_PLAN_H

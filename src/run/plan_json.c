@@ -116,7 +116,7 @@ static json_t *order_of(const lt_plan *p, const lt_plan_found *found)
     return order;
 }
 
-/* {"seconds": of all, and of each stage}; nothing where nobody has measured. */
+/* {"seconds": of all, and of each stage}; nothing where it was not measured. */
 static json_t *estimate_of(const lt_plan *p, const lt_plan_found *found)
 {
     (void)p;

@@ -7,7 +7,7 @@
 #include "run/estimate.h"
 #include "run/plan.h"
 
-/* What the ranks found of a draft, for whoever reads the file. All is borrowed. */
+/* What the ranks found of a draft, for readers of the file. All is borrowed. */
 typedef struct lt_plan_found {
     int threads;                   /* of rank 0 */
     const int *order;              /* [ranks of the mesh]: the rank of each position */

@@ -1,4 +1,4 @@
-/* progress.h - what a run tells people and programs while it works.
+/* progress.h - what a run reports to people and programs while it works.
  * On a terminal one line that is drawn again and never wider than it (stage, count, s each, time,
  * ETA; the narrower it is, the fewer of them),
  * else a plain line at most every 10 s and at each stage's end, nothing with --quiet; to stderr.

@@ -38,7 +38,7 @@ lt_status lt_records_events(const lt_plan *plan, int is_render, int *fd)
     const lt_status st = open_events(plan, is_render, fd);
     if (st == LT_OK || is_render)
         return st;
-    lt_error_clear(); /* RUN may be read-only, or somebody else's */
+    lt_error_clear(); /* RUN may be read-only, or another user's */
     return LT_OK;
 }
 

@@ -1,9 +1,9 @@
 /* residency.h - which of a model's networks are in memory.
  *
- * Text encoder, DiT and decoders are opened and closed here and nowhere else: who encodes, denoises
- * or decodes finds them open. One phase is resident at a time, since that is what the plan counts:
- * the engine's arenas have the size of the largest phase (estimate.h), so the next one takes the
- * place of the last. What is asked for again while it is resident is not loaded again. */
+ * Text encoder, DiT and decoders are opened and closed here and nowhere else: code that encodes,
+ * denoises or decodes finds them open. One phase is resident at a time, since that is what the plan
+ * counts: the engine's arenas have the size of the largest phase (estimate.h), so the next one
+ * takes the place of the last. What is asked for again while it is resident is not loaded again. */
 #ifndef LT_RESIDENCY_H
 #define LT_RESIDENCY_H
 

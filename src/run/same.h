@@ -1,6 +1,6 @@
 /* same.h - do all ranks run the same program, with the same words?
  * Ranks that differ would meet in collectives that do not belong together, or compute something
- * that nobody asked for: so this comes before any of them. All functions: Collective on world,
+ * that no job asked for: so this comes before any of them. All functions: Collective on world,
  * Blocking. Errors: LT_EUSAGE, naming the ranks that differ from rank 0; LT_ENOMEM. Whether they
  * have the same model: model/files/remote/source.h. */
 #ifndef LT_SAME_H

@@ -46,13 +46,13 @@ lt_status lt_session_source(lt_group *world, char *path, size_t bytes);
  * same draft. Collective on world, Blocking. */
 lt_status lt_session_share(lt_session *session, lt_plan *draft);
 /* Place threads, open the meshes of the phases from first on, run these phases dry, refuse what
- * cannot fit, open the engine, say how long it takes where that is long; a dry run measures short
- * jobs too. Fills footprint and peak_bytes. job: what rank 0 was asked for. Collective on world,
- * Blocking. */
+ * cannot fit, open the engine, say how long it takes where that is long; with --dry-run
+ * measure short jobs too. Fills footprint and peak_bytes. job: what rank 0 was asked for.
+ * Collective on world, Blocking. */
 lt_status lt_session_open(lt_session *session, const lt_plan *draft, const lt_job *job,
                           lt_phase first);
 /* Rank 0 adds to the draft what the ranks found, and broadcasts the text: the plan, the same bytes
- * on every rank, which nobody changes. The caller owns *out also after an error. Collective on
+ * on every rank, which no rank changes. The caller owns *out also after an error. Collective on
  * world, Blocking. */
 lt_status lt_session_plan(lt_session *session, const lt_plan *draft, lt_plan *out);
 /* The peak of every rank so far beside the plan's: fills session->memory on rank 0, for the

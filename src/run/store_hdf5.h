@@ -13,15 +13,16 @@
  * "longtake-latents", version = 1, streams (the datasets' names, a JSON list), and the caller's.
  *
  * After HDF5's last byte stand 24 more, which HDF5 passes over: "LTXXH64\n" and the xxh64 of all
- * bytes before, hexadecimal: the seal. It tells of damage, not of malice; so a file is a stranger's
+ * bytes before, hexadecimal: the seal. It shows damage, not malice; so a file is a stranger's
  * whether it has one or not, HDF5 sees it only in a child process with limits on memory and time,
  * and what it says is checked before memory is taken (store_hdf5_read.c). All texts are of fixed
  * length; in sealed files, which older versions of ours wrote, they may be of variable length.
  *
  * All functions are Local and Blocking (rank 0 writes; any rank may read); one lt_latents belongs
  * to one thread, and only one thread of a process may be in these functions at a time (HDF5 is
- * built without threads). Messages name file, dataset, wanted and found, and HDF5's own innermost
- * words. Tested: tests/unit/test_store_hdf5.c, tests/faults/test_strangers.c. */
+ * built without threads): the main one (docs/design.md 4, threads of a rank). Messages name file,
+ * dataset, wanted and found, and HDF5's own innermost words. Tested: tests/unit/test_store_hdf5.c,
+ * tests/faults/test_strangers.c. */
 #ifndef LT_STORE_HDF5_H
 #define LT_STORE_HDF5_H
 

@@ -7,7 +7,7 @@
  *      "unit", "xxh64", "zstd": 0|1, "chunk": frames, "spans": [first, bytes, as_it_is, ...]}]}
  *
  * A span is where a chunk's bytes lie in the file; a dataset that is not chunked has one span and
- * chunk 0. The values themselves are read by whoever asked, without HDF5.
+ * chunk 0. The values themselves are read by the caller, without HDF5.
  *
  * Only what has a name that we know is opened: attributes of the table below, datasets that the
  * attribute `streams` names, by hard links. Nothing in the file is listed. */

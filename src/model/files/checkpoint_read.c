@@ -128,7 +128,7 @@ typedef struct reader {
     char *to;     /* where the next element goes */
     int64_t done; /* elements delivered, in the slice's order */
     char *buffer;
-    XXH3_state_t *hash; /* of the stored bytes; NULL: nobody asks */
+    XXH3_state_t *hash; /* of the stored bytes; NULL: not wanted */
 } reader;
 
 /* Index of the first NaN or Inf, or -1. Two-byte floats, nearly all of what is read, go by blocks

@@ -40,7 +40,7 @@ lt_status lt_want_norm(const lt_wanter *to, const char *name, int64_t n);
  * and is marked as used; one that is not needed is passed over. Errors: as lt_checkpoint_check. */
 lt_status lt_wanted_check(void *checkpoint, const lt_wanted *wanted);
 
-/* A kind of part, for whoever looks at folders. */
+/* A kind of part, for code that looks at folders. */
 typedef struct lt_part_kind {
     const lt_name_map *names; /* or NULL */
     /* Call fn for every tensor that the config in folder asks for. Errors: those of reading the

@@ -3,7 +3,7 @@
  *
  * One latent frame (a tick, 1/40 s) becomes `hop` samples (800). The network is local: a sample
  * depends on some 30 ticks on each side of its own. So any range of ticks can be decoded alone,
- * with the context that lt_h3_audio_context tells, and equals the same range of the whole; only at
+ * with the context that lt_h3_audio_context gives, and equals the same range of the whole; only at
  * the true ends of the audio do the network's paddings act. The stereo channels are two items of a
  * batch, with nothing in common.
  *

@@ -88,7 +88,7 @@ lt_status lt_h3_dit_forward(lt_h3_dit *dit, lt_h3_dit_state *state, const float 
 lt_status lt_h3_dit_forward_dry(lt_h3_dit *dit, lt_h3_dit_state *state, int levels);
 
 /* End a state, in any order; NULL is fine. What it took of engine->step comes back when those that
- * began after it have ended too, and only if nobody else took of step since. Local. */
+ * began after it have ended too, and only if nothing else was taken of step since. Local. */
 void lt_h3_dit_end(lt_h3_dit_state **state);
 
 /* For parity of intermediates: fn is called in begin ("refiner", -1) and forward ("block", i) with

@@ -12,7 +12,7 @@
 static int is_other_class(const char *file)
 {
     json_t *json = NULL;
-    if (lt_source_json(file, &json) != LT_OK) { /* the part's own reader tells what is wrong */
+    if (lt_source_json(file, &json) != LT_OK) { /* the part's own reader says what is wrong */
         lt_error_clear();
         return 0;
     }

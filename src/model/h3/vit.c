@@ -18,9 +18,9 @@
  * zero token end there.
  *
  * Under tp a rank has some heads, whole, and some columns of the FFN, value and gate together, so
- * that attention and SwiGLU need nobody; what leads back into x is row-parallel (split_linear.h),
- * its bias in rank 0's product. The rest, some hundredths of the work, each rank does whole, and so
- * all hold the same bits of x. */
+ * that attention and SwiGLU need no other rank; what leads back into x is row-parallel
+ * (split_linear.h), its bias in rank 0's product. The rest, some hundredths of the work, each rank
+ * does whole, and so all hold the same bits of x. */
 #include "model/h3/vit.h"
 
 #include "model/h3/tensors.h"
@@ -45,7 +45,7 @@ struct lt_h3_vit {
     const lt_h3_video_config *config;
     lt_engine *engine;
     int64_t width, middle, pixels; /* E; M; values that a token becomes */
-    lt_group *tp;                  /* who shares the blocks; NULL: nobody */
+    lt_group *tp;                  /* the ranks that share the blocks; NULL: none */
     lt_split heads, columns;       /* of the heads and of M */
     lt_linear *post_quant, *proj_in, *proj_out;
     lt_tensor registers, norm_out_w, norm_out_b;

@@ -9,7 +9,7 @@
  *                    the result [R, |C_q|] is dense and the block's rows lie together in it
  *
  * The blocks are as many on all ranks: the first share is the largest. Ranks whose share of rows is
- * used up go on exchanging. Values are looked at and converted by whoever reads them. */
+ * used up go on exchanging. Values are looked at and converted by the rank that reads them. */
 #include "model/weights/collective_read.h"
 #include "parallel/transport/agree.h"
 
@@ -87,7 +87,7 @@ static lt_status take(const lt_loading *l, transit *t)
     return LT_OK;
 }
 
-/* Everybody's columns. */
+/* Every rank's columns. */
 static lt_status gather_columns(const lt_loading *l, transit *t, lt_range mine)
 {
     for (int q = 0; q < t->size; q++)

@@ -123,8 +123,8 @@ static _Atomic uint64_t bytes_served;
 
 uint64_t lt_source_bytes_served(void) { return atomic_load(&bytes_served); }
 
-/* 1 in *done when done; 0 when nobody takes it and the thread shall end. It may be told to when the
- * rank that asked has the bytes, but MPI not yet said so here: then it soon will. */
+/* 1 in *done when done; 0 when no rank takes it and the thread shall end. It may be told to when
+ * the rank that asked has the bytes, but MPI not yet said so here: then it soon will. */
 static lt_status finish(lt_request **request, int *done)
 {
     double told = 0;
@@ -264,7 +264,7 @@ static void *serve(void *unused)
         int served = 0;
         const lt_status st = serve_one(&served);
         if (st != LT_OK && atomic_load(&stop_asked))
-            break; /* nobody reads any more */
+            break; /* no rank reads any more */
         if (st != LT_OK) {
             end_job(st);
             break;
