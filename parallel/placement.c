@@ -125,7 +125,19 @@ static int common_divisor(int a, int b)
     return a;
 }
 
-lt_mesh_spec lt_placement_auto(int ranks, const lt_nodes *nodes, int64_t heads)
+/* The most groups of equal size whose largest share of the windows is at most a quarter above the
+ * mean: a group that waits is worth less than one that helps with a window. */
+static int window_groups(int ranks, int64_t windows)
+{
+    for (int groups = windows < ranks ? (int)windows : ranks; groups > 1; groups--) {
+        const int64_t most = (windows + groups - 1) / groups;
+        if (ranks % groups == 0 && 4 * most * groups <= 5 * windows)
+            return groups;
+    }
+    return 1;
+}
+
+lt_mesh_spec lt_placement_auto(int ranks, const lt_nodes *nodes, int64_t heads, int64_t windows)
 {
     int inside = 0; /* divides every node's number of ranks */
     assert(nodes->ranks == ranks);
@@ -135,10 +147,12 @@ lt_mesh_spec lt_placement_auto(int ranks, const lt_nodes *nodes, int64_t heads)
             here += nodes->of_rank[rank] == node;
         inside = common_divisor(inside, here);
     }
+    const int win = window_groups(ranks, windows), each = ranks / win;
+    inside = common_divisor(inside, each);
     int uly = inside;
     while (uly > 1 && (inside % uly != 0 || (heads > 0 && uly > heads)))
         uly--;
-    return (lt_mesh_spec){{1, 1, ranks / uly, uly, 1}};
+    return (lt_mesh_spec){{win, 1, each / uly, uly, 1}};
 }
 
 lt_crossing lt_placement_crossing(const lt_mesh_spec *spec, lt_axis axis, const int *node_of,

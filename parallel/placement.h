@@ -19,9 +19,10 @@
  * Errors: LT_ENOMEM. */
 lt_status lt_placement_make(const lt_mesh_spec *spec, const int *node_of, int *rank_at);
 
-/* The mesh where none is named: uly inside the nodes, as far as there are heads to assign and
+/* The mesh where none is named: first win, as far as `windows` windows of one step (1: the clip is
+ * one) can be shared evenly; then uly inside the nodes, as far as there are heads to assign and
  * their sizes have a common divisor, ring over the rest. heads 0: not known. */
-lt_mesh_spec lt_placement_auto(int ranks, const lt_nodes *nodes, int64_t heads);
+lt_mesh_spec lt_placement_auto(int ranks, const lt_nodes *nodes, int64_t heads, int64_t windows);
 
 /* Groups of an axis that have members on more than one node. */
 typedef struct lt_crossing {

@@ -9,9 +9,11 @@
 #include <sys/resource.h>
 
 #include "base/file.h"
+#include "cmd/probe_denoise.h"
 #include "cmd/probe_h3.h"
 #include "model/files/remote/source.h"
 #include "model/files/same_reads.h"
+#include "model/oracle_family.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "parallel/transport/transport.h"
@@ -34,7 +36,7 @@ static const lt_probe_stage stages[LT_PROBE_STAGES] = {
     [LT_PROBE_AUDIO_ENCODE] = {"audio-encode", 1, 0},
 };
 
-static const lt_probe_family *const families[] = {&lt_probe_h3};
+static const lt_probe_family *const families[] = {&lt_probe_h3, &lt_probe_oracle};
 
 static lt_status read_mesh(lt_probe *p)
 {
@@ -49,9 +51,11 @@ static lt_status read_mesh(lt_probe *p)
 static lt_status share_model(lt_probe *p)
 {
     lt_status st = LT_OK;
-    if (lt_group_rank(p->world) == 0)
+    if (lt_group_rank(p->world) == 0 || lt_oracle_recognise(p->job->model))
         st = lt_job_model(p->job, p->path, sizeof p->path);
     LT_TRY(lt_agree(p->world, st));
+    if (lt_oracle_recognise(p->job->model)) /* no files: nothing to share */
+        return LT_OK;
     return lt_session_source(p->world, p->path, sizeof p->path);
 }
 
@@ -139,6 +143,9 @@ static lt_status run_stage(lt_probe *p, const lt_probe_stage *stage)
         st = lt_agree(p->world, st);
     if (st == LT_OK && stage->needs_engine)
         st = lt_probe_engine(p);
+    if (st == LT_OK && p->family->run[stage - stages] == NULL)
+        st = lt_fail(LT_EUSAGE, __FILE__, __LINE__, "probe %s: %s has no such stage", stage->name,
+                     p->path);
     if (st == LT_OK)
         st = p->family->run[stage - stages](p);
     if (!alone && !st_is_known(st)) /* before anything is written */

@@ -6,14 +6,13 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cmd/probe_denoise.h"
 #include "model/h3/audio_encoder.h"
 #include "model/h3/h3.h"
 #include "model/h3/video_encoder.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "parallel/transport/transport.h"
-#include "run/denoise.h"
-#include "run/residency.h"
 
 static lt_h3_model *h3(const lt_probe *p) { return (lt_h3_model *)p->model; }
 
@@ -216,65 +215,16 @@ static lt_status denoise_text(lt_probe *p, lt_dtype dtype, float **rows, int64_t
     return LT_OK;
 }
 
-static lt_status load_and_denoise(lt_probe *p, const lt_plan *plan, const float *rows,
-                                  int64_t count, lt_clip *clip)
-{
-    const lt_mesh *const mesh[LT_PHASES] = {[LT_PHASE_DIT] = &p->bound.mesh};
-    lt_model *model = p->model;
-    lt_levels levels = {0};
-    lt_residency r;
-    lt_status st = LT_OK;
-    lt_residency_open(&r, p->world, model, &p->engine, mesh);
-    LT_TRY_GOTO(lt_agree(p->world, lt_levels_make(model, plan, 0, &levels)), st, done);
-    LT_TRY_GOTO(lt_residency_need(&r, LT_PHASE_DIT, plan, &levels), st, done);
-    LT_TRY_GOTO(
-        lt_denoise(model, &r.engine[LT_PHASE_DIT], plan, &levels, rows, count, clip, NULL, NULL),
-        st, done);
-done:
-    lt_residency_close(&r);
-    lt_levels_free(&levels);
-    return st;
-}
-
 static lt_status probe_denoise(lt_probe *p)
 {
-    lt_dims v, a;
-    void *video = NULL, *audio = NULL, *video_out = NULL, *audio_out = NULL;
+    lt_probe_denoise of = {.cell_pixels = LT_H3_CELL_PIXELS};
     float *rows = NULL;
-    int64_t count = 0;
-    lt_plan plan = {.mesh = p->spec,
-                    .steps = p->job->steps > 0 ? (int)p->job->steps : p->model->facts.steps};
     LT_TRY(lt_h3_open_dit(h3(p)));
     LT_TRY(lt_h3_open_shifts(h3(p)));
-    LT_TRY(lt_probe_read(p, "latents", 4, LT_F32, &v, &video));
-    LT_TRY(lt_probe_read(p, "audio_latents", 3, LT_F32, &a, &audio));
-    plan.dtype = pick_dtype(p, h3(p)->dit_files, "transformer_blocks.0.attn.to_q.weight");
-    const int64_t latent = v.dim[1];
-    if (latent < 7 || (latent - 2) % 5 != 0)
-        LT_FAIL(LT_EDATA, "%s: tensor 'latents': want 5n + 2 latent frames (n >= 1), found %lld",
-                p->job->in, (long long)latent);
-    plan.shape = (lt_shape){(latent - 2) / 5 * 17 + 5, v.dim[3] * LT_H3_CELL_PIXELS,
-                            v.dim[2] * LT_H3_CELL_PIXELS};
-    LT_TRY(lt_plan_streams(&plan, p->model));
-    LT_TRY(same_dim(p, "latents", v.dim[0], plan.stream[0].dim[0], "in_channels"));
-    LT_TRY(same_dim(p, "audio_latents", a.dim[0], 2, "channels"));
-    LT_TRY(same_dim(p, "audio_latents", a.dim[1], plan.stream[1].dim[1], "audio_in_channels"));
-    LT_TRY(same_dim(p, "audio_latents", a.dim[2], plan.stream[1].dim[2], "ticks of this length"));
-    LT_TRY(denoise_text(p, plan.dtype, &rows, &count));
-    LT_TRY(lt_probe_make(p, "latents", LT_F32, v, &video_out));
-    LT_TRY(lt_probe_make(p, "audio_latents", LT_F32, a, &audio_out));
-    lt_clip clip = {
-        .data = {video_out, audio_out},
-        .count = 2,
-        .elements = {v.dim[0] * v.dim[1] * v.dim[2] * v.dim[3], a.dim[0] * a.dim[1] * a.dim[2]}};
-    for (int64_t i = 0; i < p->job->repeat; i++) {
-        memcpy(video_out, video, (size_t)clip.elements[0] * sizeof(float));
-        memcpy(audio_out, audio, (size_t)clip.elements[1] * sizeof(float));
-        const double began = lt_seconds();
-        LT_TRY(load_and_denoise(p, &plan, rows, count, &clip));
-        lt_probe_time(p, lt_seconds() - began);
-    }
-    return LT_OK;
+    of.dtype = pick_dtype(p, h3(p)->dit_files, "transformer_blocks.0.attn.to_q.weight");
+    LT_TRY(denoise_text(p, of.dtype, &rows, &of.text_count));
+    of.text_rows = rows;
+    return lt_probe_denoise_run(p, &of);
 }
 
 /* ---- video ---- */

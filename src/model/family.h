@@ -116,7 +116,8 @@ struct lt_family {
     /* sigmas [evaluations + 1], timesteps [evaluations], of stream i. Errors: LT_EUSAGE (steps). */
     lt_status (*sigmas)(const lt_model *model, int stream, int steps, float *sigmas,
                         float *timesteps);
-    lt_sampler_kind sampler; /* what moves its latents by its velocities */
+    float (*timestep_of)(float sigma); /* what the network is told of a level */
+    lt_sampler_kind sampler;           /* what moves its latents by its velocities */
     /* Clean context (spec/long-video.md 12, M5), by stream: what the network is told of it, and how
      * much noise it gets: x = (1 - context_sigma) z + context_sigma noise, in f32. */
     float context_timestep[LT_STREAMS_MAX], context_sigma[LT_STREAMS_MAX];

@@ -3,7 +3,7 @@
 #define LT_DECODE_H
 
 #include "base/new_file.h"
-#include "run/denoise.h"
+#include "run/denoise/clip.h"
 #include "run/plan.h"
 #include "run/progress.h"
 #include "run/store_hdf5.h"

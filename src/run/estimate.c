@@ -23,6 +23,8 @@
 #include "base/resident.h"
 #include "media/contact_sheet.h"
 #include "run/decode.h"
+#include "run/denoise/denoise.h"
+#include "run/denoise/dry.h"
 
 const char *const lt_phase_names[LT_PHASES] = {"text", "dit", "decode"};
 const char *const lt_time_names[LT_TIMES] = {"text", "denoise", "sound", "decode"};
@@ -163,33 +165,26 @@ static lt_status dry_run_dit(const lt_estimate_of *of, lt_footprint *out)
 {
     const lt_plan *plan = of->plan;
     lt_model *model = of->model;
+    const lt_mesh *mesh = of->mesh[LT_PHASE_DIT];
     lt_engine engine;
-    LT_TRY(dry_run_begin(&engine, of->mesh[LT_PHASE_DIT]));
-    const int unique = model->family->evaluations(plan->steps) * plan->stream_count;
-    float *times = calloc((size_t)unique, sizeof *times);
-    lt_dit_state *state = NULL;
+    lt_levels levels = {0};
+    lt_dry_counts step = {0};
+    size_t host = 0;
+    LT_TRY(lt_denoise_host_bytes(model, mesh, plan, &host));
+    LT_TRY(dry_run_begin(&engine, mesh));
     lt_status st = LT_OK;
-    if (times == NULL)
-        LT_FAIL_GOTO(LT_ENOMEM, st, done, "plan: no memory for %d timesteps", unique);
-    for (int i = 0; i < unique; i++)
-        times[i] = (float)i / (float)unique;
-    LT_TRY_GOTO(model->family->dit_open(model, &engine, plan->dtype, times, unique), st, close);
-    LT_TRY_GOTO(model->family->dit_begin(model, &(lt_window){.shape = plan->shape}, NULL,
-                                         of->token_count, &state),
+    LT_TRY_GOTO(lt_levels_make(model, plan, &levels), st, done);
+    LT_TRY_GOTO(model->family->dit_open(model, &engine, plan->dtype, levels.timesteps,
+                                        levels.timestep_count),
                 st, close);
-    lt_dry_reset(); /* the flops of one evaluation */
-    lt_forward forward = {0};
-    for (int s = 0; s < plan->stream_count; s++)
-        forward.timestep[s] = times[s]; /* each stream at a level of its own */
-    LT_TRY_GOTO(model->family->dit_forward(model, state, &forward), st, close);
+    LT_TRY_GOTO(lt_denoise_dry(model, mesh, plan, &levels, of->token_count, &step), st, close);
 close:
-    model->family->dit_end(&state);
     model->family->dit_close(model);
 done:
     dry_run_end(&engine, of->threads, LT_PHASE_DIT, LT_TIME_DENOISE, out);
-    out->memory[LT_PHASE_DIT].host_bytes +=
-        text_bytes(model, of->token_count) + 2 * clip_bytes(plan);
-    free(times);
+    work_of(&step, LT_TIME_DENOISE, out); /* of a step, not of all that was counted */
+    out->memory[LT_PHASE_DIT].host_bytes += text_bytes(model, of->token_count) + host;
+    lt_levels_free(&levels);
     return st;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "run/decode.h"
+#include "run/denoise/denoise.h"
 #include "run/estimate.h"
 #include "run/progress.h"
 
@@ -121,7 +122,7 @@ static void often(const lt_estimate_of *of, double times[LT_TIMES])
         if (plan->stream[i].is_audio)
             ticks = (double)plan->stream[i].dim[plan->stream[i].time_axis];
     times[LT_TIME_TEXT] = 1;
-    times[LT_TIME_DENOISE] = of->model->family->evaluations(plan->steps);
+    times[LT_TIME_DENOISE] = lt_denoise_steps(of->model, plan, 0);
     times[LT_TIME_AUDIO] = ceil(ceil(ticks / LT_AUDIO_CHUNK_TICKS) / ranks);
     times[LT_TIME_DECODE] =
         ceil((double)of->model->family->decode_chunks(of->model, &plan->shape) / groups);

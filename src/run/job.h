@@ -22,10 +22,12 @@ enum {
 typedef struct lt_job {
     const char *model, *prompt, *output, *run, *codec, *mesh, *placement, *attention, *mode, *dtype,
         *vae_dtype, *device, *sheet, *wav, *preset, *log;
-    double seconds;
+    const char *fuse, *anchors, *positions;
+    double seconds, refine_from;
     lt_seed seed;
-    int64_t frames, size[2], steps, threads, decode_tp, crf;
-    int overwrite, deterministic, trace, unsealed, tags, dry_run;
+    int64_t frames, size[2], steps, threads, decode_tp, crf, window, overlap, owner_cut_steps,
+        tile[2];
+    int dither, overwrite, deterministic, trace, unsealed, tags, dry_run;
     /* diagnostics, every verb */
     int quiet, verbose, json, help;
     /* probe */

@@ -13,7 +13,7 @@
     "`longtake decode RUN -o FILE` makes the film where RUN/latents.h5 is there; before that, "    \
     "the "                                                                                         \
     "same command begins again"
-#define LONG   "this version renders a clip in one window (--mode single)"
+#define LONG   "this version renders one prompt over the whole film"
 #define IMAGES "this version renders from text alone"
 
 const lt_option_other lt_job_others[] = {
@@ -89,11 +89,6 @@ const lt_option_other lt_job_others[] = {
     {"resume", RESUME, 1},
     {"checkpoint-every", RESUME, 1},
     {"time-limit", RESUME, 1},
-    {"window", LONG, 1},
-    {"overlap", LONG, 1},
-    {"fuse", LONG, 1},
-    {"dither", LONG, 1},
-    {"anchors", LONG, 1},
     {"shots", LONG, 1},
     {"extend", LONG, 1},
     {"keyframe", IMAGES, 1},

@@ -30,7 +30,7 @@
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "run/decode.h"
-#include "run/denoise.h"
+#include "run/denoise/denoise.h"
 #include "run/folder.h"
 #include "run/place.h"
 #include "run/records.h"
@@ -67,12 +67,17 @@ static lt_status denoise(lt_session *s, const lt_plan *plan, const float *rows, 
     lt_status st = LT_OK;
     lt_clip_noise(plan, clip);
     lt_progress_stage(s->progress, "load", "part", 1);
-    LT_TRY_GOTO(lt_agree(s->world, lt_levels_make(s->model, plan, 0, &levels)), st, done);
+    LT_TRY_GOTO(lt_agree(s->world, lt_levels_make(s->model, plan, &levels)), st, done);
     LT_TRY_GOTO(lt_residency_need(&s->residency, LT_PHASE_DIT, plan, &levels), st, done);
     lt_progress_step(s->progress, 1);
-    LT_TRY_GOTO(lt_denoise(s->model, &s->residency.engine[LT_PHASE_DIT], plan, &levels, rows,
-                           s->token_count, clip, s->progress, NULL),
-                st, done);
+    const lt_denoise_in in = {.model = s->model,
+                              .mesh = &s->bound.mesh,
+                              .plan = plan,
+                              .levels = &levels,
+                              .text_rows = rows,
+                              .text_count = s->token_count,
+                              .progress = s->progress};
+    LT_TRY_GOTO(lt_denoise(&in, &s->residency.engine[LT_PHASE_DIT], clip), st, done);
 done:
     lt_levels_free(&levels);
     return st;

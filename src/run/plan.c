@@ -23,6 +23,7 @@
 #include "kernels/backend.h"
 #include "parallel/placement.h"
 #include "run/advice.h"
+#include "run/plan_windowing.h"
 
 static char *copy_text(const char *text) { return strdup(text != NULL ? text : ""); }
 
@@ -50,7 +51,6 @@ static lt_status plan_length(const lt_job *job, const lt_model *model, lt_plan *
                 (long long)LT_PLAN_FRAMES_MAX, (long long)out->frames);
     out->samples = lt_plan_samples(out);
     out->shape.frames = model->family->frames_grid(out->frames);
-    lt_advise_length(facts, out->frames, out->shape.frames);
     return LT_OK;
 }
 
@@ -107,7 +107,9 @@ static lt_status plan_mesh(const lt_job *job, int64_t heads, const lt_nodes *nod
 {
     const int ranks = nodes->ranks;
     if (job->mesh == NULL || strcmp(job->mesh, "auto") == 0) {
-        out->mesh = lt_placement_auto(ranks, nodes, heads);
+        int64_t windows = 1;
+        LT_TRY(lt_plan_windows(out, &windows));
+        out->mesh = lt_placement_auto(ranks, nodes, heads, windows);
         return LT_OK;
     }
     LT_TRY(lt_mesh_parse(job->mesh, &out->mesh));
@@ -174,6 +176,22 @@ void lt_plan_quality(const lt_job *job, lt_plan *out)
     (void)snprintf(out->preset, sizeof out->preset, "%s", job->preset != NULL ? job->preset : "");
 }
 
+/* Of what the model sees at once: a window, and refine's coarse canvas. */
+static void advise(const lt_model_facts *facts, const lt_plan *plan)
+{
+    const lt_windows_asked *asked = &plan->asked;
+    int64_t width = plan->shape.width, height = plan->shape.height;
+    if (asked->mode == LT_MODE_REFINE) {
+        width = asked->coarse_width;
+        height = asked->coarse_height;
+    }
+    if (plan->windowing.window >= plan->windowing.latents || asked->mode == LT_MODE_REFINE)
+        lt_advise_length(facts, plan->frames, plan->shape.frames);
+    else
+        lt_advise_length(facts, asked->window, asked->window);
+    lt_advise_size(facts, width, height);
+}
+
 lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes *nodes,
                        lt_plan *out)
 {
@@ -182,16 +200,14 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes 
     if (job->prompt == NULL || lt_text_is_blank(job->prompt))
         LT_FAIL(LT_EUSAGE, "--prompt: want some text, found %s",
                 job->prompt == NULL ? "none" : "only blanks");
-    if (job->mode != NULL && strcmp(job->mode, "auto") != 0 && strcmp(job->mode, "single") != 0)
-        LT_FAIL(LT_EUNAVAIL, "--mode %s: this version renders a clip in one window: want single",
-                job->mode);
     LT_TRY(plan_length(job, model, out));
     out->shape.width = job->size[0] > 0 ? job->size[0] : facts->default_width;
     out->shape.height = job->size[0] > 0 ? job->size[1] : facts->default_height;
-    LT_TRY(model->family->streams(model, &out->shape, out->stream, &out->stream_count));
-    lt_advise_size(facts, out->shape.width, out->shape.height);
     out->steps = job->steps > 0 ? (int)job->steps : facts->steps;
     out->evaluations = model->family->evaluations(out->steps);
+    LT_TRY(lt_plan_windows_asked(job, model, out));
+    LT_TRY(lt_plan_streams(out, model));
+    advise(facts, out);
     out->seed = job->seed.number;
     LT_TRY(lt_plan_modes(job, out));
     (void)snprintf(out->codec, sizeof out->codec, "%s", job->codec != NULL ? job->codec : "h264");
@@ -216,11 +232,6 @@ void lt_plan_free(lt_plan *plan)
     free(plan->run);
     free(plan->text);
     memset(plan, 0, sizeof *plan);
-}
-
-lt_status lt_plan_streams(lt_plan *plan, const lt_model *model)
-{
-    return model->family->streams(model, &plan->shape, plan->stream, &plan->stream_count);
 }
 
 void lt_plan_mux_spec(const lt_plan *plan, const char *path, int threads, lt_mux_spec *out)

@@ -11,8 +11,21 @@
 #include "media/mux.h"
 #include "model/family.h"
 #include "run/job.h"
+#include "scheduler/windowing.h"
 
 enum { LT_PLAN_FRAMES_MAX = 24 * 3600 }; /* an hour; more is a mistake of units */
+
+/* How the clip is cut into windows, as the options and plan.json have it: frames and pixels. */
+typedef struct lt_windows_asked {
+    lt_mode mode;
+    int64_t window, overlap; /* frames; 0: mode single of a plan of before */
+    lt_fuse_kind fuse;
+    int dither, owner_cut_steps, global_positions;
+    int64_t anchor[LT_ANCHORS_MAX]; /* frames, ascending */
+    int anchors;
+    double refine_from; /* sigma */
+    int64_t coarse_width, coarse_height, tile_width, tile_height;
+} lt_windows_asked;
 
 typedef struct lt_plan {
     char *model, *prompt, *output, *run; /* owned; run = folder */
@@ -30,8 +43,11 @@ typedef struct lt_plan {
     lt_dtype dtype;
     char device[16], codec[16], suffix[8], preset[16]; /* preset "": the codec's default */
     int crf;                                           /* 0: the codec's default */
-    lt_stream stream[LT_STREAMS_MAX];
+    lt_windows_asked asked;
+    lt_stream stream[LT_STREAMS_MAX]; /* from here on what follows from the above and the model */
     int stream_count;
+    const lt_grid *grid;
+    lt_windowing windowing; /* of asked, in latents */
     char *text; /* the bytes that it was read from, NUL behind them, owned; NULL: a draft */
 } lt_plan;
 
@@ -62,7 +78,8 @@ lt_status lt_plan_modes(const lt_job *job, lt_plan *out);
 /* --dtype auto: bf16 where the weights are and the backend's device multiplies it. Local. */
 lt_dtype lt_plan_dtype_auto(int weights_are_bf16, const lt_backend *backend);
 
-/* The streams of the plan's shape. Local. Errors: LT_EUSAGE: a shape that the model refuses. */
+/* What follows from the plan and the model: streams, grid, windowing. Local. Errors: LT_EUSAGE: a
+ * shape or windows that the model refuses. */
 lt_status lt_plan_streams(lt_plan *plan, const lt_model *model);
 
 #endif

@@ -22,6 +22,8 @@ typedef enum kind {
     LONG,   /* int64_t, lo to hi */
     SEED,   /* uint64_t, all of them */
     FLAG,   /* int, false or true */
+    REAL,   /* double, lo to hi */
+    FRAMES, /* lt_windows_asked's list of anchors */
     CHOICE, /* an enum: one of choices. hi: bytes */
     MESH,   /* lt_mesh_spec; hi: bytes */
     FIXED,  /* not in lt_plan */
@@ -48,6 +50,17 @@ static const choice attentions[] = {
     {"auto", LT_ATTENTION_AUTO}, {"ring", LT_ATTENTION_RING}, {"2d", LT_ATTENTION_2D}, {NULL, 0}};
 static const choice placements[] = {
     {"nodes", LT_PLACEMENT_NODES}, {"ranks", LT_PLACEMENT_RANKS}, {NULL, 0}};
+static const choice modes[] = {{"single", LT_MODE_SINGLE},
+                               {"windows", LT_MODE_WINDOWS},
+                               {"extend", LT_MODE_EXTEND},
+                               {"refine", LT_MODE_REFINE},
+                               {NULL, 0}};
+static const choice fusions[] = {{"trapezoid", LT_FUSE_TRAPEZOID},
+                                 {"flat", LT_FUSE_FLAT},
+                                 {"hann", LT_FUSE_HANN},
+                                 {"owner-cut", LT_FUSE_OWNER_CUT},
+                                 {NULL, 0}};
+static const choice positions[] = {{"local", 0}, {"global", 1}, {NULL, 0}};
 static const choice dtypes[] = {{"f32", LT_F32}, {"bf16", LT_BF16}, {NULL, 0}};
 
 /* ---- what is computed ---- */
@@ -94,18 +107,44 @@ static json_t *memory_of(const lt_plan *p, const lt_plan_found *found)
     return memory;
 }
 
-/* Mode `single`: one window, the whole clip. */
+/* The windows of the first step in frames; of tiles, their range in time. */
+static lt_status frames_layout(const lt_plan *p, lt_layout *out)
+{
+    lt_layout latents;
+    LT_TRY(lt_windowing_layout(&p->windowing, p->grid, 0, &latents));
+    const lt_status st = lt_layout_in_frames(p->grid, &latents, out);
+    lt_layout_free(&latents);
+    return st;
+}
+
 static json_t *windows_of(const lt_plan *p, const lt_plan_found *found)
 {
     (void)found;
-    return json_pack("[{s:i, s:I}]", "first_frame", 0, "frames", (json_int_t)p->shape.frames);
+    lt_layout layout;
+    if (p->grid == NULL) /* nobody has asked the model */
+        return NULL;
+    if (frames_layout(p, &layout) != LT_OK)
+        return NULL;
+    json_t *windows = json_array();
+    for (int64_t k = 0; k < layout.count; k++)
+        (void)json_array_append_new(windows, json_pack("{s:I, s:I}", "first_frame",
+                                                       (json_int_t)layout.window[k].first, "frames",
+                                                       (json_int_t)layout.window[k].count));
+    lt_layout_free(&layout);
+    return windows;
 }
 
 static json_t *joins_of(const lt_plan *p, const lt_plan_found *found)
 {
-    (void)p;
     (void)found;
-    return json_array();
+    lt_layout layout;
+    if (p->grid == NULL || frames_layout(p, &layout) != LT_OK)
+        return NULL;
+    json_t *joins = json_array();
+    for (int64_t k = 1; k < layout.count; k++)
+        (void)json_array_append_new(joins, json_integer((json_int_t)layout.own[k].first));
+    lt_layout_free(&layout);
+    return joins;
 }
 
 static json_t *order_of(const lt_plan *p, const lt_plan_found *found)
@@ -164,6 +203,20 @@ static const row rows[] = {
     {"codec", NAME, AT(codec), .hi = BYTES(codec)},
     {"suffix", NAME, AT(suffix), .hi = BYTES(suffix)},
     {.key = "memory", COMPUTED, .compute = memory_of},
+    {"mode", CHOICE, AT(asked.mode), .hi = 16, .is_optional = 1, .choices = modes},
+    {"window", LONG, AT(asked.window), 0, LT_PLAN_FRAMES_MAX, .is_optional = 1},
+    {"overlap", LONG, AT(asked.overlap), 0, LT_PLAN_FRAMES_MAX, .is_optional = 1},
+    {"fuse", CHOICE, AT(asked.fuse), .hi = 16, .is_optional = 1, .choices = fusions},
+    {"dither", FLAG, AT(asked.dither), .is_optional = 1},
+    {"owner_cut_steps", NUMBER, AT(asked.owner_cut_steps), 0, 100000, .is_optional = 1},
+    {"anchors", FRAMES, AT(asked.anchor), 0, 2 * LT_PLAN_FRAMES_MAX, .is_optional = 1},
+    {"positions", CHOICE, AT(asked.global_positions), .hi = 16, .is_optional = 1,
+     .choices = positions},
+    {"refine_from", REAL, AT(asked.refine_from), 0, 1, .is_optional = 1},
+    {"coarse_width", LONG, AT(asked.coarse_width), 0, 65536, .is_optional = 1},
+    {"coarse_height", LONG, AT(asked.coarse_height), 0, 65536, .is_optional = 1},
+    {"tile_width", LONG, AT(asked.tile_width), 0, 65536, .is_optional = 1},
+    {"tile_height", LONG, AT(asked.tile_height), 0, 65536, .is_optional = 1},
     {.key = "windows", COMPUTED, .compute = windows_of},
     {.key = "joins", COMPUTED, .compute = joins_of},
     {"crf", NUMBER, AT(crf), 1, 63, .is_optional = 1},
@@ -190,6 +243,14 @@ static json_t *choice_json(const row *r, int value)
     return json_string(r->choices->word);
 }
 
+static json_t *anchors_json(const lt_windows_asked *asked)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < asked->anchors; i++)
+        (void)json_array_append_new(list, json_integer((json_int_t)asked->anchor[i]));
+    return list;
+}
+
 static json_t *value_json(const lt_plan *plan, const lt_plan_found *found, const row *r)
 {
     const void *at = field_of(plan, r);
@@ -208,6 +269,10 @@ static json_t *value_json(const lt_plan *plan, const lt_plan_found *found, const
                                                        : json_integer(*(const int *)at);
     case LONG:
         return json_integer((json_int_t) * (const int64_t *)at);
+    case REAL:
+        return json_real(*(const double *)at);
+    case FRAMES:
+        return anchors_json(&plan->asked);
     case SEED:
         return lt_json_of_u64(*(const uint64_t *)at);
     case FLAG:
@@ -325,6 +390,18 @@ static lt_status read_mesh(const lt_json_at *at, const row *r, lt_mesh_spec *out
     return lt_mesh_parse(text, out);
 }
 
+static lt_status read_anchors(const lt_json_at *at, const row *r, lt_windows_asked *out)
+{
+    size_t count = 0;
+    LT_TRY(lt_json_ints(at, r->key, r->lo, r->hi, out->anchor, LT_ANCHORS_MAX, &count));
+    for (size_t i = 1; i < count; i++)
+        if (out->anchor[i] <= out->anchor[i - 1])
+            LT_FAIL(LT_EDATA, "%s: %s: want frames that ascend, found %lld behind %lld", at->source,
+                    r->key, (long long)out->anchor[i], (long long)out->anchor[i - 1]);
+    out->anchors = (int)count;
+    return LT_OK;
+}
+
 static lt_status read_row(const lt_json_at *at, const row *r, lt_plan *out)
 {
     void *field = (char *)out + r->at;
@@ -341,6 +418,10 @@ static lt_status read_row(const lt_json_at *at, const row *r, lt_plan *out)
         return read_number(at, r, field);
     case LONG:
         return lt_json_int(at, r->key, r->lo, r->hi, field);
+    case REAL:
+        return lt_json_real(at, r->key, (double)r->lo, (double)r->hi, field);
+    case FRAMES:
+        return read_anchors(at, r, &out->asked);
     case SEED:
         return lt_json_u64(at, r->key, field);
     case FLAG:
@@ -361,7 +442,8 @@ lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out)
     json_t *json = NULL;
     lt_status st = LT_OK;
     static_assert(sizeof(lt_attention_algorithm) == sizeof(int) &&
-                      sizeof(lt_dtype) == sizeof(int) && sizeof(lt_placement_mode) == sizeof(int),
+                      sizeof(lt_dtype) == sizeof(int) && sizeof(lt_placement_mode) == sizeof(int) &&
+                      sizeof(lt_mode) == sizeof(int) && sizeof(lt_fuse_kind) == sizeof(int),
                   "a choice is read and written as an int");
     *out = (lt_plan){.decode_tp = 1, .text = malloc(bytes + 1)}; /* what is optional */
     if (out->text == NULL)

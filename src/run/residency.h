@@ -7,7 +7,7 @@
 #ifndef LT_RESIDENCY_H
 #define LT_RESIDENCY_H
 
-#include "run/denoise.h"
+#include "run/denoise/levels.h"
 #include "run/estimate.h"
 
 typedef struct lt_residency {

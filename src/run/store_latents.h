@@ -2,7 +2,7 @@
 #ifndef LT_STORE_LATENTS_H
 #define LT_STORE_LATENTS_H
 
-#include "run/denoise.h"
+#include "run/denoise/clip.h"
 #include "run/job.h"
 #include "run/store_hdf5.h"
 

@@ -4,7 +4,7 @@
  * what is not asked for changes nothing; a dry run has the wet one's peaks. Ranks: 1. Needs:
  * tests/parity/nano, golden/dit_*_f32. */
 #include "model/h3/h3.h"
-#include "run/denoise.h"
+#include "run/denoise/levels.h"
 #include "tests/parity/golden.h"
 #include "tests/support/alone.h"
 #include "tests/support/window_case.h"
@@ -346,8 +346,9 @@ static void context_is_among_the_levels(void **state)
     lt_plan plan = {.steps = 5, .shape = {22, 64, 32}};
     OK(lt_model_open(DATA "nano", &model));
     OK(lt_plan_streams(&plan, model));
-    OK(lt_levels_make(model, &plan, 0, &plain));
-    OK(lt_levels_make(model, &plan, 1, &context));
+    OK(lt_levels_make(model, &plan, &plain));
+    plan.windowing.mode = LT_MODE_EXTEND;
+    OK(lt_levels_make(model, &plan, &context));
     assert_int_equal(plain.evaluations, 4);
     assert_int_equal(plain.timestep_count, 7); /* 0 is both streams' */
     assert_int_equal(context.timestep_count, 9);

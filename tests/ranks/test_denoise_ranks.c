@@ -3,50 +3,22 @@
  * velocities, so all ranks end with the same latents, bit for bit those of the mesh without these
  * axes. Method: two steps of the nano model from noise; rank 0's latents are sent to all. Ranks: as
  * launched; meshes with more are left out. Needs: tests/parity/nano. */
-#include "parallel/transport/host_collectives.h"
-#include "tests/support/ranks.h"
+#include "tests/support/denoise.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#include "run/denoise.h"
-
-enum { TEXT_ROWS = 5, STEPS = 3 };
+enum { STEPS = 3 };
 
 static lt_model *model;
 
-static lt_plan plan_of(const lt_mesh_spec *spec)
+static void denoise_spec(lt_group *group, const lt_mesh_spec *spec, lt_clip *clip)
 {
-    lt_plan plan = {.mesh = *spec, .steps = STEPS, .seed = 11, .dtype = LT_F32};
-    plan.shape = (lt_shape){.frames = 22, .width = 64, .height = 32};
-    OK(lt_plan_streams(&plan, model));
-    return plan;
-}
-
-static void denoise_on(lt_group *group, const lt_mesh_spec *spec, lt_clip *clip)
-{
-    lt_mesh mesh;
-    lt_engine engine;
-    lt_levels levels;
-    const lt_plan plan = plan_of(spec);
-    const int64_t values = TEXT_ROWS * model->family->text_width(model);
-    float *text = calloc((size_t)values, sizeof *text);
-    WANT(text != NULL);
-    for (int64_t i = 0; i < values; i++)
-        text[i] = (float)(hash(i, 0, 0) >> 8) / 8388608.0f - 1.0f;
-    OK(lt_mesh_open(group, spec, &mesh));
-    OK(lt_engine_open(&lt_backend_cpu, 0, 1, &mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
-    OK(lt_clip_new(&plan, clip));
-    lt_clip_noise(&plan, clip);
-    OK(lt_levels_make(model, &plan, 0, &levels));
-    OK(model->family->dit_open(model, &engine, plan.dtype, levels.timesteps,
-                               levels.timestep_count));
-    OK(lt_denoise(model, &engine, &plan, &levels, text, TEXT_ROWS, clip, NULL, NULL));
-    model->family->dit_close(model);
-    lt_levels_free(&levels);
-    lt_engine_close(&engine);
-    lt_mesh_close(&mesh);
-    free(text);
+    const lt_plan plan =
+        denoise_plan(model, spec, STEPS, (lt_shape){.frames = 22, .width = 64, .height = 32},
+                     (lt_windows_asked){0});
+    *clip = (lt_clip){0};
+    denoise_on(model, group, &plan, &lt_backend_cpu, 0, NULL, clip);
 }
 
 static double clips_differ(const lt_clip *a, const lt_clip *b)
@@ -71,14 +43,14 @@ static void idle_ranks_follow(void **state)
     (void)state;
     lt_clip alone;
     lt_group *self = group_of_one();
-    denoise_on(self, &(lt_mesh_spec){{1, 1, 1, 1, 1}}, &alone);
+    denoise_spec(self, &(lt_mesh_spec){{1, 1, 1, 1, 1}}, &alone);
     OK(lt_barrier(world));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         lt_mesh_spec spec;
         lt_clip clip;
         lt_group *group = mesh_group(cases[i].mesh, &spec);
         if (group != NULL) {
-            denoise_on(group, &spec, &clip);
+            denoise_spec(group, &spec, &clip);
             const double off = clips_differ(&clip, &alone);
             want(off <= cases[i].tol, cases[i].mesh, "latents", off, cases[i].tol);
             for (int k = 0; k < clip.count; k++)

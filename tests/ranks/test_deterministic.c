@@ -17,7 +17,7 @@
 #include "kernels/cpu/linear_dnnl.h"
 #include "model/h3/dit.h"
 #include "model/h3/names.h"
-#include "run/denoise.h"
+#include "tests/support/denoise.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"
 
@@ -273,36 +273,17 @@ static void plain_mode_differs(void **state)
 
 /* ---- the loop ---- */
 
-enum { TEXT_ROWS = 5, STEPS = 4 };
+enum { STEPS = 4 };
 
-static XXH64_hash_t denoise_on(lt_model *model, lt_group *group, const lt_mesh_spec *spec)
+static XXH64_hash_t denoise_spec(lt_model *model, lt_group *group, const lt_mesh_spec *spec)
 {
-    lt_mesh mesh;
-    lt_engine engine;
-    lt_clip clip;
-    lt_levels levels;
-    lt_plan plan = {.mesh = *spec, .steps = STEPS, .seed = 11, .dtype = LT_F32};
-    plan.shape = (lt_shape){.frames = 22, .width = 64, .height = 32};
-    OK(lt_plan_streams(&plan, model));
-    float *text = spread(TEXT_ROWS * model->family->text_width(model), 4);
-    OK(lt_mesh_open(group, spec, &mesh));
-    mesh.deterministic = 1;
-    OK(lt_engine_open(&lt_backend_cpu, 0, 1, &mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
-    OK(lt_clip_new(&plan, &clip));
-    lt_clip_noise(&plan, &clip);
-    OK(lt_levels_make(model, &plan, 0, &levels));
-    OK(model->family->dit_open(model, &engine, plan.dtype, levels.timesteps,
-                               levels.timestep_count));
-    OK(lt_denoise(model, &engine, &plan, &levels, text, TEXT_ROWS, &clip, NULL, NULL));
-    model->family->dit_close(model);
-    lt_levels_free(&levels);
-    XXH64_hash_t h = 0;
-    for (int s = 0; s < clip.count; s++)
-        h = XXH64(clip.data[s], (size_t)clip.elements[s] * sizeof(float), h);
+    const lt_plan plan =
+        denoise_plan(model, spec, STEPS, (lt_shape){.frames = 22, .width = 64, .height = 32},
+                     (lt_windows_asked){0});
+    lt_clip clip = {0};
+    denoise_on(model, group, &plan, &lt_backend_cpu, 1, NULL, &clip);
+    const XXH64_hash_t h = clip_hash(&clip);
     lt_clip_free(&clip);
-    lt_engine_close(&engine);
-    lt_mesh_close(&mesh);
-    free(text);
     return h;
 }
 
@@ -312,14 +293,14 @@ static void whole_loop(void **state)
     lt_model *model;
     OK(lt_model_open(DATA "nano", &model));
     lt_group *self = group_of_one();
-    const XXH64_hash_t wanted = denoise_on(model, self, &(lt_mesh_spec){{1, 1, 1, 1, 1}});
+    const XXH64_hash_t wanted = denoise_spec(model, self, &(lt_mesh_spec){{1, 1, 1, 1, 1}});
     lt_group_free(&self);
     OK(lt_barrier(world));
     for (int i = 0; i < MESHES; i++) {
         lt_mesh_spec spec;
         lt_group *group = mesh_group(meshes[i], &spec);
         if (group != NULL)
-            same_hash("latents", meshes[i], denoise_on(model, group, &spec), wanted);
+            same_hash("latents", meshes[i], denoise_spec(model, group, &spec), wanted);
         lt_group_free(&group);
         OK(lt_barrier(world));
     }

@@ -175,9 +175,8 @@ static void names_from_elsewhere_are_answered(void **state)
         {"--keyframe a.png", NULL, LT_EUNAVAIL, "from text alone"},
         {"--image a.png", NULL, LT_EUNAVAIL, "from text alone"},
         {"--lora a", NULL, LT_EUNAVAIL, ""},
-        {"--window 90", NULL, LT_EUNAVAIL, "one window"},
         {"", "negative_prompt: x\n", LT_EUNAVAIL, "without guidance"},
-        {"", "shots: [{seconds: 5}]\n", LT_EUNAVAIL, "one window"},
+        {"", "shots: [{seconds: 5}]\n", LT_EUNAVAIL, "one prompt"},
         {"", "steps: \"42\"\n", LT_EUSAGE, "without the quotes"},
         {"", "prompt: 42\n", LT_EUSAGE, "needs quotes"},
     };

@@ -276,10 +276,34 @@ static void as_by_hand(void **state)
 static void auto_is(int ranks, const int *node_of, int nodes, int64_t heads, int ring, int uly)
 {
     const lt_nodes n = {.ranks = ranks, .count = nodes, .of_rank = (int *)(uintptr_t)node_of};
-    const lt_mesh_spec m = lt_placement_auto(ranks, &n, heads);
+    const lt_mesh_spec m = lt_placement_auto(ranks, &n, heads, 1);
     if (lt_mesh_ranks(&m) != ranks || m.size[LT_AXIS_RING] != ring || m.size[LT_AXIS_ULY] != uly)
         fail_msg("%d ranks on %d nodes, %d heads: want ring=%d,uly=%d, found ring=%d,uly=%d", ranks,
                  nodes, (int)heads, ring, uly, m.size[LT_AXIS_RING], m.size[LT_AXIS_ULY]);
+}
+
+/* Windows are shared out first, where all groups have much the same number of them. */
+static void windows_come_first(void **state)
+{
+    (void)state;
+    static const struct {
+        int ranks;
+        int64_t windows;
+        int win, uly;
+    } rows[] = {
+        {4, 1, 1, 4}, {4, 4, 4, 1}, {4, 28, 4, 1}, {4, 5, 2, 2}, /* not 2, 1, 1, 1 */
+        {4, 6, 2, 2}, {4, 7, 4, 1}, {8, 3, 1, 8},  {8, 4, 4, 2},
+        {6, 3, 3, 2}, {7, 4, 1, 7}, {7, 70, 7, 1}, {2, 28, 2, 1},
+    };
+    const int one[8] = {0};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const lt_nodes n = {.ranks = rows[i].ranks, .count = 1, .of_rank = (int *)(uintptr_t)one};
+        const lt_mesh_spec m = lt_placement_auto(rows[i].ranks, &n, 56, rows[i].windows);
+        if (m.size[LT_AXIS_WIN] != rows[i].win || m.size[LT_AXIS_ULY] != rows[i].uly)
+            fail_msg("%d ranks, %d windows: want win=%d,uly=%d, found win=%d,uly=%d", rows[i].ranks,
+                     (int)rows[i].windows, rows[i].win, rows[i].uly, m.size[LT_AXIS_WIN],
+                     m.size[LT_AXIS_ULY]);
+    }
 }
 
 static void what_auto_takes(void **state)
@@ -304,7 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_partition), cmocka_unit_test(patterns),
         cmocka_unit_test(is_the_identity), cmocka_unit_test(as_by_hand),
-        cmocka_unit_test(what_auto_takes),
+        cmocka_unit_test(what_auto_takes), cmocka_unit_test(windows_come_first),
     };
     return cmocka_run_group_tests_name("placement", tests, NULL, NULL);
 }

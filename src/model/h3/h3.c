@@ -154,6 +154,8 @@ static lt_status streams(const lt_model *model, const lt_shape *shape, lt_stream
 
 static int evaluations(int steps) { return steps - 1; }
 
+static float timestep_of(float sigma) { return 1.0f - sigma; }
+
 static lt_status sigmas(const lt_model *model, int stream, int steps, float *out, float *timesteps)
 {
     const lt_h3_model *m = (const lt_h3_model *)model;
@@ -366,6 +368,7 @@ const lt_family lt_family_h3 = {.name = "minimax-h3",
                                 .frames_grid = frames_grid,
                                 .streams = streams,
                                 .evaluations = evaluations,
+                                .timestep_of = timestep_of,
                                 .sigmas = sigmas,
                                 .sampler = LT_SAMPLER_EULER,
                                 .context_timestep = {CONTEXT_TIMESTEP, 1.0f},

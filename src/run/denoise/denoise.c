@@ -1,0 +1,72 @@
+/* denoise.c - from noise to clean latents: which loop, how many steps.
+ *
+ * The clip lives on the host in f32 between evaluations. Every step ends in an agreement: a rank
+ * that failed is known to all before the next one begins. */
+#include "run/denoise/denoise.h"
+
+#include "base/fault.h"
+#include "base/stop.h"
+#include "parallel/context.h"
+#include "parallel/transport/agree.h"
+#include "run/denoise/loop.h"
+
+int lt_denoise_steps(const lt_model *model, const lt_plan *plan, int has_coarse)
+{
+    const lt_windowing *w = &plan->windowing;
+    const int evaluations = model->family->evaluations(plan->steps);
+    lt_levels levels = {0};
+    lt_layout layout = {0};
+    int steps = evaluations;
+    if (w->mode == LT_MODE_EXTEND) {
+        if (lt_windowing_layout(w, model->family->grid, 0, &layout) != LT_OK)
+            return 0;
+        steps *= (int)layout.count;
+        lt_layout_free(&layout);
+    } else if (w->mode == LT_MODE_REFINE) {
+        if (lt_levels_make(model, plan, &levels) != LT_OK)
+            return 0;
+        steps = levels.refine_evaluations + (has_coarse ? 0 : evaluations);
+        lt_levels_free(&levels);
+    }
+    return steps;
+}
+
+static lt_status run(lt_loop *loop, const lt_denoise_in *in, lt_clip *clip)
+{
+    lt_pass pass = {.evaluations = in->levels->evaluations};
+    for (int s = 0; s < in->levels->count; s++) {
+        pass.sigma[s] = in->levels->sigma[s];
+        pass.timestep[s] = in->levels->timestep[s];
+    }
+    switch (in->plan->windowing.mode) {
+    case LT_MODE_EXTEND:
+        return lt_denoise_extend(loop, &pass, clip);
+    case LT_MODE_REFINE:
+        return lt_denoise_refine(loop, in->levels, &pass, in->coarse, clip);
+    default:
+        return lt_denoise_joint(loop, &pass, clip);
+    }
+}
+
+lt_status lt_denoise(const lt_denoise_in *in, lt_engine *engine, lt_clip *clip)
+{
+    lt_group *world = in->mesh->world;
+    lt_loop loop = {.model = in->model,
+                    .mesh = in->mesh,
+                    .plan = in->plan,
+                    .progress = in->progress,
+                    .seconds = in->seconds,
+                    .of = lt_denoise_steps(in->model, in->plan, in->coarse != NULL)};
+    lt_states_open(in->model, in->text_rows, in->text_count, &loop.states);
+    lt_status st = lt_fault_step(lt_group_rank(world), -1);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    lt_progress_stage(in->progress, "denoise", "evaluation", loop.of);
+    lt_stop_arm(lt_group_rank(world) == 0);
+    LT_TRY_GOTO(run(&loop, in, clip), st, done);
+done:
+    if (st != LT_OK && engine != NULL)
+        lt_engine_cancel(engine);
+    lt_states_close(&loop.states);
+    lt_progress_done(in->progress);
+    return st;
+}

@@ -1,0 +1,40 @@
+/* denoise.h - from noise to clean latents.
+ *
+ *     clip.c        latents on the host       levels.c   sigmas, timesteps
+ *     window_set.c  the windows of a step     exchange.c  what groups tell each other
+ *     joint.c       single, windows           extend.c   chunk by chunk
+ *     refine.c      a coarse pass, then tiles  dry.c     what all of it takes
+ *     loop.c, states.c  what they share
+ *
+ * Each mode's loop is described at the head of its file; the modes in scheduler/windowing.h. */
+#ifndef LT_DENOISE_H
+#define LT_DENOISE_H
+
+#include "run/denoise/clip.h"
+#include "run/denoise/levels.h"
+#include "run/progress.h"
+
+typedef struct lt_denoise_in {
+    lt_model *model;
+    const lt_mesh *mesh;
+    const lt_plan *plan;
+    const lt_levels *levels;
+    const float *text_rows; /* [text_count, width] host */
+    int64_t text_count;
+    /* refine: the coarse clip, as lt_plan_coarse has it; NULL: made here, from noise */
+    const lt_clip *coarse;
+    lt_progress *progress; /* may be NULL */
+    double *seconds;       /* [lt_denoise_steps] gets each step's time; may be NULL */
+} lt_denoise_in;
+
+/* Steps of all passes and chunks: what progress counts. 0: no memory. Local. */
+int lt_denoise_steps(const lt_model *model, const lt_plan *plan, int has_coarse);
+
+/* Run all steps on clip in place (whole, the job's noise; the same on all ranks at the end), by the
+ * DiT that is open on engine (NULL: the model needs none) for these levels. From the first step
+ * on a signal waits for the step's end (lt_stop_arm), and still does when this returns, since
+ * nothing is stored yet. Collective on the mesh, Blocking. A velocity with NaN or Inf is LT_EDATA
+ * naming step, window and stream; after an error the engine is given up. */
+lt_status lt_denoise(const lt_denoise_in *in, lt_engine *engine, lt_clip *clip);
+
+#endif

@@ -1,0 +1,155 @@
+/* dry.c - the denoising loop's dry run. */
+#include "run/denoise/dry.h"
+
+#include "run/denoise/loop.h"
+#include "run/plan_windowing.h"
+
+/* A step's counts, `times` of them. */
+static void add(lt_dry_counts *to, const lt_dry_counts *counts, double times)
+{
+    for (int i = 0; i < LT_OP_COUNT; i++) {
+        to->flops[i] += times * counts->flops[i];
+        to->bytes[i] += times * counts->bytes[i];
+    }
+}
+
+/* The anchors that a window sees, by their distance. */
+static int seen_anchors(const lt_window_set *set, int64_t tile, int64_t *distance)
+{
+    const lt_windowing *w = &set->plan->windowing;
+    const int64_t window = lt_window_set_at(set, tile).window;
+    const int n = lt_layout_anchors(&set->time[0], window, w->anchor, w->anchors, distance);
+    for (int i = 0; i < n; i++)
+        distance[i] -= set->time[0].window[window].first;
+    return n;
+}
+
+static int64_t rows_of(const lt_window *window)
+{
+    return window->shape.frames * window->shape.width * window->shape.height;
+}
+
+/* The timesteps of a forward: a level of each stream, and clean context's where there is some. */
+static lt_forward forward_of(const lt_model *model, const lt_plan *plan, const lt_levels *levels)
+{
+    const float *clean = model->family->context_timestep;
+    lt_forward f = {.anchor_timestep = clean[0]};
+    for (int s = 0; s < plan->stream_count; s++) {
+        f.timestep[s] = levels->timestep[s][levels->evaluations / 2];
+        if (plan->windowing.mode == LT_MODE_EXTEND)
+            f.unit_timestep[s] = &clean[s];
+    }
+    return f;
+}
+
+/* One pass: the states of the run's tiles as the loop takes them, then the largest's forward. */
+static lt_status one_pass(lt_model *model, const lt_plan *plan, const lt_window_set *set,
+                          const lt_levels *levels, lt_range run, int64_t text_count,
+                          lt_dry_counts *forward)
+{
+    lt_states states;
+    lt_status st = LT_OK;
+    int64_t distance[LT_ANCHORS_MAX], largest = run.first, most = -1;
+    lt_window window;
+    lt_dit_state *state = NULL;
+    lt_states_open(model, NULL, text_count, &states);
+    for (int64_t t = run.first; t < run.first + run.count; t++) {
+        const int anchors = seen_anchors(set, t, distance);
+        lt_loop_window(set, t, distance, anchors, &window);
+        LT_TRY_GOTO(lt_states_get(&states, &window, &state), st, done);
+        if (rows_of(&window) * (anchors + 1) > most) {
+            most = rows_of(&window) * (anchors + 1);
+            largest = t;
+        }
+    }
+    const int anchors = seen_anchors(set, largest, distance);
+    lt_loop_window(set, largest, distance, anchors, &window);
+    LT_TRY_GOTO(lt_states_get(&states, &window, &state), st, done);
+    lt_dry_reset();
+    const lt_forward f = forward_of(model, plan, levels);
+    LT_TRY_GOTO(model->family->dit_forward(model, state, &f), st, done);
+    *forward = lt_dry_read();
+done:
+    lt_states_close(&states);
+    return st;
+}
+
+static lt_status pass_of(lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
+                         const lt_levels *levels, int64_t text_count, double steps,
+                         lt_dry_counts *sum)
+{
+    lt_window_set set;
+    lt_dry_counts forward;
+    LT_TRY(lt_window_set_new(plan, 0, 1, &set));
+    const int groups = lt_group_size(mesh->axis[LT_AXIS_WIN]);
+    const int64_t tiles = lt_window_set_count(&set);
+    const int in_turn = plan->windowing.mode == LT_MODE_EXTEND;
+    lt_range run = lt_windowing_run(tiles, groups, lt_group_rank(mesh->axis[LT_AXIS_WIN]));
+    const lt_range most = lt_windowing_run(tiles, groups, 0);
+    if (in_turn || run.count == 0)
+        run = in_turn ? (lt_range){0, tiles} : most;
+    const lt_status st = one_pass(model, plan, &set, levels, run, text_count, &forward);
+    if (st == LT_OK)
+        add(sum, &forward, steps * (in_turn ? 1 : (double)(tiles + groups - 1) / groups));
+    lt_window_set_free(&set);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+lt_status lt_denoise_dry(lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
+                         const lt_levels *levels, int64_t text_count, lt_dry_counts *step)
+{
+    const int all = lt_denoise_steps(model, plan, 0);
+    int coarse_steps = 0;
+    *step = (lt_dry_counts){0};
+    if (all == 0)
+        LT_FAIL(LT_ENOMEM, "plan: no memory to count steps");
+    if (plan->windowing.mode == LT_MODE_REFINE) {
+        lt_plan coarse;
+        coarse_steps = levels->evaluations;
+        LT_TRY(lt_plan_coarse(plan, model, &coarse));
+        LT_TRY(pass_of(model, mesh, &coarse, levels, text_count, coarse_steps, step));
+    }
+    LT_TRY(pass_of(model, mesh, plan, levels, text_count, all - coarse_steps, step));
+    for (int i = 0; i < LT_OP_COUNT; i++) {
+        step->flops[i] /= all;
+        step->bytes[i] /= all;
+    }
+    return LT_OK;
+}
+
+static size_t stream_bytes(const lt_plan *plan, int s, int64_t units)
+{
+    return (size_t)(lt_stream_outer(&plan->stream[s]) * units * lt_stream_inner(&plan->stream[s])) *
+           sizeof(float);
+}
+
+lt_status lt_denoise_host_bytes(const lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
+                                size_t *bytes)
+{
+    lt_window_set set;
+    const int groups = lt_group_size(mesh->axis[LT_AXIS_WIN]);
+    const int group = lt_group_rank(mesh->axis[LT_AXIS_WIN]);
+    size_t whole = 0, held = 0, windows = 0;
+    (void)model;
+    LT_TRY(lt_window_set_new(plan, 0, 1, &set));
+    const int64_t tiles = lt_window_set_count(&set);
+    const lt_range run = lt_windowing_run(tiles, groups, group);
+    for (int s = 0; s < plan->stream_count; s++) {
+        whole += stream_bytes(plan, s, lt_stream_units(&plan->stream[s]));
+        held += stream_bytes(plan, s, lt_window_set_held(&set, s, run).count);
+        if (tiles > 1 && run.count > 0) {
+            const lt_box box = lt_window_set_box(&set, s, run.first);
+            windows += (size_t)lt_box_elements(&plan->stream[s], &box) * sizeof(float);
+        }
+    }
+    *bytes = whole + held; /* the clip; its velocity, or what is packed to share it */
+    if (plan->windowing.mode == LT_MODE_EXTEND)
+        *bytes = whole + 4 * windows;
+    else if (tiles > 1)
+        *bytes += (groups > 1 ? held : 0) + (size_t)(run.count + 1) * windows;
+    if (plan->windowing.mode == LT_MODE_REFINE)
+        *bytes += whole; /* upsampled */
+    lt_window_set_free(&set);
+    return LT_OK;
+}

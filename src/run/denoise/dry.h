@@ -1,0 +1,21 @@
+/* dry.h - the denoising loop's dry run: what it takes, before work.
+ *
+ * With an engine on the backend `dry` and the DiT open on it, lt_denoise_dry begins the states that
+ * the loop will hold at once and evaluates the largest window of each pass, with the code that will
+ * run. Local but for what dit_begin says. */
+#ifndef LT_DENOISE_DRY_H
+#define LT_DENOISE_DRY_H
+
+#include "kernels/backend.h"
+#include "parallel/mesh.h"
+#include "run/denoise/levels.h"
+
+/* Counts of one step, the mean over the passes' steps, on this rank, or on the one of `win` that
+ * computes the most. Errors: the networks', LT_ENOMEM. */
+lt_status lt_denoise_dry(lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
+                         const lt_levels *levels, int64_t text_count, lt_dry_counts *step);
+/* Host memory of the loop on this rank, the whole clip included. Errors: LT_ENOMEM. */
+lt_status lt_denoise_host_bytes(const lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
+                                size_t *bytes);
+
+#endif

@@ -1,0 +1,155 @@
+/* exchange.c - groups of ranks exchange what their windows say of each other's latents. */
+#include "run/denoise/exchange.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parallel/shard.h"
+#include "parallel/transport/op_record.h"
+
+enum { TAG = 512 }; /* and the stream's number; one pair of ranks: messages keep their order */
+
+struct lt_window_message {
+    int64_t tile;
+    int stream, peer;
+    lt_range part; /* of the time axis */
+    float *data;   /* [outer, part, rows, columns] */
+    size_t bytes;
+    lt_request *request;
+};
+
+static int is_denoised(const lt_window_set *set, int stream)
+{
+    return !(set->is_tiled && set->plan->stream[stream].ndim != 4);
+}
+
+static lt_status message_new(const lt_window_set *set, int64_t tile, int stream, int peer,
+                             lt_range part, lt_window_message **list, int64_t *count, int64_t *room)
+{
+    if (*count == *room) {
+        const int64_t more = *room > 0 ? 2 * *room : 8;
+        void *grown = realloc(*list, (size_t)more * sizeof **list);
+        if (grown == NULL)
+            LT_FAIL(LT_ENOMEM, "windows: no memory for %lld messages", (long long)more);
+        *list = grown;
+        *room = more;
+    }
+    lt_box box = lt_window_set_box(set, stream, tile);
+    box.time = part;
+    lt_window_message *m = &(*list)[*count];
+    *m = (lt_window_message){.tile = tile, .stream = stream, .peer = peer, .part = part};
+    m->bytes = (size_t)lt_box_elements(&set->plan->stream[stream], &box) * sizeof *m->data;
+    m->data = malloc(m->bytes);
+    if (m->data == NULL)
+        LT_FAIL(LT_ENOMEM, "windows: no memory for %zu bytes of an overlap", m->bytes);
+    ++*count;
+    return LT_OK;
+}
+
+lt_status lt_window_exchange_begin(lt_group *group, const lt_window_set *set, const lt_held *held,
+                                   lt_window_exchange *out)
+{
+    *out = (lt_window_exchange){.group = group, .set = set, .held = held};
+    const int groups = lt_group_size(group), mine = lt_group_rank(group);
+    const int64_t tiles = lt_window_set_count(set);
+    for (int peer = 0; peer < groups; peer++) {
+        const lt_range run = lt_windowing_run(tiles, groups, peer);
+        for (int64_t t = run.first; peer != mine && t < run.first + run.count; t++)
+            for (int s = 0; s < set->streams; s++) {
+                const lt_range part = lt_overlap(lt_window_set_box(set, s, t).time, held[mine][s]);
+                if (part.count == 0 || !is_denoised(set, s))
+                    continue;
+                LT_TRY(message_new(set, t, s, peer, part, &out->in, &out->in_count, &out->in_room));
+                lt_window_message *m = &out->in[out->in_count - 1];
+                LT_TRY(lt_request_recv(group, peer, TAG + s, m->data, m->bytes, &m->request));
+            }
+    }
+    return LT_OK;
+}
+
+static int is_awaited(const lt_window_exchange *o, int64_t tile)
+{
+    const int groups = lt_group_size(o->group), mine = lt_group_rank(o->group);
+    for (int peer = 0; peer < groups; peer++)
+        for (int s = 0; peer != mine && s < o->set->streams; s++)
+            if (is_denoised(o->set, s) &&
+                lt_overlap(lt_window_set_box(o->set, s, tile).time, o->held[peer][s]).count > 0)
+                return 1;
+    return 0;
+}
+
+void lt_window_exchange_order(const lt_window_exchange *o, lt_range run, int64_t *order)
+{
+    int64_t n = 0;
+    for (int awaited = 1; awaited >= 0; awaited--)
+        for (int64_t t = run.first; t < run.first + run.count; t++)
+            if (is_awaited(o, t) == awaited)
+                order[n++] = t;
+    assert(n == run.count);
+}
+
+lt_status lt_window_exchange_send(lt_window_exchange *o, int64_t tile, float *const *v)
+{
+    const int groups = lt_group_size(o->group), mine = lt_group_rank(o->group);
+    for (int peer = 0; peer < groups; peer++)
+        for (int s = 0; peer != mine && s < o->set->streams; s++) {
+            const lt_stream *stream = &o->set->plan->stream[s];
+            lt_box box = lt_window_set_box(o->set, s, tile);
+            const lt_range whole = box.time, part = lt_overlap(whole, o->held[peer][s]);
+            if (part.count == 0 || !is_denoised(o->set, s))
+                continue;
+            LT_TRY(message_new(o->set, tile, s, peer, part, &o->out, &o->out_count, &o->out_room));
+            lt_window_message *m = &o->out[o->out_count - 1];
+            const int64_t outer = lt_stream_outer(stream);
+            const int64_t inner = lt_box_elements(stream, &box) / outer / whole.count;
+            const size_t row = (size_t)(part.count * inner) * sizeof(float);
+            for (int64_t c = 0; c < outer; c++)
+                memcpy(m->data + c * part.count * inner,
+                       v[s] + (c * whole.count + part.first - whole.first) * inner, row);
+            LT_TRY(lt_request_send(o->group, peer, TAG + s, m->data, m->bytes, &m->request));
+        }
+    return LT_OK;
+}
+
+lt_status lt_window_exchange_wait(lt_window_exchange *o)
+{
+    lt_status st = LT_OK;
+    lt_operation_begin("exchange of overlaps", "win", NULL);
+    for (int64_t i = 0; i < o->in_count && st == LT_OK; i++)
+        st = lt_request_wait(&o->in[i].request);
+    for (int64_t i = 0; i < o->out_count && st == LT_OK; i++)
+        st = lt_request_wait(&o->out[i].request);
+    lt_operation_end(NULL);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+const float *lt_window_exchange_part(const lt_window_exchange *o, int64_t tile, int stream,
+                                     lt_range *part)
+{
+    for (int64_t i = 0; i < o->in_count; i++)
+        if (o->in[i].tile == tile && o->in[i].stream == stream) {
+            *part = o->in[i].part;
+            return o->in[i].data;
+        }
+    return NULL;
+}
+
+static void end_list(lt_window_message *list, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const int was_sent_late = list[i].request != NULL;
+        lt_request_drop(&list[i].request);
+        if (!was_sent_late) /* what a dropped send was given may still be read */
+            free(list[i].data);
+    }
+    free(list);
+}
+
+void lt_window_exchange_end(lt_window_exchange *o)
+{
+    end_list(o->in, o->in_count);
+    end_list(o->out, o->out_count);
+    *o = (lt_window_exchange){0};
+}

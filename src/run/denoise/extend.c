@@ -1,0 +1,246 @@
+/* extend.c - chunk by chunk, each from noise to data, behind clean context.
+ *
+ *     chunk 0   |=========================|
+ *     chunk 1                  |~~context~~|===============|
+ *     chunk 2                               |~~context~~|==========|    the last is shorter
+ *
+ * Context is the end of the chunk before, as it was made: kept latents, never decoded and encoded
+ * again. Its rows lie in place, leading, at the family's level for clean context (H3: video 0.999
+ * with noise of stream 2, audio 1), and their velocities are not used: only new positions are
+ * stepped, each chunk by a solver of its own. Anchors are clean in the same way, and only those
+ * that are final by then are seen. Chunks follow each other, so more groups on `win` have nothing
+ * to do. Source: spec/long-video.md 12 (M5), 14. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/philox.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
+#include "parallel/transport/op_record.h"
+#include "run/denoise/loop.h"
+
+/* One chunk at work, by stream. */
+typedef struct chunk {
+    lt_range window, made;         /* positions; made: the end of window that is new */
+    float *latent, *velocity;      /* [outer, window, inner]: what the forward sees and gives */
+    float *fresh, *fresh_velocity; /* [outer, made, inner]: what is stepped */
+    float *timestep;               /* [window] */
+    lt_sampler *sampler;
+} chunk;
+
+typedef struct extend {
+    lt_loop *loop;
+    const lt_pass *pass;
+    lt_window_set set;
+    lt_clip *clip;
+    chunk of[LT_STREAMS_MAX];
+    float *anchors; /* [C, seen, h, w] */
+    int64_t seen[LT_ANCHORS_MAX];
+    int seen_count;
+    int computes;
+} extend;
+
+static void chunk_free(extend *e)
+{
+    for (int s = 0; s < LT_STREAMS_MAX; s++) {
+        chunk *c = &e->of[s];
+        lt_sampler_close(&c->sampler);
+        free(c->latent);
+        free(c->velocity);
+        free(c->fresh);
+        free(c->fresh_velocity);
+        free(c->timestep);
+        *c = (chunk){0};
+    }
+    free(e->anchors);
+    e->anchors = NULL;
+}
+
+/* Clean latents at the family's level for context: x = (1 - sigma) z + sigma noise. */
+static lt_status to_context(const extend *e, int s, lt_range what, float *x)
+{
+    const lt_plan *plan = e->loop->plan;
+    const lt_stream *stream = &plan->stream[s];
+    const float sigma = e->loop->model->family->context_sigma[s];
+    const int64_t n = lt_stream_outer(stream) * what.count * lt_stream_inner(stream);
+    if (sigma <= 0.0f || n == 0)
+        return LT_OK;
+    float *noise = malloc((size_t)n * sizeof *noise);
+    if (noise == NULL)
+        LT_FAIL(LT_ENOMEM, "extend: no memory for the noise of %lld values of context",
+                (long long)n);
+    lt_stream_noise(stream, plan->seed, LT_STREAM_CONTEXT, what, noise);
+    const float kept = 1.0f - sigma;
+    for (int64_t i = 0; i < n; i++) {
+        const float clean = kept * x[i];
+        x[i] = clean + sigma * noise[i];
+    }
+    free(noise);
+    return LT_OK;
+}
+
+static lt_status place_context(extend *e, int s)
+{
+    chunk *c = &e->of[s];
+    const lt_stream *stream = &e->loop->plan->stream[s];
+    const lt_range context = {c->window.first, c->window.count - c->made.count};
+    const size_t n = (size_t)(lt_stream_outer(stream) * context.count * lt_stream_inner(stream));
+    float *packed = malloc(n * sizeof *packed + 1);
+    if (packed == NULL)
+        LT_FAIL(LT_ENOMEM, "extend: no memory for %zu values of context", n);
+    lt_stream_copy(stream, context, e->clip->data[s], e->clip->range[s], packed, context);
+    const lt_status st = to_context(e, s, context, packed);
+    if (st == LT_OK)
+        lt_stream_copy(stream, context, packed, context, c->latent, c->window);
+    free(packed);
+    return st;
+}
+
+static lt_status place_anchors(extend *e, int64_t k)
+{
+    const lt_windowing *w = &e->loop->plan->windowing;
+    const lt_stream *video = &e->loop->plan->stream[0];
+    const int64_t inner = lt_stream_inner(video), outer = lt_stream_outer(video);
+    e->seen_count = lt_layout_anchors(&e->set.time[0], k, w->anchor, w->anchors, e->seen);
+    if (e->seen_count == 0)
+        return LT_OK;
+    float *one = malloc((size_t)(outer * inner) * sizeof *one);
+    e->anchors = malloc((size_t)(outer * e->seen_count * inner) * sizeof *e->anchors);
+    lt_status st = LT_OK;
+    if (one == NULL || e->anchors == NULL)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "extend: no memory for %d anchors",
+                     e->seen_count);
+    for (int i = 0; i < e->seen_count && st == LT_OK; i++) {
+        const lt_range at = {e->seen[i], 1};
+        lt_stream_copy(video, at, e->clip->data[0], e->clip->range[0], one, at);
+        st = to_context(e, 0, at, one);
+        for (int64_t c = 0; c < outer; c++)
+            memcpy(e->anchors + (c * e->seen_count + i) * inner, one + c * inner,
+                   (size_t)inner * sizeof *one);
+    }
+    free(one);
+    return st;
+}
+
+static lt_status chunk_begin(extend *e, int64_t k)
+{
+    for (int s = 0; s < e->set.streams; s++) {
+        chunk *c = &e->of[s];
+        const lt_stream *stream = &e->loop->plan->stream[s];
+        c->window = e->set.time[s].window[k];
+        c->made = e->set.time[s].own[k];
+        assert(c->made.first + c->made.count == c->window.first + c->window.count);
+        const int64_t row = lt_stream_outer(stream) * lt_stream_inner(stream);
+        const size_t all = (size_t)(row * c->window.count) * sizeof(float);
+        const size_t fresh = (size_t)(row * c->made.count) * sizeof(float);
+        c->latent = malloc(all);
+        c->velocity = malloc(all);
+        c->fresh = malloc(fresh);
+        c->fresh_velocity = malloc(fresh);
+        c->timestep = calloc((size_t)c->window.count, sizeof *c->timestep);
+        if (c->latent == NULL || c->velocity == NULL || c->fresh == NULL ||
+            c->fresh_velocity == NULL || c->timestep == NULL)
+            LT_FAIL(LT_ENOMEM, "extend: no memory for a chunk of %lld positions of '%s'",
+                    (long long)c->window.count, stream->name);
+        LT_TRY(place_context(e, s));
+        lt_stream_copy(stream, c->made, e->clip->data[s], e->clip->range[s], c->fresh, c->made);
+        LT_TRY(lt_sampler_open(e->loop->model->family->sampler, e->pass->sigma[s],
+                               e->pass->timestep[s], e->pass->evaluations + 1, row * c->made.count,
+                               &c->sampler));
+    }
+    return place_anchors(e, k);
+}
+
+static lt_status chunk_step(extend *e, int64_t k, int step)
+{
+    lt_evaluation ev = {.set = &e->set,
+                        .tile = k,
+                        .step = step,
+                        .anchor = e->seen,
+                        .anchors = e->seen_count,
+                        .forward = {.anchor_latent = e->anchors}};
+    const float *clean = e->loop->model->family->context_timestep;
+    ev.forward.anchor_timestep = clean[0];
+    for (int s = 0; s < e->set.streams; s++) {
+        chunk *c = &e->of[s];
+        const lt_stream *stream = &e->loop->plan->stream[s];
+        lt_stream_copy(stream, c->made, c->fresh, c->made, c->latent, c->window);
+        for (int64_t i = 0; i < c->window.count; i++)
+            c->timestep[i] =
+                i < c->window.count - c->made.count ? clean[s] : e->pass->timestep[s][step];
+        ev.forward.latent[s] = c->latent;
+        ev.forward.velocity[s] = c->velocity;
+        ev.forward.timestep[s] = e->pass->timestep[s][step];
+        ev.forward.unit_timestep[s] = c->made.count < c->window.count ? c->timestep : NULL;
+    }
+    LT_TRY(lt_loop_evaluate(e->loop, &ev));
+    for (int s = 0; s < e->set.streams; s++) {
+        chunk *c = &e->of[s];
+        lt_stream_copy(&e->loop->plan->stream[s], c->made, c->velocity, c->window,
+                       c->fresh_velocity, c->made);
+        lt_sampler_step(c->sampler, c->fresh, c->fresh_velocity);
+    }
+    return LT_OK;
+}
+
+static void chunk_keep(extend *e)
+{
+    for (int s = 0; s < e->set.streams; s++) {
+        const chunk *c = &e->of[s];
+        lt_stream_copy(&e->loop->plan->stream[s], c->made, c->fresh, c->made, e->clip->data[s],
+                       e->clip->range[s]);
+    }
+}
+
+static lt_status one_chunk(extend *e, int64_t k)
+{
+    lt_loop *loop = e->loop;
+    lt_status st = e->computes ? chunk_begin(e, k) : LT_OK;
+    LT_TRY(lt_agree(loop->mesh->world, st));
+    for (int i = 0; i < e->pass->evaluations; i++) {
+        const double began = lt_seconds();
+        lt_operation_step(loop->done + 1, 0);
+        st = lt_fault_step(lt_group_rank(loop->mesh->world), loop->done + 1);
+        if (st == LT_OK && e->computes)
+            st = chunk_step(e, k, i);
+        LT_TRY(lt_loop_step_end(loop, st, began));
+    }
+    if (e->computes)
+        chunk_keep(e);
+    chunk_free(e);
+    return LT_OK;
+}
+
+/* From the ranks that computed to all others with the same place in ring, uly and tp. */
+static lt_status share_clip(const extend *e)
+{
+    const lt_mesh *mesh = e->loop->mesh;
+    for (int s = 0; s < e->clip->count; s++) {
+        const size_t bytes = (size_t)e->clip->elements[s] * sizeof(float);
+        if (mesh->at[LT_AXIS_WIN] == 0)
+            LT_TRY(lt_broadcast(mesh->axis[LT_AXIS_CFG], 0, e->clip->data[s], bytes));
+        LT_TRY(lt_broadcast(mesh->axis[LT_AXIS_WIN], 0, e->clip->data[s], bytes));
+    }
+    return LT_OK;
+}
+
+lt_status lt_denoise_extend(lt_loop *loop, const lt_pass *pass, lt_clip *clip)
+{
+    extend e = {.loop = loop,
+                .pass = pass,
+                .clip = clip,
+                .computes = lt_loop_computes(loop) && loop->mesh->at[LT_AXIS_WIN] == 0};
+    lt_status st = lt_window_set_new(loop->plan, 0, pass->evaluations, &e.set);
+    LT_TRY_GOTO(lt_agree(loop->mesh->world, st), st, done);
+    for (int64_t k = 0; k < e.set.time[0].count; k++)
+        LT_TRY_GOTO(one_chunk(&e, k), st, done);
+    lt_operation_step(0, 0);
+    st = share_clip(&e);
+done:
+    chunk_free(&e);
+    lt_window_set_free(&e.set);
+    return st;
+}

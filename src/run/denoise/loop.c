@@ -1,0 +1,159 @@
+/* loop.c - what the modes of denoising share. */
+#include "run/denoise/loop.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/stop.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
+#include "parallel/transport/op_record.h"
+
+int lt_loop_computes(const lt_loop *loop) { return loop->mesh->at[LT_AXIS_CFG] == 0; }
+
+static lt_status check_finite(const lt_evaluation *e)
+{
+    for (int s = 0; s < e->set->streams; s++) {
+        const lt_stream *stream = &e->set->plan->stream[s];
+        const lt_box box = lt_window_set_box(e->set, s, e->tile);
+        const int64_t at = lt_first_not_finite(e->forward.velocity[s], LT_F32,
+                                               (size_t)lt_box_elements(stream, &box));
+        if (at >= 0)
+            LT_FAIL(LT_EDATA,
+                    "step %d, window %lld: the velocity of '%s' is not finite (element %lld): the "
+                    "step is dropped",
+                    e->step + 1, (long long)e->tile, stream->name, (long long)at);
+    }
+    return LT_OK;
+}
+
+void lt_loop_window(const lt_window_set *set, int64_t tile, const int64_t *distance, int anchors,
+                    lt_window *out)
+{
+    const lt_plan *plan = set->plan;
+    const lt_box box = lt_window_set_box(set, 0, tile);
+    *out = (lt_window){.shape = plan->shape, .anchor = distance, .anchors = anchors};
+    out->shape.frames = lt_grid_frames(plan->grid, box.time.count);
+    if (set->is_tiled) {
+        out->shape.width = plan->shape.width / plan->stream[0].dim[3] * box.columns.count;
+        out->shape.height = plan->shape.height / plan->stream[0].dim[2] * box.rows.count;
+    }
+    if (plan->windowing.global_positions) {
+        out->latent = box.time.first;
+        out->row = box.rows.first;
+        out->column = box.columns.first;
+        out->whole_width = plan->shape.width;
+        out->whole_height = plan->shape.height;
+    }
+}
+
+lt_status lt_loop_evaluate(lt_loop *loop, const lt_evaluation *e)
+{
+    const lt_range time = lt_window_set_box(e->set, 0, e->tile).time;
+    int64_t distance[LT_ANCHORS_MAX];
+    lt_window window;
+    lt_dit_state *state = NULL;
+    for (int i = 0; i < e->anchors; i++)
+        distance[i] = e->anchor[i] - time.first;
+    lt_loop_window(e->set, e->tile, distance, e->anchors, &window);
+    LT_TRY(lt_states_get(&loop->states, &window, &state));
+    LT_TRY(loop->model->family->dit_forward(loop->model, state, &e->forward));
+    return check_finite(e);
+}
+
+static lt_status stop_here(const lt_loop *loop)
+{
+    if (!lt_stop_asked() || loop->done == loop->of)
+        return LT_OK;
+    LT_FAIL(
+        LT_ETEMP,
+        "stopped by %s after step %d of %d: nothing is kept before the last one, the same command "
+        "begins again",
+        lt_stop_name(lt_stop_signal()), loop->done, loop->of);
+}
+
+lt_status lt_loop_step_end(lt_loop *loop, lt_status mine, double began)
+{
+    loop->done++;
+    if (mine == LT_OK)
+        mine = stop_here(loop);
+    LT_TRY(lt_agree(loop->mesh->world, mine));
+    if (loop->seconds != NULL)
+        loop->seconds[loop->done - 1] = lt_seconds() - began;
+    lt_progress_step(loop->progress, loop->done);
+    return LT_OK;
+}
+
+lt_status lt_loop_local_clip(const lt_loop *loop, const lt_range *held, lt_clip *whole,
+                             lt_clip *out)
+{
+    int is_whole = 1;
+    for (int s = 0; s < whole->count; s++)
+        is_whole &= held[s].count == whole->range[s].count;
+    if (is_whole) {
+        *out = *whole;
+        return LT_OK;
+    }
+    LT_TRY(lt_clip_new_ranges(loop->plan, held, out));
+    for (int s = 0; s < out->count; s++)
+        if (held[s].count > 0)
+            lt_stream_copy(&loop->plan->stream[s], held[s], whole->data[s], whole->range[s],
+                           out->data[s], held[s]);
+    return LT_OK;
+}
+
+void lt_loop_release_clip(const lt_clip *whole, lt_clip *local)
+{
+    if (local->data[0] != whole->data[0] || local->data[0] == NULL)
+        lt_clip_free(local);
+    memset(local, 0, sizeof *local);
+}
+
+/* The positions of a group that no group before it holds. Starts and ends ascend with groups. */
+static lt_range owned(const lt_held *held, int group, int stream)
+{
+    const lt_range mine = held[group][stream];
+    int64_t first = mine.first;
+    for (int g = 0; g < group; g++) {
+        const int64_t end = held[g][stream].first + held[g][stream].count;
+        first = held[g][stream].count > 0 && end > first ? end : first;
+    }
+    const int64_t count = mine.first + mine.count - first;
+    return (lt_range){first, mine.count > 0 && count > 0 ? count : 0};
+}
+
+static lt_status gather_from(lt_loop *loop, int group, lt_range what, int stream,
+                             const lt_clip *local, lt_clip *whole)
+{
+    const lt_stream *s = &loop->plan->stream[stream];
+    lt_group *win = loop->mesh->axis[LT_AXIS_WIN];
+    const size_t bytes =
+        (size_t)(lt_stream_outer(s) * what.count * lt_stream_inner(s)) * sizeof(float);
+    float *packed = malloc(bytes);
+    lt_status st = LT_OK;
+    if (packed == NULL)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "latents: no memory for %zu bytes", bytes);
+    LT_TRY_GOTO(lt_agree(loop->mesh->world, st), st, done);
+    if (lt_group_rank(win) == group)
+        lt_stream_copy(s, what, local->data[stream], local->range[stream], packed, what);
+    LT_TRY_GOTO(lt_broadcast(win, group, packed, bytes), st, done);
+    lt_stream_copy(s, what, packed, what, whole->data[stream], whole->range[stream]);
+done:
+    free(packed);
+    return st;
+}
+
+lt_status lt_loop_gather(lt_loop *loop, const lt_held *held, const lt_clip *local, lt_clip *whole)
+{
+    const int groups = lt_group_size(loop->mesh->axis[LT_AXIS_WIN]);
+    for (int g = 0; groups > 1 && g < groups; g++)
+        for (int s = 0; s < whole->count; s++) {
+            const lt_range what = owned(held, g, s);
+            if (what.count > 0)
+                LT_TRY(gather_from(loop, g, what, s, local, whole));
+        }
+    return LT_OK;
+}

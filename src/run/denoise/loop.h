@@ -1,0 +1,64 @@
+/* loop.h - what the modes of denoising share; for this room only. */
+#ifndef LT_DENOISE_LOOP_H
+#define LT_DENOISE_LOOP_H
+
+#include "run/denoise/denoise.h"
+#include "run/denoise/exchange.h"
+#include "run/denoise/states.h"
+
+typedef struct lt_loop {
+    lt_model *model;
+    const lt_mesh *mesh;
+    const lt_plan *plan; /* whose clip is denoised: a coarse pass has a plan of its own */
+    lt_states states;
+    lt_progress *progress;
+    double *seconds; /* [steps] or NULL */
+    int done, of;    /* steps, of all passes */
+    const lt_clip
+        *given; /* streams that are not denoised, clean; data NULL of the others; or NULL */
+} lt_loop;
+
+/* Levels of one pass. */
+typedef struct lt_pass {
+    int evaluations;
+    const float *sigma[LT_STREAMS_MAX], *timestep[LT_STREAMS_MAX];
+} lt_pass;
+
+/* One forward of a window or tile. latent and velocity [outer, time, rows, columns] of its box. */
+typedef struct lt_evaluation {
+    const lt_window_set *set;
+    int64_t tile;
+    int step; /* from 0, for messages */
+    lt_forward forward;
+    const int64_t *anchor; /* latents of the clip, those that the window does not hold */
+    int anchors;
+} lt_evaluation;
+
+/* What a forward of a tile is told of it (family.h); distance [anchors] is borrowed. Local. */
+void lt_loop_window(const lt_window_set *set, int64_t tile, const int64_t *distance, int anchors,
+                    lt_window *out);
+/* Does this rank compute windows at all? (Ranks further out on cfg get what others computed.) */
+int lt_loop_computes(const lt_loop *loop);
+/* Local but for the forward, which is Collective on tokens and tp. A velocity that is not finite is
+ * LT_EDATA naming step, window and stream. */
+lt_status lt_loop_evaluate(lt_loop *loop, const lt_evaluation *evaluation);
+/* One more step is behind us: faults of tests, signals, agreement, progress. mine: how this rank
+ * fared. began: lt_seconds() at its begin. Collective on the world. */
+lt_status lt_loop_step_end(lt_loop *loop, lt_status mine, double began);
+/* Every rank gets the whole clip: of local, held[group] of each group of `win`. Collective on the
+ * mesh, Blocking. */
+lt_status lt_loop_gather(lt_loop *loop, const lt_held *held, const lt_clip *local, lt_clip *whole);
+/* A clip of its own for held, or the whole one itself where that is all of it. lt_loop_release_clip
+ * frees what was made. */
+lt_status lt_loop_local_clip(const lt_loop *loop, const lt_range *held, lt_clip *whole,
+                             lt_clip *out);
+void lt_loop_release_clip(const lt_clip *whole, lt_clip *local);
+
+/* The modes: clip is whole on every rank, noise in, data out. Collective on the mesh. */
+lt_status lt_denoise_joint(lt_loop *loop, const lt_pass *pass, lt_clip *clip);
+lt_status lt_denoise_extend(lt_loop *loop, const lt_pass *pass, lt_clip *clip);
+/* whole_range: the coarse pass's levels; given: its clip, or NULL. */
+lt_status lt_denoise_refine(lt_loop *loop, const lt_levels *levels, const lt_pass *whole_range,
+                            const lt_clip *given, lt_clip *clip);
+
+#endif
