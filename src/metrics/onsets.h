@@ -15,7 +15,7 @@
 #include "metrics/audio_jumps.h"
 
 enum { LT_ONSET_LAG_MAX = 12 };  /* frames each way */
-#define LT_ONSET_CORRELATION 0.3 /* below it the offset says nothing */
+#define LT_ONSET_CORRELATION 0.5 /* below it the offset says nothing */
 
 /* out [frames]; step and luma_mean as lt_series has them. */
 void lt_onsets_of_video(const double *step, const double *luma_mean, int64_t frames, double *out);

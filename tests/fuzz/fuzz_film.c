@@ -24,7 +24,7 @@ static void look(lt_film *film)
 {
     static uint8_t rgb[3 * 8 * 8];
     const lt_film_facts *facts = lt_film_look(film);
-    lt_film_event e = {LT_FILM_END};
+    lt_film_event e = {.kind = LT_FILM_END};
     uint64_t sum = 0;
     for (int i = 0; i < EVENTS_MAX && lt_film_next(film, &e) == LT_OK && e.kind != LT_FILM_END;
          i++) {

@@ -145,7 +145,7 @@ static void films_are_read_as_written(void **state)
                     (f->channels == 0 || f->sample_rate == RATE));
         assert_string_equal(f->container, cases[i].container);
         assert_true((f->audio_codec != NULL) == (f->channels > 0));
-        lt_film_event e = {LT_FILM_END};
+        lt_film_event e = {.kind = LT_FILM_END};
         int both = 0;
         do {
             OK(lt_film_next(film, &e));
