@@ -11,7 +11,9 @@
  * All-reduce. The partial sums of a row-parallel layer are [S, E] on every rank. Rank r owns the
  * r-th share of rows: all ranks send it that share (reduce-scatter), it adds them in rank order,
  * and the sums are gathered (all-gather). 2 (P-1)/P of the bytes move (where y is narrower than
- * f32, less), and the order of addition never depends on timing. */
+ * f32, less), and the order of addition never depends on timing. Where they are few bytes, what
+ * counts is how often ranks wait for each other: all send all of theirs to all (one exchange, not
+ * two), and each adds everything, in the same order, to the same bits. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -123,6 +125,38 @@ lt_status lt_all_gather_rows(lt_engine *engine, lt_group *group, const lt_event 
 
 static const char *const sum_name = "sum_partials";
 
+/* So few bytes, received by a rank, that one exchange takes less time than two of a share each.
+ * Measured on two ranks of one host: bench/LOG.md. */
+static const int64_t one_exchange_bytes = 128 << 10;
+
+int lt_all_reduce_is_small(int size, int64_t elements)
+{
+    return (size - 1) * elements * (int64_t)sizeof(float) <= one_exchange_bytes;
+}
+
+static lt_status reduce_at_once(lt_engine *engine, lt_group *group, const lt_tensor *x,
+                                lt_tensor *y)
+{
+    const int size = lt_group_size(group), rank = lt_group_rank(group);
+    const int64_t rows = lt_row_count(x), width = lt_row_width(x);
+    const size_t mark = lt_comm_mark(engine->memory);
+    lt_tensor whole, flat;
+    lt_tensor_transfer own = {.peer = rank}, *list;
+    LT_TRY(dense(engine, x, 1, &whole));
+    LT_TRY(lt_comm_scratch(engine->memory, LT_F32, LT_DIMS(size * rows, width), &flat));
+    LT_TRY(lt_comm_transfers(engine->memory, size, &list));
+    int count = 0;
+    for (int peer = 0; peer < size; peer++) {
+        const lt_tensor to = lt_view_outer(&flat, (lt_range){peer * rows, rows});
+        *(peer == rank ? &own : &list[count++]) = (lt_tensor_transfer){peer, whole, to};
+    }
+    LT_TRY(exchange(engine, group, sum_name, list, count, &own));
+    const lt_tensor parts = lt_view_as(&flat, LT_DIMS(size, rows, width));
+    LT_TRY(lt_sum_parts(engine->comm, &parts, y));
+    lt_comm_release(engine->memory, mark);
+    return LT_OK;
+}
+
 /* Send each rank its share of my partial sums; parts [P, mine, E] in the order of ranks. */
 static lt_status scatter_partials(lt_engine *engine, lt_group *group, const lt_tensor *x,
                                   const lt_tensor *parts)
@@ -169,6 +203,10 @@ lt_status lt_all_reduce(lt_engine *engine, lt_group *group, const lt_event *afte
     LT_TRY(wait_for(engine, after));
     if (size == 1) {
         LT_TRY(lt_copy(engine->comm, x, y));
+        return mark_done(engine, done);
+    }
+    if (lt_all_reduce_is_small(size, rows * width)) {
+        LT_TRY(reduce_at_once(engine, group, x, y));
         return mark_done(engine, done);
     }
     const lt_range mine = lt_share(rows, size, rank);
@@ -237,13 +275,13 @@ static lt_status cross(lt_engine *engine, lt_group *group, const crossing *c)
     lt_tensor_transfer *list;
     LT_TRY(lt_comm_transfers(engine->memory, c->size, &list));
     LT_TRY(pack(engine, c, list));
+    LT_TRY(exchange(engine, group, c->to_heads ? "all_to_all_heads" : "all_to_all_rows", list,
+                    c->size - 1, NULL));
     if (c->rows[c->rank].count > 0 && c->heads[c->rank].count > 0) { /* what stays */
         const lt_tensor mine = lt_view_outer(&c->by_heads, c->rows[c->rank]);
         const lt_tensor columns = columns_of(c, c->rank);
         LT_TRY(c->to_heads ? copy(engine, &columns, &mine) : copy(engine, &mine, &columns));
     }
-    LT_TRY(exchange(engine, group, c->to_heads ? "all_to_all_heads" : "all_to_all_rows", list,
-                    c->size - 1, NULL));
     return c->to_heads ? LT_OK : unpack(engine, c, list);
 }
 

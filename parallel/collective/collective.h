@@ -27,9 +27,13 @@ lt_status lt_all_gather_rows(lt_engine *engine, lt_group *group, const lt_event 
                              const lt_tensor *x, const int64_t *counts, lt_tensor *y,
                              lt_event *done);
 /* All-reduce: y = round(sum over ranks of x, in rank order); x f32 [S, E], y [S, E] act, the same
- * bits on every rank. Scratch of the engine: size * lt_share(S, size, rank).count * E floats. */
+ * bits on every rank. Of few elements in one exchange (lt_all_reduce_is_small), of more in two.
+ * Scratch of the engine: size * E * S floats of few, else * lt_share(S, size, rank).count. */
 lt_status lt_all_reduce(lt_engine *engine, lt_group *group, const lt_event *after,
                         const lt_tensor *x, lt_tensor *y, lt_event *done);
+/* Does an all-reduce of so many elements send all of them to every rank? Else each rank gets its
+ * share of rows from all, and the sums go around. */
+int lt_all_reduce_is_small(int size, int64_t elements);
 /* Ulysses. Before, sequence-sharded: my rows, all heads: x [S/P, N*D]. After, head-sharded: all
  * rows, my heads: y [S, N/P*D].
  * rows[r], heads[r]: the ranks' ranges (ascending, maybe empty), the same on all ranks; those of

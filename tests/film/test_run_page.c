@@ -209,6 +209,22 @@ static void render_with_all_extras(void)
                           scratch_path(&s, "d.mp4")));
 }
 
+/* What only a clip of several windows has in its job. */
+static void render_long_clips(void)
+{
+    take_answer("Answers: `render`, `decode`", 1, 0,
+                RUN_WORDS("render", "-p", PROMPT, TINY, "--frames", "141", "--mode", "windows",
+                          "--window", "90", "--overlap", "39", "--fuse", "hann", "--dither",
+                          "--owner-cut-steps", "1", "--anchors", "0", "--positions", "global",
+                          "--json", "-o", scratch_path(&s, "w.mp4")));
+    take_job("w.run/job.yaml");
+    take_file("`plan.json`", "w.run/plan.json");
+    take_answer("Answers: `render`, `decode`", 1, 0,
+                RUN_WORDS("render", "-p", PROMPT, TINY, "--frames", "39", "--refine-from", "0.5",
+                          "--tile", "32x32", "--json", "-o", scratch_path(&s, "r.mp4")));
+    take_job("r.run/job.yaml");
+}
+
 /* One that fails once its latents are there, one that a signal stops. */
 static void render_without_a_film(void)
 {
@@ -260,6 +276,7 @@ static int setup(void **state)
     scratch_new(&s);
     seen = json_object();
     render_with_all_extras();
+    render_long_clips();
     render_without_a_film();
     ask_all_verbs();
     take_tags();
