@@ -30,11 +30,11 @@ typedef struct lt_window_exchange {
     const lt_window_set *set;
     const lt_held *held; /* borrowed */
     lt_window_message *in, *out;
-    int64_t in_count, out_count, in_room, out_room;
+    int64_t in_count, out_count, in_capacity, out_capacity;
 } lt_window_exchange;
 
-/* Post what will come in this step. Local (messages fly later). Errors: LT_ENOMEM. After an error
- * lt_window_exchange_end. */
+/* Take memory for all messages of this step, agree that all ranks have it, and post what will come.
+ * After an error lt_window_exchange_end. Collective on group. Errors: LT_ENOMEM, LT_EPEER. */
 lt_status lt_window_exchange_begin(lt_group *group, const lt_window_set *set, const lt_held *held,
                                    lt_window_exchange *out);
 /* Tiles of my run in the order to compute them: those that others wait for come first. order

@@ -264,7 +264,7 @@ static lt_status windows_of_step(joint *j, int step, lt_status st)
     lt_window_exchange overlap;
     const lt_status begun =
         lt_window_exchange_begin(j->loop->mesh->axis[LT_AXIS_WIN], &j->set, j->held, &overlap);
-    if (begun != LT_OK) { /* no memory: the others cannot be told but by leaving */
+    if (begun != LT_OK) { /* on all of them */
         lt_window_exchange_end(&overlap);
         return begun;
     }
@@ -305,11 +305,8 @@ static lt_status one_step(joint *j, int step)
 {
     lt_loop *loop = j->loop;
     lt_status st = lt_fault_step(lt_group_rank(loop->mesh->world), loop->done + 1);
-    if (differs_from_last(j, step)) {
-        const lt_status made = set_of(j, step);
-        st = st == LT_OK ? made : st;
-        LT_TRY(made);
-    }
+    if (differs_from_last(j, step))
+        LT_TRY(lt_agree(loop->mesh->world, set_of(j, step)));
     if (loop->plan->windowing.anchors > 0)
         LT_TRY(share_anchors(j));
     if (lt_loop_computes(loop))
