@@ -49,8 +49,8 @@ static lt_status message_new(const lt_window_set *set, int64_t tile, int stream,
     return LT_OK;
 }
 
-/* The messages that carry tiles of `run` from or to a rank: of each tile and stream what lies in the
- * receiver's range. */
+/* The messages that carry tiles of `run` from or to a rank: of each tile and stream what lies in
+ * the receiver's range. */
 static lt_status messages_new(const lt_window_set *set, lt_range run, int peer, const lt_held to,
                               lt_window_message **list, int64_t *count, int64_t *capacity)
 {
