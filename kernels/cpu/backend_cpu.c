@@ -42,6 +42,18 @@ static void cpu_release(void *ctx, void *p, size_t bytes)
 static const lt_memory cpu_memory = {
     .name = "host", .alloc = cpu_alloc, .release = cpu_release, .discard = cpu_discard, .host = 1};
 
+static const lt_kernel kernels[LT_OP_COUNT];
+
+/* An instruction set's table has a kernel for each op that goes by rows. */
+static lt_status check_rows(const lt_cpu_isa *isa)
+{
+    for (int i = 0; i < LT_OP_COUNT; i++)
+        if (kernels[i] == lt_cpu_rows && isa->rows[i] == NULL)
+            LT_FAIL(LT_EINTERNAL, "cpu: %s has no kernel for %s (kernels/cpu/simd_table.inc)",
+                    isa->name, lt_op_name((lt_op_kind)i));
+    return LT_OK;
+}
+
 static lt_status cpu_open(int device, int threads)
 {
     (void)device;
@@ -49,8 +61,7 @@ static lt_status cpu_open(int device, int threads)
         LT_FAIL(LT_EUNAVAIL, "cpu: threads = %d: want 1 to 1024", threads);
     omp_set_dynamic(0); /* a team is as large as asked for */
     lt_cpu_threads_set(threads);
-    (void)lt_cpu_isa_now(); /* chosen before there is a second thread */
-    return LT_OK;
+    return check_rows(lt_cpu_isa_now()); /* chosen before there is a second thread */
 }
 
 static void cpu_close(void) { lt_cpu_scratch_free(); }

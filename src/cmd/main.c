@@ -253,7 +253,9 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
             st = opened;
         }
     }
-    if (st == LT_OK && job.log != NULL)
+    if (st == LT_OK && job.log != NULL && world == NULL)
+        st = open_log(&job);
+    else if (st == LT_OK && job.log != NULL)
         st = lt_agree(world, lt_group_rank(world) == 0 ? open_log(&job) : LT_OK);
     if (st == LT_OK && verb->complete != NULL)
         st = verb->complete(options, &job, words, word_count, world);

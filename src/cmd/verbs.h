@@ -10,7 +10,7 @@
 typedef struct lt_verb {
     const char *name;
     unsigned bit;
-    int collective;    /* runs on all ranks of the launcher; else alone */
+    int collective;    /* runs on all ranks of the launcher; else alone, and run's world is NULL */
     int reads_latents; /* opens a latents.h5: its reader begins before MPI (run/store_hdf5.h) */
     const char *summary, *usage, *intro, *examples;
     const char *words; /* those that its first word is one of, for completion; NULL: files */

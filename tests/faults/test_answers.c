@@ -46,6 +46,26 @@ static const struct {
     {"the version", "--version"},
 };
 
+/* Verbs that run alone have no world, and keep their lines all the same; inspect has no --log. */
+static void every_verb_keeps_a_log(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"doctor", "metrics nothing.mp4",
+                                        "probe sigmas --steps 5 --model " DEMO,
+                                        "bench comm --budget 0.1", "decode nothing.run -o b.mp4"};
+    char script[512];
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        (void)snprintf(script, sizeof script,
+                       "rm -f log; \"$0\" %s --log log > out; code=$?; test -f log && exit $code; "
+                       "echo no log; exit 99",
+                       words[i]);
+        run_result r = sh(script);
+        if (r.code != 0 && r.code != 66)
+            fail_msg("longtake %s --log log: found %d: %s", words[i], r.code, r.err);
+        run_free(&r);
+    }
+}
+
 static void undelivered_answers_fail(void **state)
 {
     (void)state;
@@ -214,6 +234,7 @@ static void text_from_outside_is_made_safe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_verb_keeps_a_log),
         cmocka_unit_test(undelivered_answers_fail),
         cmocka_unit_test(failures_are_json_too),
         cmocka_unit_test(gone_readers_end_no_work),

@@ -236,8 +236,8 @@ static const row rows[] = {
      0,
      {"0\n0\n"}},
     {"no help is wider than 80 columns",
-     "for v in render decode probe inspect doctor bench; do \"$0\" $v --help; done > h; \"$0\" "
-     "--help >> h; awk 'length($0) > 80 { print; n++ } END { print n + 0, (NR > 100) }' h",
+     "for v in render decode probe inspect metrics doctor bench; do \"$0\" $v --help; done > h; "
+     "\"$0\" --help >> h; awk 'length($0) > 80 { print; n++ } END { print n + 0, (NR > 100) }' h",
      0,
      {"0 1\n"}},
     {"help says what 75 leaves", "\"$0\" --help", 0, {"75 stopped", "longtake decode RUN -o FILE"}},

@@ -269,7 +269,7 @@ static void incomplete_backends(void **state)
     assert_int_equal(lt_backend_open(&b, 0, 1), LT_EINTERNAL);
     assert_non_null(strstr(lt_error_text(), "api"));
     for (int i = 0; i < LT_OP_COUNT; i++)
-        assert_non_null(lt_op_name((lt_op_kind)i));
+        assert_null(strstr(lt_op_name((lt_op_kind)i), "without a name"));
 }
 
 /* torch: floor((L + pads - dilation * (kernel - 1) - 1) / stride) + 1;
