@@ -211,7 +211,7 @@ static lt_status gather_rows_prepare(rig *r)
     return tensors(r, LT_I32, LT_DIMS(mine.count, E), LT_DIMS(rows, E));
 }
 
-/* Queue one device collective between two marks and wait for what it made. */
+/* Wait for what a collective of tensors made. */
 static lt_status finish(rig *r, const lt_event *done)
 {
     LT_TRY(lt_wait(r->engine.compute, done));

@@ -4,8 +4,8 @@
  * gives back: the release waits while the comm queue holds work that uses it. Both are device
  * memory of the backend. On `dry` nothing is computed: peaks are the result. The main thread calls
  * all of this; on the CPU the comm queue has a thread (docs/design.md 4, threads of a rank). */
-#ifndef LT_ENGINE_H
-#define LT_ENGINE_H
+#ifndef LT_CONTEXT_H
+#define LT_CONTEXT_H
 
 #include "kernels/kernels.h"
 #include "parallel/collective/collective.h"

@@ -6,9 +6,10 @@
  * thread computes (docs/design.md 4). All groups share the queue, and ranks queue alike, so they
  * cannot deadlock. On a backend without host access the data goes through staging buffers. A group
  * of one rank moves nothing (or copies). Sums are added in rank order, so that the same mesh always
- * gives the same bits. */
-#ifndef LT_COMM_H
-#define LT_COMM_H
+ * gives the same bits. Tested: tests/ranks/test_comm_device.c, tests/unit/test_collective_memory.c,
+ * test_comm_solo.c. */
+#ifndef LT_COLLECTIVE_H
+#define LT_COLLECTIVE_H
 
 #include "kernels/kernels.h"
 #include "parallel/shard.h"
