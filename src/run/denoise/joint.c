@@ -158,34 +158,31 @@ static void joint_close(joint *j, const lt_clip *clip)
 
 /* ---- anchors ---- */
 
-/* Every group gets the latents of all anchors as they are now, from the first that holds them. */
+/* The first group that holds a latent. */
+static int holder_of(const joint *j, int64_t latent)
+{
+    int group = 0;
+    while (lt_overlap(j->held[group][0], (lt_range){latent, 1}).count == 0)
+        group++;
+    return group;
+}
+
+/* Every group gets the latents of all anchors as they are now. */
 static lt_status share_anchors(joint *j)
 {
     const lt_windowing *w = &j->loop->plan->windowing;
     const lt_stream *video = &j->loop->plan->stream[0];
-    const lt_range all = {0, w->anchors};
-    const size_t bytes = (size_t)lt_stream_inner(video) * sizeof(float);
+    const int64_t inner = lt_stream_inner(video), held = j->local.range[0].count;
+    const size_t bytes = (size_t)inner * sizeof(float);
     for (int i = 0; i < w->anchors; i++) {
-        int holder = 0;
-        while (lt_overlap(j->held[holder][0], (lt_range){w->anchor[i], 1}).count == 0)
-            holder++;
+        const int holder = holder_of(j, w->anchor[i]);
+        const int64_t at = w->anchor[i] - j->local.range[0].first;
         for (int64_t c = 0; c < lt_stream_outer(video); c++) {
-            float *to = j->anchors + (c * all.count + i) * lt_stream_inner(video);
+            float *to = j->anchors + (c * w->anchors + i) * inner;
             if (holder == j->group)
-                memcpy(to,
-                       j->local.data[0] +
-                           (c * j->local.range[0].count + w->anchor[i] - j->local.range[0].first) *
-                               lt_stream_inner(video),
-                       bytes);
+                memcpy(to, j->local.data[0] + (c * held + at) * inner, bytes);
+            LT_TRY(lt_broadcast(j->loop->mesh->axis[LT_AXIS_WIN], holder, to, bytes));
         }
-    }
-    for (int i = 0; j->groups > 1 && i < w->anchors; i++) {
-        int holder = 0;
-        while (lt_overlap(j->held[holder][0], (lt_range){w->anchor[i], 1}).count == 0)
-            holder++;
-        for (int64_t c = 0; c < lt_stream_outer(video); c++)
-            LT_TRY(lt_broadcast(j->loop->mesh->axis[LT_AXIS_WIN], holder,
-                                j->anchors + (c * all.count + i) * lt_stream_inner(video), bytes));
     }
     return LT_OK;
 }
