@@ -159,6 +159,28 @@ static int64_t cells(int64_t pixels, int64_t of_pixels, int64_t of_cells)
     return of_pixels > 0 ? pixels * of_cells / of_pixels : 0;
 }
 
+/* Tiles of refine's second pass, in cells; neighbours share a quarter of the smaller side. */
+static lt_status tiles_fill(const lt_plan *plan, const lt_model *model, lt_windowing *w)
+{
+    const lt_windows_asked *asked = &plan->asked;
+    const lt_stream *video = &plan->stream[0];
+    const int64_t unit = model->facts.size_multiple > 0 ? model->facts.size_multiple : 1;
+    if (asked->tile_width % unit != 0 || asked->tile_height % unit != 0 || asked->tile_width < 1 ||
+        asked->tile_height < 1)
+        LT_FAIL(LT_EUSAGE, "--tile %lldx%lld: want multiples of %lld", (long long)asked->tile_width,
+                (long long)asked->tile_height, (long long)unit);
+    w->tile_unit = cells(unit, plan->shape.width, video->dim[3]);
+    w->tile_unit = w->tile_unit < 1 ? 1 : w->tile_unit;
+    w->tile_rows = cells(asked->tile_height, plan->shape.height, video->dim[2]);
+    w->tile_columns = cells(asked->tile_width, plan->shape.width, video->dim[3]);
+    const int64_t side = w->tile_rows < w->tile_columns ? w->tile_rows : w->tile_columns;
+    const int64_t units = side / 4 / w->tile_unit;
+    w->tile_overlap = (units < 1 ? 1 : units) * w->tile_unit;
+    if (w->tile_overlap >= side)
+        w->tile_overlap = side - w->tile_unit;
+    return LT_OK;
+}
+
 static lt_status windowing_fill(lt_plan *plan, const lt_model *model)
 {
     const lt_grid *grid = model->family->grid;
@@ -186,23 +208,8 @@ static lt_status windowing_fill(lt_plan *plan, const lt_model *model)
         if (w->anchors == 0 || w->anchor[w->anchors - 1] != latent)
             w->anchor[w->anchors++] = latent;
     }
-    if (asked->mode == LT_MODE_REFINE) {
-        const int64_t unit = model->facts.size_multiple > 0 ? model->facts.size_multiple : 1;
-        if (asked->tile_width % unit != 0 || asked->tile_height % unit != 0 ||
-            asked->tile_width < 1 || asked->tile_height < 1)
-            LT_FAIL(LT_EUSAGE, "--tile %lldx%lld: want multiples of %lld",
-                    (long long)asked->tile_width, (long long)asked->tile_height, (long long)unit);
-        w->tile_unit = cells(unit, plan->shape.width, video->dim[3]);
-        w->tile_unit = w->tile_unit < 1 ? 1 : w->tile_unit;
-        w->tile_rows = cells(asked->tile_height, plan->shape.height, video->dim[2]);
-        w->tile_columns = cells(asked->tile_width, plan->shape.width, video->dim[3]);
-        /* a quarter of the smaller side, on the unit, at least one */
-        const int64_t side = w->tile_rows < w->tile_columns ? w->tile_rows : w->tile_columns;
-        const int64_t units = side / 4 / w->tile_unit;
-        w->tile_overlap = (units < 1 ? 1 : units) * w->tile_unit;
-        if (w->tile_overlap >= side)
-            w->tile_overlap = side - w->tile_unit;
-    }
+    if (asked->mode == LT_MODE_REFINE)
+        LT_TRY(tiles_fill(plan, model, w));
     return LT_OK;
 }
 
