@@ -375,18 +375,18 @@ lt_status lt_estimate_fits(const lt_estimate_of *of, const lt_footprint *footpri
         if (mine >= 0 && need > mine) {
             (void)snprintf(found, sizeof found, "this host has %.2f GiB for each of %d rank%s",
                            mine / gib, local_ranks, local_ranks == 1 ? "" : "s");
-            return refuse(of->plan->model, i, m, need, found);
+            return refuse(of->plan->model, (lt_phase)i, m, need, found);
         }
         if (limit >= 0 && need > (double)limit) {
             (void)snprintf(found, sizeof found, "%s leaves this process %.2f GiB", option,
                            (double)limit / gib);
-            return refuse(of->plan->model, i, m, need, found);
+            return refuse(of->plan->model, (lt_phase)i, m, need, found);
         }
         if (left >= 0 && device_bytes(m) > left) {
             (void)snprintf(found, sizeof found,
                            "device %d of this host (%s) has %.2f GiB left for it", of->device,
                            device.name, left / gib);
-            return refuse(of->plan->model, i, m, need, found);
+            return refuse(of->plan->model, (lt_phase)i, m, need, found);
         }
     }
     return LT_OK;
