@@ -134,10 +134,11 @@ lt_status lt_probe_denoise_run(lt_probe *p, const lt_probe_denoise *of)
         LT_TRY(lt_probe_make(p, names[s], LT_F32, dims, &made));
         out.data[s] = made;
     }
+    const lt_text text = {0, of->text_rows, of->text_count};
+    const lt_texts texts = {&text, of->text_rows != NULL, 0};
     lt_denoise_in in = {.model = p->model,
                         .plan = &plan,
-                        .text_rows = of->text_rows,
-                        .text_count = of->text_count,
+                        .texts = &texts,
                         .coarse = coarse.count > 0 ? &coarse : NULL};
     for (int64_t i = 0; i < p->job->repeat; i++) {
         for (int s = 0; s < out.count; s++)

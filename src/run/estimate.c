@@ -169,6 +169,8 @@ static lt_status dry_run_dit(const lt_estimate_of *of, lt_footprint *out)
     lt_engine engine;
     lt_levels levels = {0};
     lt_dry_counts step = {0};
+    const lt_text text = {0, NULL, of->token_count};
+    const lt_texts texts = {&text, 1, 0};
     size_t host = 0;
     LT_TRY(lt_denoise_host_bytes(model, mesh, plan, &host));
     LT_TRY(dry_run_begin(&engine, mesh));
@@ -177,7 +179,7 @@ static lt_status dry_run_dit(const lt_estimate_of *of, lt_footprint *out)
     LT_TRY_GOTO(model->family->dit_open(model, &engine, plan->dtype, levels.timesteps,
                                         levels.timestep_count),
                 st, close);
-    LT_TRY_GOTO(lt_denoise_dry(model, mesh, plan, &levels, of->token_count, &step), st, close);
+    LT_TRY_GOTO(lt_denoise_dry(model, mesh, plan, &levels, &texts, &step), st, close);
 close:
     model->family->dit_close(model);
 done:

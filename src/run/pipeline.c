@@ -70,12 +70,13 @@ static lt_status denoise(lt_session *s, const lt_plan *plan, const float *rows, 
     LT_TRY_GOTO(lt_agree(s->world, lt_levels_make(s->model, plan, &levels)), st, done);
     LT_TRY_GOTO(lt_residency_need(&s->residency, LT_PHASE_DIT, plan, &levels), st, done);
     lt_progress_step(s->progress, 1);
+    const lt_text text = {0, rows, s->token_count};
+    const lt_texts texts = {&text, 1, 0};
     const lt_denoise_in in = {.model = s->model,
                               .mesh = &s->bound.mesh,
                               .plan = plan,
                               .levels = &levels,
-                              .text_rows = rows,
-                              .text_count = s->token_count,
+                              .texts = &texts,
                               .progress = s->progress};
     LT_TRY_GOTO(lt_denoise(&in, &s->residency.engine[LT_PHASE_DIT], clip), st, done);
 done:

@@ -46,12 +46,13 @@ static inline void denoise_on(lt_model *model, lt_group *group, const lt_plan *p
     OK(lt_levels_make(model, plan, &levels));
     OK(model->family->dit_open(model, &engine, plan->dtype, levels.timesteps,
                                levels.timestep_count));
+    const lt_text text_of = {0, text, DENOISE_TEXT_ROWS};
+    const lt_texts texts = {&text_of, has_text, 0};
     const lt_denoise_in in = {.model = model,
                               .mesh = &mesh,
                               .plan = plan,
                               .levels = &levels,
-                              .text_rows = text,
-                              .text_count = has_text ? DENOISE_TEXT_ROWS : 0,
+                              .texts = &texts,
                               .coarse = coarse};
     OK(lt_denoise(&in, &engine, clip));
     model->family->dit_close(model);

@@ -57,7 +57,7 @@ lt_status lt_denoise(const lt_denoise_in *in, lt_engine *engine, lt_clip *clip)
                     .progress = in->progress,
                     .seconds = in->seconds,
                     .of = lt_denoise_steps(in->model, in->plan, in->coarse != NULL)};
-    lt_states_open(in->model, in->text_rows, in->text_count, &loop.states);
+    lt_states_open(in->model, in->texts, &loop.states);
     lt_status st = lt_fault_step(lt_group_rank(world), -1);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     lt_progress_stage(in->progress, "denoise", "evaluation", loop.of);

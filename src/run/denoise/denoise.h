@@ -12,6 +12,7 @@
 
 #include "run/denoise/clip.h"
 #include "run/denoise/levels.h"
+#include "run/denoise/texts.h"
 #include "run/progress.h"
 
 typedef struct lt_denoise_in {
@@ -19,8 +20,7 @@ typedef struct lt_denoise_in {
     const lt_mesh *mesh;
     const lt_plan *plan;
     const lt_levels *levels;
-    const float *text_rows; /* [text_count, width] host */
-    int64_t text_count;
+    const lt_texts *texts; /* rows on the host */
     /* refine: the coarse clip, as lt_plan_coarse has it; NULL: made here, from noise */
     const lt_clip *coarse;
     lt_progress *progress; /* may be NULL */

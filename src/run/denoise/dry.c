@@ -44,7 +44,7 @@ static lt_forward forward_of(const lt_model *model, const lt_plan *plan, const l
 
 /* One pass: the states of the run's tiles as the loop takes them, then the largest's forward. */
 static lt_status one_pass(lt_model *model, const lt_plan *plan, const lt_window_set *set,
-                          const lt_levels *levels, lt_range run, int64_t text_count,
+                          const lt_levels *levels, lt_range run, const lt_texts *texts,
                           lt_dry_counts *forward)
 {
     lt_states states;
@@ -52,19 +52,22 @@ static lt_status one_pass(lt_model *model, const lt_plan *plan, const lt_window_
     int64_t distance[LT_ANCHORS_MAX], largest = run.first, most = -1;
     lt_window window;
     lt_dit_state *state = NULL;
-    lt_states_open(model, NULL, text_count, &states);
+    lt_states_open(model, texts, &states);
     for (int64_t t = run.first; t < run.first + run.count; t++) {
         const int anchors = seen_anchors(set, t, distance);
         lt_loop_window(set, t, distance, anchors, &window);
-        LT_TRY_GOTO(lt_states_get(&states, &window, &state), st, done);
-        if (rows_of(&window) * (anchors + 1) > most) {
-            most = rows_of(&window) * (anchors + 1);
+        const lt_text_at text = lt_loop_text(texts, set, t);
+        LT_TRY_GOTO(lt_states_get(&states, &window, text, &state), st, done);
+        const int64_t rows = rows_of(&window) * (anchors + 1) + lt_texts_count(texts, text);
+        if (rows > most) {
+            most = rows;
             largest = t;
         }
     }
     const int anchors = seen_anchors(set, largest, distance);
     lt_loop_window(set, largest, distance, anchors, &window);
-    LT_TRY_GOTO(lt_states_get(&states, &window, &state), st, done);
+    LT_TRY_GOTO(lt_states_get(&states, &window, lt_loop_text(texts, set, largest), &state), st,
+                done);
     lt_dry_reset();
     const lt_forward f = forward_of(model, plan, levels);
     LT_TRY_GOTO(model->family->dit_forward(model, state, &f), st, done);
@@ -75,7 +78,7 @@ done:
 }
 
 static lt_status pass_of(lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
-                         const lt_levels *levels, int64_t text_count, double steps,
+                         const lt_levels *levels, const lt_texts *texts, double steps,
                          lt_dry_counts *sum)
 {
     lt_window_set set;
@@ -88,7 +91,7 @@ static lt_status pass_of(lt_model *model, const lt_mesh *mesh, const lt_plan *pl
     const lt_range most = lt_windowing_run(tiles, groups, 0);
     if (in_turn || run.count == 0)
         run = in_turn ? (lt_range){0, tiles} : most;
-    const lt_status st = one_pass(model, plan, &set, levels, run, text_count, &forward);
+    const lt_status st = one_pass(model, plan, &set, levels, run, texts, &forward);
     if (st == LT_OK)
         add(sum, &forward, steps * (in_turn ? 1 : (double)(tiles + groups - 1) / groups));
     lt_window_set_free(&set);
@@ -97,7 +100,7 @@ static lt_status pass_of(lt_model *model, const lt_mesh *mesh, const lt_plan *pl
 }
 
 lt_status lt_denoise_dry(lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
-                         const lt_levels *levels, int64_t text_count, lt_dry_counts *step)
+                         const lt_levels *levels, const lt_texts *texts, lt_dry_counts *step)
 {
     const int all = lt_denoise_steps(model, plan, 0);
     int coarse_steps = 0;
@@ -108,9 +111,9 @@ lt_status lt_denoise_dry(lt_model *model, const lt_mesh *mesh, const lt_plan *pl
         lt_plan coarse;
         coarse_steps = levels->evaluations;
         LT_TRY(lt_plan_coarse(plan, model, &coarse));
-        LT_TRY(pass_of(model, mesh, &coarse, levels, text_count, coarse_steps, step));
+        LT_TRY(pass_of(model, mesh, &coarse, levels, texts, coarse_steps, step));
     }
-    LT_TRY(pass_of(model, mesh, plan, levels, text_count, all - coarse_steps, step));
+    LT_TRY(pass_of(model, mesh, plan, levels, texts, all - coarse_steps, step));
     for (int i = 0; i < LT_OP_COUNT; i++) {
         step->flops[i] /= all;
         step->bytes[i] /= all;

@@ -9,11 +9,12 @@
 #include "kernels/backend.h"
 #include "parallel/mesh.h"
 #include "run/denoise/levels.h"
+#include "run/denoise/texts.h"
 
 /* Counts of one step, the mean over the passes' steps, on this rank, or on the one of `win` that
  * computes the most. Errors: the networks', LT_ENOMEM. */
 lt_status lt_denoise_dry(lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
-                         const lt_levels *levels, int64_t text_count, lt_dry_counts *step);
+                         const lt_levels *levels, const lt_texts *texts, lt_dry_counts *step);
 /* Host memory of the loop on this rank, the whole clip included. Errors: LT_ENOMEM. */
 lt_status lt_denoise_host_bytes(const lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
                                 size_t *bytes);

@@ -50,6 +50,17 @@ void lt_loop_window(const lt_window_set *set, int64_t tile, const int64_t *dista
     }
 }
 
+lt_text_at lt_loop_text(const lt_texts *texts, const lt_window_set *set, int64_t tile)
+{
+    if (texts->count <= 1)
+        return (lt_text_at){0, 0.0};
+    const lt_layout *time = &set->time[0];
+    const int64_t window = lt_window_set_at(set, tile).window;
+    const int is_chunk = set->plan->windowing.mode == LT_MODE_EXTEND;
+    const lt_range latents = is_chunk ? time->own[window] : time->window[window];
+    return lt_texts_at(texts, lt_grid_frame_range(set->plan->grid, latents));
+}
+
 lt_status lt_loop_evaluate(lt_loop *loop, const lt_evaluation *e)
 {
     const lt_range time = lt_window_set_box(e->set, 0, e->tile).time;
@@ -59,7 +70,8 @@ lt_status lt_loop_evaluate(lt_loop *loop, const lt_evaluation *e)
     for (int i = 0; i < e->anchors; i++)
         distance[i] = e->anchor[i] - time.first;
     lt_loop_window(e->set, e->tile, distance, e->anchors, &window);
-    LT_TRY(lt_states_get(&loop->states, &window, &state));
+    LT_TRY(lt_states_get(&loop->states, &window, lt_loop_text(loop->states.texts, e->set, e->tile),
+                         &state));
     LT_TRY(loop->model->family->dit_forward(loop->model, state, &e->forward));
     return check_finite(e);
 }

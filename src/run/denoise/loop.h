@@ -37,6 +37,9 @@ typedef struct lt_evaluation {
 /* What a forward of a tile is told of it (family.h); distance [anchors] is borrowed. Local. */
 void lt_loop_window(const lt_window_set *set, int64_t tile, const int64_t *distance, int anchors,
                     lt_window *out);
+/* The text that a tile of `set` sees, by the centre of its window's frames; in `extend` by that of
+ * the frames that the chunk makes. Local. */
+lt_text_at lt_loop_text(const lt_texts *texts, const lt_window_set *set, int64_t tile);
 /* Does this rank compute windows at all? (Ranks further out on cfg get what others computed.) */
 int lt_loop_computes(const lt_loop *loop);
 /* Local but for the forward, which is Collective on tokens and tp. A velocity that is not finite is

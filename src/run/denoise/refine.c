@@ -46,7 +46,7 @@ static lt_status coarse_pass(lt_loop *loop, const lt_plan *plan, const lt_pass *
 {
     lt_loop coarse = *loop;
     coarse.plan = plan;
-    lt_states_open(loop->model, loop->states.text_rows, loop->states.text_count, &coarse.states);
+    lt_states_open(loop->model, loop->states.texts, &coarse.states);
     LT_TRY(lt_agree(loop->mesh->world, lt_clip_new(plan, out)));
     lt_clip_noise(plan, out);
     const lt_status st = lt_denoise_joint(&coarse, pass, out);

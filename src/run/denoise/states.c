@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-void lt_states_open(lt_model *model, const float *text_rows, int64_t text_count, lt_states *out)
+void lt_states_open(lt_model *model, const lt_texts *texts, lt_states *out)
 {
-    *out = (lt_states){.model = model, .text_rows = text_rows, .text_count = text_count};
+    *out = (lt_states){.model = model, .texts = texts};
 }
 
 static int is_same(const lt_window *a, const lt_window *b)
@@ -18,6 +18,11 @@ static int is_same(const lt_window *a, const lt_window *b)
             memcmp(a->anchor, b->anchor, (size_t)a->anchors * sizeof *a->anchor) == 0);
 }
 
+static int is_same_text(lt_text_at a, lt_text_at b)
+{
+    return a.first == b.first && a.weight >= b.weight && a.weight <= b.weight;
+}
+
 static void drop_last(lt_states *s)
 {
     const int i = --s->count;
@@ -26,11 +31,25 @@ static void drop_last(lt_states *s)
     s->kept[i].anchor = NULL;
 }
 
-lt_status lt_states_get(lt_states *s, const lt_window *window, lt_dit_state **out)
+static lt_status begin(const lt_states *s, const lt_window *window, lt_text_at text,
+                       lt_dit_state **out)
+{
+    const lt_family *family = s->model->family;
+    const int64_t width = family->text_width != NULL ? family->text_width(s->model) : 0;
+    const float *rows = NULL;
+    float *made = NULL;
+    LT_TRY(lt_texts_rows(s->texts, text, width, &rows, &made));
+    const lt_status st =
+        family->dit_begin(s->model, window, rows, lt_texts_count(s->texts, text), out);
+    free(made); /* dit_begin has copied it */
+    return st;
+}
+
+lt_status lt_states_get(lt_states *s, const lt_window *window, lt_text_at text, lt_dit_state **out)
 {
     *out = NULL;
     for (int i = 0; i < s->count; i++)
-        if (is_same(&s->kept[i].window, window)) {
+        if (is_same(&s->kept[i].window, window) && is_same_text(s->kept[i].text, text)) {
             *out = s->kept[i].state;
             return LT_OK;
         }
@@ -38,6 +57,7 @@ lt_status lt_states_get(lt_states *s, const lt_window *window, lt_dit_state **ou
         drop_last(s);
     const int i = s->count;
     s->kept[i].window = *window;
+    s->kept[i].text = text;
     const size_t bytes = (size_t)window->anchors * sizeof *window->anchor;
     s->kept[i].anchor = malloc(bytes + 1);
     if (s->kept[i].anchor == NULL)
@@ -46,8 +66,7 @@ lt_status lt_states_get(lt_states *s, const lt_window *window, lt_dit_state **ou
         memcpy(s->kept[i].anchor, window->anchor, bytes);
     s->kept[i].window.anchor = s->kept[i].anchor;
     s->count++; /* from here on lt_states_close frees it */
-    LT_TRY(s->model->family->dit_begin(s->model, &s->kept[i].window, s->text_rows, s->text_count,
-                                       &s->kept[i].state));
+    LT_TRY(begin(s, &s->kept[i].window, text, &s->kept[i].state));
     *out = s->kept[i].state;
     return LT_OK;
 }
