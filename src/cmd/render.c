@@ -62,14 +62,26 @@ static lt_status make_model_absolute(lt_options *options, const lt_job *job)
 }
 
 /* The prompt as it was read, on one line: YAML cuts and folds. */
-static void show_prompt(const lt_job *job)
+static void show_prompt(const char *prompt, const char *of)
 {
     char text[512];
-    (void)snprintf(text, sizeof text, "%.400s%s", job->prompt,
-                   strlen(job->prompt) > 400 ? " ..." : "");
+    (void)snprintf(text, sizeof text, "%.400s%s", prompt, strlen(prompt) > 400 ? " ..." : "");
     for (char *c = text; *c != '\0'; c++)
         *c = *c == '\n' || *c == '\t' ? ' ' : *c;
-    lt_say("longtake: prompt: %s", text);
+    lt_say("longtake: %sprompt: %s", of, text);
+}
+
+static void show_shots(const json_t *shots)
+{
+    size_t i;
+    json_t *entry;
+    json_array_foreach (shots, i, entry) {
+        char of[48];
+        const char *prompt = json_string_value(json_object_get(entry, "prompt"));
+        (void)snprintf(of, sizeof of, "shots: entry %zu: ", i + 1);
+        if (prompt != NULL)
+            show_prompt(prompt, of);
+    }
 }
 
 static lt_status complete(lt_options *options, const lt_job *job, const char *const *words,
@@ -90,7 +102,9 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     (void)word_count;
     if (!job->quiet && lt_group_rank(world) == 0 && job->prompt != NULL &&
         lt_options_was_set(options, "prompt") == LT_OPT_BY_FILE)
-        show_prompt(job);
+        show_prompt(job->prompt, "");
+    if (!job->quiet && lt_group_rank(world) == 0)
+        show_shots(job->shots);
     lt_outcome out;
     LT_TRY(lt_render(job, options, world, &out));
     if (job->dry_run)
@@ -108,7 +122,8 @@ const lt_verb lt_verb_render = {
     .usage = "longtake render [JOB.yaml] -p TEXT -o FILE [options]",
     .intro = "Renders picture and sound of a prompt and writes them as one film. A job file is "
              "YAML with the same\n"
-             "names as the long options; flags win. Under mpirun or srun all ranks work on the "
+             "names as the long options; flags win; its `shots:` are a storyboard. Under mpirun or "
+             "srun all ranks work on the "
              "same film.",
     .examples = "  longtake render -p \"A green glass ball drops on a stone floor.\" -o glass.mp4\n"
                 "  longtake render glass.run/job.yaml --seed 2 --codec hevc \\\n"

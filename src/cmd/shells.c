@@ -242,6 +242,16 @@ static void put_intro(FILE *to, const char *text)
         (void)fputs(".fi\n", to);
 }
 
+/* A list of the job file, which is no flag. */
+static void man_list(FILE *to, const lt_option *row)
+{
+    (void)fputs(".TP\n\\fB", to);
+    put_roff(to, row->name);
+    (void)fputs(":\\fR\n", to);
+    put_roff(to, row->help);
+    (void)fputs(" Job file only.\n", to);
+}
+
 static void man_option(FILE *to, const lt_option *row, const lt_verb *const *verbs, size_t count)
 {
     const char *before = " Of ";
@@ -297,7 +307,9 @@ void lt_shell_man(FILE *to, const lt_verb *const *verbs, size_t count)
                 "about the run itself; a flag wins.\n",
                 to);
     for (int k = 0; k < lt_job_option_count; k++)
-        if (shows(&lt_job_options[k], NULL))
+        if (lt_job_options[k].type == LT_OPT_LIST)
+            man_list(to, &lt_job_options[k]);
+        else if (shows(&lt_job_options[k], NULL))
             man_option(to, &lt_job_options[k], verbs, count);
     (void)fputs(".SH EXIT STATUS\n"
                 "0 done; 64 usage, 65 bad data, 66 no input, 69 unavailable, 70 a bug of ours, 73 "

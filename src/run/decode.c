@@ -29,6 +29,12 @@
  * Memory: one raw chunk, overlap frames each way, two chunks of finished frames, whatever the
  * film's length; a helper has a chunk's latents.
  *
+ * A storyboard's shots are decoded as films of their own: each is a row of chunks, these rows stand
+ * one behind the other and are numbered through, and the first chunk of a row takes no overlap
+ * frames. What a shot's grid has too many is dropped when its last chunk is muxed, so a cut is at
+ * its frame; its samples are laid where they belong in the film's one timeline, cut or filled up
+ * with silence.
+ *
  * Audio comes first: chunks of ticks go round the ranks, each alone, in the same way and land in
  * one PCM timeline, kept in a scratch file and fed to the muxer beside the frames. */
 #include "run/decode.h"
@@ -53,7 +59,9 @@ enum { TAG_OVERLAP = 1, TAG_FRAMES = 2, TAG_AUDIO = 3 };
 typedef struct {
     lt_model *model;
     const lt_family *family;
-    const lt_plan *plan;
+    const lt_plan *plan; /* the film's */
+    lt_film_shot *shot;  /* [shots] owned */
+    int shots;
     const lt_latent_source *source;
     lt_group *world;
     int rank, size;
@@ -75,19 +83,26 @@ typedef struct {
     lt_progress *progress;
 } pool;
 
-/* Copy range [first, first + count) of a stream's time axis, dense. */
-static lt_status take_latents(const pool *p, int stream, lt_range range)
+/* A chunk of the film: of which shot, and its number there. */
+typedef struct place {
+    const lt_film_shot *shot;
+    int64_t chunk, chunks; /* chunks: of the shot */
+} place;
+
+/* Copy range [first, first + count) of the time axis of a shot's stream, dense. */
+static lt_status take_latents(const pool *p, const lt_film_shot *shot, int stream, lt_range range)
 {
     const lt_latent_source *source = p->source;
     float *out = p->latents;
     if (source->store != NULL) {
+        char name[LT_DATASET_BYTES];
         size_t index = 0;
-        LT_TRY(lt_latents_find(source->store, p->plan->stream[stream].name, &index));
+        LT_TRY(lt_latents_find(source->store, lt_film_dataset(shot, stream, name), &index));
         LT_TRY(lt_latents_read_range(source->store, index, range.first, range.count, out,
                                      p->latents_capacity));
         return LT_OK;
     }
-    const lt_stream *s = &p->plan->stream[stream];
+    const lt_stream *s = &shot->plan.stream[stream];
     int64_t outer = 1, inner = 1;
     for (int i = 0; i < s->time_axis; i++)
         outer *= s->dim[i];
@@ -98,7 +113,7 @@ static lt_status take_latents(const pool *p, int stream, lt_range range)
     assert((size_t)(outer * range.count * inner) <= p->latents_capacity);
     for (int64_t o = 0; o < outer; o++)
         memcpy(out + o * range.count * inner,
-               source->clip->data[stream] + (o * time + range.first) * inner,
+               source->clip[shot - p->shot].data[stream] + (o * time + range.first) * inner,
                (size_t)(range.count * inner) * sizeof(float));
     return LT_OK;
 }
@@ -123,54 +138,81 @@ static int64_t audio_stream(const lt_plan *plan)
     return -1;
 }
 
+/* The shot and the chunk in it of the film's chunk, where each shot has chunks_of chunks. */
+static place place_of(const pool *p, int64_t chunk,
+                      int64_t (*chunks_of)(const pool *p, const lt_film_shot *shot))
+{
+    place at = {.shot = p->shot, .chunk = chunk, .chunks = chunks_of(p, p->shot)};
+    while (at.chunk >= at.chunks) {
+        at.chunk -= at.chunks;
+        at.shot++;
+        assert(at.shot < p->shot + p->shots);
+        at.chunks = chunks_of(p, at.shot);
+    }
+    return at;
+}
+
+static void tell_shot(const pool *p, const lt_film_shot *shot)
+{
+    if (p->shots > 1)
+        lt_progress_shot(p->progress, (int)(shot - p->shot) + 1, p->shots);
+}
+
 /* ---- audio ---- */
 
-typedef struct {
-    int stream;
-    int64_t ticks, chunks, chunk_samples;
-} audio_plan;
-
-static lt_range audio_chunk_ticks(const audio_plan *s, int64_t chunk)
+static int64_t ticks_of(const lt_film_shot *shot)
 {
-    const int64_t first = chunk * LT_AUDIO_CHUNK_TICKS, left = s->ticks - first;
+    return shot->plan.stream[audio_stream(&shot->plan)].dim[2];
+}
+
+static int64_t audio_chunks_of(const pool *p, const lt_film_shot *shot)
+{
+    (void)p;
+    return (ticks_of(shot) + LT_AUDIO_CHUNK_TICKS - 1) / LT_AUDIO_CHUNK_TICKS;
+}
+
+static lt_range audio_chunk_ticks(const place *at)
+{
+    const int64_t first = at->chunk * LT_AUDIO_CHUNK_TICKS, left = ticks_of(at->shot) - first;
     return (lt_range){first, left < LT_AUDIO_CHUNK_TICKS ? left : LT_AUDIO_CHUNK_TICKS};
 }
 
-static lt_status decode_audio_chunk(pool *p, const audio_plan *s, int64_t chunk, float *pcm)
+static lt_status decode_audio_chunk(pool *p, const place *at, float *pcm)
 {
-    const lt_range ticks = audio_chunk_ticks(s, chunk);
-    const lt_range known = p->family->audio_context(p->model, s->ticks, ticks);
-    LT_TRY(take_latents(p, s->stream, known));
+    const lt_range ticks = audio_chunk_ticks(at);
+    const lt_range known = p->family->audio_context(p->model, ticks_of(at->shot), ticks);
+    LT_TRY(take_latents(p, at->shot, (int)audio_stream(&at->shot->plan), known));
     LT_TRY(p->family->audio_decode(p->model, p->latents, known.count,
                                    (lt_range){ticks.first - known.first, ticks.count}, pcm));
     return LT_OK;
 }
 
-/* Rank 0: what falls into the film goes to the timeline; the rest of the grid is cut. */
-static lt_status keep_audio_chunk(pool *p, const audio_plan *s, int64_t chunk, const float *pcm)
+/* Rank 0: what falls into the shot goes to the timeline; the rest of the grid is cut. */
+static lt_status keep_audio_chunk(pool *p, const place *at, const float *pcm)
 {
-    const lt_range ticks = audio_chunk_ticks(s, chunk);
+    const lt_range ticks = audio_chunk_ticks(at);
     const int64_t first = p->family->audio_samples(p->model, ticks.first);
     const int64_t count = p->family->audio_samples(p->model, ticks.count);
-    const int64_t left = p->plan->samples - first;
+    const int64_t left = at->shot->plan.samples - first;
     const int64_t kept = left < count ? left : count;
     if (kept <= 0)
         return LT_OK;
     const float *const channel[2] = {pcm, pcm + count};
-    LT_TRY(lt_timeline_write(p->audio, first, channel, kept));
+    LT_TRY(lt_timeline_write(p->audio, at->shot->first_sample + first, channel, kept));
     return LT_OK;
 }
 
-static lt_status audio_chunks(pool *p, const audio_plan *s, float *pcm)
+static lt_status audio_chunks(pool *p, int64_t chunks, float *pcm)
 {
-    for (int64_t chunk = 0; chunk < s->chunks; chunk++) {
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
         const int owner = (int)(chunk % p->size);
+        const place at = place_of(p, chunk, audio_chunks_of);
         LT_TRY(stop_here(p));
         const size_t bytes =
-            2 * (size_t)p->family->audio_samples(p->model, audio_chunk_ticks(s, chunk).count) *
+            2 * (size_t)p->family->audio_samples(p->model, audio_chunk_ticks(&at).count) *
             sizeof(float);
         if (owner == p->rank) {
-            LT_TRY(decode_audio_chunk(p, s, chunk, pcm));
+            LT_TRY(decode_audio_chunk(p, &at, pcm));
             if (owner != 0) {
                 lt_request *request = NULL;
                 LT_TRY(lt_request_send(p->world, 0, TAG_AUDIO, pcm, bytes, &request));
@@ -184,7 +226,8 @@ static lt_status audio_chunks(pool *p, const audio_plan *s, float *pcm)
             LT_TRY(lt_request_recv(p->world, owner, TAG_AUDIO, pcm, bytes, &request));
             LT_TRY(lt_request_wait(&request));
         }
-        LT_TRY(keep_audio_chunk(p, s, chunk, pcm));
+        LT_TRY(keep_audio_chunk(p, &at, pcm));
+        tell_shot(p, at.shot);
         lt_progress_step(p->progress, chunk + 1);
     }
     return LT_OK;
@@ -192,17 +235,17 @@ static lt_status audio_chunks(pool *p, const audio_plan *s, float *pcm)
 
 /* The grid's audio may end a few milliseconds before the video (ticks are rounded): silence fills
  * it. */
-static lt_status pad_audio(pool *p, const audio_plan *s)
+static lt_status pad_audio(pool *p, const lt_film_shot *shot)
 {
-    const int64_t have = p->family->audio_samples(p->model, s->ticks);
-    if (p->rank != 0 || have >= p->plan->samples)
+    const int64_t have = p->family->audio_samples(p->model, ticks_of(shot));
+    if (p->rank != 0 || have >= shot->plan.samples)
         return LT_OK;
-    const int64_t missing = p->plan->samples - have;
+    const int64_t missing = shot->plan.samples - have;
     float *silence = calloc((size_t)missing, sizeof *silence);
     if (silence == NULL)
         LT_FAIL(LT_ENOMEM, "sound: no memory for %lld samples", (long long)missing);
     const float *const channel[2] = {silence, silence};
-    const lt_status st = lt_timeline_write(p->audio, have, channel, missing);
+    const lt_status st = lt_timeline_write(p->audio, shot->first_sample + have, channel, missing);
     free(silence);
     LT_TRY(st);
     return LT_OK;
@@ -210,31 +253,39 @@ static lt_status pad_audio(pool *p, const audio_plan *s)
 
 static lt_status decode_audio(pool *p, const char *scratch)
 {
-    const int64_t stream = audio_stream(p->plan);
-    if (stream < 0)
+    if (audio_stream(p->plan) < 0)
         return LT_OK;
-    const int64_t ticks = p->plan->stream[stream].dim[2];
-    const audio_plan s = {.stream = (int)stream,
-                          .ticks = ticks,
-                          .chunks = (ticks + LT_AUDIO_CHUNK_TICKS - 1) / LT_AUDIO_CHUNK_TICKS,
-                          .chunk_samples =
-                              p->family->audio_samples(p->model, LT_AUDIO_CHUNK_TICKS)};
-    lt_progress_stage(p->progress, "sound", "chunk", s.chunks);
-    float *pcm = malloc(2 * (size_t)s.chunk_samples * sizeof *pcm);
+    const int64_t samples = p->family->audio_samples(p->model, LT_AUDIO_CHUNK_TICKS);
+    int64_t chunks = 0;
+    for (int i = 0; i < p->shots; i++)
+        chunks += audio_chunks_of(p, &p->shot[i]);
+    lt_progress_stage(p->progress, "sound", "chunk", chunks);
+    float *pcm = malloc(2 * (size_t)samples * sizeof *pcm);
     if (pcm == NULL)
         LT_FAIL(LT_ENOMEM, "sound: no memory for a chunk");
     lt_status st = LT_OK;
     if (p->rank == 0)
         LT_TRY_GOTO(lt_timeline_new(p->plan->sample_rate, 2, p->plan->samples, scratch, &p->audio),
                     st, done);
-    LT_TRY_GOTO(audio_chunks(p, &s, pcm), st, done);
-    LT_TRY_GOTO(pad_audio(p, &s), st, done);
+    LT_TRY_GOTO(audio_chunks(p, chunks, pcm), st, done);
+    for (int i = 0; i < p->shots; i++)
+        LT_TRY_GOTO(pad_audio(p, &p->shot[i]), st, done);
 done:
     free(pcm);
     return st;
 }
 
 /* ---- video ---- */
+
+static int64_t video_chunks_of(const pool *p, const lt_film_shot *shot)
+{
+    return p->family->decode_chunks(p->model, &shot->plan.shape);
+}
+
+static lt_decode_chunk facts_of(const pool *p, const place *at)
+{
+    return p->family->decode_chunk(p->model, &at->shot->plan.shape, at->chunk);
+}
 
 static size_t frame_bytes(const lt_plan *plan)
 {
@@ -276,8 +327,11 @@ static lt_status mux_audio(pool *p)
 
 static lt_status mux_chunk(pool *p, int64_t chunk, const char *frames)
 {
-    const lt_decode_chunk d = p->family->decode_chunk(p->model, &p->plan->shape, chunk);
-    for (int64_t i = 0; i < d.frames && p->frame_at < p->plan->frames; i++) {
+    const place at = place_of(p, chunk, video_chunks_of);
+    const int64_t end = at.shot->first_frame + at.shot->plan.frames; /* the rest is the grid's */
+    const lt_decode_chunk d = facts_of(p, &at);
+    tell_shot(p, at.shot);
+    for (int64_t i = 0; i < d.frames && p->frame_at < end; i++) {
         const char *frame = frames + (size_t)i * frame_bytes(p->plan);
         LT_TRY(lt_mux_video(p->mux, frame, p->pixels));
         if (p->sheet != NULL)
@@ -296,33 +350,35 @@ static int owner_of(const pool *p, int64_t chunk)
 }
 
 /* Step 1 of the head comment. raw NULL: this rank only helps. */
-static lt_status decode_chunk(pool *p, int64_t chunk, char *raw)
+static lt_status decode_chunk(pool *p, const place *at, char *raw)
 {
-    const lt_decode_chunk d = p->family->decode_chunk(p->model, &p->plan->shape, chunk);
-    LT_TRY(take_latents(p, 0, (lt_range){d.first_latent, d.latents}));
-    return p->family->chunk_raw(p->model, &p->plan->shape, chunk, p->latents, raw);
+    const lt_decode_chunk d = facts_of(p, at);
+    LT_TRY(take_latents(p, at->shot, 0, (lt_range){d.first_latent, d.latents}));
+    return p->family->chunk_raw(p->model, &at->shot->plan.shape, at->chunk, p->latents, raw);
 }
 
 /* Steps 1 to 3 of the head comment for a chunk of mine; frames end up in p->frames[slot]. */
 static lt_status make_chunk(pool *p, int64_t chunk, int slot)
 {
-    const lt_shape *shape = &p->plan->shape;
+    const place at = place_of(p, chunk, video_chunks_of);
+    const lt_shape *shape = &at.shot->plan.shape;
     const size_t overlap_bytes = p->family->decode_overlap_bytes(p->model, shape);
-    if (chunk > 0 && p->groups > 1)
+    const int has_before = at.chunk > 0, has_behind = at.chunk + 1 < at.chunks;
+    if (has_before && p->groups > 1)
         LT_TRY(lt_request_recv(p->world, owner_of(p, chunk - 1), TAG_OVERLAP, p->overlap_in,
                                overlap_bytes, &p->incoming));
-    else if (chunk > 0)
+    else if (has_before)
         memcpy(p->overlap_in, p->overlap_out, overlap_bytes);
-    LT_TRY(decode_chunk(p, chunk, p->raw));
+    LT_TRY(decode_chunk(p, &at, p->raw));
     LT_TRY(lt_request_wait(&p->overlap_request));
     p->family->chunk_overlap(p->model, shape, p->raw, p->overlap_out);
-    if (chunk + 1 < p->chunks && p->groups > 1)
+    if (has_behind && p->groups > 1)
         LT_TRY(lt_request_send(p->world, owner_of(p, chunk + 1), TAG_OVERLAP, p->overlap_out,
                                overlap_bytes, &p->overlap_request));
     LT_TRY(lt_request_wait(&p->incoming));
     LT_TRY(lt_request_wait(&p->frames_request[slot]));
-    LT_TRY(p->family->chunk_finish(p->model, shape, chunk, p->raw, chunk > 0 ? p->overlap_in : NULL,
-                                   p->pixels, p->frames[slot]));
+    LT_TRY(p->family->chunk_finish(p->model, shape, at.chunk, p->raw,
+                                   has_before ? p->overlap_in : NULL, p->pixels, p->frames[slot]));
     return LT_OK;
 }
 
@@ -332,12 +388,11 @@ static lt_status decode_video(pool *p)
     int64_t mine = 0;
     for (int64_t chunk = 0; chunk < p->chunks; chunk++) {
         const int owner = owner_of(p, chunk);
+        const place at = place_of(p, chunk, video_chunks_of);
         lt_operation_chunk((int)chunk + 1);
         LT_TRY(lt_fault_step(p->rank, -2 - (int)chunk));
         LT_TRY(stop_here(p));
-        const size_t bytes =
-            (size_t)p->family->decode_chunk(p->model, &p->plan->shape, chunk).frames *
-            frame_bytes(p->plan);
+        const size_t bytes = (size_t)facts_of(p, &at).frames * frame_bytes(p->plan);
         if (owner == p->rank) {
             const int slot = (int)(mine++ % 2);
             LT_TRY(make_chunk(p, chunk, slot));
@@ -347,7 +402,7 @@ static lt_status decode_video(pool *p)
                 LT_TRY(lt_request_send(p->world, 0, TAG_FRAMES, p->frames[slot], bytes,
                                        &p->frames_request[slot]));
         } else if (chunk % p->groups == p->group) {
-            LT_TRY(decode_chunk(p, chunk, NULL));
+            LT_TRY(decode_chunk(p, &at, NULL));
         } else if (p->rank == 0) {
             LT_TRY(lt_request_recv(p->world, owner, TAG_FRAMES, p->frames[0], bytes, &p->incoming));
             LT_TRY(lt_request_wait(&p->incoming));
@@ -371,6 +426,8 @@ static lt_status take(void *out, size_t bytes, const char *what)
     return LT_OK;
 }
 
+/* Frames that a chunk of the longest shot finishes: its first or its last; shorter shots have the
+ * same ones. */
 lt_decode_buffers lt_decode_buffers_of(const lt_model *model, const lt_plan *plan)
 {
     const lt_family *family = model->family;
@@ -490,6 +547,7 @@ static void pool_free(pool *p)
     lt_mux_abort(&p->mux);
     lt_contact_sheet_free(&p->sheet);
     lt_timeline_free(&p->audio);
+    free(p->shot);
     free(p->latents);
     free(p->raw);
     free(p->overlap_in);
@@ -520,9 +578,11 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
     p.group = engine->mesh->position / each;
     assert(engine->mesh->position % each == lt_group_rank(engine->mesh->axis[LT_AXIS_TP]));
     p.pixels = lt_mux_pixels(plan->codec);
-    p.chunks = p.family->decode_chunks(model, &plan->shape);
+    p.chunks = lt_film_decode_chunks(plan, model);
     lt_stop_arm(p.rank == 0);
-    lt_status st = pool_buffers(&p);
+    lt_status st = lt_film_shots(plan, model, &p.shot, &p.shots);
+    if (st == LT_OK)
+        st = pool_buffers(&p);
     if (st == LT_OK && p.rank == 0)
         st = pool_outputs(&p, outputs, engine->threads);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
@@ -532,6 +592,7 @@ lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
 done:
     if (st != LT_OK)
         lt_engine_cancel(engine);
+    lt_progress_shot(progress, 0, 0);
     lt_progress_done(progress);
     pool_free(&p);
     return st;

@@ -4,14 +4,13 @@
 
 #include "base/new_file.h"
 #include "run/denoise/clip.h"
-#include "run/plan.h"
+#include "run/plan_shots.h"
 #include "run/progress.h"
 #include "run/store_hdf5.h"
 
-/* Where latents come from: a clip in memory (render) or an open latents.h5 (decode). One of them.
- */
+/* Where latents come from: clips in memory (render) or an open latents.h5 (decode). One of them. */
 typedef struct lt_latent_source {
-    const lt_clip *clip;
+    const lt_clip *clip; /* [shots] */
     lt_latents *store;
 } lt_latent_source;
 
@@ -47,8 +46,8 @@ lt_decode_buffers lt_decode_buffers_of(const lt_model *model, const lt_plan *pla
 
 /* Decode and mux, by the decoders that are open on engine. The groups of engine->mesh's tp axis
  * share out the film's chunks; the ranks of a group decode a chunk together, its weights split.
- * plan gives shape, lengths, codec, suffix. Nothing is left of a failed film; after an error the
- * engine is cancelled. Collective on world, Blocking. Errors: LT_EIO (disk full), LT_ETEMP (a
+ * plan gives shots, shape, lengths, codec, suffix. Nothing is left of a failed film; after an error
+ * the engine is cancelled. Collective on world, Blocking. Errors: LT_EIO (disk full), LT_ETEMP (a
  * signal), LT_EPEER. */
 lt_status lt_decode(lt_model *model, lt_engine *engine, const lt_plan *plan,
                     const lt_latent_source *source, const lt_decode_outputs *outputs,

@@ -93,6 +93,23 @@ static void say_streams(FILE *to, const json_t *latents)
     }
 }
 
+/* Where each begins. */
+static void say_shots(FILE *to, const json_t *shots)
+{
+    enum { SHOWN = 12 };
+    const size_t count = json_array_size(shots);
+    size_t i;
+    json_t *s;
+    if (count == 0)
+        return;
+    (void)fprintf(to, "  shots          %zu, at frames ", count);
+    json_array_foreach (shots, i, s)
+        if (i < SHOWN)
+            (void)fprintf(to, "%s%lld", i > 0 ? ", " : "",
+                          (long long)json_integer_value(json_object_get(s, "first_frame")));
+    (void)fprintf(to, "%s\n", count > SHOWN ? " ..." : "");
+}
+
 static void say(FILE *to, const json_t *answer)
 {
     const json_t *plan = json_object_get(answer, "plan"),
@@ -115,6 +132,7 @@ static void say(FILE *to, const json_t *answer)
                       (long long)json_integer_value(json_object_get(facts, "samples")),
                       seed != NULL ? seed : "?");
         free(seed);
+        say_shots(to, json_object_get(facts, "shots"));
     }
     if (json_is_object(latents))
         say_streams(to, latents);

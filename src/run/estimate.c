@@ -41,19 +41,6 @@ static size_t whole_pages(size_t bytes)
     return bytes < huge ? bytes : (bytes + huge - 1) / huge * huge;
 }
 
-/* The latents of all streams, f32. */
-static size_t clip_bytes(const lt_plan *plan)
-{
-    size_t bytes = 0;
-    for (int s = 0; s < plan->stream_count; s++) {
-        size_t n = sizeof(float);
-        for (int i = 0; i < plan->stream[s].ndim; i++)
-            n *= (size_t)plan->stream[s].dim[i];
-        bytes += n;
-    }
-    return bytes;
-}
-
 /* ---- what decode.c takes ---- */
 
 /* Chunks that this rank decodes and owns. */
@@ -61,7 +48,7 @@ static int64_t chunks_of(const lt_plan *plan, const lt_model *model, const lt_me
 {
     const int each = lt_group_size(mesh->axis[LT_AXIS_TP]);
     const int64_t groups = lt_group_size(mesh->world) / each, group = mesh->position / each;
-    const int64_t chunks = model->family->decode_chunks(model, &plan->shape);
+    const int64_t chunks = lt_film_decode_chunks(plan, model);
     return mesh->position % each != 0 || chunks <= group ? 0 : (chunks - group - 1) / groups + 1;
 }
 
@@ -71,7 +58,7 @@ static size_t pool_bytes(const lt_plan *plan, const lt_model *model, const lt_me
 {
     const lt_decode_buffers sizes = lt_decode_buffers_of(model, plan);
     const int64_t mine = chunks_of(plan, model, mesh);
-    const int64_t chunks = model->family->decode_chunks(model, &plan->shape);
+    const int64_t chunks = lt_film_decode_chunks(plan, model);
     const size_t latents = sizes.latents * sizeof(float);
     if (mine == 0)
         return latents + (lt_group_rank(mesh->world) == 0 ? sizes.frames_bytes : 0);
@@ -141,10 +128,10 @@ static void dry_run_end(lt_engine *engine, int threads, lt_phase phase, lt_time 
     lt_engine_close(engine);
 }
 
-/* The prompt's rows on the host, f32: made by the text phase, read by the DiT's. */
-static size_t text_bytes(const lt_model *model, int64_t token_count)
+/* The prompts' rows on the host, f32: made by the text phase, read by the DiT's. */
+static size_t text_bytes(const lt_estimate_of *of)
 {
-    return (size_t)(token_count * model->family->text_width(model)) * sizeof(float);
+    return (size_t)(of->tokens->all * of->model->family->text_width(of->model)) * sizeof(float);
 }
 
 static lt_status dry_run_text(const lt_estimate_of *of, lt_footprint *out)
@@ -154,23 +141,23 @@ static lt_status dry_run_text(const lt_estimate_of *of, lt_footprint *out)
     LT_TRY(dry_run_begin(&engine, of->mesh[LT_PHASE_TEXT]));
     lt_status st = model->family->text_open(model, &engine, of->plan->dtype);
     if (st == LT_OK)
-        st = model->family->text_encode(model, NULL, of->token_count, NULL);
+        st = model->family->text_encode(model, NULL, of->tokens->most, NULL);
     model->family->text_close(model);
     dry_run_end(&engine, of->threads, LT_PHASE_TEXT, LT_TIME_TEXT, out);
-    out->memory[LT_PHASE_TEXT].host_bytes += text_bytes(model, of->token_count);
+    out->memory[LT_PHASE_TEXT].host_bytes += text_bytes(of);
     return st;
 }
 
-static lt_status dry_run_dit(const lt_estimate_of *of, lt_footprint *out)
+static lt_status dry_run_shot(const lt_estimate_of *of, const lt_film_shot *shot, lt_footprint *out)
 {
-    const lt_plan *plan = of->plan;
+    const lt_plan *plan = &shot->plan;
     lt_model *model = of->model;
+    lt_text text[LT_TEXTS_MAX];
+    const lt_texts texts = lt_tokens_texts(of->tokens, of->plan, shot, NULL, 0, text);
     const lt_mesh *mesh = of->mesh[LT_PHASE_DIT];
     lt_engine engine;
     lt_levels levels = {0};
     lt_dry_counts step = {0};
-    const lt_text text = {0, NULL, of->token_count};
-    const lt_texts texts = {&text, 1, 0};
     size_t host = 0;
     LT_TRY(lt_denoise_host_bytes(model, mesh, plan, &host));
     LT_TRY(dry_run_begin(&engine, mesh));
@@ -185,8 +172,60 @@ close:
 done:
     dry_run_end(&engine, of->threads, LT_PHASE_DIT, LT_TIME_DENOISE, out);
     work_of(&step, LT_TIME_DENOISE, out); /* of a step, not of all that was counted */
-    out->memory[LT_PHASE_DIT].host_bytes += text_bytes(model, of->token_count) + host;
+    out->memory[LT_PHASE_DIT].host_bytes += text_bytes(of) + host;
     lt_levels_free(&levels);
+    return st;
+}
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static void take_larger(lt_phase_memory *to, const lt_phase_memory *m)
+{
+    to->phase_bytes = larger(to->phase_bytes, m->phase_bytes);
+    to->step_bytes = larger(to->step_bytes, m->step_bytes);
+    to->comm_bytes = larger(to->comm_bytes, m->comm_bytes);
+    to->staging[0] = larger(to->staging[0], m->staging[0]);
+    to->staging[1] = larger(to->staging[1], m->staging[1]);
+    to->host_bytes = larger(to->host_bytes, m->host_bytes);
+    to->kernel_bytes = larger(to->kernel_bytes, m->kernel_bytes);
+}
+
+/* Is a shot another's like, and no longer? Then that one stands for it. */
+static int is_covered(const lt_film_shot *shot, int i, int count)
+{
+    for (int k = 0; k < count; k++) {
+        const int64_t mine = shot[i].plan.shape.frames, other = shot[k].plan.shape.frames;
+        const int alike = shot[k].plan.windowing.mode == shot[i].plan.windowing.mode &&
+                          (shot[k].prompts > 1) == (shot[i].prompts > 1);
+        if (k != i && alike && (other > mine || (other == mine && k < i)))
+            return 1;
+    }
+    return 0;
+}
+
+/* The longest shot of each mode; what a step takes is the longest shot's of all. */
+static lt_status dry_run_dit(const lt_estimate_of *of, lt_footprint *out)
+{
+    lt_film_shot *shot = NULL;
+    int count = 0;
+    lt_status st = LT_OK;
+    int64_t most = 0;
+    LT_TRY(lt_film_shots(of->plan, of->model, &shot, &count));
+    for (int i = 0; i < count && st == LT_OK; i++) {
+        if (is_covered(shot, i, count))
+            continue;
+        lt_footprint one = {0};
+        st = dry_run_shot(of, &shot[i], &one);
+        one.memory[LT_PHASE_DIT].host_bytes += /* the other shots' clips */
+            (size_t)(lt_film_clip_bytes(of->plan) - lt_film_longest_bytes(&shot[i].plan));
+        take_larger(&out->memory[LT_PHASE_DIT], &one.memory[LT_PHASE_DIT]);
+        if (shot[i].plan.shape.frames > most) {
+            most = shot[i].plan.shape.frames;
+            out->work[LT_TIME_DENOISE] = one.work[LT_TIME_DENOISE];
+            out->flops[LT_TIME_DENOISE] = one.flops[LT_TIME_DENOISE];
+        }
+    }
+    free(shot);
     return st;
 }
 
@@ -229,7 +268,7 @@ done:
     family->decode_close(model);
     dry_run_end(&engine, of->threads, LT_PHASE_DECODE, LT_TIME_DECODE, out);
     lt_phase_memory *memory = &out->memory[LT_PHASE_DECODE];
-    memory->host_bytes += pool_bytes(plan, model, mesh) + clip_bytes(plan);
+    memory->host_bytes += pool_bytes(plan, model, mesh) + (size_t)lt_film_clip_bytes(plan);
     if (lt_group_rank(mesh->world) == 0)
         memory->host_bytes += output_bytes(of);
     return st;
@@ -263,8 +302,6 @@ void lt_estimate_arenas(const lt_footprint *footprint, size_t *phase_bytes, size
 
 /* ---- the peak ---- */
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
 void lt_estimate_peak(const lt_estimate_of *of, lt_footprint *footprint)
 {
     size_t phase = 0, step = 0, comm = 0, kernels = 0, out = 0, in = 0, late = late_all;
@@ -297,7 +334,8 @@ lt_status lt_estimate_fits_latents(const lt_estimate_of *of)
     const lt_plan *plan = of->plan;
     const int local_ranks = of->local_ranks;
     const int64_t available = lt_memory_available_bytes();
-    const double need = 4.0 * (double)clip_bytes(plan); /* latents, velocities, both as rows */
+    const double need = (double)lt_film_clip_bytes(plan) +         /* latents */
+                        3.0 * (double)lt_film_longest_bytes(plan); /* velocities, both as rows */
     if (available < 0 || need <= (double)available / local_ranks)
         return LT_OK;
     lt_hint("ask for a shorter or smaller film");

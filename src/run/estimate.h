@@ -9,6 +9,7 @@
 #define LT_ESTIMATE_H
 
 #include "run/plan.h"
+#include "run/prompts.h"
 
 /* What is resident together, in the order in which a render comes to it. */
 typedef enum lt_phase {
@@ -62,7 +63,7 @@ typedef struct lt_estimate_of {
     const lt_backend *backend;      /* that computes; */
     int device;                     /* which of the host's */
     const lt_mesh *mesh[LT_PHASES]; /* of each phase; NULL: the phase does not run on this rank */
-    int64_t token_count;            /* text rows of the prompt */
+    const lt_tokens *tokens;        /* of the prompts */
     int threads, local_ranks;       /* of this rank; on this host */
     int has_sheet;                  /* a contact sheet is asked for (rank 0) */
 } lt_estimate_of;

@@ -110,22 +110,33 @@ static double seconds_of(const lt_work *w, const rates *r)
     return w->products / r->products + w->attention / r->attention + w->moved_bytes / r->bytes;
 }
 
+/* Steps of all shots, each as much of the longest shot's as it is long. */
+static lt_status denoise_steps(const lt_estimate_of *of, double *out)
+{
+    lt_film_shot *shot = NULL;
+    int count = 0;
+    LT_TRY(lt_film_shots(of->plan, of->model, &shot, &count));
+    *out = 0;
+    for (int i = 0; i < count; i++)
+        *out += (double)lt_denoise_steps(of->model, &shot[i].plan, 0) *
+                (double)shot[i].plan.shape.frames / (double)of->plan->shape.frames;
+    free(shot);
+    return LT_OK;
+}
+
 /* How many units each stage has on this rank. A phase that does not run here has no work. */
-static void often(const lt_estimate_of *of, double times[LT_TIMES])
+static lt_status often(const lt_estimate_of *of, double times[LT_TIMES])
 {
     const lt_plan *plan = of->plan;
     const lt_mesh *decode = of->mesh[LT_PHASE_DECODE];
     const int ranks = lt_group_size(decode->world);
     const int groups = ranks / lt_group_size(decode->axis[LT_AXIS_TP]);
-    double ticks = 0;
-    for (int i = 0; i < plan->stream_count; i++)
-        if (plan->stream[i].is_audio)
-            ticks = (double)plan->stream[i].dim[plan->stream[i].time_axis];
-    times[LT_TIME_TEXT] = 1;
-    times[LT_TIME_DENOISE] = lt_denoise_steps(of->model, plan, 0);
-    times[LT_TIME_AUDIO] = ceil(ceil(ticks / LT_AUDIO_CHUNK_TICKS) / ranks);
-    times[LT_TIME_DECODE] =
-        ceil((double)of->model->family->decode_chunks(of->model, &plan->shape) / groups);
+    const double most = (double)of->tokens->most;
+    times[LT_TIME_TEXT] = most > 0 ? (double)of->tokens->all / most : 1;
+    LT_TRY(denoise_steps(of, &times[LT_TIME_DENOISE]));
+    times[LT_TIME_AUDIO] = ceil((double)lt_film_audio_chunks(plan, LT_AUDIO_CHUNK_TICKS) / ranks);
+    times[LT_TIME_DECODE] = ceil((double)lt_film_decode_chunks(plan, of->model) / groups);
+    return LT_OK;
 }
 
 lt_status lt_estimate_time(const lt_estimate_of *of, lt_engine *engine, int always,
@@ -135,7 +146,7 @@ lt_status lt_estimate_time(const lt_estimate_of *of, lt_engine *engine, int alwa
     double times[LT_TIMES], all = 0, *seconds = footprint->seconds;
     rates r = {0};
     memset(seconds, 0, sizeof footprint->seconds);
-    often(of, times);
+    LT_TRY(often(of, times));
     for (int i = 0; i < LT_TIMES; i++)
         all += times[i] * footprint->flops[i];
     if (!always && all < short_flops)

@@ -4,6 +4,8 @@
 #ifndef LT_JOB_H
 #define LT_JOB_H
 
+#include <jansson.h>
+
 #include "base/options.h"
 
 /* Verbs as bits of the option table. */
@@ -23,6 +25,7 @@ typedef struct lt_job {
     const char *model, *prompt, *output, *run, *codec, *mesh, *placement, *attention, *mode, *dtype,
         *vae_dtype, *device, *sheet, *wav, *preset, *log;
     const char *fuse, *anchors, *positions;
+    json_t *shots;
     double seconds, refine_from;
     lt_seed seed;
     int64_t frames, size[2], steps, threads, decode_tp, crf, window, overlap, owner_cut_steps,

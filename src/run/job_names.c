@@ -13,7 +13,7 @@
     "`longtake decode RUN -o FILE` makes the film where RUN/latents.h5 is there; before that, "    \
     "the "                                                                                         \
     "same command begins again"
-#define LONG   "this version renders one prompt over the whole film"
+#define LONG   "this version goes on from no film; `shots:` of a job file are several prompts"
 #define IMAGES "this version renders from text alone"
 
 const lt_option_other lt_job_others[] = {
@@ -89,7 +89,6 @@ const lt_option_other lt_job_others[] = {
     {"resume", RESUME, 1},
     {"checkpoint-every", RESUME, 1},
     {"time-limit", RESUME, 1},
-    {"shots", LONG, 1},
     {"extend", LONG, 1},
     {"keyframe", IMAGES, 1},
     {"keyframes", IMAGES, 1},

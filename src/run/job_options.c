@@ -42,6 +42,16 @@ const lt_option lt_job_options[] = {
      .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
      .same = "length",
      .help = "length in pictures, instead of --seconds"},
+    {.name = "shots",
+     .type = LT_OPT_LIST,
+     .offset = AT(shots),
+     .group = "What to render",
+     .verbs = LT_VERB_RENDER,
+     .help =
+         "a storyboard instead of prompt and length, in a job file: a list of {prompt, seconds "
+         "or frames, seed, transition}. transition: cut (the default) begins a shot of its own, "
+         "with its own noise and windows; blend goes on in the same shot, whose text changes "
+         "from the one prompt to the other (with --mode windows or extend)."},
     {.name = "size",
      .type = LT_OPT_SIZE,
      .value_name = "WxH",

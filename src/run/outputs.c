@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "run/plan_shots.h"
 
 lt_status lt_outputs_add(lt_outputs *all, const char *option, const char *path, const char *suffix)
 {
@@ -170,18 +171,6 @@ static double film_bytes(const lt_plan *plan)
     return pixels * lt_mux_pixel_bytes(plan->codec) + (double)plan->samples * 6;
 }
 
-static int64_t latents_bytes(const lt_plan *plan)
-{
-    int64_t all = 0;
-    for (int s = 0; s < plan->stream_count; s++) {
-        int64_t n = (int64_t)sizeof(float);
-        for (int i = 0; i < plan->stream[s].ndim; i++)
-            n *= plan->stream[s].dim[i];
-        all += n;
-    }
-    return all;
-}
-
 static lt_status check_disk(const disk *d)
 {
     int64_t free_bytes = 0;
@@ -248,7 +237,7 @@ lt_status lt_outputs_room(const lt_outputs *all, const lt_plan *plan, const char
     if (run != NULL) {
         LT_TRY(lt_path_join(inside, sizeof inside, run, "latents.h5"));
         const char *const at = lt_file_is_dir(run) ? inside : run;
-        add(&need, at, audio + latents_bytes(plan) + SMALL_FILES_BYTES, film);
+        add(&need, at, audio + lt_film_clip_bytes(plan) + SMALL_FILES_BYTES, film);
         add(&need, all->at[0].path, 0, film);
     } else {
         add(&need, all->at[0].path, audio, 2 * film); /* fragments, and the plain file of them */
@@ -257,7 +246,7 @@ lt_status lt_outputs_room(const lt_outputs *all, const lt_plan *plan, const char
         const int is_wav = strcmp(all->at[i].option, "--wav") == 0;
         add(&need, all->at[i].path, is_wav ? plan->samples * 2 * 3 : 0, 0);
     }
-    const int64_t latents = run != NULL ? latents_bytes(plan) : 0;
+    const int64_t latents = run != NULL ? lt_film_clip_bytes(plan) : 0;
     LT_TRY(check_open_limit(OPEN_FILES + OPEN_FILES_AN_OUTPUT * all->count));
     LT_TRY(check_file_limit(latents > audio ? latents : audio, film));
     for (int i = 0; i < need.count; i++)

@@ -39,63 +39,119 @@
 #include "run/trace.h"
 #include "run/versions.h"
 
-/* Text rows on every rank: tp ranks encode, rank 0 broadcasts. */
+/* Text rows of all prompts on every rank: tp ranks encode, rank 0 broadcasts. */
 static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
 {
     const lt_family *family = s->model->family;
-    const size_t bytes = (size_t)(s->token_count * family->text_width(s->model)) * sizeof(float);
-    lt_progress_stage(s->progress, "text", "prompt", 1);
+    const int64_t width = family->text_width(s->model);
+    const size_t bytes = (size_t)(s->tokens.all * width) * sizeof(float);
+    lt_progress_stage(s->progress, "text", "prompt", s->tokens.prompts);
     lt_status st = lt_fault_step(lt_group_rank(s->world), 0);
     *rows = calloc(1, bytes > 0 ? bytes : 1);
     if (*rows == NULL)
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "text: no memory for %lld rows",
-                     (long long)s->token_count);
+                     (long long)s->tokens.all);
     LT_TRY(lt_agree(s->world, st));
     LT_TRY(lt_residency_need(&s->residency, LT_PHASE_TEXT, plan, NULL));
-    if (s->text_group != NULL)
-        st = family->text_encode(s->model, s->ids, s->token_count, *rows);
-    LT_TRY(lt_agree(s->world, st));
+    int64_t at = 0;
+    for (int i = 0; i < s->tokens.prompts; i++) {
+        const int64_t count = s->tokens.count[i];
+        if (s->text_group != NULL)
+            st = family->text_encode(s->model, s->tokens.ids + at, count, *rows + at * width);
+        LT_TRY(lt_agree(s->world, st));
+        at += count;
+        if (i + 1 < s->tokens.prompts)
+            lt_progress_step(s->progress, i + 1);
+    }
     LT_TRY(lt_same_reads_check(s->world)); /* of the rows of the embedding */
     LT_TRY(lt_broadcast(s->world, 0, *rows, bytes));
-    lt_progress_step(s->progress, 1);
+    lt_progress_step(s->progress, s->tokens.prompts);
     return LT_OK;
 }
 
-static lt_status denoise(lt_session *s, const lt_plan *plan, const float *rows, lt_clip *clip)
+/* The film's shots, and their latents once they are denoised. */
+typedef struct shots {
+    lt_film_shot *shot; /* [count] owned */
+    lt_clip *clip;      /* [count] owned */
+    int count;
+} shots;
+
+static void shots_free(shots *f)
+{
+    for (int i = 0; f->clip != NULL && i < f->count; i++)
+        lt_clip_free(&f->clip[i]);
+    free(f->clip);
+    free(f->shot);
+    *f = (shots){0};
+}
+
+static lt_status shots_new(const lt_plan *plan, const lt_model *model, shots *out)
+{
+    LT_TRY(lt_film_shots(plan, model, &out->shot, &out->count));
+    out->clip = calloc((size_t)out->count, sizeof *out->clip);
+    if (out->clip == NULL)
+        LT_FAIL(LT_ENOMEM, "latents: no memory for %d shots", out->count);
+    for (int i = 0; i < out->count; i++)
+        LT_TRY(lt_clip_new(&out->shot[i].plan, &out->clip[i]));
+    return LT_OK;
+}
+
+/* Shot after shot, each as if it were rendered alone, by the one DiT that is open. */
+static lt_status denoise_shots(lt_session *s, const lt_plan *plan, const float *rows,
+                               const lt_levels *levels, const shots *f)
+{
+    const int64_t width = s->model->family->text_width(s->model);
+    lt_text text[LT_TEXTS_MAX];
+    int before = 0, all = 0;
+    for (int i = 0; i < f->count; i++)
+        all += lt_denoise_steps(s->model, &f->shot[i].plan, 0);
+    for (int i = 0; i < f->count; i++) {
+        const lt_film_shot *shot = &f->shot[i];
+        const lt_texts texts = lt_tokens_texts(&s->tokens, plan, shot, rows, width, text);
+        const lt_denoise_in in = {.model = s->model,
+                                  .mesh = &s->bound.mesh,
+                                  .plan = &shot->plan,
+                                  .levels = levels,
+                                  .texts = &texts,
+                                  .steps_before = before,
+                                  .steps_all = all,
+                                  .progress = s->progress};
+        if (f->count > 1)
+            lt_progress_shot(s->progress, i + 1, f->count);
+        lt_clip_noise(&shot->plan, &f->clip[i]);
+        LT_TRY(lt_denoise(&in, &s->residency.engine[LT_PHASE_DIT], &f->clip[i]));
+        before += lt_denoise_steps(s->model, &shot->plan, 0);
+    }
+    lt_progress_shot(s->progress, 0, 0);
+    return LT_OK;
+}
+
+static lt_status denoise(lt_session *s, const lt_plan *plan, const float *rows, const shots *f)
 {
     lt_levels levels = {0};
     lt_status st = LT_OK;
-    lt_clip_noise(plan, clip);
     lt_progress_stage(s->progress, "load", "part", 1);
     LT_TRY_GOTO(lt_agree(s->world, lt_levels_make(s->model, plan, &levels)), st, done);
     LT_TRY_GOTO(lt_residency_need(&s->residency, LT_PHASE_DIT, plan, &levels), st, done);
     lt_progress_step(s->progress, 1);
-    const lt_text text = {0, rows, s->token_count};
-    const lt_texts texts = {&text, 1, 0};
-    const lt_denoise_in in = {.model = s->model,
-                              .mesh = &s->bound.mesh,
-                              .plan = plan,
-                              .levels = &levels,
-                              .texts = &texts,
-                              .progress = s->progress};
-    LT_TRY_GOTO(lt_denoise(&in, &s->residency.engine[LT_PHASE_DIT], clip), st, done);
+    LT_TRY_GOTO(denoise_shots(s, plan, rows, &levels, f), st, done);
 done:
     lt_levels_free(&levels);
     return st;
 }
 
-static lt_status make_latents(lt_session *s, const lt_plan *plan, lt_clip *clip)
+static lt_status make_latents(lt_session *s, const lt_plan *plan, const shots *f)
 {
     float *rows = NULL;
     lt_status st = make_text(s, plan, &rows);
     if (st == LT_OK)
-        st = denoise(s, plan, rows, clip);
+        st = denoise(s, plan, rows, f);
     free(rows);
     LT_TRY(st);
     lt_progress_stage(s->progress, "store", "file", 1);
     if (lt_group_rank(s->world) == 0) {
         lt_stop_shield(1);
-        st = lt_store_latents(plan, clip);
+        st = lt_store_latents(plan, f->shot, f->clip, f->count);
         lt_stop_shield(0);
     }
     lt_progress_step(s->progress, 1);
@@ -244,12 +300,11 @@ static lt_status render_draft(const lt_job *job, const lt_options *options, cons
                               lt_session *s, lt_plan *draft)
 {
     LT_TRY(lt_model_open(model, &s->model));
-    LT_TRY(lt_plan_make(job, s->model, &s->nodes, draft));
+    const char *where = lt_options_where(options, "shots");
+    LT_TRY(lt_plan_make(job, where, s->model, &s->nodes, draft));
     LT_TRY(lt_session_check(s, job, draft, draft->run));
     LT_TRY(check_run(job, options, draft));
-    LT_TRY(s->model->family->tokenize(s->model, draft->prompt, &s->ids, &s->token_count));
-    if (s->token_count == 0)
-        LT_FAIL(LT_EUSAGE, "--prompt: want some text, found none that the tokenizer keeps");
+    LT_TRY(lt_tokens_make(s->model, draft, where, &s->tokens));
     return LT_OK;
 }
 
@@ -280,7 +335,7 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
 {
     lt_session s = {.world = world};
     lt_plan draft = {0}, plan = {0};
-    lt_clip clip = {0};
+    shots f = {0};
     lt_status st = LT_OK;
     memset(out, 0, sizeof *out);
     const int root = lt_group_rank(world) == 0;
@@ -305,11 +360,11 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     if (root)
         st = render_folder(job, options, &s, &plan);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
-    LT_TRY_GOTO(lt_agree(world, lt_clip_new(&plan, &clip)), st, done);
+    LT_TRY_GOTO(lt_agree(world, shots_new(&plan, s.model, &f)), st, done);
     if (job->trace)
         LT_TRY_GOTO(lt_trace_begin(world), st, done);
-    LT_TRY_GOTO(make_latents(&s, &plan, &clip), st, done);
-    const lt_latent_source source = {.clip = &clip};
+    LT_TRY_GOTO(make_latents(&s, &plan, &f), st, done);
+    const lt_latent_source source = {.clip = f.clip};
     LT_TRY_GOTO(make_film(&s, &plan, job, &source, 1, out), st, done);
     if (job->trace) {
         char path[LT_PATH_BYTES];
@@ -320,7 +375,7 @@ done:
     hint_of_latents(st);
     lt_progress_failed(s.progress, st);
     outcome_end(st, out);
-    lt_clip_free(&clip);
+    shots_free(&f);
     lt_session_close(&s);
     lt_plan_free(&draft);
     lt_plan_free(&plan);

@@ -23,13 +23,43 @@
 #include "kernels/backend.h"
 #include "parallel/placement.h"
 #include "run/advice.h"
+#include "run/plan_shots.h"
 #include "run/plan_windowing.h"
 
 static char *copy_text(const char *text) { return strdup(text != NULL ? text : ""); }
 
-int64_t lt_plan_samples(const lt_plan *plan)
+/* A storyboard has its prompts and lengths for itself. */
+static lt_status plan_shots(const lt_job *job, const char *where, const lt_model *model,
+                            lt_plan *out)
 {
-    return (plan->frames * plan->sample_rate * 2 + plan->fps) / (2 * plan->fps);
+    const char *beside = job->prompt != NULL ? "prompt"
+                         : job->frames > 0   ? "frames"
+                         : job->seconds > 0  ? "seconds"
+                                             : NULL;
+    if (beside != NULL) {
+        lt_hint("each entry of shots has a prompt and a length of its own");
+        LT_FAIL(LT_EUSAGE, "%s: want no %s beside shots, found one", where, beside);
+    }
+    LT_TRY(lt_storyboard_read(job->shots, where, out->fps, &out->board));
+    LT_TRY(lt_storyboard_place(&out->board, model->family->grid, out->fps, out->sample_rate,
+                               job->seed.number));
+    out->frames = lt_storyboard_frames(&out->board);
+    out->shape.frames = lt_storyboard_longest(&out->board);
+    out->prompt = lt_storyboard_prompts(&out->board);
+    if (out->prompt == NULL)
+        LT_FAIL(LT_ENOMEM, "plan: no memory for the prompts");
+    return LT_OK;
+}
+
+static lt_status plan_prompt(const lt_job *job, lt_plan *out)
+{
+    if (job->prompt == NULL || lt_text_is_blank(job->prompt))
+        LT_FAIL(LT_EUSAGE, "--prompt: want some text, found %s",
+                job->prompt == NULL ? "none" : "only blanks");
+    out->prompt = strdup(job->prompt);
+    if (out->prompt == NULL)
+        LT_FAIL(LT_ENOMEM, "plan: no memory for the prompt");
+    return LT_OK;
 }
 
 static lt_status plan_length(const lt_job *job, const lt_model *model, lt_plan *out)
@@ -38,8 +68,6 @@ static lt_status plan_length(const lt_job *job, const lt_model *model, lt_plan *
     if (job->frames > 0 && job->seconds > 0)
         LT_FAIL(LT_EUSAGE, "--frames %lld and --seconds %g: want one of them",
                 (long long)job->frames, job->seconds);
-    out->fps = facts->fps;
-    out->sample_rate = facts->sample_rate;
     if (job->frames > 0)
         out->frames = job->frames;
     else if (job->seconds > 0)
@@ -49,7 +77,6 @@ static lt_status plan_length(const lt_job *job, const lt_model *model, lt_plan *
     if (out->frames < 1 || out->frames > LT_PLAN_FRAMES_MAX)
         LT_FAIL(LT_EUSAGE, "--seconds %g: want 1 to %lld frames, found %lld", job->seconds,
                 (long long)LT_PLAN_FRAMES_MAX, (long long)out->frames);
-    out->samples = lt_plan_samples(out);
     out->shape.frames = model->family->frames_grid(out->frames);
     return LT_OK;
 }
@@ -176,6 +203,21 @@ void lt_plan_quality(const lt_job *job, lt_plan *out)
     (void)snprintf(out->preset, sizeof out->preset, "%s", job->preset != NULL ? job->preset : "");
 }
 
+/* Of each length that shots have, once. */
+static void advise_shots(const lt_model_facts *facts, const lt_plan *plan)
+{
+    const lt_board_shot *shot = plan->board.shot;
+    for (int i = 0; i < plan->board.shots; i++) {
+        const int is_cut = shot[i].mode != LT_MODE_REFINE && shot[i].mode != LT_MODE_SINGLE &&
+                           shot[i].grid_frames > plan->asked.window;
+        int is_new = !is_cut;
+        for (int k = 0; k < i; k++)
+            is_new &= shot[k].grid_frames != shot[i].grid_frames;
+        if (is_new)
+            lt_advise_length(facts, shot[i].frames.count, shot[i].grid_frames);
+    }
+}
+
 /* Of what the model sees at once: a window, and refine's coarse canvas. */
 static void advise(const lt_model_facts *facts, const lt_plan *plan)
 {
@@ -185,28 +227,36 @@ static void advise(const lt_model_facts *facts, const lt_plan *plan)
         width = asked->coarse_width;
         height = asked->coarse_height;
     }
-    if (plan->windowing.window >= plan->windowing.latents || asked->mode == LT_MODE_REFINE)
+    if (plan->board.shots > 0)
+        advise_shots(facts, plan);
+    else if (plan->windowing.window >= plan->windowing.latents || asked->mode == LT_MODE_REFINE)
         lt_advise_length(facts, plan->frames, plan->shape.frames);
     else
         lt_advise_length(facts, asked->window, asked->window);
     lt_advise_size(facts, width, height);
 }
 
-lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes *nodes,
-                       lt_plan *out)
+lt_status lt_plan_make(const lt_job *job, const char *shots, const lt_model *model,
+                       const lt_nodes *nodes, lt_plan *out)
 {
     memset(out, 0, sizeof *out);
     const lt_model_facts *facts = &model->facts;
-    if (job->prompt == NULL || lt_text_is_blank(job->prompt))
-        LT_FAIL(LT_EUSAGE, "--prompt: want some text, found %s",
-                job->prompt == NULL ? "none" : "only blanks");
-    LT_TRY(plan_length(job, model, out));
+    out->fps = facts->fps;
+    out->sample_rate = facts->sample_rate;
+    if (job->shots != NULL) {
+        LT_TRY(plan_shots(job, shots, model, out));
+    } else {
+        LT_TRY(plan_prompt(job, out));
+        LT_TRY(plan_length(job, model, out));
+    }
+    out->samples = lt_samples_of(out->frames, out->sample_rate, out->fps);
     out->shape.width = job->size[0] > 0 ? job->size[0] : facts->default_width;
     out->shape.height = job->size[0] > 0 ? job->size[1] : facts->default_height;
     out->steps = job->steps > 0 ? (int)job->steps : facts->steps;
     out->evaluations = model->family->evaluations(out->steps);
     LT_TRY(lt_plan_windows_asked(job, model, out));
     LT_TRY(lt_plan_streams(out, model));
+    LT_TRY(lt_plan_check_blends(out, shots));
     advise(facts, out);
     out->seed = job->seed.number;
     LT_TRY(lt_plan_modes(job, out));
@@ -217,9 +267,8 @@ lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes 
     LT_TRY(lt_plan_decode_tp(job, nodes->ranks, out));
     LT_TRY(plan_paths(job, out));
     out->model = copy_text(model->path);
-    out->prompt = copy_text(job->prompt);
-    if (out->model == NULL || out->prompt == NULL)
-        LT_FAIL(LT_ENOMEM, "plan: no memory for the prompt");
+    if (out->model == NULL)
+        LT_FAIL(LT_ENOMEM, "plan: no memory for paths");
     lt_advise_words(facts, out->prompt);
     return LT_OK;
 }
@@ -231,6 +280,7 @@ void lt_plan_free(lt_plan *plan)
     free(plan->output);
     free(plan->run);
     free(plan->text);
+    lt_storyboard_free(&plan->board);
     memset(plan, 0, sizeof *plan);
 }
 

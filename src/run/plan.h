@@ -11,6 +11,7 @@
 #include "media/mux.h"
 #include "model/family.h"
 #include "run/job.h"
+#include "run/shots.h"
 #include "scheduler/windowing.h"
 
 enum { LT_PLAN_FRAMES_MAX = 24 * 3600 }; /* an hour; more is a mistake of units */
@@ -29,7 +30,8 @@ typedef struct lt_windows_asked {
 
 typedef struct lt_plan {
     char *model, *prompt, *output, *run; /* owned; run = folder */
-    lt_shape shape;                      /* on the grid */
+    lt_storyboard board;                 /* the prompt is all of its prompts */
+    lt_shape shape;                      /* on the grid; of a storyboard its longest shot's */
     int64_t frames, samples;             /* asked: what the file holds */
     int fps, sample_rate, steps;
     int evaluations; /* that the family makes of steps */
@@ -51,13 +53,12 @@ typedef struct lt_plan {
     char *text; /* the bytes that it was read from, NUL behind them, owned; NULL: a draft */
 } lt_plan;
 
-/* Rank 0 only. nodes: of the job's ranks. Warns about lengths, sizes and words that the model
- * doesn't know. Errors: LT_EUSAGE, LT_EUNAVAIL. */
-lt_status lt_plan_make(const lt_job *job, const lt_model *model, const lt_nodes *nodes,
-                       lt_plan *out);
+/* Rank 0 only. nodes: of the job's ranks; shots: where the job's storyboard was given, for
+ * messages. Warns about lengths, sizes and words that the model doesn't know. Errors: LT_EUSAGE,
+ * LT_EUNAVAIL. */
+lt_status lt_plan_make(const lt_job *job, const char *shots, const lt_model *model,
+                       const lt_nodes *nodes, lt_plan *out);
 void lt_plan_free(lt_plan *plan);
-/* Samples of audio that its frames last: round(frames x rate / fps). Local. */
-int64_t lt_plan_samples(const lt_plan *plan);
 /* The job's --decode-tp, for so many ranks. Local. Errors: LT_EUSAGE if it does not divide them. */
 lt_status lt_plan_decode_tp(const lt_job *job, int ranks, lt_plan *out);
 /* The job's --crf and --preset. Local. */
@@ -78,8 +79,9 @@ lt_status lt_plan_modes(const lt_job *job, lt_plan *out);
 /* --dtype auto: bf16 where the weights are and the backend's device multiplies it. Local. */
 lt_dtype lt_plan_dtype_auto(int weights_are_bf16, const lt_backend *backend);
 
-/* What follows from the plan and the model: streams, grid, windowing. Local. Errors: LT_EUSAGE: a
- * shape or windows that the model refuses. */
+/* What follows from the plan and the model: streams, grid, windowing; of a storyboard its longest
+ * shot's (plan_shots.h has each). Local. Errors: LT_EUSAGE: a shape or windows that the model
+ * refuses. */
 lt_status lt_plan_streams(lt_plan *plan, const lt_model *model);
 
 #endif

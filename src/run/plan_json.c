@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "run/plan_shots.h"
 
 /* What a key's value is in JSON, and what its field is in C. */
 typedef enum kind {
@@ -26,6 +27,7 @@ typedef enum kind {
     FRAMES, /* lt_windows_asked's list of anchors */
     CHOICE, /* an enum: one of choices. hi: bytes */
     MESH,   /* lt_mesh_spec; hi: bytes */
+    SHOTS,  /* the storyboard, where there is one */
     FIXED,  /* not in lt_plan */
     COMPUTED
 } kind;
@@ -107,44 +109,54 @@ static json_t *memory_of(const lt_plan *p, const lt_plan_found *found)
     return memory;
 }
 
-/* The windows of the first step in frames; of tiles, their range in time. */
-static lt_status frames_layout(const lt_plan *p, lt_layout *out)
+static void add_windows(const lt_layout *layout, json_t *list)
 {
-    lt_layout latents;
-    LT_TRY(lt_windowing_layout(&p->windowing, p->grid, 0, &latents));
-    const lt_status st = lt_layout_in_frames(p->grid, &latents, out);
-    lt_layout_free(&latents);
-    return st;
+    for (int64_t k = 0; k < layout->count; k++)
+        (void)json_array_append_new(list, json_pack("{s:I, s:I}", "first_frame",
+                                                    (json_int_t)layout->window[k].first, "frames",
+                                                    (json_int_t)layout->window[k].count));
+}
+
+static void add_joins(const lt_layout *layout, json_t *list)
+{
+    for (int64_t k = 1; k < layout->count; k++)
+        (void)json_array_append_new(list, json_integer((json_int_t)layout->own[k].first));
+}
+
+/* A list of all shots' windows at the first step; of tiles, their range in time. */
+static json_t *in_shots(const lt_plan *p, void (*add)(const lt_layout *, json_t *))
+{
+    if (p->grid == NULL) /* nobody has asked the model */
+        return NULL;
+    json_t *list = json_array();
+    for (int i = 0; i < p->board.shots || i == 0; i++) {
+        lt_layout layout;
+        if (lt_film_layout(p, i, &layout) != LT_OK) {
+            json_decref(list);
+            return NULL;
+        }
+        add(&layout, list);
+        lt_layout_free(&layout);
+    }
+    return list;
 }
 
 static json_t *windows_of(const lt_plan *p, const lt_plan_found *found)
 {
     (void)found;
-    lt_layout layout;
-    if (p->grid == NULL) /* nobody has asked the model */
-        return NULL;
-    if (frames_layout(p, &layout) != LT_OK)
-        return NULL;
-    json_t *windows = json_array();
-    for (int64_t k = 0; k < layout.count; k++)
-        (void)json_array_append_new(windows, json_pack("{s:I, s:I}", "first_frame",
-                                                       (json_int_t)layout.window[k].first, "frames",
-                                                       (json_int_t)layout.window[k].count));
-    lt_layout_free(&layout);
-    return windows;
+    return in_shots(p, add_windows);
 }
 
 static json_t *joins_of(const lt_plan *p, const lt_plan_found *found)
 {
     (void)found;
-    lt_layout layout;
-    if (p->grid == NULL || frames_layout(p, &layout) != LT_OK)
-        return NULL;
-    json_t *joins = json_array();
-    for (int64_t k = 1; k < layout.count; k++)
-        (void)json_array_append_new(joins, json_integer((json_int_t)layout.own[k].first));
-    lt_layout_free(&layout);
-    return joins;
+    return in_shots(p, add_joins);
+}
+
+static json_t *shots_of(const lt_plan *p, const lt_plan_found *found)
+{
+    (void)found;
+    return lt_storyboard_json(&p->board);
 }
 
 static json_t *order_of(const lt_plan *p, const lt_plan_found *found)
@@ -217,6 +229,7 @@ static const row rows[] = {
     {"coarse_height", LONG, AT(asked.coarse_height), 0, 65536, .is_optional = 1},
     {"tile_width", LONG, AT(asked.tile_width), 0, 65536, .is_optional = 1},
     {"tile_height", LONG, AT(asked.tile_height), 0, 65536, .is_optional = 1},
+    {.key = "shots", SHOTS, .compute = shots_of},
     {.key = "windows", COMPUTED, .compute = windows_of},
     {.key = "joins", COMPUTED, .compute = joins_of},
     {"crf", NUMBER, AT(crf), 1, 63, .is_optional = 1},
@@ -281,6 +294,7 @@ static json_t *value_json(const lt_plan *plan, const lt_plan_found *found, const
         return choice_json(r, *(const int *)at);
     case MESH:
         return json_string(lt_mesh_text(at, mesh, sizeof mesh));
+    case SHOTS:
     case FIXED:
     case COMPUTED:
         break;
@@ -294,7 +308,7 @@ static lt_status plan_json(const lt_plan *plan, const lt_plan_found *found, json
     *out = json_object();
     for (int i = 0; i < ROWS; i++) {
         json_t *value = value_json(plan, found, &rows[i]);
-        whole &= value != NULL || rows[i].kind == COMPUTED;
+        whole &= value != NULL || rows[i].kind == COMPUTED || rows[i].kind == SHOTS;
         if (value != NULL)
             (void)json_object_set_new(*out, rows[i].key, value);
     }
@@ -430,6 +444,8 @@ static lt_status read_row(const lt_json_at *at, const row *r, lt_plan *out)
         return read_choice(at, r, field);
     case MESH:
         return read_mesh(at, r, field);
+    case SHOTS:
+        return lt_storyboard_parse(at, &out->board);
     case FIXED:
     case COMPUTED:
         break;

@@ -94,20 +94,46 @@ static void asked_canvas(const lt_job *job, const lt_model_facts *facts, const l
     asked->tile_height = job->tile[0] > 0 ? job->tile[1] : asked->coarse_height;
 }
 
+static int is_auto_mode(const lt_job *job)
+{
+    return job->mode == NULL || strcmp(job->mode, "auto") == 0;
+}
+
+/* What --mode says, or `auto` chooses for so many frames of the grid. */
+static lt_mode mode_for(const lt_job *job, const lt_model_facts *facts, int64_t frames)
+{
+    if (!is_auto_mode(job))
+        return mode_of(job->mode);
+    if (job->refine_from > 0)
+        return LT_MODE_REFINE;
+    return job->window > 0 || frames > longest_trained(facts) ? LT_MODE_WINDOWS : LT_MODE_SINGLE;
+}
+
+/* Each shot has the mode that it would have alone; one whose prompts blend needs windows. The
+ * film's is that of its longest shots, or windows where any has them. */
+static void asked_shot_modes(const lt_job *job, const lt_model_facts *facts, lt_plan *plan)
+{
+    for (int i = 0; i < plan->board.shots; i++) {
+        lt_board_shot *s = &plan->board.shot[i];
+        s->mode = mode_for(job, facts, s->grid_frames);
+        if (s->entries > 1 && is_auto_mode(job) && s->mode == LT_MODE_SINGLE)
+            s->mode = LT_MODE_WINDOWS;
+        if (s->mode == LT_MODE_WINDOWS)
+            plan->asked.mode = LT_MODE_WINDOWS;
+    }
+}
+
 static lt_status asked_mode(const lt_job *job, const lt_model *model, lt_plan *plan,
                             lt_windows_asked *asked)
 {
     const lt_model_facts *facts = &model->facts;
     const int64_t most = longest_trained(facts);
-    const int is_auto = job->mode == NULL || strcmp(job->mode, "auto") == 0;
-    asked->mode = is_auto ? LT_MODE_SINGLE : mode_of(job->mode);
-    if (!is_auto)
+    asked->mode = mode_for(job, facts, plan->shape.frames);
+    asked_shot_modes(job, facts, plan);
+    if (!is_auto_mode(job))
         return LT_OK;
-    if (job->refine_from > 0)
-        asked->mode = LT_MODE_REFINE;
-    else if (job->window > 0 || plan->shape.frames > most)
-        asked->mode = LT_MODE_WINDOWS;
-    if (asked->mode == LT_MODE_WINDOWS && job->window == 0 && !job->quiet)
+    if (asked->mode == LT_MODE_WINDOWS && job->window == 0 && plan->shape.frames > most &&
+        !job->quiet)
         lt_say("longtake: %lld frames are longer than the %lld that the model knows: --mode "
                "windows, %lld frames each, %lld shared (--mode extend is the other way)",
                (long long)plan->shape.frames, (long long)most, (long long)asked->window,
@@ -159,6 +185,32 @@ static int64_t cells(int64_t pixels, int64_t of_pixels, int64_t of_cells)
     return of_pixels > 0 ? pixels * of_cells / of_pixels : 0;
 }
 
+lt_status lt_plan_time_windows(const lt_windows_asked *asked, const lt_grid *grid, lt_mode mode,
+                               int64_t latents, lt_windowing *w)
+{
+    *w = (lt_windowing){.mode = mode,
+                        .latents = latents,
+                        .fuse = asked->fuse,
+                        .dither = asked->dither,
+                        .owner_cut_steps = asked->owner_cut_steps,
+                        .global_positions = asked->global_positions,
+                        .refine_from = (float)asked->refine_from};
+    if (mode == LT_MODE_SINGLE) {
+        w->window = w->latents;
+        return LT_OK;
+    }
+    LT_TRY(lt_grid_window(grid, asked->window, &w->window));
+    LT_TRY(lt_grid_overlap(grid, w->window, asked->overlap, &w->overlap));
+    for (int i = 0; i < asked->anchors; i++) { /* the latent that holds the frame */
+        int64_t latent = 0;
+        while (latent + 1 < w->latents && lt_grid_frames(grid, latent + 1) <= asked->anchor[i])
+            latent++;
+        if (w->anchors == 0 || w->anchor[w->anchors - 1] != latent)
+            w->anchor[w->anchors++] = latent;
+    }
+    return LT_OK;
+}
+
 /* Tiles of refine's second pass, in cells; neighbours share a quarter of the smaller side. */
 static lt_status tiles_fill(const lt_plan *plan, const lt_model *model, lt_windowing *w)
 {
@@ -188,26 +240,7 @@ static lt_status windowing_fill(lt_plan *plan, const lt_model *model)
     lt_windowing *w = &plan->windowing;
     const lt_stream *video = &plan->stream[0];
     plan->grid = grid;
-    *w = (lt_windowing){.mode = asked->mode,
-                        .latents = video->dim[video->time_axis],
-                        .fuse = asked->fuse,
-                        .dither = asked->dither,
-                        .owner_cut_steps = asked->owner_cut_steps,
-                        .global_positions = asked->global_positions,
-                        .refine_from = (float)asked->refine_from};
-    if (asked->mode == LT_MODE_SINGLE) {
-        w->window = w->latents;
-        return LT_OK;
-    }
-    LT_TRY(lt_grid_window(grid, asked->window, &w->window));
-    LT_TRY(lt_grid_overlap(grid, w->window, asked->overlap, &w->overlap));
-    for (int i = 0; i < asked->anchors; i++) { /* the latent that holds the frame */
-        int64_t latent = 0;
-        while (latent + 1 < w->latents && lt_grid_frames(grid, latent + 1) <= asked->anchor[i])
-            latent++;
-        if (w->anchors == 0 || w->anchor[w->anchors - 1] != latent)
-            w->anchor[w->anchors++] = latent;
-    }
+    LT_TRY(lt_plan_time_windows(asked, grid, asked->mode, video->dim[video->time_axis], w));
     if (asked->mode == LT_MODE_REFINE)
         LT_TRY(tiles_fill(plan, model, w));
     return LT_OK;
@@ -230,9 +263,8 @@ lt_status lt_plan_coarse(const lt_plan *plan, const lt_model *model, lt_plan *ou
     return LT_OK;
 }
 
-lt_status lt_plan_windows(const lt_plan *plan, int64_t *count)
+static lt_status windows_of(const lt_plan *plan, const lt_windowing *w, int64_t *count)
 {
-    const lt_windowing *w = &plan->windowing;
     const lt_stream *video = &plan->stream[0];
     lt_layout time = {0}, rows = {0}, columns = {0};
     lt_status st = LT_OK;
@@ -251,4 +283,25 @@ done:
     lt_layout_free(&rows);
     lt_layout_free(&columns);
     return st;
+}
+
+lt_status lt_plan_windows(const lt_plan *plan, int64_t *count)
+{
+    *count = 1;
+    if (plan->board.shots == 0)
+        return windows_of(plan, &plan->windowing, count);
+    for (int i = 0; i < plan->board.shots; i++) { /* of the shot that has the most */
+        const lt_board_shot *s = &plan->board.shot[i];
+        lt_windowing w;
+        int64_t windows = 1;
+        LT_TRY(lt_plan_time_windows(&plan->asked, plan->grid, s->mode,
+                                    lt_grid_latents(plan->grid, s->grid_frames), &w));
+        w.tile_rows = plan->windowing.tile_rows;
+        w.tile_columns = plan->windowing.tile_columns;
+        w.tile_overlap = plan->windowing.tile_overlap;
+        w.tile_unit = plan->windowing.tile_unit;
+        LT_TRY(windows_of(plan, &w, &windows));
+        *count = windows > *count ? windows : *count;
+    }
+    return LT_OK;
 }

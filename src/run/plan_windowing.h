@@ -11,6 +11,10 @@
  * default, into out->asked. Rank 0 only: says why `auto` chose what it chose. Errors: LT_EUSAGE
  * naming the option. */
 lt_status lt_plan_windows_asked(const lt_job *job, const lt_model *model, lt_plan *out);
+/* What is cut in time, of a clip of so many latents in this mode; tiles are left out. Errors:
+ * LT_EUSAGE naming the option. */
+lt_status lt_plan_time_windows(const lt_windows_asked *asked, const lt_grid *grid, lt_mode mode,
+                               int64_t latents, lt_windowing *out);
 /* The plan of refine's coarse pass: the same job on the coarse canvas, in one window. Its strings
  * are the plan's; not to be freed. Errors: LT_EUSAGE. */
 lt_status lt_plan_coarse(const lt_plan *plan, const lt_model *model, lt_plan *out);

@@ -24,6 +24,7 @@ struct lt_progress {
     int terminal, quiet;
     const char *stage, *unit;
     int64_t total, done;
+    int shot, shots; /* 0: not told */
     double began, said;
     double unit_work, unit_done; /* of the unit at hand, as lt_pulse counts; unit_work 0: unknown */
     struct {
@@ -124,7 +125,7 @@ static double part_of_unit(const lt_progress *p)
 static void facts_text(const lt_progress *p, double now, int final, int level, char *out,
                        size_t bytes)
 {
-    char took[48], left[48] = "", per[48] = "", unit[48] = "";
+    char took[48], left[48] = "", per[48] = "", unit[48] = "", shot[48] = "";
     (void)lt_duration(now - p->began, took, sizeof took);
     const double done = (double)p->done + part_of_unit(p);
     if (done > 0) {
@@ -138,9 +139,11 @@ static void facts_text(const lt_progress *p, double now, int final, int level, c
     }
     if (level < 2)
         (void)snprintf(unit, sizeof unit, " %s%s", p->unit, p->total == 1 ? "" : "s");
+    if (p->shot > 0 && !final && level < 2)
+        (void)snprintf(shot, sizeof shot, ", shot %d/%d", p->shot, p->shots);
     const int has_took = level < 2 || left[0] == '\0';
-    (void)snprintf(out, bytes, "%lld/%lld%s%s%s%s%s%s", (long long)p->done, (long long)p->total,
-                   unit, per, has_took ? ", " : "", has_took ? took : "",
+    (void)snprintf(out, bytes, "%lld/%lld%s%s%s%s%s%s%s", (long long)p->done, (long long)p->total,
+                   unit, shot, per, has_took ? ", " : "", has_took ? took : "",
                    left[0] != '\0' ? ", ETA " : "", left);
 }
 
@@ -268,12 +271,22 @@ void lt_progress_step(lt_progress *p, int64_t done)
         return;
     p->done = done;
     p->unit_done = 0;
-    lt_progress_event(p, "step",
-                      json_pack("{s:s, s:I, s:I}", "stage", p->stage, "done", (json_int_t)done,
-                                "total", (json_int_t)p->total));
+    json_t *fields = json_pack("{s:s, s:I, s:I}", "stage", p->stage, "done", (json_int_t)done,
+                               "total", (json_int_t)p->total);
+    if (fields != NULL && p->shot > 0)
+        (void)json_object_set_new(fields, "shot", json_integer(p->shot));
+    lt_progress_event(p, "step", fields);
     if (!p->quiet && done < p->total && /* the last step's line is the stage's end */
         lt_seconds() - p->said >= (p->terminal ? draw_every_s : line_every_s))
         draw(p, 0);
+}
+
+void lt_progress_shot(lt_progress *p, int shot, int shots)
+{
+    if (p == NULL)
+        return;
+    p->shot = shot;
+    p->shots = shots;
 }
 
 void lt_progress_done(lt_progress *p)

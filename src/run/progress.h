@@ -30,6 +30,9 @@ void lt_progress_stage(lt_progress *progress, const char *stage, const char *uni
 void lt_progress_work(lt_progress *progress, const char *stage, double unit_work);
 /* Units done so far. */
 void lt_progress_step(lt_progress *progress, int64_t done);
+/* Units are of shot `shot` of `shots` (from 1) from here on, in words and events; 0, 0: of the
+ * whole film. */
+void lt_progress_shot(lt_progress *progress, int shot, int shots);
 /* Ends the stage and writes its seconds. */
 void lt_progress_done(lt_progress *progress);
 /* One event line, as lt_record_event: takes fields (may be NULL). */

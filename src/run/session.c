@@ -71,11 +71,7 @@ lt_status lt_session_share(lt_session *s, lt_plan *draft)
         st = take_plan(s, text, bytes, draft);
     free(text);
     LT_TRY(lt_agree(s->world, st));
-    bytes = (size_t)s->token_count * sizeof *s->ids;
-    char *ids = (char *)s->ids;
-    LT_TRY(lt_broadcast_text(s->world, 0, &ids, &bytes));
-    s->ids = (int32_t *)(void *)ids;
-    s->token_count = (int64_t)(bytes / sizeof *s->ids);
+    LT_TRY(lt_tokens_share(s->world, &s->tokens));
     return LT_OK;
 }
 
@@ -119,7 +115,7 @@ static lt_status open_text_mesh(lt_session *s)
 static lt_status open_decode_mesh(lt_session *s, const lt_plan *plan)
 {
     const lt_mesh_spec spec = lt_plan_decode_mesh(plan, lt_group_size(s->world));
-    const int64_t chunks = s->model->family->decode_chunks(s->model, &plan->shape);
+    const int64_t chunks = lt_film_decode_chunks(plan, s->model);
     LT_TRY(lt_mesh_open_placed(s->world, &spec, plan->placement, &s->decode_mesh));
     LT_TRY(lt_agree(s->world, lt_place_warn_decode(&s->decode_mesh, chunks)));
     return LT_OK;
@@ -201,7 +197,7 @@ lt_status lt_session_open(lt_session *s, const lt_plan *draft, const lt_job *job
         .mesh = {[LT_PHASE_TEXT] = s->text_group != NULL ? &s->text_mesh : NULL,
                  [LT_PHASE_DIT] = first <= LT_PHASE_DIT ? &s->bound.mesh : NULL,
                  [LT_PHASE_DECODE] = &s->decode_mesh},
-        .token_count = s->token_count,
+        .tokens = &s->tokens,
         .threads = s->bound.placed.threads,
         .local_ranks = s->bound.placed.local_ranks,
         .has_sheet = job->sheet != NULL};
@@ -218,7 +214,7 @@ lt_status lt_session_open(lt_session *s, const lt_plan *draft, const lt_job *job
     LT_TRY(connect(s, &of));
     LT_TRY(largest_peak(s));
     if (lt_group_rank(s->world) == 0)
-        lt_estimate_say(&s->footprint, lt_group_size(s->world), s->token_count);
+        lt_estimate_say(&s->footprint, lt_group_size(s->world), s->tokens.all);
     return LT_OK;
 }
 
@@ -253,6 +249,5 @@ void lt_session_close(lt_session *s)
     lt_group_free(&s->text_group);
     lt_mesh_close(&s->decode_mesh);
     lt_unbind(&s->bound);
-    free(s->ids);
-    s->ids = NULL;
+    lt_tokens_free(&s->tokens);
 }

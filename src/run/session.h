@@ -13,6 +13,7 @@
 #include "run/outputs.h"
 #include "run/plan.h"
 #include "run/progress.h"
+#include "run/prompts.h"
 #include "run/residency.h"
 
 typedef struct lt_session {
@@ -23,8 +24,7 @@ typedef struct lt_session {
     lt_group *text_group;   /* the ranks that share the text encoder; NULL on the others */
     lt_engine engine;       /* on the DiT's mesh */
     lt_residency residency; /* its copies on each phase's mesh, and what is loaded on them */
-    int32_t *ids;           /* the prompt's tokens */
-    int64_t token_count;
+    lt_tokens tokens;
     lt_nodes nodes;         /* of the world's ranks; a render's */
     lt_progress *progress;  /* rank 0 */
     lt_footprint footprint; /* the plan's on this rank */

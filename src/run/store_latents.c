@@ -17,22 +17,45 @@
 #include "run/folder.h"
 #include "run/plan_json.h"
 
-lt_status lt_store_latents(const lt_plan *plan, const lt_clip *clip)
+static void dataset_of(const lt_film_shot *shot, const lt_clip *clip, int s,
+                       char name[LT_DATASET_BYTES], lt_latents_stream *out)
+{
+    const lt_stream *from = &shot->plan.stream[s];
+    *out = (lt_latents_stream){.name = lt_film_dataset(shot, s, name),
+                               .ndim = from->ndim,
+                               .time_axis = from->time_axis,
+                               .data = clip->data[s],
+                               .dims_text = from->dims_text,
+                               .description = from->description,
+                               .unit = from->unit};
+    memcpy(out->dims, from->dim, sizeof out->dims);
+}
+
+static lt_status write_datasets(const char *file, const lt_film_shot *shot, const lt_clip *clip,
+                                int count, const json_t *attributes)
+{
+    const int each = shot[0].plan.stream_count;
+    const size_t all = (size_t)count * (size_t)each;
+    lt_latents_stream *streams = calloc(all, sizeof *streams);
+    char(*names)[LT_DATASET_BYTES] = calloc(all, sizeof *names);
+    lt_status st = LT_OK;
+    if (streams == NULL || names == NULL)
+        LT_FAIL_GOTO(LT_ENOMEM, st, done, "%s: no memory for %zu datasets", file, all);
+    for (int i = 0; i < count; i++)
+        for (int s = 0; s < each; s++)
+            dataset_of(&shot[i], &clip[i], s, names[i * each + s], &streams[i * each + s]);
+    LT_TRY_GOTO(lt_latents_write(file, streams, all, attributes), st, done);
+done:
+    free(streams);
+    free(names);
+    return st;
+}
+
+lt_status lt_store_latents(const lt_plan *plan, const lt_film_shot *shot, const lt_clip *clip,
+                           int count)
 {
     char file[LT_PATH_BYTES];
-    lt_latents_stream streams[LT_STREAMS_MAX];
     LT_TRY(lt_folder_path(plan, "latents.h5", file, sizeof file));
-    for (int s = 0; s < plan->stream_count; s++) {
-        const lt_stream *from = &plan->stream[s];
-        streams[s] = (lt_latents_stream){.name = from->name,
-                                         .ndim = from->ndim,
-                                         .time_axis = from->time_axis,
-                                         .data = clip->data[s],
-                                         .dims_text = from->dims_text,
-                                         .description = from->description,
-                                         .unit = from->unit};
-        memcpy(streams[s].dims, from->dim, sizeof streams[s].dims);
-    }
     json_t *whole = NULL;
     assert(plan->text != NULL);
     LT_TRY(lt_json_parse(plan->text, strlen(plan->text), "plan", &whole));
@@ -45,7 +68,7 @@ lt_status lt_store_latents(const lt_plan *plan, const lt_clip *clip)
     json_decref(whole);
     if (attributes == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for its attributes", file);
-    const lt_status st = lt_latents_write(file, streams, (size_t)plan->stream_count, attributes);
+    const lt_status st = write_datasets(file, shot, clip, count, attributes);
     json_decref(attributes);
     LT_TRY(st);
     return LT_OK;
@@ -101,12 +124,16 @@ static lt_status apply_job(const char *file, const lt_job *job, lt_plan *plan)
 static lt_status check_lengths(const char *file, const lt_plan *plan, const lt_model *model)
 {
     const lt_model_facts *facts = &model->facts;
-    const int64_t grid = model->family->frames_grid(plan->frames);
-    const int64_t samples = lt_plan_samples(plan);
+    const int has_shots = plan->board.shots > 0;
+    const int64_t grid =
+        has_shots ? lt_storyboard_longest(&plan->board) : model->family->frames_grid(plan->frames);
+    const int64_t samples = lt_samples_of(plan->frames, plan->sample_rate, plan->fps);
     if (plan->fps != facts->fps || plan->sample_rate != facts->sample_rate)
         LT_FAIL(LT_EDATA,
                 "%s: plan: want fps %d and sample_rate %d as the model has, found %d and %d", file,
                 facts->fps, facts->sample_rate, plan->fps, plan->sample_rate);
+    LT_TRY(lt_storyboard_check(&plan->board, model->family->grid, plan->fps, plan->sample_rate,
+                               plan->asked.mode, file));
     if (plan->shape.frames != grid)
         LT_FAIL(LT_EDATA, "%s: plan: grid_frames: want %lld for %lld frames, found %lld", file,
                 (long long)grid, (long long)plan->frames, (long long)plan->shape.frames);
@@ -116,15 +143,13 @@ static lt_status check_lengths(const char *file, const lt_plan *plan, const lt_m
     return LT_OK;
 }
 
-/* The file's datasets must be just the ones that this model decodes. */
-static lt_status check_streams(const char *file, const lt_latents *store, const lt_plan *plan)
+static lt_status check_shot(const char *file, const lt_latents *store, const lt_film_shot *shot)
 {
-    if (lt_latents_count(store) != (size_t)plan->stream_count)
-        LT_FAIL(LT_EDATA, "%s: want %d datasets, found %zu", file, plan->stream_count,
-                lt_latents_count(store));
+    const lt_plan *plan = &shot->plan;
     for (int s = 0; s < plan->stream_count; s++) {
+        char name[LT_DATASET_BYTES];
         size_t index = 0;
-        LT_TRY(lt_latents_find(store, plan->stream[s].name, &index));
+        LT_TRY(lt_latents_find(store, lt_film_dataset(shot, s, name), &index));
         const lt_latents_stream *found = lt_latents_stream_at(store, index);
         int same = found->ndim == plan->stream[s].ndim;
         for (int i = 0; same && i < found->ndim; i++)
@@ -132,13 +157,31 @@ static lt_status check_streams(const char *file, const lt_latents *store, const 
         if (!same)
             LT_FAIL(LT_EDATA,
                     "%s: dataset %s: its shape does not fit %lld frames of %lldx%lld by %s", file,
-                    plan->stream[s].name, (long long)plan->shape.frames,
-                    (long long)plan->shape.width, (long long)plan->shape.height, plan->model);
+                    name, (long long)plan->shape.frames, (long long)plan->shape.width,
+                    (long long)plan->shape.height, plan->model);
         if (found->time_axis != plan->stream[s].time_axis)
-            LT_FAIL(LT_EDATA, "%s: dataset %s: time_axis: want %d, found %d", file,
-                    plan->stream[s].name, plan->stream[s].time_axis, found->time_axis);
+            LT_FAIL(LT_EDATA, "%s: dataset %s: time_axis: want %d, found %d", file, name,
+                    plan->stream[s].time_axis, found->time_axis);
     }
     return LT_OK;
+}
+
+/* The file's datasets must be just the ones that this model decodes. */
+static lt_status check_streams(const char *file, const lt_latents *store, const lt_plan *plan,
+                               const lt_model *model)
+{
+    lt_film_shot *shot = NULL;
+    int count = 0;
+    LT_TRY(lt_film_shots(plan, model, &shot, &count));
+    const size_t wanted = (size_t)count * (size_t)plan->stream_count;
+    lt_status st = LT_OK;
+    if (lt_latents_count(store) != wanted)
+        st = lt_fail(LT_EDATA, __FILE__, __LINE__, "%s: want %zu datasets, found %zu", file, wanted,
+                     lt_latents_count(store));
+    for (int i = 0; i < count && st == LT_OK; i++)
+        st = check_shot(file, store, &shot[i]);
+    free(shot);
+    return st;
 }
 
 /* The facts that stand beside the plan must be its own. */
@@ -189,7 +232,7 @@ lt_status lt_store_check(const char *run, const lt_latents *store, const lt_mode
     LT_TRY(lt_store_file(run, file, sizeof file));
     LT_TRY(check_lengths(file, plan, model));
     LT_TRY(lt_plan_streams(plan, model));
-    LT_TRY(check_streams(file, store, plan));
+    LT_TRY(check_streams(file, store, plan, model));
     return LT_OK;
 }
 

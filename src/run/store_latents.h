@@ -4,11 +4,13 @@
 
 #include "run/denoise/clip.h"
 #include "run/job.h"
+#include "run/plan_shots.h"
 #include "run/store_hdf5.h"
 
-/* Write RUN/latents.h5: each stream a dataset, the plan as attributes. Rank 0 only, Blocking.
- * Errors: LT_ECREATE, LT_EIO. */
-lt_status lt_store_latents(const lt_plan *plan, const lt_clip *clip);
+/* Write RUN/latents.h5: each stream of each shot a dataset, the plan as attributes. shot and clip
+ * [count]. Rank 0 only, Blocking. Errors: LT_ECREATE, LT_EIO. */
+lt_status lt_store_latents(const lt_plan *plan, const lt_film_shot *shot, const lt_clip *clip,
+                           int count);
 
 /* The file that a run folder (or the path of a latents.h5 itself) means. Errors: LT_ENOINPUT.
  * Local. */

@@ -87,7 +87,7 @@ static void readme_runs_as_written(void **state)
     assert_non_null(strstr(script, "longtake render"));
     assert_non_null(strstr(script, "mpirun"));
     run_script("readme", script);
-    static const char *const made[] = {"ball.mp4", "ball.mov", "film.mkv",
+    static const char *const made[] = {"ball.mp4", "ball.mov", "shots.mp4", "film.mkv",
                                        "film.png", "film.wav", "four.mp4"};
     for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
         char path[200];

@@ -76,7 +76,8 @@ static void man_has_every_option(void **state)
     assert_int_equal(r.code, 0);
     for (int i = 0; i < lt_job_option_count; i++) {
         char name[80], *to = name;
-        to += snprintf(to, 16, "\\fB\\-\\-");
+        const int is_flag = lt_job_options[i].type != LT_OPT_LIST;
+        to += snprintf(to, 16, "%s", is_flag ? "\\fB\\-\\-" : "\\fB");
         for (const char *c = lt_job_options[i].name; *c != '\0'; c++)
             to += snprintf(to, 4, *c == '-' ? "\\-" : "%c", *c);
         if (strstr(r.out, name) == NULL)

@@ -186,20 +186,24 @@ static inline char *fuzz_seed_run(void)
     lt_nodes nodes = {0};
     lt_plan draft = {0}, plan = {0};
     lt_clip clip = {0};
+    lt_film_shot *shot = NULL;
+    int shots = 0;
     char *text = NULL;
     const char *const words[] = {
         "render", "--model", NANO,      "-p", "A ball.", "--frames", "5",
         "--size", "32x32",   "--steps", "2",  "-q",      "-o",       fuzz_path("seed.mkv")};
     fuzz_options(LT_VERB_RENDER, 14, words, &job, &options);
     require(lt_group_nodes(world, &nodes) == LT_OK && lt_model_open(NANO, &model) == LT_OK);
-    require(lt_plan_make(&job, model, &nodes, &draft) == LT_OK);
+    require(lt_plan_make(&job, "shots", model, &nodes, &draft) == LT_OK);
     require(lt_plan_to_text(&draft, NULL, &text) == LT_OK);
     require(lt_plan_from_json(text, strlen(text), &plan) == LT_OK);
     require(lt_plan_streams(&plan, model) == LT_OK);
+    require(lt_film_shots(&plan, model, &shot, &shots) == LT_OK && shots == 1);
     require(lt_clip_new(&plan, &clip) == LT_OK);
     lt_clip_noise(&plan, &clip);
-    require(mkdir(plan.run, 0700) == 0 && lt_store_latents(&plan, &clip) == LT_OK);
+    require(mkdir(plan.run, 0700) == 0 && lt_store_latents(&plan, shot, &clip, 1) == LT_OK);
     lt_clip_free(&clip);
+    free(shot);
     lt_plan_free(&draft);
     lt_plan_free(&plan);
     lt_nodes_free(&nodes);

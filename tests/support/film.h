@@ -164,17 +164,19 @@ static inline void latents_free(latents *l)
     *l = (latents){{NULL, NULL}, {0, 0}};
 }
 
-static inline void latents_read(const char *run, latents *out)
+/* Of a shot: group "shot-01/"; of a film without shots "". */
+static inline void latents_read_shot(const char *run, const char *group, latents *out)
 {
     static const char *const names[2] = {"latents", "audio_latents"};
-    char path[8192];
+    char path[8192], name[64];
     lt_latents *file = NULL;
     (void)snprintf(path, sizeof path, "%s/latents.h5", run);
     if (lt_latents_open(path, 0, &file) != LT_OK)
         fail_msg("%s", lt_error_text());
     for (int i = 0; i < 2; i++) {
         size_t index = 0;
-        if (lt_latents_find(file, names[i], &index) != LT_OK)
+        (void)snprintf(name, sizeof name, "%s%s", group, names[i]);
+        if (lt_latents_find(file, name, &index) != LT_OK)
             fail_msg("%s", lt_error_text());
         const lt_latents_stream *s = lt_latents_stream_at(file, index);
         out->count[i] = 1;
@@ -187,6 +189,8 @@ static inline void latents_read(const char *run, latents *out)
     }
     lt_latents_close(&file);
 }
+
+static inline void latents_read(const char *run, latents *out) { latents_read_shot(run, "", out); }
 
 /* The worst distance of the two streams; NaN stays (latents that are all 0 prove nothing), other
  * sizes are Inf. 0 only if all bits are the same, but for the sign of zero. */

@@ -176,7 +176,7 @@ static void names_from_elsewhere_are_answered(void **state)
         {"--image a.png", NULL, LT_EUNAVAIL, "from text alone"},
         {"--lora a", NULL, LT_EUNAVAIL, ""},
         {"", "negative_prompt: x\n", LT_EUNAVAIL, "without guidance"},
-        {"", "shots: [{seconds: 5}]\n", LT_EUNAVAIL, "one prompt"},
+        {"--shots x", NULL, LT_EUSAGE, ""}, /* a job key, no flag */
         {"", "steps: \"42\"\n", LT_EUSAGE, "without the quotes"},
         {"", "prompt: 42\n", LT_EUSAGE, "needs quotes"},
     };

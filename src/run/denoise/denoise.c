@@ -56,17 +56,24 @@ lt_status lt_denoise(const lt_denoise_in *in, lt_engine *engine, lt_clip *clip)
                     .plan = in->plan,
                     .progress = in->progress,
                     .seconds = in->seconds,
-                    .of = lt_denoise_steps(in->model, in->plan, in->coarse != NULL)};
+                    .done = in->steps_before,
+                    .of = in->steps_all};
+    const int steps = lt_denoise_steps(in->model, in->plan, in->coarse != NULL);
+    if (loop.of == 0)
+        loop.of = steps;
+    const int is_last = loop.done + steps >= loop.of;
     lt_states_open(in->model, in->texts, &loop.states);
     lt_status st = lt_fault_step(lt_group_rank(world), -1);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
-    lt_progress_stage(in->progress, "denoise", "evaluation", loop.of);
+    if (in->steps_before == 0)
+        lt_progress_stage(in->progress, "denoise", "evaluation", loop.of);
     lt_stop_arm(lt_group_rank(world) == 0);
     LT_TRY_GOTO(run(&loop, in, clip), st, done);
 done:
     if (st != LT_OK && engine != NULL)
         lt_engine_cancel(engine);
     lt_states_close(&loop.states);
-    lt_progress_done(in->progress);
+    if (is_last || st != LT_OK)
+        lt_progress_done(in->progress);
     return st;
 }

@@ -23,6 +23,8 @@ typedef struct lt_denoise_in {
     const lt_texts *texts; /* rows on the host */
     /* refine: the coarse clip, as lt_plan_coarse has it; NULL: made here, from noise */
     const lt_clip *coarse;
+    /* of a film of several shots: steps of the shots before this one, and of all; 0, 0: alone */
+    int steps_before, steps_all;
     lt_progress *progress; /* may be NULL */
     double *seconds;       /* [lt_denoise_steps] gets each step's time; may be NULL */
 } lt_denoise_in;
@@ -34,7 +36,8 @@ int lt_denoise_steps(const lt_model *model, const lt_plan *plan, int has_coarse)
  * DiT that is open on engine (NULL: the model needs none) for these levels. From the first step
  * on a signal waits for the step's end (lt_stop_arm), and still does when this returns, since
  * nothing is stored yet. Collective on the mesh, Blocking. A velocity with NaN or Inf is LT_EDATA
- * naming step, window and stream; after an error the engine is given up. */
+ * naming step, window and stream; after an error the engine is given up. Progress and messages
+ * count the steps of all shots: the stage begins with the first and ends with the last. */
 lt_status lt_denoise(const lt_denoise_in *in, lt_engine *engine, lt_clip *clip);
 
 #endif
