@@ -57,6 +57,15 @@ void lt_checkpoint_rest(lt_checkpoint *checkpoint); /* give it back. Local */
 /* The same checks of presence, dims and kind without reading (dry runs). Marks as used. */
 lt_status lt_checkpoint_check(lt_checkpoint *checkpoint, const char *name, lt_dims dims);
 
+/* A network's list and what it loads are held against each other. The first names a tensor of the
+ * list, checked as above; is_loaded: nothing else will say that it was loaded. The second says that
+ * a tensor is loaded now, whatever share of it this rank reads: LT_EINTERNAL if a list was given
+ * and does not have it. The third: a listed tensor that was never loaded, or NULL. Local. */
+lt_status lt_checkpoint_list(lt_checkpoint *checkpoint, const char *name, lt_dims dims,
+                             int is_loaded);
+lt_status lt_checkpoint_load(lt_checkpoint *checkpoint, const char *name, lt_dims dims);
+const char *lt_checkpoint_unloaded(const lt_checkpoint *checkpoint);
+
 /* After a part is opened: any tensor that was never marked and whose name starts with none of the
  * prefixes (NULL-terminated list of what may be left unread) is LT_EDATA "unexpected tensor". */
 lt_status lt_checkpoint_all_used(const lt_checkpoint *checkpoint,

@@ -14,6 +14,7 @@ typedef struct lt_entry {
     const lt_stored *stored;
     lt_row_order rows;
     int used;
+    int is_listed, is_loaded; /* wanted.h: in a network's list; it has been asked for */
 } lt_entry;
 
 struct lt_checkpoint {
@@ -24,7 +25,8 @@ struct lt_checkpoint {
     lt_safetensors **shard;
     int64_t entry_count;
     lt_entry *entry; /* by name */
-    void *buffer;    /* what is read before it is converted; taken at the first read */
+    int has_list;
+    void *buffer; /* what is read before it is converted; taken at the first read */
 };
 
 /* The index or the only file that opening path would read. Errors: LT_ENOINPUT, LT_EDATA,

@@ -103,6 +103,36 @@ lt_status lt_checkpoint_check(lt_checkpoint *checkpoint, const char *name, lt_di
     return LT_OK;
 }
 
+lt_status lt_checkpoint_list(lt_checkpoint *checkpoint, const char *name, lt_dims dims,
+                             int is_loaded)
+{
+    LT_TRY(lt_checkpoint_check(checkpoint, name, dims));
+    lt_entry *e = lt_entry_find(checkpoint, name);
+    checkpoint->has_list = 1;
+    e->is_listed = 1;
+    e->is_loaded |= is_loaded;
+    return LT_OK;
+}
+
+lt_status lt_checkpoint_load(lt_checkpoint *checkpoint, const char *name, lt_dims dims)
+{
+    LT_TRY(lt_checkpoint_check(checkpoint, name, dims));
+    lt_entry *e = lt_entry_find(checkpoint, name);
+    if (checkpoint->has_list && !e->is_listed)
+        LT_FAIL(LT_EINTERNAL, "%s: tensor '%s': it is loaded, but not in its network's list",
+                checkpoint->path, name);
+    e->is_loaded = 1;
+    return LT_OK;
+}
+
+const char *lt_checkpoint_unloaded(const lt_checkpoint *checkpoint)
+{
+    for (int64_t i = 0; i < checkpoint->entry_count; i++)
+        if (checkpoint->entry[i].is_listed && !checkpoint->entry[i].is_loaded)
+            return checkpoint->entry[i].name;
+    return NULL;
+}
+
 lt_status lt_checkpoint_plan(lt_checkpoint *checkpoint, const char *name, lt_dims dims,
                              lt_slice slice, lt_dtype want)
 {
@@ -110,7 +140,7 @@ lt_status lt_checkpoint_plan(lt_checkpoint *checkpoint, const char *name, lt_dim
     LT_TRY(find_checked(checkpoint, name, dims, &e));
     LT_TRY(kind_checked(e, name, want));
     LT_TRY(compare_once(checkpoint, e->file));
-    e->used = 1;
+    e->used = e->is_loaded = 1;
     (void)atomic_fetch_add(&bytes_planned, (uint64_t)(slice.rows.count * slice.columns.count) *
                                                lt_dtype_bytes(e->stored->dtype));
     return LT_OK;
@@ -285,7 +315,7 @@ lt_status lt_checkpoint_read(lt_checkpoint *checkpoint, const char *name, lt_dim
            slice.columns.count >= 0);
     assert(slice.rows.first <= whole.rows.count - slice.rows.count);
     assert(slice.columns.first <= whole.columns.count - slice.columns.count);
-    e->used = 1;
+    e->used = e->is_loaded = 1;
     if (slice.rows.count == 0 || slice.columns.count == 0)
         return LT_OK;
     if (checkpoint->buffer == NULL &&

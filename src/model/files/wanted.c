@@ -36,5 +36,6 @@ lt_status lt_wanted_check(void *checkpoint, const lt_wanted *wanted)
 {
     if (wanted->need == LT_NEED_NOT)
         return LT_OK;
-    return lt_checkpoint_check(checkpoint, wanted->name, wanted->dims);
+    return lt_checkpoint_list(checkpoint, wanted->name, wanted->dims,
+                              wanted->need == LT_NEED_TABLES);
 }

@@ -1,6 +1,7 @@
 /* wanted.h - which tensors a network's config asks for.
  * A network has one list: a function that calls another for each tensor, in the order of use.
- * Opening holds a checkpoint against it, inspect compares names with it, tests write files by it.
+ * Opening holds a checkpoint against it, loading is held against it (lt_checkpoint_load), inspect
+ * compares names with it, tests write files by it.
  * Local, Blocking. Tested: tests/unit/test_inspect.c (published indexes). */
 #ifndef LT_WANTED_H
 #define LT_WANTED_H

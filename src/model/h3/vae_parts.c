@@ -24,13 +24,13 @@ lt_status lt_h3_read(lt_weights *weights, const char *name, lt_dims dims, float 
     *out = NULL;
     lt_checkpoint *checkpoint = lt_weights_checkpoint(weights);
     if (lt_weights_is_dry(weights))
-        return lt_checkpoint_check(checkpoint, name, dims);
+        return lt_checkpoint_load(checkpoint, name, dims);
     size_t bytes = sizeof(float);
     for (int i = 0; i < dims.ndim; i++)
         if (__builtin_mul_overflow(bytes, (size_t)dims.dim[i], &bytes))
             LT_FAIL(LT_EDATA, "%s: more elements than a computer holds", name);
     /* Presence and shape first: a config with wild sizes must not make us allocate them. */
-    LT_TRY(lt_checkpoint_check(checkpoint, name, dims));
+    LT_TRY(lt_checkpoint_load(checkpoint, name, dims));
     float *values = malloc(bytes > 0 ? bytes : 1);
     if (values == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for %zu bytes", name, bytes);

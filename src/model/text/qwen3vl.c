@@ -318,6 +318,9 @@ static lt_status take_scratch(lt_qwen3vl *t, pass *p)
     const int64_t E = t->config.hidden, D = t->config.head_dim, L = p->rows;
     const int64_t B = L < BLOCK_ROWS ? L : BLOCK_ROWS, H = t->query.columns.count;
     const int64_t both = H + 2 * t->key.columns.count, F = t->ffn.columns.count;
+    /* the embedding's rows are read one by one, as the prompt names them: on dry none */
+    LT_TRY(lt_checkpoint_load(t->checkpoint, LT_QWEN3VL_PREFIX "embed_tokens.weight",
+                              LT_DIMS(t->config.vocab, t->config.hidden)));
     LT_TRY(lt_tensor_new(step, "text.x", act, &p->x, LT_DIMS(L, E)));
     LT_TRY(lt_tensor_new(step, "text.qkv", act, &p->qkv, LT_DIMS(L, both)));
     LT_TRY(lt_tensor_new(step, "text.mixed", act, &p->attention_out, LT_DIMS(L, H)));

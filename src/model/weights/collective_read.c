@@ -184,7 +184,7 @@ lt_status lt_columns_read(lt_loading *loading, lt_checkpoint *checkpoint, const 
                  .to = to};
     lt_status st = LT_OK;
     if (t.rows == 0 || t.width == 0)
-        return lt_checkpoint_check(checkpoint, name, dims);
+        return lt_checkpoint_load(checkpoint, name, dims);
     LT_TRY_GOTO(meet(loading, take(loading, &t)), st, done);
     LT_TRY_GOTO(exchange_all(loading, &t, columns), st, done);
 done:

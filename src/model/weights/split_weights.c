@@ -11,11 +11,11 @@ static lt_status check(lt_weights *weights, const char *name, int64_t out, int64
     char full[NAME_BYTES];
     lt_checkpoint *checkpoint = lt_weights_checkpoint(weights);
     (void)snprintf(full, sizeof full, "%s.weight", name);
-    LT_TRY(lt_checkpoint_check(checkpoint, full, LT_DIMS(out, in)));
+    LT_TRY(lt_checkpoint_load(checkpoint, full, LT_DIMS(out, in)));
     if (!bias)
         return LT_OK;
     (void)snprintf(full, sizeof full, "%s.bias", name);
-    return lt_checkpoint_check(checkpoint, full, LT_DIMS(out));
+    return lt_checkpoint_load(checkpoint, full, LT_DIMS(out));
 }
 
 /* A layer for each of my chunks of each part. */

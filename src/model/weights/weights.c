@@ -182,10 +182,10 @@ static lt_status check_layer(lt_weights *w, const char *name, const lt_layer_spe
 {
     char full[NAME_BYTES];
     LT_TRY(full_name(full, name, ".weight"));
-    LT_TRY(lt_checkpoint_check(w->checkpoint, full, LT_DIMS(spec->out, spec->in)));
+    LT_TRY(lt_checkpoint_load(w->checkpoint, full, LT_DIMS(spec->out, spec->in)));
     if (spec->bias || spec->bias_none) {
         LT_TRY(full_name(full, name, ".bias"));
-        LT_TRY(lt_checkpoint_check(w->checkpoint, full, LT_DIMS(spec->out)));
+        LT_TRY(lt_checkpoint_load(w->checkpoint, full, LT_DIMS(spec->out)));
     }
     return LT_OK;
 }
@@ -401,7 +401,7 @@ lt_status lt_weights_tensor(lt_weights *weights, const char *name, lt_dims dims,
                             lt_tensor *out)
 {
     const char *kept_name = NULL;
-    LT_TRY(lt_checkpoint_check(weights->checkpoint, name, dims));
+    LT_TRY(lt_checkpoint_load(weights->checkpoint, name, dims));
     LT_TRY(keep_name(weights, name, &kept_name));
     LT_TRY(lt_tensor_new(weights->engine->phase, kept_name, dtype, out, dims));
     LT_TRY(stage(weights, name, lt_tensor_bytes(out)));

@@ -284,9 +284,10 @@ static lt_status windows_of_step(joint *j, int step, lt_status st)
 /* From the ranks that computed to those further out on cfg, which hold the same latents. */
 static lt_status share_velocity(joint *j)
 {
-    for (int s = 0; s < j->velocity.count; s++)
+    lt_group *cfg = j->loop->mesh->axis[LT_AXIS_CFG];
+    for (int s = 0; lt_group_size(cfg) > 1 && s < j->velocity.count; s++)
         if (j->velocity.elements[s] > 0)
-            LT_TRY(lt_broadcast(j->loop->mesh->axis[LT_AXIS_CFG], 0, j->velocity.data[s],
+            LT_TRY(lt_broadcast(cfg, 0, j->velocity.data[s],
                                 (size_t)j->velocity.elements[s] * sizeof(float)));
     return LT_OK;
 }
@@ -329,7 +330,8 @@ lt_status lt_denoise_joint(lt_loop *loop, const lt_pass *pass, lt_clip *clip)
         lt_operation_step(loop->done + 1, 0);
         st = lt_loop_step_end(loop, one_step(&j, i), began);
     }
-    lt_operation_step(0, 0);
+    if (st == LT_OK) /* else a line is to say where it was */
+        lt_operation_step(0, 0);
     if (st == LT_OK)
         st = lt_loop_gather(loop, j.held, &j.local, clip);
     joint_close(&j, clip);
