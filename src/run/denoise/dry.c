@@ -1,6 +1,8 @@
 /* dry.c - the denoising loop's dry run. */
 #include "run/denoise/dry.h"
 
+#include <stdlib.h>
+
 #include "run/denoise/loop.h"
 #include "run/plan_windowing.h"
 
@@ -29,29 +31,38 @@ static int64_t rows_of(const lt_window *window)
     return window->shape.frames * window->shape.width * window->shape.height;
 }
 
-/* The timesteps of a forward: a level of each stream, and clean context's where there is some. */
-static lt_forward forward_of(const lt_model *model, const lt_plan *plan, const lt_levels *levels)
+/* The timesteps of a forward of a tile: a level of each stream and, where there is some, clean
+ * context's in all units but the last. units[s]: [units of the tile], the caller frees. */
+static lt_status forward_of(const lt_model *model, const lt_window_set *set, int64_t tile,
+                            const lt_levels *levels, float **units, lt_forward *out)
 {
     const float *clean = model->family->context_timestep;
-    lt_forward f = {.anchor_timestep = clean[0]};
-    for (int s = 0; s < plan->stream_count; s++) {
-        f.timestep[s] = levels->timestep[s][levels->evaluations / 2];
-        if (plan->windowing.mode == LT_MODE_EXTEND)
-            f.unit_timestep[s] = &clean[s];
+    *out = (lt_forward){.anchor_timestep = clean[0]};
+    for (int s = 0; s < set->streams; s++) {
+        const int64_t count = lt_window_set_box(set, s, tile).time.count;
+        out->timestep[s] = levels->timestep[s][levels->evaluations / 2];
+        if (set->plan->windowing.mode != LT_MODE_EXTEND)
+            continue;
+        units[s] = malloc((size_t)count * sizeof *units[s]);
+        if (units[s] == NULL)
+            LT_FAIL(LT_ENOMEM, "plan: no memory for %lld timesteps", (long long)count);
+        for (int64_t i = 0; i < count; i++)
+            units[s][i] = i + 1 < count ? clean[s] : out->timestep[s];
+        out->unit_timestep[s] = units[s];
     }
-    return f;
+    return LT_OK;
 }
 
 /* One pass: the states of the run's tiles as the loop takes them, then the largest's forward. */
-static lt_status one_pass(lt_model *model, const lt_plan *plan, const lt_window_set *set,
-                          const lt_levels *levels, lt_range run, const lt_texts *texts,
-                          lt_dry_counts *forward)
+static lt_status one_pass(lt_model *model, const lt_window_set *set, const lt_levels *levels,
+                          lt_range run, const lt_texts *texts, lt_dry_counts *forward)
 {
     lt_states states;
     lt_status st = LT_OK;
     int64_t distance[LT_ANCHORS_MAX], largest = run.first, most = -1;
     lt_window window;
     lt_dit_state *state = NULL;
+    float *units[LT_STREAMS_MAX] = {NULL};
     lt_states_open(model, texts, &states);
     for (int64_t t = run.first; t < run.first + run.count; t++) {
         const int anchors = seen_anchors(set, t, distance);
@@ -69,10 +80,13 @@ static lt_status one_pass(lt_model *model, const lt_plan *plan, const lt_window_
     LT_TRY_GOTO(lt_states_get(&states, &window, lt_loop_text(texts, set, largest), &state), st,
                 done);
     lt_dry_reset();
-    const lt_forward f = forward_of(model, plan, levels);
+    lt_forward f;
+    LT_TRY_GOTO(forward_of(model, set, largest, levels, units, &f), st, done);
     LT_TRY_GOTO(model->family->dit_forward(model, state, &f), st, done);
     *forward = lt_dry_read();
 done:
+    for (int s = 0; s < LT_STREAMS_MAX; s++)
+        free(units[s]);
     lt_states_close(&states);
     return st;
 }
@@ -91,7 +105,7 @@ static lt_status pass_of(lt_model *model, const lt_mesh *mesh, const lt_plan *pl
     const lt_range most = lt_windowing_run(tiles, groups, 0);
     if (in_turn || run.count == 0)
         run = in_turn ? (lt_range){0, tiles} : most;
-    const lt_status st = one_pass(model, plan, &set, levels, run, texts, &forward);
+    const lt_status st = one_pass(model, &set, levels, run, texts, &forward);
     if (st == LT_OK)
         add(sum, &forward, steps * (in_turn ? 1 : (double)(tiles + groups - 1) / groups));
     lt_window_set_free(&set);
