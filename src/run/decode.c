@@ -103,18 +103,9 @@ static lt_status take_latents(const pool *p, const lt_film_shot *shot, int strea
         return LT_OK;
     }
     const lt_stream *s = &shot->plan.stream[stream];
-    int64_t outer = 1, inner = 1;
-    for (int i = 0; i < s->time_axis; i++)
-        outer *= s->dim[i];
-    for (int i = s->time_axis + 1; i < s->ndim; i++)
-        inner *= s->dim[i];
-    const int64_t time = s->dim[s->time_axis];
-    assert(range.first >= 0 && range.first + range.count <= time);
-    assert((size_t)(outer * range.count * inner) <= p->latents_capacity);
-    for (int64_t o = 0; o < outer; o++)
-        memcpy(out + o * range.count * inner,
-               source->clip[shot - p->shot].data[stream] + (o * time + range.first) * inner,
-               (size_t)(range.count * inner) * sizeof(float));
+    const lt_clip *clip = &source->clip[shot - p->shot];
+    assert((size_t)(lt_stream_outer(s) * range.count * lt_stream_inner(s)) <= p->latents_capacity);
+    lt_stream_copy(s, range, clip->data[stream], clip->range[stream], out, range);
     return LT_OK;
 }
 

@@ -159,7 +159,7 @@ static lt_status dry_run_shot(const lt_estimate_of *of, const lt_film_shot *shot
     lt_levels levels = {0};
     lt_dry_counts step = {0};
     size_t host = 0;
-    LT_TRY(lt_denoise_host_bytes(model, mesh, plan, &host));
+    LT_TRY(lt_denoise_host_bytes(mesh, plan, &host));
     LT_TRY(dry_run_begin(&engine, mesh));
     lt_status st = LT_OK;
     LT_TRY_GOTO(lt_levels_make(model, plan, &levels), st, done);

@@ -24,11 +24,6 @@ int64_t lt_stream_inner(const lt_stream *stream)
 
 int64_t lt_stream_units(const lt_stream *stream) { return stream->dim[stream->time_axis]; }
 
-lt_range lt_stream_range(const lt_stream *stream, const lt_grid *grid, lt_range latents)
-{
-    return stream->is_audio ? lt_grid_tick_range(grid, latents) : latents;
-}
-
 lt_status lt_clip_new_ranges(const lt_plan *plan, const lt_range *range, lt_clip *out)
 {
     memset(out, 0, sizeof *out);
@@ -65,14 +60,6 @@ void lt_clip_free(lt_clip *clip)
     for (int s = 0; s < LT_STREAMS_MAX; s++)
         free(clip->data[s]);
     memset(clip, 0, sizeof *clip);
-}
-
-size_t lt_clip_bytes(const lt_clip *clip)
-{
-    size_t bytes = 0;
-    for (int s = 0; s < clip->count; s++)
-        bytes += (size_t)clip->elements[s] * sizeof(float);
-    return bytes;
 }
 
 void lt_stream_noise(const lt_stream *stream, uint64_t seed, uint32_t kind, lt_range range,

@@ -22,8 +22,6 @@ typedef struct lt_clip {
 int64_t lt_stream_outer(const lt_stream *stream);
 int64_t lt_stream_inner(const lt_stream *stream);
 int64_t lt_stream_units(const lt_stream *stream);
-/* The range of a stream's time axis that goes with a range of the video stream's latents. */
-lt_range lt_stream_range(const lt_stream *stream, const lt_grid *grid, lt_range latents);
 
 /* The whole clip, zeros. The caller owns *out: lt_clip_free, which takes a zeroed one too. Errors:
  * LT_ENOMEM. */
@@ -31,7 +29,6 @@ lt_status lt_clip_new(const lt_plan *plan, lt_clip *out);
 /* These ranges of it; a range of count 0 holds nothing. */
 lt_status lt_clip_new_ranges(const lt_plan *plan, const lt_range *range, lt_clip *out);
 void lt_clip_free(lt_clip *clip);
-size_t lt_clip_bytes(const lt_clip *clip);
 
 /* Noise of a range of a stream, into [outer, range.count, inner]: a function of (seed, kind, place)
  * alone, so ranges agree with the whole. kind: LT_STREAM_INITIAL, _CONTEXT, _STAGE2 (philox.h). */

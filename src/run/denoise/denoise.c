@@ -70,7 +70,7 @@ lt_status lt_denoise(const lt_denoise_in *in, lt_engine *engine, lt_clip *clip)
     lt_stop_arm(lt_group_rank(world) == 0);
     LT_TRY_GOTO(run(&loop, in, clip), st, done);
 done:
-    if (st != LT_OK && engine != NULL)
+    if (st != LT_OK)
         lt_engine_cancel(engine);
     lt_states_close(&loop.states);
     if (is_last || st != LT_OK)

@@ -33,7 +33,7 @@ typedef struct lt_denoise_in {
 int lt_denoise_steps(const lt_model *model, const lt_plan *plan, int has_coarse);
 
 /* Run all steps on clip in place (whole, the job's noise; the same on all ranks at the end), by the
- * DiT that is open on engine (NULL: the model needs none) for these levels. From the first step
+ * DiT that is open on engine for these levels. From the first step
  * on a signal waits for the step's end (lt_stop_arm), and still does when this returns, since
  * nothing is stored yet. Collective on the mesh, Blocking. A velocity with NaN or Inf is LT_EDATA
  * naming step, window and stream; after an error the engine is given up. Progress and messages

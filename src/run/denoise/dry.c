@@ -141,14 +141,12 @@ static size_t stream_bytes(const lt_plan *plan, int s, int64_t units)
            sizeof(float);
 }
 
-lt_status lt_denoise_host_bytes(const lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
-                                size_t *bytes)
+lt_status lt_denoise_host_bytes(const lt_mesh *mesh, const lt_plan *plan, size_t *bytes)
 {
     lt_window_set set;
     const int groups = lt_group_size(mesh->axis[LT_AXIS_WIN]);
     const int group = lt_group_rank(mesh->axis[LT_AXIS_WIN]);
     size_t whole = 0, held = 0, windows = 0;
-    (void)model;
     LT_TRY(lt_window_set_new(plan, 0, 1, &set));
     const int64_t tiles = lt_window_set_count(&set);
     const lt_range run = lt_windowing_run(tiles, groups, group);

@@ -16,7 +16,6 @@
 lt_status lt_denoise_dry(lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
                          const lt_levels *levels, const lt_texts *texts, lt_dry_counts *step);
 /* Host memory of the loop on this rank, the whole clip included. Errors: LT_ENOMEM. */
-lt_status lt_denoise_host_bytes(const lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
-                                size_t *bytes);
+lt_status lt_denoise_host_bytes(const lt_mesh *mesh, const lt_plan *plan, size_t *bytes);
 
 #endif

@@ -14,7 +14,8 @@ static int has_context(const lt_plan *plan)
     return plan->windowing.mode == LT_MODE_EXTEND || plan->windowing.mode == LT_MODE_REFINE;
 }
 
-int lt_levels_timesteps_most(const lt_model *model, const lt_plan *plan)
+/* At most so many. */
+static int timesteps_most(const lt_model *model, const lt_plan *plan)
 {
     const int evaluations = model->family->evaluations(plan->steps);
     return plan->stream_count * (evaluations + has_context(plan)) +
@@ -26,7 +27,7 @@ static float *floats(int count) { return calloc((size_t)count, sizeof(float)); }
 static lt_status arrays_new(const lt_model *model, const lt_plan *plan, lt_levels *out)
 {
     const int n = out->evaluations;
-    out->timesteps = floats(lt_levels_timesteps_most(model, plan));
+    out->timesteps = floats(timesteps_most(model, plan));
     out->refine_sigma = floats(n + 2);
     out->refine_timestep = floats(n + 1);
     int enough =

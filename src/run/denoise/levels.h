@@ -21,7 +21,5 @@ typedef struct lt_levels {
 lt_status lt_levels_make(const lt_model *model, const lt_plan *plan, lt_levels *out);
 /* A zeroed one is allowed. Local. */
 void lt_levels_free(lt_levels *levels);
-/* How many timesteps lt_levels_make will have at most: for the dry run. Local. */
-int lt_levels_timesteps_most(const lt_model *model, const lt_plan *plan);
 
 #endif

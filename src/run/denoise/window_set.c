@@ -55,14 +55,20 @@ void lt_window_set_free(lt_window_set *set)
     memset(set, 0, sizeof *set);
 }
 
+static lt_tiling tiling_of(const lt_window_set *set)
+{
+    return (lt_tiling){set->time[0], set->rows, set->columns};
+}
+
 int64_t lt_window_set_count(const lt_window_set *set)
 {
-    return set->time[0].count * set->rows.count * set->columns.count;
+    const lt_tiling tiling = tiling_of(set);
+    return lt_tiling_count(&tiling);
 }
 
 lt_tile lt_window_set_at(const lt_window_set *set, int64_t tile)
 {
-    const lt_tiling tiling = {set->time[0], set->rows, set->columns};
+    const lt_tiling tiling = tiling_of(set);
     return lt_tiling_at(&tiling, tile);
 }
 
