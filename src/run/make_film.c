@@ -1,0 +1,123 @@
+/* make_film.c - from whole latents to a published film. */
+#include "run/make_film.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/stop.h"
+#include "parallel/transport/agree.h"
+#include "run/folder.h"
+#include "run/records.h"
+#include "run/versions.h"
+
+static lt_status finish(lt_session *s, const lt_plan *plan, int manifest, lt_outcome *out)
+{
+    if (lt_group_rank(s->world) != 0)
+        return LT_OK;
+    lt_status st = LT_OK;
+    json_t *film = lt_records_film(plan->output);
+    out->stages = lt_progress_stages(s->progress);
+    if (manifest)
+        st = lt_records_manifest(plan, s->world, &s->nodes, film, out->stages, s->memory);
+    if (st != LT_OK)
+        (void)lt_fail(st, __FILE__, __LINE__, "%s is whole, but %s", plan->output, lt_error_text());
+    lt_progress_event(s->progress, "end",
+                      json_pack("{s:o, s:I, s:O?, s:O?}", "output", lt_json_of_path(plan->output),
+                                "frames", (json_int_t)plan->frames, "film", film, "memory",
+                                s->memory));
+    json_decref(film);
+    LT_TRY(st);
+    (void)snprintf(out->output, sizeof out->output, "%s", plan->output);
+    (void)snprintf(out->run, sizeof out->run, "%s", plan->run);
+    out->frames = plan->frames;
+    out->samples = plan->samples;
+    return LT_OK;
+}
+
+lt_status lt_film_progress(const lt_job *job, lt_session *s, const lt_plan *plan, int is_render)
+{
+    int events = -1;
+    LT_TRY(lt_records_events(plan, is_render, &events));
+    const lt_status st = lt_progress_open(events, job->quiet, &s->progress);
+    if (st != LT_OK && events >= 0)
+        (void)close(events);
+    LT_TRY(st);
+    for (int i = 0; i < LT_TIMES; i++)
+        lt_progress_work(s->progress, lt_time_names[i], s->footprint.flops[i]);
+    lt_progress_event(
+        s->progress, "start",
+        json_pack("{s:s, s:s, s:o, s:s, s:o, s:i, s:i}", "verb", is_render ? "render" : "decode",
+                  "software", lt_version_software(), "model", lt_json_of_path(plan->model),
+                  "prompt", plan->prompt, "output", lt_json_of_path(plan->output), "ranks",
+                  lt_group_size(s->world), "evaluations", is_render ? plan->evaluations : 0));
+    return LT_OK;
+}
+
+/* Where the film grows, and in whose folder the audio lies meanwhile: a render's in RUN, a decode's
+ * beside OUT, since RUN may be full or read-only. */
+static lt_status film_paths(const lt_plan *plan, int is_render, char *film, char *audio)
+{
+    char file[64];
+    if (is_render) {
+        (void)snprintf(file, sizeof file, "out%s", lt_mux_suffix(plan->output));
+        LT_TRY(lt_folder_path(plan, file, film, LT_PATH_BYTES));
+        LT_TRY(lt_folder_path(plan, "sound.part", audio, LT_PATH_BYTES));
+        return LT_OK;
+    }
+    (void)snprintf(film, LT_PATH_BYTES, "%s", plan->output);
+    (void)snprintf(audio, LT_PATH_BYTES, "%s", plan->output);
+    return LT_OK;
+}
+
+typedef struct {
+    const lt_plan *plan;
+    const char *film;
+    lt_replace replace;
+} publishing;
+
+/* Before sheet and wav: what goes wrong there never takes the film with it. */
+static lt_status publish(void *ctx)
+{
+    const publishing *p = ctx;
+    return lt_folder_publish(p->plan, p->film, p->replace);
+}
+
+lt_status lt_film_make(lt_session *s, const lt_plan *plan, const lt_job *job,
+                       const lt_latent_source *source, int is_render, lt_outcome *out)
+{
+    char film[LT_PATH_BYTES], audio[LT_PATH_BYTES];
+    LT_TRY(film_paths(plan, is_render, film, audio));
+    publishing p = {plan, film, s->outputs.replace};
+    const lt_decode_outputs outputs = {.film = film,
+                                       .hidden = !is_render,
+                                       .audio = audio,
+                                       .sheet = job->sheet,
+                                       .wav = job->wav,
+                                       .tags = job->tags,
+                                       .replace = s->outputs.replace,
+                                       .whole = is_render ? publish : NULL,
+                                       .whole_ctx = &p,
+                                       .extra = &out->beside};
+    lt_stop_arm(lt_group_rank(s->world) == 0);
+    LT_TRY(lt_residency_need(&s->residency, LT_PHASE_DECODE, plan, NULL));
+    LT_TRY(lt_decode(s->model, &s->residency.engine[LT_PHASE_DECODE], plan, source, &outputs,
+                     s->progress));
+    const lt_status measured = lt_session_measure(s);
+    if (measured != LT_OK)
+        LT_FAIL(measured, "%s is whole, but %s", plan->output, lt_error_text());
+    const lt_status mine = finish(s, plan, is_render, out);
+    const lt_status all = lt_agree(s->world, mine);
+    if (all != LT_OK && mine == LT_OK && lt_group_rank(s->world) == 0)
+        LT_FAIL(all, "%s is whole, but %s", plan->output, lt_error_text());
+    LT_TRY(all);
+    return LT_OK;
+}
+
+void lt_outcome_end(lt_status st, lt_outcome *out)
+{
+    if (st != LT_OK) {
+        json_decref(out->stages);
+        out->stages = NULL;
+    }
+}

@@ -1,0 +1,83 @@
+/* pipeline_decode.c - the latents of a run become a film again. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/stop.h"
+#include "parallel/transport/agree.h"
+#include "run/make_film.h"
+#include "run/pipeline.h"
+#include "run/session.h"
+#include "run/store_latents.h"
+
+/* The model's folder comes from the flag, else from the file. */
+static lt_status decode_read(const lt_job *job, const char *run, lt_latents **store, lt_plan *draft,
+                             char *model, size_t bytes)
+{
+    char file[LT_PATH_BYTES];
+    if (job->output == NULL)
+        LT_FAIL(LT_EUSAGE, "-o: want the film's name, e.g. -o film.mov");
+    if (job->output[0] == '\0')
+        LT_FAIL(LT_EUSAGE, "-o: want the film's name, found an empty one");
+    if (job->model != NULL) /* before any file is opened */
+        LT_TRY(lt_job_model(job, model, bytes));
+    LT_TRY(lt_store_plan(run, job, store, draft));
+    const int n = snprintf(model, bytes, "%s", draft->model);
+    if (n > 0 && (size_t)n < bytes)
+        return LT_OK;
+    LT_TRY(lt_store_file(run, file, sizeof file));
+    lt_hint("--model DIR names another folder");
+    LT_FAIL(LT_EDATA, "%s: plan: key 'model': want a folder's path of 1 to %zu bytes, found %d",
+            file, bytes - 1, n);
+}
+
+static lt_status decode_draft(const lt_job *job, const lt_options *options, const char *run,
+                              const lt_latents *store, lt_session *s, lt_plan *draft)
+{
+    LT_TRY(lt_model_open(draft->model, &s->model));
+    LT_TRY(lt_store_check(run, store, s->model, draft));
+    draft->mesh = (lt_mesh_spec){{1, 1, 1, lt_group_size(s->world), 1}};
+    if (lt_options_was_set(options, "placement") != LT_OPT_UNSET)
+        draft->placement = lt_plan_placement(job->placement);
+    LT_TRY(lt_plan_decode_tp(job, lt_group_size(s->world), draft));
+    LT_TRY(lt_session_check(s, job, draft, NULL));
+    return LT_OK;
+}
+
+lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char *run,
+                        lt_group *world, lt_outcome *out)
+{
+    lt_session s = {.world = world};
+    lt_plan draft = {0}, plan = {0};
+    lt_latents *store = NULL;
+    char model[LT_PATH_BYTES] = "";
+    lt_status st = LT_OK;
+    memset(out, 0, sizeof *out);
+    const int root = lt_group_rank(world) == 0;
+    if (root)
+        st = decode_read(job, run, &store, &draft, model, sizeof model);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    LT_TRY_GOTO(lt_session_source(world, model, sizeof model), st, done);
+    if (root)
+        st = decode_draft(job, options, run, store, &s, &draft);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    LT_TRY_GOTO(lt_session_share(&s, &draft), st, done);
+    LT_TRY_GOTO(lt_session_open(&s, &draft, job, LT_PHASE_DECODE), st, done);
+    LT_TRY_GOTO(lt_session_plan(&s, &draft, &plan), st, done);
+    LT_TRY_GOTO(lt_store_agree(world, run, job->unsealed, &store), st, done);
+    if (root)
+        st = lt_outputs_take(&s.outputs);
+    if (st == LT_OK && root)
+        st = lt_film_progress(job, &s, &plan, 0);
+    LT_TRY_GOTO(lt_agree(world, st), st, done);
+    lt_stop_keeps(plan.run);
+    const lt_latent_source source = {.store = store};
+    LT_TRY_GOTO(lt_film_make(&s, &plan, job, &source, 0, out), st, done);
+done:
+    lt_progress_failed(s.progress, st);
+    lt_outcome_end(st, out);
+    lt_latents_close(&store);
+    lt_session_close(&s);
+    lt_plan_free(&draft);
+    lt_plan_free(&plan);
+    return st;
+}
