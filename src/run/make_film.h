@@ -5,8 +5,8 @@
 #include "run/pipeline.h"
 #include "run/session.h"
 
-/* Progress for people, events for RUN; then the first event. Rank 0 only, Blocking. Errors (render):
- * LT_ECREATE. */
+/* Progress for people, events for RUN; then the first event. Rank 0 only, Blocking.
+ * Errors (render): LT_ECREATE. */
 lt_status lt_film_progress(const lt_job *job, lt_session *session, const lt_plan *plan,
                            int is_render);
 
