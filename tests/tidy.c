@@ -221,7 +221,7 @@ static const struct {
               {"mkstemp(", "src/base/new_file."},
               {"creat(", "src/base/new_file."},
               {"freopen(", ""},
-              {"H5Fcreate(", "src/run/store_hdf5.c"},
+              {"H5Fcreate(", "src/run/store_hdf5_write.c"},
               {"avio_open(", "src/media/mux_whole.c"},
               {"avio_open2(", ""},
               {"tmpfile(", ""}};

@@ -49,10 +49,31 @@ typedef struct lt_latents_stream {
 
 typedef struct lt_latents lt_latents;
 
-/* Make the file appear whole or not at all (base/new_file.h); an older one of that name is
- * replaced. attributes: an object; strings, ints, reals and booleans (as 0 and 1) become attributes
- * of the file, arrays and objects their JSON text, null none. NULL: none. Errors: LT_ECREATE,
- * LT_EIO (disk full), LT_ENOMEM; LT_ESHAPE (dims below 1, too many elements). */
+/* Write the file range by range: create, put each position of each dataset once, finish. It appears
+ * whole at the end or not at all (base/new_file.h); an older one of that name is replaced then.
+ *
+ *     LT_TRY(lt_latents_create(path, streams, count, attributes, &w));
+ *     LT_TRY(lt_latents_put(w, 0, first, positions, values));    in any order
+ *     LT_TRY(lt_latents_finish(&w));
+ *
+ * attributes: an object; strings, ints, reals and booleans (as 0 and 1) become attributes of the
+ * file, arrays and objects their JSON text, null none. NULL: none. data of streams is not looked
+ * at. After an error of put only lt_latents_abort is allowed. Ranges lie uncompressed in a file
+ * without a name in path's folder until the end. Memory is one chunk's. Errors: LT_ECREATE, LT_EIO
+ * (disk full), LT_ENOMEM; LT_ESHAPE (dims below 1, too many elements). */
+typedef struct lt_latents_writer lt_latents_writer;
+lt_status lt_latents_create(const char *path, const lt_latents_stream *streams, size_t count,
+                            const json_t *attributes, lt_latents_writer **out);
+/* Positions [first, first + count) along the time axis of dataset index; data is dense, with count
+ * in that place of dims, and not needed any more afterwards. */
+lt_status lt_latents_put(lt_latents_writer *writer, size_t index, int64_t first, int64_t count,
+                         const float *data);
+/* Frees *writer, also after an error, which leaves no file. Errors also: LT_EINTERNAL (a position
+ * was not put). */
+lt_status lt_latents_finish(lt_latents_writer **writer);
+/* Nothing is left. NULL is allowed. */
+void lt_latents_abort(lt_latents_writer **writer);
+/* All of it at once: each dataset whole, from streams[i].data. */
 lt_status lt_latents_write(const char *path, const lt_latents_stream *streams, size_t count,
                            const json_t *attributes);
 

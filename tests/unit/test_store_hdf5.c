@@ -1,7 +1,8 @@
 /* test_store_hdf5.c - latents.h5 there and back, by ranges, and damaged.
- * Goal: the same bits back, whole and by any range of time; attributes kept; a missing, foreign,
- * truncated or altered file is an error in one line, never a crash and never other numbers. Method:
- * values from a counter; every damage on a copy in memory. Ranks: 1. Needs: nothing. */
+ * Goal: the same bits back, whole and by any range of time, however they were put; attributes kept;
+ * a missing, foreign, truncated or altered file is an error in one line, never a crash and never
+ * other numbers. Method: values from a counter; every damage on a copy in memory. Ranks: 1. Needs:
+ * nothing. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -134,6 +135,75 @@ static void same_bits_back(void **state)
     lt_latents_close(&file);
     lt_latents_close(&file); /* of NULL */
     unlink(path);
+}
+
+/* Positions [first, first + count) of a shape whose values count, dense. */
+static void put_range(lt_latents_writer *w, size_t index, int64_t first, int64_t count)
+{
+    const lt_latents_stream *s = &shapes[index];
+    const int64_t time = s->dims[s->time_axis];
+    int64_t outer = 1, inner = 1;
+    for (int i = 0; i < s->ndim; i++) {
+        outer *= i < s->time_axis ? s->dims[i] : 1;
+        inner *= i > s->time_axis ? s->dims[i] : 1;
+    }
+    float *x = malloc((size_t)(outer * count * inner) * sizeof *x);
+    assert_non_null(x);
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t i = 0; i < count * inner; i++)
+            x[o * count * inner + i] = value((o * time + first) * inner + i);
+    if (lt_latents_put(w, index, first, count, x) != LT_OK)
+        fail_msg("%s: %s", s->name, lt_error_text());
+    free(x);
+}
+
+/* Ranges that end inside chunks, from the end to the begin, the datasets in turn. */
+static void ranges_in_any_order(void **state)
+{
+    (void)state;
+    static const int64_t pieces = 7;
+    lt_latents_writer *w = NULL;
+    assert_int_equal(lt_latents_create(path, shapes, SHAPES, NULL, &w), LT_OK);
+    for (int64_t k = pieces - 1; k >= 0; k--)
+        for (size_t i = 0; i < SHAPES; i++) {
+            const int64_t time = shapes[i].dims[shapes[i].time_axis];
+            const int64_t first = k * time / pieces, end = (k + 1) * time / pieces;
+            put_range(w, i, first, end - first);
+        }
+    assert_int_equal(access(path, F_OK), -1); /* not there before it is whole */
+    if (lt_latents_finish(&w) != LT_OK)
+        fail_msg("%s", lt_error_text());
+    lt_latents *file = NULL;
+    assert_int_equal(lt_latents_open(path, 0, &file), LT_OK);
+    for (size_t i = 0; i < SHAPES; i++) {
+        const int64_t n = product(&shapes[i]);
+        float *x = malloc((size_t)n * sizeof *x);
+        assert_non_null(x);
+        if (lt_latents_read(file, i, x, (size_t)n) != LT_OK) /* and the hash is that of all */
+            fail_msg("%s", lt_error_text());
+        for (int64_t k = 0; k < n; k++)
+            if (!(x[k] == value(k)))
+                fail_msg("%s: element %lld", shapes[i].name, (long long)k);
+        free(x);
+    }
+    lt_latents_close(&file);
+    unlink(path);
+}
+
+static void what_is_not_put_is_no_file(void **state)
+{
+    (void)state;
+    lt_latents_writer *w = NULL;
+    assert_int_equal(lt_latents_create(path, shapes, 2, NULL, &w), LT_OK);
+    put_range(w, 0, 0, 100);
+    put_range(w, 1, 0, 976);
+    assert_int_equal(lt_latents_finish(&w), LT_EINTERNAL);
+    assert_null(w);
+    assert_non_null(strstr(lt_error_text(), "audio_latents: want 977 positions"));
+    assert_int_equal(lt_latents_create(path, shapes, 2, NULL, &w), LT_OK);
+    put_range(w, 0, 3, 50);
+    lt_latents_abort(&w);
+    assert_int_equal(access(path, F_OK), -1);
 }
 
 static void attributes_come_back(void **state)
@@ -318,6 +388,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failed_write_lets_the_process_end), /* first: HDF5 was not used yet */
         cmocka_unit_test(same_bits_back),
+        cmocka_unit_test(ranges_in_any_order),
+        cmocka_unit_test(what_is_not_put_is_no_file),
         cmocka_unit_test(attributes_come_back),
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(write_errors),
