@@ -71,6 +71,12 @@ lt_range lt_grid_frame_range(const lt_grid *grid, lt_range latents)
     return (lt_range){first, lt_grid_frames(grid, latents.first + latents.count) - first};
 }
 
+int64_t lt_grid_period_frames(const lt_grid *grid)
+{
+    const lt_range inner = {grid->unit, grid->period > 0 ? grid->period : 1};
+    return lt_grid_frame_range(grid, inner).count;
+}
+
 lt_range lt_grid_tick_range(const lt_grid *grid, lt_range latents)
 {
     const lt_range frames = lt_grid_frame_range(grid, latents);

@@ -57,6 +57,9 @@ int64_t lt_grid_ticks(const lt_grid *grid, int64_t frames);
 lt_range lt_grid_frame_range(const lt_grid *grid, lt_range latents);
 lt_range lt_grid_tick_range(const lt_grid *grid, lt_range latents);
 
+/* Frames that the family decodes alike, again and again: H3: 17, Wan: 4, oracle: 1. */
+int64_t lt_grid_period_frames(const lt_grid *grid);
+
 /* `--window` and `--overlap`, in frames, to latents. A window has 1 unit or more; an
  * overlap is counted inside the clip (Wan: 4 frames a latent) and is shorter than the window by a
  * unit or more. H3: 90, 141, 192 ... and 39, 90, ...

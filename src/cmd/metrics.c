@@ -10,30 +10,8 @@
 #include "cmd/metrics_answer.h"
 #include "cmd/metrics_measure.h"
 #include "cmd/metrics_report.h"
+#include "cmd/metrics_subject.h"
 #include "cmd/verbs.h"
-
-/* MiniMax-H3's video decoder works on chunks of 17 frames (docs/spec/minimax-h3.md 4); the one
- * family that renders. */
-enum { RUN_PERIOD = 17 };
-
-/* What is measured, with all that the ask borrows. */
-typedef struct subject {
-    char film[LT_PATH_BYTES];
-    const char *run; /* a word of the caller; NULL: a file */
-    json_t *plan;    /* of a run */
-    int64_t *joins, *columns, *rows;
-    lt_join_kind *kinds;
-    size_t join_count, column_count, row_count;
-} subject;
-
-static void subject_free(subject *s)
-{
-    json_decref(s->plan);
-    free(s->joins);
-    free(s->kinds);
-    free(s->columns);
-    free(s->rows);
-}
 
 /* ---- lists of the command line ---- */
 
@@ -43,15 +21,13 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* "5,90,141" -> ascending, each once. text NULL: none. */
+/* "5,90,141" -> ascending, each once. */
 static lt_status read_list(const char *option, const char *text, size_t max, int64_t **out,
                            size_t *count)
 {
     size_t n = 1;
     *out = NULL;
     *count = 0;
-    if (text == NULL)
-        return LT_OK;
     for (const char *c = text; *c != '\0'; c++)
         n += *c == ',';
     if (n > max)
@@ -80,131 +56,32 @@ static lt_status read_list(const char *option, const char *text, size_t max, int
     return LT_OK;
 }
 
-/* ---- a run ---- */
-
-/* Add a place unless it is there or lies outside the film; joins come first. */
-static void add_place(subject *s, int64_t frame, int64_t frames, lt_join_kind kind)
+static lt_status read_subject(const lt_job *job, const char *word, lt_metrics_subject *s)
 {
-    if (frame < 1 || frame >= frames)
-        return;
-    size_t at = 0;
-    while (at < s->join_count && s->joins[at] < frame)
-        at++;
-    if (at < s->join_count && s->joins[at] == frame)
-        return;
-    memmove(s->joins + at + 1, s->joins + at, (s->join_count - at) * sizeof *s->joins);
-    memmove(s->kinds + at + 1, s->kinds + at, (s->join_count - at) * sizeof *s->kinds);
-    s->joins[at] = frame;
-    s->kinds[at] = kind;
-    s->join_count++;
-}
-
-/* plan.json's joins, and where overlaps of its windows begin and end. */
-static lt_status places_of_plan(const lt_json_at *root, subject *s)
-{
-    int64_t frames = 0, *joins = NULL, end = 0;
-    size_t count = 0;
-    lt_json_at windows, window;
-    LT_TRY(lt_json_int(root, "frames", 1, LT_METRICS_JOINS_MAX, &frames));
-    LT_TRY(lt_json_member(root, "windows", &windows));
-    const size_t window_count = json_array_size(windows.value);
-    if (!json_is_array(windows.value) || window_count > LT_METRICS_JOINS_MAX / 3)
-        LT_FAIL(LT_EDATA, "%s: windows: want a list of at most %d", root->source,
-                LT_METRICS_JOINS_MAX / 3);
-    joins = malloc(LT_METRICS_JOINS_MAX * sizeof *joins);
-    s->joins = malloc((LT_METRICS_JOINS_MAX + 2 * window_count) * sizeof *s->joins);
-    s->kinds = malloc((LT_METRICS_JOINS_MAX + 2 * window_count) * sizeof *s->kinds);
-    lt_status st =
-        joins != NULL && s->joins != NULL && s->kinds != NULL
-            ? lt_json_ints(root, "joins", 0, INT32_MAX, joins, LT_METRICS_JOINS_MAX / 3, &count)
-            : lt_fail(LT_ENOMEM, __FILE__, __LINE__, "%s: no memory", root->source);
-    for (size_t i = 0; i < count && st == LT_OK; i++)
-        add_place(s, joins[i], frames, LT_JOIN);
-    free(joins);
-    LT_TRY(st);
-    for (size_t i = 0; i < window_count; i++) {
-        int64_t first = 0, length = 0;
-        LT_TRY(lt_json_element(&windows, i, &window));
-        LT_TRY(lt_json_int(&window, "first_frame", 0, INT32_MAX, &first));
-        LT_TRY(lt_json_int(&window, "frames", 1, INT32_MAX, &length));
-        if (i > 0 && first < end) {
-            add_place(s, first, frames, LT_JOIN_OVERLAP);
-            add_place(s, end, frames, LT_JOIN_OVERLAP);
-        }
-        end = first + length;
-    }
-    return LT_OK;
-}
-
-/* RUN/out.SUFFIX; where there was no room for two, the output that the run was for. */
-static lt_status film_of_run(const lt_json_at *root, subject *s)
-{
-    static const char *const suffixes[] = {"mp4", "mkv", "mov"};
-    const char *suffix = NULL;
-    char name[16], *output = NULL;
-    LT_TRY(lt_json_string(root, "suffix", &suffix));
-    size_t i = 0;
-    while (i < 3 && strcmp(suffixes[i], suffix) != 0)
-        i++;
-    if (i == 3)
-        LT_FAIL(LT_EDATA, "%s: suffix: want mp4, mkv or mov, found '%.20s'", root->source, suffix);
-    (void)snprintf(name, sizeof name, "out.%s", suffixes[i]);
-    LT_TRY(lt_path_join(s->film, sizeof s->film, s->run, name));
-    if (lt_file_exists(s->film))
-        return LT_OK;
-    LT_TRY(lt_json_path(root, "output", &output));
-    const int fits = strlen(output) < sizeof s->film;
-    const int is_there = fits && lt_file_exists(output);
-    if (is_there)
-        (void)snprintf(s->film, sizeof s->film, "%s", output);
-    free(output);
-    if (is_there)
-        return LT_OK;
-    lt_hint("`longtake decode %s -o FILE` makes the film again where latents.h5 is there", s->run);
-    LT_FAIL(LT_ENOINPUT, "%s: the film is not there", s->film);
-}
-
-static lt_status read_run(subject *s, int wants_joins)
-{
-    char path[LT_PATH_BYTES];
-    const char *format = NULL;
-    int64_t version = 0;
-    LT_TRY(lt_path_join(path, sizeof path, s->run, "plan.json"));
-    if (!lt_file_exists(path))
-        LT_FAIL(LT_ENOINPUT, "%s: want a film or a run folder, found a folder without plan.json",
-                s->run);
-    LT_TRY(lt_json_read(path, &s->plan));
-    const lt_json_at root = lt_json_root(s->plan, path);
-    LT_TRY(lt_json_string(&root, "format", &format));
-    if (strcmp(format, "longtake-plan") != 0)
-        LT_FAIL(LT_EDATA, "%s: format: want longtake-plan, found '%.40s'", path, format);
-    LT_TRY(lt_json_int(&root, "version", 1, 1, &version));
-    LT_TRY(film_of_run(&root, s));
-    if (wants_joins)
-        LT_TRY(places_of_plan(&root, s));
-    return LT_OK;
-}
-
-static lt_status read_subject(const lt_job *job, const char *word, subject *s)
-{
-    if (lt_file_is_dir(word)) {
-        s->run = word;
-        LT_TRY(read_run(s, job->joins == NULL));
-    } else {
-        if (strlen(word) >= sizeof s->film)
-            LT_FAIL(LT_ENOINPUT, "%.200s...: a path of %zu bytes is too long", word, strlen(word));
-        (void)snprintf(s->film, sizeof s->film, "%s", word);
-    }
+    if (lt_file_is_dir(word))
+        LT_TRY(lt_metrics_subject_run(word, s));
+    else
+        LT_TRY(lt_metrics_subject_film(word, s));
     if (job->joins != NULL) {
+        free(s->joins);
         LT_TRY(read_list("--joins", job->joins, LT_METRICS_JOINS_MAX, &s->joins, &s->join_count));
+        free(s->kinds);
         s->kinds = calloc(s->join_count, sizeof *s->kinds);
         if (s->kinds == NULL)
             LT_FAIL(LT_ENOMEM, "--joins: no memory for %zu numbers", s->join_count);
     }
-    LT_TRY(read_list("--tile-columns", job->tile_columns, LT_METRICS_BORDERS_MAX, &s->columns,
-                     &s->column_count));
-    LT_TRY(
-        read_list("--tile-rows", job->tile_rows, LT_METRICS_BORDERS_MAX, &s->rows, &s->row_count));
+    if (job->tile_columns != NULL) {
+        free(s->columns);
+        LT_TRY(read_list("--tile-columns", job->tile_columns, LT_METRICS_BORDERS_MAX, &s->columns,
+                         &s->column_count));
+    }
+    if (job->tile_rows != NULL) {
+        free(s->rows);
+        LT_TRY(read_list("--tile-rows", job->tile_rows, LT_METRICS_BORDERS_MAX, &s->rows,
+                         &s->row_count));
+    }
+    if (job->period > 0)
+        s->period = job->period;
     return LT_OK;
 }
 
@@ -220,7 +97,7 @@ static lt_status check_report(const lt_job *job)
     return lt_new_file_try("--report", job->report, job->overwrite ? LT_REPLACE : LT_KEEP);
 }
 
-static lt_status answer(const lt_job *job, const subject *s, const lt_metrics *m)
+static lt_status answer(const lt_job *job, const lt_metrics_subject *s, const lt_metrics *m)
 {
     if (job->report != NULL)
         LT_TRY(lt_metrics_report(m, s->film, s->run, s->plan, job->report,
@@ -243,30 +120,20 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     (void)world;
     if (word_count != 1)
         LT_FAIL(LT_EUSAGE, "metrics: want one film or run folder, found %zu words", word_count);
-    subject s = {{0}, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0};
+    lt_metrics_subject s = {.run = NULL};
     lt_metrics metrics = {0};
     lt_status st = check_report(job);
     if (st == LT_OK)
         st = read_subject(job, words[0], &s);
     if (st == LT_OK) {
-        const lt_metrics_ask ask = {.film = s.film,
-                                    .joins = s.joins,
-                                    .kinds = s.kinds,
-                                    .join_count = s.join_count,
-                                    .period = job->period > 0 ? job->period
-                                              : s.run != NULL ? RUN_PERIOD
-                                                              : 1,
-                                    .columns = s.columns,
-                                    .rows = s.rows,
-                                    .column_count = s.column_count,
-                                    .row_count = s.row_count,
-                                    .picks = job->report != NULL};
+        lt_metrics_ask ask = lt_metrics_subject_ask(&s);
+        ask.picks = job->report != NULL;
         st = lt_metrics_measure(&ask, &metrics);
     }
     if (st == LT_OK)
         st = answer(job, &s, &metrics);
     lt_metrics_free(&metrics);
-    subject_free(&s);
+    lt_metrics_subject_free(&s);
     return st;
 }
 
@@ -280,13 +147,10 @@ const lt_verb lt_verb_metrics = {
         "Measures a film: whether it jumps where two windows meet (the step from frame to frame\n"
         "against its neighbourhood and against frames that are no joins; acceleration, flow, the\n"
         "audio's level and spectrum), whether it drifts, stands still or comes back, and whether\n"
-        "audio and video begin things together. Of a run folder it knows the joins. A film "
-        "without\n"
-        "joins has step and acceleration 1.00 and all else 0. A join over budget (step 1.15, "
-        "level\n"
-        "1 dB, and hardly a frame elsewhere is as bad) has a star. No network, no model: numbers "
-        "of\n"
-        "frames and samples alone.",
+        "audio and video begin things together. Of a run folder it knows joins, cuts and tiles. A\n"
+        "film without joins has step and acceleration 1.00 and all else 0. A join over budget\n"
+        "(step 1.15, level 1 dB) has a star, and a bang where hardly a place elsewhere in the\n"
+        "film is as bad. No network, no model: numbers of frames and samples alone.",
     .examples = "  longtake render -p \"A red ball bounces on wood.\" --seconds 2 -o two.mp4\n"
                 "  longtake metrics two.run\n"
                 "  longtake metrics two.mp4 --joins 17,34 --period 17 --json\n"

@@ -36,6 +36,19 @@ static json_t *over_budget(const lt_join_figures *j)
     return list;
 }
 
+/* Of the whole film. */
+static json_t *clip_over_budget(const lt_metrics *m)
+{
+    json_t *list = json_array();
+    if (lt_metrics_step_over(m))
+        (void)json_array_append_new(list, json_string("step_ratio"));
+    if (lt_metrics_level_over(m))
+        (void)json_array_append_new(list, json_string("level_jump_db"));
+    if (lt_metrics_tiles_over(m))
+        (void)json_array_append_new(list, json_string("tiles"));
+    return list;
+}
+
 static json_t *join_json(const lt_metrics *m, const lt_join_figures *j)
 {
     json_t *o = json_object();
@@ -53,6 +66,7 @@ static json_t *join_json(const lt_metrics *m, const lt_join_figures *j)
     put(o, "compared", json_integer((json_int_t)j->compared));
     put(o, "same_phase", json_boolean(j->same_phase));
     put(o, "over_budget", over_budget(j));
+    put(o, "stands_out", json_boolean(j->stands_out));
     return o;
 }
 
@@ -86,9 +100,12 @@ static json_t *clip_json(const lt_metrics *m)
     put_real(o, "acceleration_ratio_max", m->acceleration_ratio_max);
     put_real(o, "psnr_db", m->psnr_db);
     put_real(o, "flow_jump", m->flow_jump);
+    put_real(o, "level_jump_db", m->level_jump_db);
     put_real(o, "level_jump_db_max", m->level_jump_db_max);
     put_real(o, "spectrum_jump_max", m->spectrum_jump_max);
+    put(o, "over_budget", clip_over_budget(m));
     put(o, "over_budget_joins", json_integer((json_int_t)m->over_count));
+    put(o, "outstanding_joins", json_integer((json_int_t)m->outstanding_count));
     put_real(o, "tile_column_ratio", m->column_ratio);
     put_real(o, "tile_column_ratio_max", m->column_ratio_max);
     put_real(o, "tile_row_ratio", m->row_ratio);
@@ -150,13 +167,18 @@ static void cell(FILE *to, int width, int digits, int sign, double x, const char
     (void)fprintf(to, "%*s", width, text);
 }
 
+static void line(FILE *to, const char *name) { (void)fprintf(to, "  %-12s", name); }
+
 static void joins_text(const lt_metrics *m, FILE *to)
 {
     (void)fprintf(to, "  %8s %9s  %-8s %8s %8s %9s %9s %9s %9s\n", "frame", "time", "kind", "step",
                   "accel", "PSNR", "flow", "level", "spectrum");
     for (size_t i = 0; i < m->join_count; i++) {
         const lt_join_figures *j = &m->joins[i];
-        (void)fprintf(to, "%s %8lld %8.2fs  %-8s", j->step_over || j->level_over ? "*" : " ",
+        (void)fprintf(to, "%s %8lld %8.2fs  %-8s",
+                      j->stands_out                   ? "!"
+                      : j->step_over || j->level_over ? "*"
+                                                      : " ",
                       (long long)j->frame, (double)j->frame / m->facts.fps,
                       lt_join_kind_name(j->kind));
         cell(to, 9, 2, 0, j->step_ratio, "");
@@ -170,17 +192,21 @@ static void joins_text(const lt_metrics *m, FILE *to)
     (void)fprintf(
         to,
         "  Each against %lld frames %s; audio against the second around it. A seam that\n"
-        "  nobody sees has step 1.00 and PSNR, flow, level and spectrum 0. %zu of %zu over "
-        "budget (*):\n  step above %.2f or level above %.0f dB, and %.0f %% of the rest at "
-        "most are as large.\n",
+        "  nobody sees has step 1.00 and PSNR, flow, level and spectrum 0. Over budget (*): step\n"
+        "  above %.2f or level above %.0f dB, %zu of %zu; as many places elsewhere may be. Of them "
+        "%zu\n  stand out (!): %.0f %% of the rest at most are as large.\n",
         (long long)m->joins[0].compared,
         m->period > 1 && m->joins[0].same_phase ? "of its place in the decoder's period"
                                                 : "that are no joins",
-        m->over_count, m->join_count, LT_SEAM_RATIO_MAX, LT_AUDIO_LEVEL_MAX_DB,
-        100 * LT_SEAM_SHARE_MAX);
+        LT_SEAM_RATIO_MAX, LT_AUDIO_LEVEL_MAX_DB, m->over_count, m->join_count,
+        m->outstanding_count, 100 * LT_SEAM_SHARE_MAX);
+    line(to, "joins");
+    number(to, 2, 0, m->step_ratio, " step, ");
+    number(to, 1, 1, m->level_jump_db, " dB level in the median: ");
+    (void)fputs(lt_metrics_step_over(m) || lt_metrics_level_over(m) ? "over budget\n"
+                                                                    : "within budget\n",
+                to);
 }
-
-static void line(FILE *to, const char *name) { (void)fprintf(to, "  %-12s", name); }
 
 static void clip_text(const lt_metrics *m, FILE *to)
 {
@@ -208,7 +234,9 @@ static void clip_text(const lt_metrics *m, FILE *to)
         number(to, 2, 0, m->column_ratio, "");
         (void)fputs(", rows ", to);
         number(to, 2, 0, m->row_ratio, "");
-        (void)fputs(" (1.00: not to be seen)\n", to);
+        (void)fputs(" (1.00: not to be seen); the worst ", to);
+        number(to, 2, 0, fmax(m->column_ratio_max, m->row_ratio_max), "");
+        (void)fputs(lt_metrics_tiles_over(m) ? ", over budget\n" : "\n", to);
     }
     line(to, "onsets");
     if (isnan(m->onset.correlation))

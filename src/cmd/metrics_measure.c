@@ -121,6 +121,9 @@ static lt_status check_places(const lt_metrics_ask *ask, const lt_metrics *m)
     if (ask->join_count > 0 && ask->joins[ask->join_count - 1] >= m->frames)
         LT_FAIL(LT_EUSAGE, "%s: want joins from frame 1 to %lld, found %lld", ask->film,
                 (long long)m->frames - 1, (long long)ask->joins[ask->join_count - 1]);
+    if (ask->cut_count > 0 && ask->cuts[ask->cut_count - 1] >= m->frames)
+        LT_FAIL(LT_EDATA, "%s: want cuts from frame 1 to %lld, found %lld", ask->film,
+                (long long)m->frames - 1, (long long)ask->cuts[ask->cut_count - 1]);
     if (ask->column_count > 0 && ask->columns[ask->column_count - 1] >= m->facts.width)
         LT_FAIL(LT_EUSAGE, "%s: --tile-columns: want 1 to %d, found %lld", ask->film,
                 m->facts.width - 1, (long long)ask->columns[ask->column_count - 1]);
@@ -130,11 +133,16 @@ static lt_status check_places(const lt_metrics_ask *ask, const lt_metrics *m)
     return LT_OK;
 }
 
+static lt_seams seams_of(const lt_metrics_ask *ask)
+{
+    return (lt_seams){ask->joins, ask->join_count, ask->period, ask->cuts, ask->cut_count};
+}
+
 /* One series held against the rest, into v [join_count]. */
 static lt_status compare(const lt_metrics_ask *ask, const lt_metrics *m, const double *values,
                          lt_seam_value *v)
 {
-    const lt_seams seams = {ask->joins, ask->join_count, ask->period};
+    const lt_seams seams = seams_of(ask);
     return lt_seam_compare(values, m->frames, &seams, v);
 }
 
@@ -205,15 +213,18 @@ static lt_status summarise(lt_metrics *m)
     m->acceleration_ratio_max = over_joins(m, JOIN(acceleration_ratio), 1, room);
     m->psnr_db = over_joins(m, JOIN(psnr_db), 0, room);
     m->flow_jump = over_joins(m, JOIN(flow_jump), 0, room);
+    m->level_jump_db = over_joins(m, JOIN(audio.level_db), 0, room);
     m->level_jump_db_max = over_joins(m, JOIN(audio.level_db), 1, room);
     m->spectrum_jump_max = over_joins(m, JOIN(audio.spectrum_db), 1, room);
     free(room);
     for (size_t i = 0; i < m->join_count; i++) {
         lt_join_figures *j = &m->joins[i];
-        j->step_over = j->step_ratio > LT_SEAM_RATIO_MAX && j->step_share <= LT_SEAM_SHARE_MAX;
-        j->level_over =
-            j->audio.level_db > LT_AUDIO_LEVEL_MAX_DB && j->audio.level_share <= LT_SEAM_SHARE_MAX;
+        j->step_over = j->step_ratio > LT_SEAM_RATIO_MAX;
+        j->level_over = j->audio.level_db > LT_AUDIO_LEVEL_MAX_DB;
+        j->stands_out = (j->step_over && j->step_share <= LT_SEAM_SHARE_MAX) ||
+                        (j->level_over && j->audio.level_share <= LT_SEAM_SHARE_MAX);
         m->over_count += j->step_over || j->level_over;
+        m->outstanding_count += (size_t)j->stands_out;
     }
     return LT_OK;
 #undef JOIN
@@ -241,6 +252,15 @@ static lt_status measure_joins(const lt_metrics_ask *ask, lt_metrics *m)
 
 /* ---- the whole film ---- */
 
+int lt_metrics_step_over(const lt_metrics *m) { return m->step_ratio > LT_SEAM_RATIO_MAX; }
+
+int lt_metrics_level_over(const lt_metrics *m) { return m->level_jump_db > LT_AUDIO_LEVEL_MAX_DB; }
+
+int lt_metrics_tiles_over(const lt_metrics *m)
+{
+    return m->column_ratio_max > LT_SEAM_RATIO_MAX || m->row_ratio_max > LT_SEAM_RATIO_MAX;
+}
+
 static lt_status measure_tiles(const lt_metrics_ask *ask, lt_metrics *m)
 {
     double *columns = NULL, *rows = NULL;
@@ -248,11 +268,11 @@ static lt_status measure_tiles(const lt_metrics_ask *ask, lt_metrics *m)
     if (st == LT_OK)
         st = lt_video_series_rows(m->video, &rows);
     if (st == LT_OK)
-        st = lt_tile_seams(columns, m->facts.width, ask->columns, ask->column_count,
+        st = lt_tile_seams(columns, m->facts.width, ask->columns, ask->column_count, ask->cell,
                            &m->column_ratio, &m->column_ratio_max);
     if (st == LT_OK)
-        st = lt_tile_seams(rows, m->facts.height, ask->rows, ask->row_count, &m->row_ratio,
-                           &m->row_ratio_max);
+        st = lt_tile_seams(rows, m->facts.height, ask->rows, ask->row_count, ask->cell,
+                           &m->row_ratio, &m->row_ratio_max);
     free(columns);
     free(rows);
     LT_TRY(st);
@@ -297,8 +317,8 @@ static lt_status measure_clip(const lt_metrics_ask *ask, lt_metrics *m)
 lt_status lt_metrics_measure(const lt_metrics_ask *ask, lt_metrics *out)
 {
     lt_film *film = NULL;
-    assert(ask->period >= 1 && ask->join_count <= LT_METRICS_JOINS_MAX);
-    *out = (lt_metrics){.period = ask->period};
+    assert(ask->period >= 1 && ask->cell >= 1 && ask->join_count <= LT_METRICS_JOINS_MAX);
+    *out = (lt_metrics){.period = ask->period, .cut_count = ask->cut_count};
     LT_TRY(lt_film_open(ask->film, &film));
     const lt_status st = pass_through(ask, film, out);
     lt_film_close(&film);
@@ -307,8 +327,9 @@ lt_status lt_metrics_measure(const lt_metrics_ask *ask, lt_metrics *out)
     out->e = malloc((size_t)out->frames * sizeof *out->e);
     if (out->e == NULL)
         LT_FAIL(LT_ENOMEM, "metrics: no memory for %lld frames", (long long)out->frames);
-    LT_TRY(
-        lt_seam_normalise(lt_video_series_values(out->video, LT_SERIES_STEP), out->frames, out->e));
+    const lt_seams seams = seams_of(ask);
+    LT_TRY(lt_seam_normalise(lt_video_series_values(out->video, LT_SERIES_STEP), out->frames,
+                             &seams, out->e));
     LT_TRY(measure_joins(ask, out));
     LT_TRY(measure_clip(ask, out));
     return LT_OK;

@@ -27,10 +27,13 @@ typedef struct lt_metrics_ask {
     const int64_t *joins; /* frames; those past the film's end are an error */
     const lt_join_kind *kinds;
     size_t join_count;
-    int64_t period;                /* of the decoder, frames; 1: none */
+    int64_t period;      /* of the decoder, frames; 1: none */
+    const int64_t *cuts; /* first frames of shots; those past the film's end are an error */
+    size_t cut_count;
     const int64_t *columns, *rows; /* tile borders, pixels */
     size_t column_count, row_count;
-    int picks; /* 1: keep small frames for a report */
+    int64_t cell; /* pixels of a place that encoder and decoder repeat: LT_SEAM_CODEC_BLOCK .. */
+    int picks;    /* 1: keep small frames for a report */
 } lt_metrics_ask;
 
 /* Figures of a join; NaN where there is none. */
@@ -42,16 +45,17 @@ typedef struct lt_join_figures {
     int64_t compared;
     int same_phase;
     int step_over, level_over; /* above the budget */
+    int stands_out;            /* in what is above it: hardly a place elsewhere is as bad */
 } lt_join_figures;
 
 typedef struct lt_metrics {
     lt_film_facts facts; /* its texts are FFmpeg's own and stay */
     int64_t frames, samples, period;
     lt_join_figures *joins;
-    size_t join_count, over_count;
+    size_t join_count, cut_count, over_count, outstanding_count;
     /* Medians and largest over joins of kind LT_JOIN, else over all. */
     double step_ratio, step_ratio_max, acceleration_ratio, acceleration_ratio_max, psnr_db,
-        flow_jump, level_jump_db_max, spectrum_jump_max;
+        flow_jump, level_jump_db, level_jump_db_max, spectrum_jump_max;
     double motion, freeze_share, histogram_chi2;
     double column_ratio, column_ratio_max, row_ratio, row_ratio_max;
     lt_loop step_loop, frame_loop;
@@ -73,6 +77,12 @@ void lt_metrics_free(lt_metrics *metrics);
 
 /* The audio as the metrics want it; blocks 0 without audio. Borrowed. */
 lt_audio_series lt_metrics_audio(const lt_metrics *metrics);
+
+/* Are the film's seams over its budget: the median step of its joins, their median level jump, the
+ * worst tile border? */
+int lt_metrics_step_over(const lt_metrics *metrics);
+int lt_metrics_level_over(const lt_metrics *metrics);
+int lt_metrics_tiles_over(const lt_metrics *metrics);
 
 /* The sample at which a frame is shown. */
 double lt_metrics_sample(const lt_metrics *metrics, int64_t frame);

@@ -116,27 +116,25 @@ static void card(FILE *to, int verdict, const char *name, const char *format, do
     (void)fprintf(to, "</b><span>%s</span></div>\n", name);
 }
 
+static int verdict_of(double x, int is_over) { return isnan(x) ? 0 : is_over ? -1 : 1; }
+
 static void cards(const lt_metrics *m, FILE *to)
 {
     (void)fputs("<div class=\"cards\">\n", to);
     if (m->join_count > 0) {
         (void)fprintf(
-            to, "<div class=\"card %s\"><b>%zu of %zu</b><span>joins over budget</span></div>\n",
-            m->over_count == 0 ? "good" : "bad", m->over_count, m->join_count);
-        int step = 0, level = 0;
-        for (size_t i = 0; i < m->join_count; i++) {
-            step |= m->joins[i].step_over;
-            level |= m->joins[i].level_over;
-        }
-        card(to,
-             isnan(m->step_ratio)                 ? 0
-             : m->step_ratio <= LT_SEAM_RATIO_MAX ? 1
-                                                  : -1,
+            to, "<div class=\"card %s\"><b>%zu of %zu</b><span>joins stand out</span></div>\n",
+            m->outstanding_count == 0 ? "good" : "bad", m->outstanding_count, m->join_count);
+        card(to, verdict_of(m->step_ratio, lt_metrics_step_over(m)),
              "step at joins, median (budget 1.15)", "", m->step_ratio);
-        card(to, step ? -1 : 0, "step at the worst join", "", m->step_ratio_max);
-        card(to, level ? -1 : 0, "largest level jump at a join (budget 1 dB)", "dB",
-             m->level_jump_db_max);
+        card(to, verdict_of(m->level_jump_db, lt_metrics_level_over(m)),
+             "level jump at joins, median (budget 1 dB)", "dB", m->level_jump_db);
+        card(to, 0, "step at the worst join", "", m->step_ratio_max);
     }
+    const double tiles = fmax(m->column_ratio_max, m->row_ratio_max);
+    if (!isnan(tiles))
+        card(to, verdict_of(tiles, lt_metrics_tiles_over(m)),
+             "difference across the worst tile border (budget 1.15)", "", tiles);
     card(to, 0, "frames by which audio is late", "int",
          m->onset.correlation >= LT_ONSET_CORRELATION ? (double)m->onset.frames : NAN);
     card(to, 0, "pixels of movement a frame", "", m->motion);
@@ -194,7 +192,7 @@ static lt_status marks_of(const lt_metrics *m, mark_list *out)
                        (long long)j->frame, j->step_ratio, j->audio.level_db);
         out->at[i] = (lt_plot_mark){.seconds = (double)j->frame / m->facts.fps,
                                     .is_dashed = j->kind == LT_JOIN_OVERLAP,
-                                    .is_bad = j->step_over || j->level_over,
+                                    .is_bad = j->stands_out,
                                     .text = out->text[i]};
     }
     return LT_OK;
@@ -247,7 +245,7 @@ static lt_status video_plots(const lt_metrics *m, const mark_list *marks, FILE *
     const double one = 1 / m->facts.fps;
     lt_plot step = plot_of(m, marks, "Step from frame to frame", "mean squared codes, logarithmic",
                            "How much each frame differs from the one before it. Lines mark joins "
-                           "(dashed: ends of overlaps; red: over budget).");
+                           "(dashed: ends of overlaps; red: stands out).");
     step.is_log = 1;
     step.first_second = one;
     plot_series(m, step, LT_SERIES_STEP, to);

@@ -8,8 +8,6 @@
 
 #include "metrics/statistics.h"
 
-enum { CODEC_BLOCK = 8 };
-
 static double *copy_of(const double *values, int64_t count)
 {
     double *copy = malloc((size_t)(count > 0 ? count : 1) * sizeof *copy);
@@ -18,18 +16,33 @@ static double *copy_of(const double *values, int64_t count)
     return copy;
 }
 
-/* values[i] by the median of those within LT_SEAM_NEAR of it, itself left out, and a little. */
-static double normalised(const double *values, int64_t count, int64_t i, double little)
+/* values[i] by the median of those within LT_SEAM_NEAR of it and in [first, end), itself left out,
+ * and a little. */
+static double normalised(const double *values, int64_t first, int64_t end, int64_t i, double little)
 {
     double near[2 * LT_SEAM_NEAR];
     int64_t n = 0;
     for (int64_t k = i - LT_SEAM_NEAR; k <= i + LT_SEAM_NEAR; k++)
-        if (k >= 0 && k < count && k != i && !isnan(values[k]))
+        if (k >= first && k < end && k != i && !isnan(values[k]))
             near[n++] = values[k];
     return n > 0 ? values[i] / (lt_median(near, n) + little) : NAN;
 }
 
-lt_status lt_seam_normalise(const double *step, int64_t count, double *e)
+/* How many of list [count], which ascends, are below x. */
+static size_t below(const int64_t *list, size_t count, int64_t x)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (list[middle] < x)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+lt_status lt_seam_normalise(const double *step, int64_t count, const lt_seams *seams, double *e)
 {
     assert(count >= 0 && step != e);
     double *sorted = copy_of(step, count);
@@ -38,8 +51,17 @@ lt_status lt_seam_normalise(const double *step, int64_t count, double *e)
     const double median = lt_median(sorted, count);
     const double little = 0.01 + (isnan(median) ? 0 : 0.05 * median);
     free(sorted);
-    for (int64_t i = 0; i < count; i++)
-        e[i] = normalised(step, count, i, little);
+    int64_t first = 0;
+    for (size_t shot = 0; shot <= seams->cut_count; shot++) {
+        /* the steps of a shot; that into the next one's first frame lies between the two */
+        const int64_t cut = shot < seams->cut_count ? seams->cuts[shot] : count + 1;
+        assert(cut > first);
+        for (int64_t i = first; i < cut - 1 && i < count; i++)
+            e[i] = normalised(step, first, cut - 1 < count ? cut - 1 : count, i, little);
+        if (cut - 1 < count)
+            e[cut - 1] = NAN;
+        first = cut;
+    }
     return LT_OK;
 }
 
@@ -51,98 +73,112 @@ static double touching(const double *values, int64_t count, int64_t f)
     return fmax(into, out); /* a NaN gives way */
 }
 
-/* Is frame f a seam or beside one? */
+static int is_near(const int64_t *list, size_t count, int64_t f)
+{
+    const size_t at = below(list, count, f - 1);
+    return at < count && list[at] <= f + 1;
+}
+
+/* Is frame f a seam or a cut, or beside one? */
 static int is_near_seam(const lt_seams *seams, int64_t f)
 {
-    size_t low = 0, high = seams->count; /* the first seam at f - 1 or later */
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (seams->frames[middle] < f - 1)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < seams->count && seams->frames[low] <= f + 1;
+    return is_near(seams->frames, seams->count, f) || is_near(seams->cuts, seams->cut_count, f);
 }
 
-/* The frames of this phase (-1: of all) that are no seams, into others [count + 1]. */
-static int64_t others_of(const double *values, int64_t count, const lt_seams *seams, int64_t phase,
-                         double *others)
+static int64_t phase_of(const lt_seams *seams, int64_t f)
 {
-    int64_t n = 0;
-    for (int64_t f = phase > 0 ? phase : 0; f <= count; f += phase >= 0 ? seams->period : 1) {
-        const double value = touching(values, count, f);
-        if (f >= 1 && !isnan(value) && !is_near_seam(seams, f))
-            others[n++] = value;
-    }
-    return n;
+    const size_t shot = below(seams->cuts, seams->cut_count, f + 1);
+    return (f - (shot > 0 ? seams->cuts[shot - 1] : 0)) % seams->period;
 }
 
-/* What all seams of one phase are held against. */
+/* What seams are held against: the values at all frames that are none, in order of their phases,
+ * and the median of each phase. */
 typedef struct yardstick {
-    double rest;
-    int64_t compared;
-    int same_phase;
+    int64_t phases, count;
+    int64_t *first; /* [phases + 1]: where a phase's values begin */
+    double *value;  /* [count] */
+    double *median; /* [phases]; NaN where a phase has none */
+    double all;     /* median of all */
 } yardstick;
 
-static yardstick yardstick_of(const double *values, int64_t count, const lt_seams *seams,
-                              int64_t phase, double *others)
+static void yardstick_free(yardstick *r)
 {
-    const int64_t own = others_of(values, count, seams, phase, others);
-    const int64_t n = own > 0 ? own : others_of(values, count, seams, -1, others);
-    return (yardstick){lt_median(others, n), n, own > 0};
+    free(r->first);
+    free(r->value);
+    free(r->median);
 }
 
-/* All frames that are no seams, each divided by its own phase's median, into others. */
-static lt_status divided(const double *values, int64_t count, const lt_seams *seams, double *others,
-                         int64_t *n)
+/* The value at frame f, and its phase in *phase; NaN where f is not compared with. */
+static double other_at(const double *values, int64_t count, const lt_seams *seams, int64_t f,
+                       int64_t *phase)
+{
+    *phase = phase_of(seams, f);
+    return is_near_seam(seams, f) ? NAN : touching(values, count, f);
+}
+
+static lt_status yardstick_new(const double *values, int64_t count, const lt_seams *seams,
+                               yardstick *out)
 {
     const int64_t phases = seams->period < count + 1 ? seams->period : count + 1;
-    double *rest = malloc((size_t)phases * sizeof *rest);
-    if (rest == NULL)
-        LT_FAIL(LT_ENOMEM, "metrics: no memory for %lld phases", (long long)phases);
-    for (int64_t phase = 0; phase < phases; phase++)
-        rest[phase] = lt_median(others, others_of(values, count, seams, phase, others));
-    *n = 0;
-    for (int64_t f = 1; f <= count; f++) {
-        const double value = touching(values, count, f), by = rest[f % seams->period];
-        if (!isnan(value) && by > 0 && !is_near_seam(seams, f))
-            others[(*n)++] = value / by;
+    *out = (yardstick){.phases = phases,
+                       .first = calloc((size_t)phases + 2, sizeof *out->first),
+                       .value = malloc(((size_t)count + 1) * sizeof *out->value),
+                       .median = malloc((size_t)phases * sizeof *out->median)};
+    double *all = malloc(((size_t)count + 1) * sizeof *all);
+    if (out->first == NULL || out->value == NULL || out->median == NULL || all == NULL) {
+        free(all);
+        LT_FAIL(LT_ENOMEM, "metrics: no memory for %lld values", (long long)count);
     }
-    free(rest);
+    int64_t phase = 0, *next = out->first + 1; /* while it is filled: where phase's next one goes */
+    for (int64_t f = 1; f <= count; f++)
+        if (!isnan(other_at(values, count, seams, f, &phase)))
+            next[phase + 1]++;
+    for (int64_t i = 0; i < phases; i++)
+        next[i + 1] += next[i];
+    for (int64_t f = 1; f <= count; f++) {
+        const double value = other_at(values, count, seams, f, &phase);
+        if (!isnan(value))
+            out->value[next[phase]++] = value;
+    }
+    out->count = out->first[phases];
+    if (out->count > 0)
+        memcpy(all, out->value, (size_t)out->count * sizeof *all);
+    out->all = lt_median(all, out->count);
+    free(all);
+    for (int64_t i = 0; i < phases; i++)
+        out->median[i] = lt_median(out->value + out->first[i], out->first[i + 1] - out->first[i]);
     return LT_OK;
+}
+
+/* Of all values, each by its own phase's median, how many are at least `ratio`. */
+static double share_of(const yardstick *r, double ratio)
+{
+    int64_t known = 0, as_large = 0;
+    for (int64_t phase = 0; phase < r->phases; phase++)
+        for (int64_t k = r->first[phase]; r->median[phase] > 0 && k < r->first[phase + 1]; k++) {
+            known++;
+            as_large += r->value[k] / r->median[phase] >= ratio;
+        }
+    return known > 0 && !isnan(ratio) ? (double)as_large / (double)known : NAN;
 }
 
 lt_status lt_seam_compare(const double *values, int64_t count, const lt_seams *seams,
                           lt_seam_value *out)
 {
     assert(count >= 0 && seams->period >= 1);
-    double *others = malloc((size_t)(count + 1) * sizeof *others);
-    if (others == NULL)
-        LT_FAIL(LT_ENOMEM, "metrics: no memory for %lld values", (long long)count);
-    yardstick yard = {NAN, 0, 0};
-    for (size_t i = 0; i < seams->count; i++) {
-        const int64_t f = seams->frames[i], phase = f % seams->period;
-        assert(i == 0 || f > seams->frames[i - 1]);
-        if (i == 0 || phase != seams->frames[i - 1] % seams->period) /* most films have one */
-            yard = yardstick_of(values, count, seams, phase, others);
-        out[i] = (lt_seam_value){.at = touching(values, count, f),
-                                 .rest = yard.rest,
-                                 .share = NAN,
-                                 .compared = yard.compared,
-                                 .same_phase = yard.same_phase};
-    }
-    int64_t n = 0;
-    const lt_status st = divided(values, count, seams, others, &n);
+    yardstick r = {0};
+    lt_status st = yardstick_new(values, count, seams, &r);
     for (size_t i = 0; i < seams->count && st == LT_OK; i++) {
-        const double ratio = lt_seam_ratio(&out[i]);
-        int64_t as_large = 0;
-        for (int64_t k = 0; k < n; k++)
-            as_large += others[k] >= ratio;
-        if (n > 0 && !isnan(ratio))
-            out[i].share = (double)as_large / (double)n;
+        const int64_t f = seams->frames[i], phase = phase_of(seams, f);
+        assert(i == 0 || f > seams->frames[i - 1]);
+        const int64_t own = phase < r.phases ? r.first[phase + 1] - r.first[phase] : 0;
+        out[i] = (lt_seam_value){.at = touching(values, count, f),
+                                 .rest = own > 0 ? r.median[phase] : r.all,
+                                 .compared = own > 0 ? own : r.count,
+                                 .same_phase = own > 0};
+        out[i].share = share_of(&r, lt_seam_ratio(&out[i]));
     }
-    free(others);
+    yardstick_free(&r);
     LT_TRY(st);
     return LT_OK;
 }
@@ -169,8 +205,9 @@ static int is_one_of(const int64_t *list, size_t count, int64_t x)
 }
 
 lt_status lt_tile_seams(const double *difference, int64_t count, const int64_t *borders,
-                        size_t border_count, double *ratio, double *ratio_max)
+                        size_t border_count, int64_t block, double *ratio, double *ratio_max)
 {
+    assert(block >= 1);
     *ratio = *ratio_max = NAN;
     for (size_t i = 0; i < border_count; i++)
         if (borders[i] < 1 || borders[i] >= count)
@@ -182,10 +219,10 @@ lt_status lt_tile_seams(const double *difference, int64_t count, const int64_t *
     int64_t seam_count = 0, other_count = 0;
     double largest = NAN;
     for (int64_t x = 1; x < count; x++) {
-        const double e = normalised(difference, count, x, 0.01);
+        const double e = normalised(difference, 0, count, x, 0.01);
         int same = 0;
         for (size_t i = 0; i < border_count; i++)
-            same |= borders[i] % CODEC_BLOCK == x % CODEC_BLOCK;
+            same |= borders[i] % block == x % block;
         if (is_one_of(borders, border_count, x)) {
             at[seam_count++] = e;
             largest = fmax(largest, e);

@@ -6,7 +6,9 @@
  * neighbour of one. Decoders have borders of their own, which the phase keeps out of the comparison
  * (H3: period 17). Where no frame of the phase is left, all others are compared.
  *
- * Cuts are no seams: the caller leaves them out. All functions are Local, Blocking and pure.
+ * Cuts are no seams, and nothing is compared across them: the step into a cut's first frame is no
+ * step, a neighbourhood ends there, and the phase begins anew, since a shot is decoded as a film of
+ * its own. All functions are Local, Blocking and pure.
  * Source: spec/long-video.md 8.1 to 8.4. Tested: tests/unit/test_metrics_video.c. */
 #ifndef LT_SEAMS_H
 #define LT_SEAMS_H
@@ -18,14 +20,16 @@
 
 enum { LT_SEAM_NEAR = 6 };     /* frames on each side that make a step's neighbourhood */
 #define LT_SEAM_RATIO_MAX 1.15 /* the budget of a step's ratio: DESIGN section 6 */
-/* Steps are bursty: many frames of a lively film lie above the budget. A join is over it only where
- * at most this share of all others is as large. */
+/* Steps are bursty: two of five frames of a lively film lie above the budget, joins or not. A join
+ * that is over it stands out only where at most this share of all others is as large. */
 #define LT_SEAM_SHARE_MAX 0.05
 
 typedef struct lt_seams {
     const int64_t *frames; /* ascending, each 1 or more and below the film's frames */
     size_t count;
-    int64_t period; /* of the decoder's own borders; 1: none */
+    int64_t period;      /* of the decoder's own borders; 1: none */
+    const int64_t *cuts; /* first frames of the shots but the first, ascending, inside the film */
+    size_t cut_count;
 } lt_seams;
 
 /* One seam held against the rest. */
@@ -38,10 +42,11 @@ typedef struct lt_seam_value {
     int same_phase;   /* 1: all of the seam's own phase */
 } lt_seam_value;
 
-/* e: each step divided by its neighbourhood, the median of `step` within LT_SEAM_NEAR on each side,
- * itself left out, and a little (a twentieth of the film's median step, and 0.01, so that a still
- * film has small numbers and no infinite ones). e [count] may not be step. Errors: LT_ENOMEM. */
-lt_status lt_seam_normalise(const double *step, int64_t count, double *e);
+/* e: each step divided by its neighbourhood, the median of `step` within LT_SEAM_NEAR on each side
+ * and in the same shot, itself left out, and a little (a twentieth of the film's median step, and
+ * 0.01, so that a still film has small numbers and no infinite ones). NaN of the step into a cut.
+ * Of seams the cuts alone count. e [count] may not be step. Errors: LT_ENOMEM. */
+lt_status lt_seam_normalise(const double *step, int64_t count, const lt_seams *seams, double *e);
 
 /* Hold values [count] at each seam against the rest; out [seams->count]. Errors: LT_ENOMEM. */
 lt_status lt_seam_compare(const double *values, int64_t count, const lt_seams *seams,
@@ -55,11 +60,13 @@ double lt_seam_ratio(const lt_seam_value *value);
 double lt_seam_psnr_db(double acceleration);
 
 /* Mean |difference| across a line of pixels, by column or row as lt_video_series_columns gives it,
- * at `borders` (each 1 to count - 1) against all others of the same place in a block of 8 pixels
- * (an encoder has borders of its own), each divided by its neighbourhood as above. *ratio: the
- * median over borders by the median over the others; *ratio_max: the largest border's. NaN of no
- * border. Errors: LT_ENOMEM, LT_ESHAPE (a border outside). */
+ * at `borders` (each 1 to count - 1) against all others of the same place in a block of `block`
+ * pixels (encoders and decoders have borders of their own: 8 pixels of a codec, the pixels of a
+ * latent cell), each divided by its neighbourhood as above. *ratio: the median over borders by the
+ * median over the others; *ratio_max: the largest border's. NaN of no border. Errors: LT_ENOMEM,
+ * LT_ESHAPE (a border outside). */
+enum { LT_SEAM_CODEC_BLOCK = 8 };
 lt_status lt_tile_seams(const double *difference, int64_t count, const int64_t *borders,
-                        size_t border_count, double *ratio, double *ratio_max);
+                        size_t border_count, int64_t block, double *ratio, double *ratio_max);
 
 #endif

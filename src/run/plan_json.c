@@ -153,6 +153,51 @@ static json_t *joins_of(const lt_plan *p, const lt_plan_found *found)
     return in_shots(p, add_joins);
 }
 
+/* Frames after which the decoder's own borders come again. */
+static json_t *period_of(const lt_plan *p, const lt_plan_found *found)
+{
+    (void)found;
+    return p->grid != NULL ? json_integer((json_int_t)lt_grid_period_frames(p->grid)) : NULL;
+}
+
+/* Pixels of a latent's side. */
+static json_t *cell_of(const lt_plan *p, const lt_plan_found *found)
+{
+    (void)found;
+    const int64_t cells = p->grid != NULL && p->stream[0].ndim == 4 ? p->stream[0].dim[3] : 0;
+    return cells > 0 ? json_integer((json_int_t)(p->shape.width / cells)) : NULL;
+}
+
+/* Tiles of refine's second pass along rows (axis 2) or columns (3), in pixels. */
+static json_t *tiles_of(const lt_plan *p, int axis, int64_t tile, int64_t pixels)
+{
+    lt_layout layout;
+    if (p->grid == NULL || p->windowing.mode != LT_MODE_REFINE || p->stream[0].ndim != 4 ||
+        lt_windowing_space(&p->windowing, p->stream[0].dim[axis], tile, &layout) != LT_OK)
+        return NULL;
+    json_t *list = json_array();
+    const int64_t cell = pixels / p->stream[0].dim[axis];
+    for (int64_t k = 0; k < layout.count; k++)
+        (void)json_array_append_new(
+            list, json_pack("{s:I, s:I, s:I}", "first", (json_int_t)(cell * layout.window[k].first),
+                            "pixels", (json_int_t)(cell * layout.window[k].count), "own",
+                            (json_int_t)(cell * layout.own[k].first)));
+    lt_layout_free(&layout);
+    return list;
+}
+
+static json_t *tile_columns_of(const lt_plan *p, const lt_plan_found *found)
+{
+    (void)found;
+    return tiles_of(p, 3, p->windowing.tile_columns, p->shape.width);
+}
+
+static json_t *tile_rows_of(const lt_plan *p, const lt_plan_found *found)
+{
+    (void)found;
+    return tiles_of(p, 2, p->windowing.tile_rows, p->shape.height);
+}
+
 static json_t *shots_of(const lt_plan *p, const lt_plan_found *found)
 {
     (void)found;
@@ -232,6 +277,10 @@ static const row rows[] = {
     {.key = "shots", SHOTS, .compute = shots_of},
     {.key = "windows", COMPUTED, .compute = windows_of},
     {.key = "joins", COMPUTED, .compute = joins_of},
+    {.key = "tile_columns", COMPUTED, .compute = tile_columns_of},
+    {.key = "tile_rows", COMPUTED, .compute = tile_rows_of},
+    {.key = "period", COMPUTED, .compute = period_of},
+    {.key = "cell", COMPUTED, .compute = cell_of},
     {"crf", NUMBER, AT(crf), 1, 63, .is_optional = 1},
     {"preset", NAME, AT(preset), .hi = BYTES(preset), .is_optional = 1},
     {"placement", CHOICE, AT(placement), .hi = 8, .is_optional = 1, .choices = placements},

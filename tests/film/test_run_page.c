@@ -228,6 +228,7 @@ static void render_long_clips(void)
                 RUN_WORDS("render", "-p", PROMPT, TINY, "--frames", "39", "--refine-from", "0.5",
                           "--tile", "32x32", "--json", "-o", scratch_path(&s, "r.mp4")));
     take_job("r.run/job.yaml");
+    take_file("`plan.json`", "r.run/plan.json");
 }
 
 /* One shot: what further ones have has the same names. */

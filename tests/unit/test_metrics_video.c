@@ -73,9 +73,9 @@ static lt_seam_value compare(const lt_video_series *series, lt_series which, int
     const double *values = lt_video_series_values(series, which);
     double *e = malloc((size_t)n * sizeof *e);
     lt_seam_value out;
-    const lt_seams seams = {&join, 1, period};
+    const lt_seams seams = {&join, 1, period, NULL, 0};
     assert_non_null(e);
-    OK(lt_seam_normalise(values, n, e));
+    OK(lt_seam_normalise(values, n, &seams, e));
     OK(lt_seam_compare(which == LT_SERIES_STEP ? e : values, n, &seams, &out));
     free(e);
     return out;
@@ -150,7 +150,7 @@ static void phases_are_compared_with_their_own(void **state)
         v[i] = i % 17 == 16 ? 3 : 1; /* into frames 17 k */
     const int64_t join = 170;
     lt_seam_value out;
-    const lt_seams own = {&join, 1, 17}, all = {&join, 1, 1};
+    const lt_seams own = {&join, 1, 17, NULL, 0}, all = {&join, 1, 1, NULL, 0};
     OK(lt_seam_compare(v, N, &own, &out));
     assert_true(lt_seam_ratio(&out) == 1 && out.same_phase && out.share == 1);
     assert_int_equal(out.compared, 19); /* 17, 34, ... 340 without 170 */
@@ -164,9 +164,9 @@ static void phases_are_compared_with_their_own(void **state)
     v[169] = 3;
     v[99] = 1;
     /* A film with one frame of the phase: all others are taken, and it is said. */
-    OK(lt_seam_compare(v + 160, 15, &(lt_seams){(int64_t[]){10}, 1, 17}, &out));
+    OK(lt_seam_compare(v + 160, 15, &(lt_seams){(int64_t[]){10}, 1, 17, NULL, 0}, &out));
     assert_true(!out.same_phase && lt_seam_ratio(&out) == 3);
-    OK(lt_seam_compare(v, 1, &(lt_seams){(int64_t[]){1}, 1, 1}, &out));
+    OK(lt_seam_compare(v, 1, &(lt_seams){(int64_t[]){1}, 1, 1, NULL, 0}, &out));
     assert_true(out.compared == 0 && isnan(lt_seam_ratio(&out)));
 }
 
@@ -180,15 +180,61 @@ static void bursts_are_no_seams(void **state)
         d[i] = i >= 80 && i < 120 ? 50 : 2;
     const int64_t join = 100;
     lt_seam_value out;
-    OK(lt_seam_normalise(d, N, e));
-    OK(lt_seam_compare(e, N, &(lt_seams){&join, 1, 1}, &out));
+    OK(lt_seam_normalise(d, N, &(lt_seams){.period = 1}, e));
+    OK(lt_seam_compare(e, N, &(lt_seams){&join, 1, 1, NULL, 0}, &out));
     const double r = lt_seam_ratio(&out);
     if (!(r > 0.95 && r < 1.15))
         fail_msg("found %.4g", r);
     d[99] = 150;
-    OK(lt_seam_normalise(d, N, e));
-    OK(lt_seam_compare(e, N, &(lt_seams){&join, 1, 1}, &out));
+    OK(lt_seam_normalise(d, N, &(lt_seams){.period = 1}, e));
+    OK(lt_seam_compare(e, N, &(lt_seams){&join, 1, 1, NULL, 0}, &out));
     assert_true(lt_seam_ratio(&out) > 2.5 && out.share < 0.02);
+}
+
+/* A storyboard: the step into a shot is none, its neighbourhood and its phase are its own. */
+static void cuts_are_no_frames_like_others(void **state)
+{
+    (void)state;
+    enum { N = 200, CUT = 100 };
+    double d[N], e[N];
+    const int64_t join = 151, cut = CUT; /* frame 51 of the second shot: the phase of 17 k */
+    for (int i = 0; i < N; i++) {
+        const int f = i + 1, of_shot = f < CUT ? f : f - CUT;
+        d[i] = (f < CUT ? 20 : 40) * (of_shot % 17 == 0 ? 3 : 1);
+    }
+    d[CUT - 1] = 9000;
+    const lt_seams with = {&join, 1, 17, &cut, 1}, without = {&join, 1, 17, NULL, 0};
+    lt_seam_value out;
+    OK(lt_seam_normalise(d, N, &with, e));
+    assert_true(isnan(e[CUT - 1]));
+    assert_true(e[CUT - 2] < 1.1 && e[CUT - 2] > 0.5); /* not by the next shot's steps */
+    assert_true(e[CUT] < 1.1 && e[CUT] > 0.5);
+    OK(lt_seam_compare(e, N, &with, &out));
+    assert_true(fabs(lt_seam_ratio(&out) - 1) < 0.35 && out.same_phase);
+    /* 17, 34, ... 85 of both shots, not 51 of the second and not what stands beside the cut */
+    assert_int_equal(out.compared, 9);
+    /* Without the cut frame 151 is of phase 15, which the first shot's borders are not of. */
+    OK(lt_seam_normalise(d, N, &without, e));
+    OK(lt_seam_compare(e, N, &without, &out));
+    assert_true(lt_seam_ratio(&out) > 1.35);
+}
+
+/* A decoder that draws its cells of 16 pixels: a border of tiles on one is held against those. */
+static void cells_are_compared_with_their_own(void **state)
+{
+    (void)state;
+    enum { WIDE = 256 };
+    double d[WIDE], r = 0, worst = 0;
+    const int64_t borders[] = {96, 160};
+    for (int x = 0; x < WIDE; x++)
+        d[x] = x % 16 == 0 ? 3 : 1;
+    OK(lt_tile_seams(d, WIDE, borders, 2, 16, &r, &worst));
+    assert_true(r == 1 && worst == 1);
+    OK(lt_tile_seams(d, WIDE, borders, 2, 8, &r, &worst)); /* half of the others lie inside one */
+    assert_true(r > 1.4);
+    d[160] = 4.5;
+    OK(lt_tile_seams(d, WIDE, borders, 2, 16, &r, &worst));
+    assert_true(fabs(worst - 1.5) < 0.01 && fabs(r - 1.25) < 0.01);
 }
 
 static void flow_finds_the_way(void **state)
@@ -234,14 +280,14 @@ static void tile_borders_are_seen(void **state)
         double *columns = NULL, *rows = NULL, r = 0, worst = 0;
         OK(lt_video_series_columns(series, &columns));
         OK(lt_video_series_rows(series, &rows));
-        OK(lt_tile_seams(columns, W, &border, 1, &r, &worst));
+        OK(lt_tile_seams(columns, W, &border, 1, 8, &r, &worst));
         if (!(k == 0 ? r > 0.9 && r < 1.15 : r > 1.5) || r != worst)
             fail_msg("border of %g codes: found %.4g", s.border, r);
-        OK(lt_tile_seams(rows, H, &border, 1, &r, &worst));
+        OK(lt_tile_seams(rows, H, &border, 1, 8, &r, &worst));
         assert_true(r > 0.9 && r < 1.15);
-        OK(lt_tile_seams(rows, H, NULL, 0, &r, &worst));
+        OK(lt_tile_seams(rows, H, NULL, 0, 8, &r, &worst));
         assert_true(isnan(r) && isnan(worst));
-        assert_int_equal(lt_tile_seams(rows, H, (int64_t[]){H}, 1, &r, &worst), LT_ESHAPE);
+        assert_int_equal(lt_tile_seams(rows, H, (int64_t[]){H}, 1, 8, &r, &worst), LT_ESHAPE);
         free(columns);
         free(rows);
         lt_video_series_free(&series);
@@ -363,6 +409,8 @@ int main(void)
         cmocka_unit_test(steps_have_their_size),
         cmocka_unit_test(phases_are_compared_with_their_own),
         cmocka_unit_test(bursts_are_no_seams),
+        cmocka_unit_test(cuts_are_no_frames_like_others),
+        cmocka_unit_test(cells_are_compared_with_their_own),
         cmocka_unit_test(flow_finds_the_way),
         cmocka_unit_test(tile_borders_are_seen),
         cmocka_unit_test(drift_has_its_size),

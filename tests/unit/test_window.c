@@ -422,6 +422,14 @@ static void tiles_cover_the_frame(void **state)
     lt_layout_free(&t.columns);
 }
 
+static void periods_are_the_decoder_s(void **state)
+{
+    (void)state;
+    assert_int_equal(lt_grid_period_frames(&h3), 17);
+    assert_int_equal(lt_grid_period_frames(&wan), 4);
+    assert_int_equal(lt_grid_period_frames(&oracle), 1);
+}
+
 /* Every storyboard of up to four entries: cuts at the exact frames, and all windows of a shot, as
  * far as they are kept, lie between its cuts. */
 static void no_window_crosses_a_cut(void **state)
@@ -559,6 +567,7 @@ int main(void)
         cmocka_unit_test(grid_lengths),
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(tiles_cover_the_frame),
+        cmocka_unit_test(periods_are_the_decoder_s),
         cmocka_unit_test(no_window_crosses_a_cut),
         cmocka_unit_test(runs_of_windows),
         cmocka_unit_test(anchors_that_a_window_lacks),
