@@ -1,0 +1,95 @@
+/* run_state.h - all ranks keep what they hold of the clip, step by step, and go on from it.
+ *
+ *     step 11     step 12     step 13      the main threads denoise
+ *           |copy       |           |
+ *           '--> pack, write, sync, rename, commit         I/O threads of rank 0 and the writers
+ *
+ * Denoising never waits for the disk: at a step's end each group of `win` hands a copy of what it
+ * owns to the I/O thread of its first rank. All ranks learn of each other, in a gather of a few
+ * hundred bytes a step, whether their last file is durable; while one is not, the steps that end
+ * are skipped. Once all are, rank 0 makes the commit record (state_folder.h), and from then on the
+ * step counts. Where rank 0's thread writes all files of a step, the record follows at once.
+ *
+ * What later steps do not repeat (a chunk of `extend`, a shot of a storyboard) is never skipped:
+ * it waits, a copy in memory, until the disk has taken it, and no later step counts before. What
+ * cannot be written (a full disk) is told in a warning; the run goes on, and the older steps stand.
+ *
+ * RUN need be seen by rank 0 only: a rank that does not find rank 0's token file in RUN/state sends
+ * its part to rank 0 by request, whose thread writes it. Going on, rank 0 reads and hands out, to
+ * ranks and meshes of any number: parts are ranges of the clip's time axes.
+ *
+ * An I/O thread calls neither MPI nor HDF5 and takes no signals. The rest is for the main thread.
+ * Tested: tests/ranks/test_state_ranks.c, tests/faults/test_state_days.c. */
+#ifndef LT_RUN_STATE_H
+#define LT_RUN_STATE_H
+
+#include "parallel/mesh.h"
+#include "run/denoise/clip.h"
+#include "run/state/state_folder.h"
+
+typedef struct lt_run_state lt_run_state;
+
+/* Rank 0's count on all ranks. All is borrowed until lt_run_state_close. */
+typedef struct lt_state_settings {
+    const char *run; /* RUN, owned by this process (run/lease.h) */
+    uint64_t job;    /* state_job.h */
+    int64_t epoch;
+    int every, keep;       /* --checkpoint-every, 1 or more; --keep-steps, 1 or more */
+    const char *mode;      /* of the film, for heads */
+    json_t *chosen;        /* what `auto` chose, for heads; NULL: nothing */
+    const lt_commit *from; /* the step that the run goes on from; NULL or zeroed: from noise */
+    /* Asked by rank 0's I/O thread before each commit record: anything but LT_OK, with its text,
+     * and the record is not made; the next lt_run_state_step fails with it on all ranks. NULL: it
+     * always may. */
+    lt_status (*may_commit)(void *ctx);
+    void *ctx;
+} lt_state_settings;
+
+/* Make RUN/state, sweep what was left unfinished there, find which ranks see it, start the I/O
+ * threads. Where the folder cannot be made a warning says so, and no step will count. settings:
+ * rank 0's; NULL elsewhere. Collective on mesh->world, Blocking. Errors: LT_ENOMEM, LT_EUNAVAIL (no
+ * thread), LT_EPEER. */
+lt_status lt_run_state_open(const lt_mesh *mesh, const lt_state_settings *settings,
+                            lt_run_state **out);
+/* Where the run goes on from; step 0: from noise. Local. */
+lt_state_place lt_run_state_from(const lt_run_state *state);
+
+/* Fill clip with what the step that the run goes on from holds of shot `shot`, pass `pass`: as
+ * many positions of the clip's time axes as lie in its files; the others stay. *units [stream]: how
+ * many positions, of the whole clip, there were from 0 on without a gap. plan: the shot's (or its
+ * coarse pass's). Collective on the world, Blocking. Errors: LT_EDATA (other dims than the plan's,
+ * positions twice), LT_EIO, on all ranks. */
+lt_status lt_run_state_restore(lt_run_state *state, const lt_plan *plan, int shot, int pass,
+                               lt_clip *clip, int64_t units[LT_STREAMS_MAX]);
+
+/* What this rank's group of `win` has after a step. */
+typedef struct lt_state_part {
+    const lt_plan *plan; /* whose streams these are */
+    lt_state_place place;
+    const lt_clip *clip;          /* holds at least own */
+    lt_range own[LT_STREAMS_MAX]; /* no unit is owned by two groups; all ranks of one say alike */
+    int stays;                    /* no later step repeats it */
+} lt_state_part;
+
+/* A step has ended well on all ranks: keep it, if it is its turn. stop: this rank was asked to
+ * stop; *stops: some rank was, then all stop, and the step at hand was waited for, so that it
+ * counts (8 s at most). Collective on the world, Blocking, but for the disk only where it stops.
+ * Errors: may_commit's, on all ranks; LT_EPEER. What the disk does not take is no error. */
+lt_status lt_run_state_step(lt_run_state *state, const lt_state_part *part, int stop, int *stops);
+/* The last step is behind: wait until all that was handed over is on the disk, `seconds` at most,
+ * and commit it. Collective on the world, Blocking. Errors: as step's. */
+lt_status lt_run_state_finish(lt_run_state *state, double seconds);
+
+/* What became of the steps so far, on rank 0. */
+typedef struct lt_state_counts {
+    int64_t written, committed, skipped, failed; /* steps */
+    int64_t last;                                /* step that counts; 0: none */
+    int64_t bytes;                               /* of files by this epoch */
+} lt_state_counts;
+lt_state_counts lt_run_state_counts(lt_run_state *state); /* Local */
+
+/* Ends the thread, after the file at hand; removes the token. A NULL is allowed, also on some
+ * ranks only. Local, Blocking. */
+void lt_run_state_close(lt_run_state **state);
+
+#endif

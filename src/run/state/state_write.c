@@ -1,0 +1,182 @@
+/* state_write.c - a state file is written from front to end, hashed on its way: memory of two
+ * blocks, whatever the arrays' size. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+#include "base/json.h"
+#include "base/new_file.h"
+#include "run/state/state_internal.h"
+
+/* Of 1 to 9 the fastest that packs: latents are noise but for their exponents, and levels above
+ * gain under 1 % (bench/LOG.md). */
+enum { ZSTD_LEVEL = 1 };
+
+const char *const lt_state_kind_names[LT_STATE_KINDS] = {"latents", "text", "tables"};
+
+void lt_state_put_u32(unsigned char to[4], uint32_t x)
+{
+    for (int i = 0; i < 4; i++)
+        to[i] = (unsigned char)(x >> (8 * i));
+}
+
+void lt_state_shuffle(const unsigned char *from, size_t bytes, size_t width, unsigned char *to)
+{
+    assert(width > 0 && bytes % width == 0);
+    const size_t count = bytes / width;
+    for (size_t k = 0; k < width; k++)
+        for (size_t i = 0; i < count; i++)
+            to[k * count + i] = from[i * width + k];
+}
+
+int64_t lt_state_elements(const lt_state_array *array)
+{
+    int64_t n = 1;
+    for (int i = 0; i < array->ndim; i++)
+        n *= array->dim[i];
+    return n;
+}
+
+typedef struct writer {
+    lt_new_file file;
+    const char *path;
+    XXH64_state_t *hash;
+    ZSTD_CCtx *zstd;
+    unsigned char *shuffled, *packed; /* [block], [4 + packed_bytes] */
+    size_t packed_bytes;
+    int64_t bytes;
+} writer;
+
+static lt_status put(writer *w, const void *data, size_t bytes)
+{
+    LT_TRY(lt_file_write_full(w->file.fd, w->path, data, bytes));
+    (void)XXH64_update(w->hash, data, bytes);
+    w->bytes += (int64_t)bytes;
+    return LT_OK;
+}
+
+/* ---- the head ---- */
+
+static json_t *array_json(const lt_state_array *a)
+{
+    json_t *dims = json_array();
+    for (int i = 0; i < a->ndim; i++)
+        (void)json_array_append_new(dims, json_integer((json_int_t)a->dim[i]));
+    return json_pack("{s:s, s:s, s:o, s:i, s:I, s:I}", "name", a->name, "dtype",
+                     lt_dtype_name(a->dtype), "dims", dims, "axis", a->axis, "first",
+                     (json_int_t)a->first, "units", (json_int_t)a->units);
+}
+
+/* Its text, malloc'ed; NULL: no memory. */
+static char *head_text(const lt_state_head *head, const lt_state_array *array, int count)
+{
+    char job[24];
+    const lt_state_place *at = &head->place;
+    json_t *arrays = json_array();
+    for (int i = 0; i < count; i++)
+        (void)json_array_append_new(arrays, array_json(&array[i]));
+    (void)snprintf(job, sizeof job, "%016" PRIx64, head->job);
+    json_t *json =
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:I, s:s, s:O?, s:o}", "kind",
+                  lt_state_kind_names[head->kind], "job", job, "epoch", (json_int_t)head->epoch,
+                  "step", (json_int_t)at->step, "steps", (json_int_t)at->steps, "shot", at->shot,
+                  "pass", at->pass, "chunk", (json_int_t)at->chunk, "mode", head->mode, "chosen",
+                  head->chosen, "arrays", arrays);
+    char *text = json != NULL ? lt_json_text(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    return text;
+}
+
+static lt_status put_head(writer *w, const lt_state_head *head, const lt_state_array *array,
+                          int count)
+{
+    unsigned char start[LT_STATE_START_BYTES];
+    char *text = head_text(head, array, count);
+    if (text == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory for its head", w->path);
+    const size_t bytes = strlen(text);
+    lt_status st = LT_OK;
+    if (bytes > LT_STATE_HEAD_BYTES_MAX)
+        LT_FAIL_GOTO(LT_EINTERNAL, st, done, "%s: head: want at most %d bytes, found %zu", w->path,
+                     LT_STATE_HEAD_BYTES_MAX, bytes);
+    memcpy(start, LT_STATE_MAGIC, LT_STATE_MAGIC_BYTES);
+    lt_state_put_u32(start + 8, LT_STATE_VERSION);
+    lt_state_put_u32(start + 12, (uint32_t)bytes);
+    LT_TRY_GOTO(put(w, start, sizeof start), st, done);
+    LT_TRY_GOTO(put(w, text, bytes), st, done);
+done:
+    free(text);
+    return st;
+}
+
+/* ---- the arrays ---- */
+
+static lt_status put_array(writer *w, const lt_state_array *a)
+{
+    const size_t width = lt_dtype_bytes(a->dtype);
+    const size_t all = (size_t)lt_state_elements(a) * width;
+    const unsigned char *from = a->data;
+    for (size_t at = 0; at < all; at += LT_STATE_BLOCK_BYTES) {
+        const size_t left = all - at;
+        const size_t n = left < LT_STATE_BLOCK_BYTES ? left : LT_STATE_BLOCK_BYTES;
+        lt_state_shuffle(from + at, n, width, w->shuffled);
+        const size_t packed =
+            ZSTD_compress2(w->zstd, w->packed + 4, w->packed_bytes, w->shuffled, n);
+        if (ZSTD_isError(packed))
+            LT_FAIL(LT_ENOMEM, "%s: array %s: zstd: %s", w->path, a->name,
+                    ZSTD_getErrorName(packed));
+        lt_state_put_u32(w->packed, (uint32_t)packed);
+        LT_TRY(put(w, w->packed, packed + 4));
+    }
+    return LT_OK;
+}
+
+static lt_status put_seal(writer *w, lt_state_sum *sum)
+{
+    char text[LT_STATE_SEAL_BYTES + 1];
+    const uint64_t hash = XXH64_digest(w->hash);
+    (void)snprintf(text, sizeof text, LT_STATE_SEAL "%016" PRIx64, hash);
+    LT_TRY(lt_file_write_full(w->file.fd, w->path, text, LT_STATE_SEAL_BYTES));
+    if (sum != NULL)
+        *sum = (lt_state_sum){w->bytes + LT_STATE_SEAL_BYTES, hash};
+    return LT_OK;
+}
+
+static lt_status writer_open(writer *w)
+{
+    w->packed_bytes = ZSTD_compressBound(LT_STATE_BLOCK_BYTES);
+    w->hash = XXH64_createState();
+    w->zstd = ZSTD_createCCtx();
+    w->shuffled = malloc(LT_STATE_BLOCK_BYTES);
+    w->packed = malloc(w->packed_bytes + 4);
+    if (w->hash == NULL || w->zstd == NULL || w->shuffled == NULL || w->packed == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory to write it", w->path);
+    (void)XXH64_reset(w->hash, 0);
+    (void)ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL);
+    LT_TRY(lt_new_file_open(w->path, &w->file));
+    return LT_OK;
+}
+
+lt_status lt_state_file_write(const char *path, const lt_state_head *head,
+                              const lt_state_array *array, int count, lt_state_sum *sum)
+{
+    assert(count >= 0 && count <= LT_STATE_ARRAYS_MAX);
+    writer w = {.path = path};
+    lt_status st = LT_OK;
+    LT_TRY_GOTO(writer_open(&w), st, done);
+    LT_TRY_GOTO(put_head(&w, head, array, count), st, done);
+    for (int i = 0; i < count; i++)
+        LT_TRY_GOTO(put_array(&w, &array[i]), st, done);
+    LT_TRY_GOTO(put_seal(&w, sum), st, done);
+    LT_TRY_GOTO(lt_new_file_done(&w.file, LT_REPLACE), st, done);
+done:
+    lt_new_file_drop(&w.file);
+    (void)XXH64_freeState(w.hash);
+    (void)ZSTD_freeCCtx(w.zstd);
+    free(w.shuffled);
+    free(w.packed);
+    return st;
+}
