@@ -44,9 +44,8 @@ struct lt_comm_thread {
     pthread_t thread;
     void (*begin)(void);
     char *ring;
-    uint64_t head, tail; /* bytes that were taken out of the ring and put into it, ever */
-    uint64_t pushed;
-    _Atomic uint64_t finished;
+    uint64_t head, tail; /* bytes taken out of the ring and put into it since it was last empty */
+    _Atomic uint64_t pushed, finished;
     int running, waiting, closing, cancelled;
     lt_status failed;
     char text[1024], hint[1024];
@@ -214,6 +213,8 @@ lt_status lt_comm_thread_push(lt_comm_thread *q, lt_host_fn fn, const void *cont
     (void)pthread_mutex_lock(&q->lock);
     while (RING_BYTES - (size_t)(q->tail - q->head) < filler(q, all) + all)
         finish(q, q->finished + 1);
+    if (q->head == q->tail) /* begin anew where the memory is in cache */
+        q->head = q->tail = 0;
     const size_t unused = filler(q, all);
     if (unused > 0)
         *work_at(q, q->tail) = (work){.bytes = unused, .fn = NULL};
@@ -224,28 +225,17 @@ lt_status lt_comm_thread_push(lt_comm_thread *q, lt_host_fn fn, const void *cont
     if (bytes > 0)
         memcpy(w->context, context, bytes);
     q->tail += all;
-    q->pushed++;
+    atomic_fetch_add(&q->pushed, 1);
     (void)pthread_mutex_unlock(&q->lock);
     return LT_OK;
 }
 
-void lt_comm_thread_begin(lt_comm_thread *q)
-{
-    (void)pthread_mutex_lock(&q->lock);
-    if (q->head != q->tail)
-        (void)pthread_cond_signal(&q->more);
-    (void)pthread_mutex_unlock(&q->lock);
-}
+/* Without the lock: the pushes were made under it, so the thread sees them or sleeps by now. */
+void lt_comm_thread_begin(lt_comm_thread *q) { (void)pthread_cond_signal(&q->more); }
 
 uint64_t lt_comm_thread_done(const lt_comm_thread *q) { return atomic_load(&q->finished); }
 
-uint64_t lt_comm_thread_last(lt_comm_thread *q)
-{
-    (void)pthread_mutex_lock(&q->lock);
-    const uint64_t last = q->pushed;
-    (void)pthread_mutex_unlock(&q->lock);
-    return last;
-}
+uint64_t lt_comm_thread_last(const lt_comm_thread *q) { return atomic_load(&q->pushed); }
 
 int lt_comm_thread_idle(lt_comm_thread *q)
 {
@@ -283,8 +273,10 @@ lt_status lt_comm_thread_wait(lt_comm_thread *q, uint64_t seq)
     finish(q, seq);
     const lt_status failed = q->failed;
     const int cancelled = q->cancelled;
-    memcpy(text, q->text, sizeof text);
-    memcpy(hint, q->hint, sizeof hint);
+    if (failed != LT_OK) {
+        memcpy(text, q->text, sizeof text);
+        memcpy(hint, q->hint, sizeof hint);
+    }
     (void)pthread_mutex_unlock(&q->lock);
     lt_span_end(LT_SPAN_COMPUTE, "wait", NULL, began, 0);
     if (failed == LT_OK || cancelled) /* cancelled: the caller has an error of its own */

@@ -29,8 +29,8 @@ lt_status lt_comm_thread_push(lt_comm_thread *queue, lt_host_fn fn, const void *
 void lt_comm_thread_begin(lt_comm_thread *queue);
 /* How many have run. Any thread, takes no lock. */
 uint64_t lt_comm_thread_done(const lt_comm_thread *queue);
-/* How many work items were pushed so far: what a wait for all of them names. */
-uint64_t lt_comm_thread_last(lt_comm_thread *queue);
+/* How many work items were pushed so far: what a wait for all of them names. As done. */
+uint64_t lt_comm_thread_last(const lt_comm_thread *queue);
 /* Until the first seq work items have run. Blocking. Errors: the kept failure. */
 lt_status lt_comm_thread_wait(lt_comm_thread *queue, uint64_t seq);
 /* 1: all has run. */

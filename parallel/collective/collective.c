@@ -224,8 +224,8 @@ lt_status lt_all_reduce(lt_engine *engine, lt_group *group, const lt_event *afte
 /* ---- all to all ---- */
 
 /* One all-to-all. by_rows: sequence-sharded, my rows with all heads; by_heads: head-sharded, all
- * rows with my heads. A peer's part of by_rows lies packed in a block of scratch; its part of
- * by_heads is a range of rows. */
+ * rows with my heads. A peer's part of by_rows lies packed in a block of scratch, or where it is if
+ * that is dense (one row); its part of by_heads is a range of rows. */
 typedef struct crossing {
     lt_tensor by_rows, by_heads;
     const lt_range *rows, *heads; /* of the ranks */
@@ -242,19 +242,14 @@ static lt_tensor columns_of(const crossing *c, int peer)
 /* Fill the list, one block of scratch a peer. */
 static lt_status pack(lt_engine *engine, const crossing *c, lt_tensor_transfer *list)
 {
-    const int64_t rows = c->rows[c->rank].count;
     for (int step = 1; step < c->size; step++) {
         const int peer = (c->rank + step) % c->size;
-        lt_tensor block;
-        LT_TRY(lt_comm_scratch(engine->memory, c->by_rows.dtype,
-                               LT_DIMS(rows, c->heads[peer].count * c->width), &block));
+        const lt_tensor columns = columns_of(c, peer);
         const lt_tensor slab = lt_view_outer(&c->by_heads, c->rows[peer]);
+        lt_tensor block;
+        LT_TRY(dense(engine, &columns, c->to_heads, &block));
         list[step - 1] = c->to_heads ? (lt_tensor_transfer){peer, block, slab}
                                      : (lt_tensor_transfer){peer, slab, block};
-        if (c->to_heads && lt_elements(&block) > 0) {
-            const lt_tensor columns = columns_of(c, peer);
-            LT_TRY(copy(engine, &columns, &block));
-        }
     }
     return LT_OK;
 }
@@ -273,15 +268,17 @@ static lt_status unpack(lt_engine *engine, const crossing *c, const lt_tensor_tr
 static lt_status cross(lt_engine *engine, lt_group *group, const crossing *c)
 {
     lt_tensor_transfer *list;
+    const lt_tensor mine = lt_view_outer(&c->by_heads, c->rows[c->rank]);
+    const lt_tensor columns = columns_of(c, c->rank);
+    const lt_tensor_transfer own = {c->rank, c->to_heads ? columns : mine,
+                                    c->to_heads ? mine : columns};
+    const int is_dense = lt_is_dense(&columns);
     LT_TRY(lt_comm_transfers(engine->memory, c->size, &list));
     LT_TRY(pack(engine, c, list));
     LT_TRY(exchange(engine, group, c->to_heads ? "all_to_all_heads" : "all_to_all_rows", list,
-                    c->size - 1, NULL));
-    if (c->rows[c->rank].count > 0 && c->heads[c->rank].count > 0) { /* what stays */
-        const lt_tensor mine = lt_view_outer(&c->by_heads, c->rows[c->rank]);
-        const lt_tensor columns = columns_of(c, c->rank);
-        LT_TRY(c->to_heads ? copy(engine, &columns, &mine) : copy(engine, &mine, &columns));
-    }
+                    c->size - 1, is_dense ? &own : NULL));
+    if (!is_dense)
+        LT_TRY(copy(engine, &own.send, &own.recv));
     return c->to_heads ? LT_OK : unpack(engine, c, list);
 }
 
@@ -307,13 +304,15 @@ static lt_status all_to_all(lt_engine *engine, lt_group *group, const lt_event *
     assert(x->dtype == y->dtype);
     assert(lt_is_dense(by_rows) || lt_row_width(by_rows) == heads * c->width);
     assert(lt_elements(by_rows) == my_rows * heads * c->width);
-    assert(my_rows == 0 || end_of(c->heads, c->size, 1) <= heads);
+    const int64_t heads_end = end_of(c->heads, c->size, 1);
+    assert(my_rows == 0 || heads_end <= heads);
     assert(lt_elements(by_heads) == rows * my_heads * c->width);
     const size_t mark = lt_comm_mark(engine->memory);
     LT_TRY(wait_for(engine, after));
     LT_TRY(dense(engine, by_heads, !c->to_heads, &c->by_heads));
     c->by_heads = lt_view_as(&c->by_heads, LT_DIMS(rows, my_heads * c->width));
-    c->by_rows = as_rows(by_rows, my_rows);
+    c->by_rows =
+        lt_view_as(by_rows, LT_DIMS(my_rows, (my_rows > 0 ? heads : heads_end) * c->width));
     LT_TRY(cross(engine, group, c));
     if (c->to_heads && !lt_is_dense(by_heads))
         LT_TRY(copy(engine, &c->by_heads, by_heads));

@@ -468,6 +468,14 @@ static void free_peers(void)
     w.dead = NULL;
 }
 
+/* From its nap: it polls now. */
+static void wake_up(void)
+{
+    (void)pthread_mutex_lock(&w.lock);
+    (void)pthread_cond_signal(&w.wake);
+    (void)pthread_mutex_unlock(&w.lock);
+}
+
 lt_status lt_detector_start(const lt_detector_wire *wire, int rank, int size,
                             const lt_detector_peer *peers, const lt_detector_limits *limits)
 {
@@ -520,7 +528,7 @@ void lt_detector_stop(void)
     if (!atomic_load(&w.running))
         return;
     atomic_store(&w.closing, 1);
-    lt_detector_wake();
+    wake_up();
     (void)pthread_join(w.thread, NULL);
     atomic_store(&w.running, 0);
     lt_detected_end();
@@ -530,21 +538,12 @@ void lt_detector_stop(void)
     free_peers();
 }
 
-void lt_detector_wake(void)
-{
-    if (!atomic_load(&w.running))
-        return;
-    (void)pthread_mutex_lock(&w.lock);
-    (void)pthread_cond_signal(&w.wake);
-    (void)pthread_mutex_unlock(&w.lock);
-}
-
 void lt_detector_send_abort(void)
 {
     if (!atomic_load(&w.running))
         return;
     atomic_store(&w.aborts, 1);
-    lt_detector_wake();
+    wake_up();
     const double began = lt_seconds();
     while (!atomic_load(&w.abort_sent) && lt_seconds() - began < 0.5)
         sleep_s(1e-3);

@@ -58,8 +58,6 @@ lt_status lt_detector_start(const lt_detector_wire *wire, int rank, int size,
 /* Send the leave message, wait for those of all others, end the thread. Collective on the world,
  * Blocking. */
 void lt_detector_stop(void);
-/* A request has begun: poll now. Local. */
-void lt_detector_wake(void);
 /* Send the abort message to all peers: this rank failed and ends the job. Local, Blocking for at
  * most 0.5 s. */
 void lt_detector_send_abort(void);

@@ -123,7 +123,6 @@ lt_status lt_mpi_detector_open(lt_group *group)
         limits.progress_steps = 1; /* a busy machine's steps take seconds */
     }
     lt_status st = gather_peers(group, peers);
-    lt_mpi_on_busy(lt_detector_wake);
     if (st == LT_OK)
         st = lt_detector_start(&wire, rank, size, peers, &limits);
     free(peers);
@@ -134,7 +133,6 @@ lt_status lt_mpi_detector_open(lt_group *group)
 void lt_mpi_detector_close(void)
 {
     lt_detector_stop();
-    lt_mpi_on_busy(NULL);
     for (int i = 0; out_box != NULL && i < world; i++)
         if (out_box[i].request != MPI_REQUEST_NULL)
             (void)MPI_Request_free(&out_box[i].request);

@@ -102,19 +102,22 @@ lt_status lt_request_test(lt_request **request, int *done)
     return carrier(*request)->request_test(request, done);
 }
 
+/* As long as a short message may be on its way, a sleep costs more than it does: yield. */
 static lt_status wait_for(lt_request **request)
 {
+    static const double patience_s = 5e-4;
     const double start = lt_seconds();
-    for (int spins = 0;; spins++) {
+    for (;;) {
         int done = 0;
         LT_TRY(lt_request_test(request, &done));
         if (done)
             return LT_OK;
-        if (lt_seconds() - start > LT_PEER_SILENCE_SECONDS &&
+        const double waited = lt_seconds() - start;
+        if (waited > LT_PEER_SILENCE_SECONDS &&
             lt_detected_since_progress_s() > LT_PEER_SILENCE_SECONDS)
             LT_FAIL(LT_EPEER, "a peer sent nothing for %d s: it is gone or stuck",
                     LT_PEER_SILENCE_SECONDS);
-        if (spins < 64)
+        if (waited < patience_s)
             sched_yield();
         else
             nanosleep(&(struct timespec){0, 200000}, NULL);
