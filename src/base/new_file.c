@@ -41,6 +41,7 @@ static struct {
     char own[LT_NEW_FILE_OWN_BYTES];
 } unfinished[UNFINISHED_MAX];
 static void (*_Atomic also_abandon)(void);
+static lt_status (*_Atomic guard)(void);
 
 static int remember(int folder, const char *own)
 {
@@ -76,6 +77,13 @@ void lt_new_file_abandon(void)
 }
 
 void lt_new_file_at_abandon(void (*also)(void)) { atomic_store(&also_abandon, also); }
+void lt_new_file_guard(lt_status (*may)(void)) { atomic_store(&guard, may); }
+
+static lt_status ask_guard(void)
+{
+    lt_status (*may)(void) = atomic_load(&guard);
+    return may != NULL ? may() : LT_OK;
+}
 
 static uint64_t unforeseen(void)
 {
@@ -235,6 +243,7 @@ static lt_status give_name(int from_folder, const char *from, int to_folder, con
                            const char *shown, lt_replace replace)
 {
     LT_TRY(may_take(to_folder, to, shown, replace));
+    LT_TRY(ask_guard());
     const int error = replace == LT_KEEP ? take_free_name(from_folder, from, to_folder, to)
                       : renameat(from_folder, from, to_folder, to) != 0 ? errno
                                                                         : 0;
@@ -281,6 +290,8 @@ lt_status lt_new_file_done(lt_new_file *file, lt_replace replace)
         LT_FAIL_GOTO(LT_EIO, st, done, "%s: fdatasync: %s", file->path, strerror(errno));
     if (!file->shown)
         LT_TRY_GOTO(lt_new_file_show(file, replace), st, done);
+    else
+        LT_TRY_GOTO(ask_guard(), st, done);
     const int fd = file->fd;
     file->fd = -1;
     if (close(fd) != 0) /* NFS reports a full disk only here */

@@ -89,6 +89,10 @@ lt_status lt_new_file_try(const char *option, const char *path, lt_replace repla
  * stays. */
 void lt_new_file_sweep(const char *folder);
 
+/* Asked before any file of this process gets the name that its caller wants, by whatever thread;
+ * NULL: nobody is asked. What is no LT_OK fails the file, and no name changes. */
+void lt_new_file_guard(lt_status (*may)(void));
+
 /* Before the process leaves without unwinding (_exit, MPI_Abort): remove what is unfinished. Safe
  * in a signal handler. */
 void lt_new_file_abandon(void);

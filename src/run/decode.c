@@ -53,6 +53,7 @@
 #include "parallel/transport/agree.h"
 #include "parallel/transport/op_record.h"
 #include "run/film_tags.h"
+#include "run/resume/fence.h"
 
 enum { TAG_OVERLAP = 1, TAG_FRAMES = 2, TAG_AUDIO = 3 };
 
@@ -112,6 +113,7 @@ static lt_status take_latents(const pool *p, const lt_film_shot *shot, int strea
 /* Between two chunks rank 0 alone looks, so that it removes the half film before the job ends. */
 static lt_status stop_here(const pool *p)
 {
+    LT_TRY(lt_fence_check());
     if (p->rank != 0 || !lt_stop_asked())
         return LT_OK;
     char run[LT_PATH_BYTES], out[LT_PATH_BYTES];

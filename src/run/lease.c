@@ -26,19 +26,25 @@
 #include "base/owner.h"
 #include "base/text.h"
 
-enum { TRIES = 200, LEASE_BYTES_MAX = 4096, HELD_MAX = 16, EPOCH_DIGITS_MAX = 15 };
+enum { TRIES = 200, LEASE_BYTES_MAX = 4096, HELD_MAX = 16, EPOCH_DIGITS_MAX = 15, OVER_MAX = 256 };
 static const struct timespec a_moment = {0, 2000000};
 
 /* Leases that are held, for lt_new_file_abandon. */
 static lt_lease *_Atomic held[HELD_MAX];
 static atomic_long held_by; /* a child of fork has its parent's table, not its leases */
 
+/* Owners of the run that is resumed: what they hold gives way. */
+static struct {
+    lt_owner owner[OVER_MAX];
+    int count;
+} over;
+
 /* What is looked at: where, and how messages name it. */
 typedef struct place {
     const char *option, *path; /* "--run", RUN */
     char home[LT_PATH_BYTES], folder[LT_PATH_BYTES];
     char name[LT_LEASE_NAME_BYTES];
-    int passing;
+    int passing, by_number; /* by_number: whoever holds it */
 } place;
 
 static lt_status place_run(const char *run, place *out)
@@ -136,6 +142,20 @@ static int read_owner(int folder, int64_t epoch, lt_owner *owner)
     return whole ? 1 : -1;
 }
 
+static int is_same_owner(const lt_owner *a, const lt_owner *b)
+{
+    return a->pid == b->pid && a->start == b->start && a->space == b->space &&
+           strcmp(a->host, b->host) == 0 && strcmp(a->boot, b->boot) == 0;
+}
+
+static int gives_way(const lt_owner *owner)
+{
+    for (int i = 0; i < over.count; i++)
+        if (is_same_owner(&over.owner[i], owner))
+            return 1;
+    return 0;
+}
+
 /* Is the highest epoch held by no running process? *again: the folder changed meanwhile, look
  * anew. */
 static lt_status look(const place *p, int folder, int64_t *highest, int *again)
@@ -147,7 +167,7 @@ static lt_status look(const place *p, int folder, int64_t *highest, int *again)
     if (*highest < 0)
         LT_FAIL(LT_ECREATE, "%s %s: who uses it cannot be read: %s", p->option, p->path,
                 strerror(errno));
-    if (*highest == 0 || ended)
+    if (*highest == 0 || ended || p->by_number)
         return LT_OK;
     const int found = read_owner(folder, *highest, &owner);
     if (found == 0) {
@@ -155,7 +175,7 @@ static lt_status look(const place *p, int folder, int64_t *highest, int *again)
         return LT_OK;
     }
     const lt_owner_state state = found > 0 ? lt_owner_look(&owner) : LT_OWNER_UNKNOWN;
-    if (state == LT_OWNER_GONE)
+    if (state == LT_OWNER_GONE || (found > 0 && gives_way(&owner)))
         return LT_OK;
     if (state == LT_OWNER_RUNS) {
         lt_hint("another name lets both run; else wait for it, or end that process");
@@ -345,13 +365,19 @@ static lt_status take_open(const place *p, int folder, lt_lease *out, int *again
     if (*again)
         return LT_OK;
     lease_name(out->mine, highest + 1, "");
+    lease_name(out->next, highest + 2, "");
     if (!holds(p, folder, highest + 1)) {
         (void)unlinkat(folder, out->mine, 0);
+        if (p->by_number)
+            LT_FAIL(LT_EUNAVAIL, "%s: a newer copy of this run came at the same time", p->path);
         *again = 1;
         return LT_OK;
     }
     out->epoch = highest + 1;
-    remove_older(p, folder, out->epoch);
+    if (p->passing)
+        remove_older(p, folder, out->epoch);
+    else
+        lt_new_file_sweep(p->folder);
     return LT_OK;
 }
 
@@ -419,6 +445,15 @@ lt_status lt_lease_run(const char *run, lt_lease *out)
     return take(&p, out);
 }
 
+lt_status lt_lease_run_over(const char *run, lt_lease *out)
+{
+    place p;
+    LT_TRY(place_run(run, &p));
+    p.option = "--resume";
+    p.by_number = 1;
+    return take(&p, out);
+}
+
 lt_status lt_lease_output(const char *option, const char *path, lt_lease *out)
 {
     place p;
@@ -438,6 +473,68 @@ lt_status lt_lease_output_free(const char *option, const char *path)
     place p;
     LT_TRY(place_output(option, path, &p));
     return free_now(&p);
+}
+
+void lt_lease_give_way(const char *run)
+{
+    place p;
+    int ended = 0;
+    if (place_run(run, &p) != LT_OK) {
+        lt_error_clear();
+        return;
+    }
+    const int folder = open(p.folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (folder < 0)
+        return;
+    over.count = 0;
+    for (int64_t e = highest_in(folder, &ended); e > 0 && over.count < OVER_MAX; e--)
+        over.count += read_owner(folder, e, &over.owner[over.count]) > 0;
+    (void)close(folder);
+}
+
+lt_status lt_lease_look(const char *run, lt_lease_holder *out)
+{
+    place p;
+    *out = (lt_lease_holder){.state = LT_OWNER_UNKNOWN};
+    LT_TRY(place_run(run, &p));
+    const int folder = open(p.folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (folder < 0 && errno == ENOENT)
+        return LT_OK;
+    if (folder < 0)
+        return lt_file_unopened(p.folder, errno);
+    out->epoch = highest_in(folder, &out->ended);
+    if (out->epoch > 0 && read_owner(folder, out->epoch, &out->owner) > 0)
+        out->state = out->ended ? LT_OWNER_GONE : lt_owner_look(&out->owner);
+    (void)close(folder);
+    if (out->epoch < 0)
+        LT_FAIL(LT_ENOINPUT, "%s: cannot be read", p.folder);
+    return LT_OK;
+}
+
+/* NFS answers a look-up of a name that was not there from its cache, until it learns that the
+ * folder has changed: so it is made to ask the server for the folder first, and for the name. */
+lt_status lt_lease_ask(const lt_lease *lease)
+{
+    struct statx info;
+    lt_owner owner;
+    const int sync = AT_STATX_FORCE_SYNC | AT_SYMLINK_NOFOLLOW;
+    assert(!lease->passing);
+    if (!lease->held) /* the process leaves */
+        return LT_OK;
+    (void)statx(lease->folder, "", sync | AT_EMPTY_PATH, STATX_BASIC_STATS, &info);
+    if (statx(lease->folder, lease->next, sync, STATX_TYPE, &info) != 0) {
+        if (errno == ENOENT)
+            return LT_OK;
+        LT_FAIL(LT_EIO, "lease %s: who has the run cannot be asked: %s", lease->mine,
+                strerror(errno));
+    }
+    if (read_owner(lease->folder, lease->epoch + 1, &owner) <= 0)
+        LT_FAIL(LT_EUNAVAIL, "this copy of the run (epoch %" PRId64 ") ends: a newer one has it",
+                lease->epoch);
+    LT_FAIL(LT_EUNAVAIL,
+            "this copy of the run (epoch %" PRId64 ") ends: process %" PRId64
+            " on %s has resumed it",
+            lease->epoch, owner.pid, owner.host);
 }
 
 int lt_lease_marks(const char *run)
@@ -461,6 +558,7 @@ int lt_lease_marks(const char *run)
 void lt_lease_end(lt_lease *lease)
 {
     enum { END_TRIES = 50 };
+    struct stat newer;
     if (!lease->held)
         return;
     lease->held = 0;
@@ -472,6 +570,8 @@ void lt_lease_end(lt_lease *lease)
     if (!lease->passing) {
         if (linkat(lease->folder, lease->mine, lease->folder, lease->ended, 0) != 0)
             (void)symlinkat(lease->mine, lease->folder, lease->ended);
+    } else if (fstatat(lease->folder, lease->next, &newer, AT_SYMLINK_NOFOLLOW) == 0) {
+        (void)unlinkat(lease->folder, lease->mine, 0); /* a newer copy of the run has it */
     } else if (renameat(lease->home, lease->name, lease->home, lease->ended) == 0) {
         (void)unlinkat(lease->folder, lease->mine, 0);
         for (int i = 0; i < END_TRIES; i++) {

@@ -29,6 +29,7 @@
 #include "run/folder.h"
 #include "run/make_film.h"
 #include "run/records.h"
+#include "run/resume/fence.h"
 #include "run/session.h"
 #include "run/store_latents.h"
 #include "run/trace.h"
@@ -198,6 +199,7 @@ static lt_status render_folder(const lt_job *job, const lt_options *options, lt_
     const lt_status st = lt_folder_make(plan, yaml, job->overwrite, &s->run_lease);
     free(yaml);
     LT_TRY(st);
+    LT_TRY(lt_fence_begin(&s->run_lease));
     LT_TRY(lt_records_manifest(plan, s->world, &s->nodes, NULL, NULL, NULL));
     if (job->seed.drawn && !job->quiet)
         lt_say("longtake: seed %llu was drawn", (unsigned long long)plan->seed);

@@ -15,6 +15,7 @@
 #include "run/estimate.h"
 #include "run/place.h"
 #include "run/plan_json.h"
+#include "run/resume/fence.h"
 
 lt_status lt_session_check(lt_session *s, const lt_job *job, const lt_plan *plan, const char *run)
 {
@@ -238,6 +239,7 @@ void lt_session_close(lt_session *s)
     s->memory = NULL;
     lt_progress_close(&s->progress);
     lt_nodes_free(&s->nodes);
+    lt_fence_end();
     lt_lease_end(&s->run_lease);
     lt_outputs_end(&s->outputs);
     lt_residency_close(&s->residency);

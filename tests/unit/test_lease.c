@@ -3,6 +3,7 @@
  * at once; a running owner's to nobody; what cannot be looked up is refused with its remedy.
  * Method: child processes that begin on one signal and hold what they took until all have answered;
  * leases written by hand for other hosts. Ranks: 1. Needs: /tmp, /proc. */
+#include "tests/support/check.h"
 #include "tests/support/the_scratch.h"
 
 #include <dirent.h>
@@ -103,7 +104,8 @@ static void one_of_twenty_wins(void **state)
     assert_int_equal(entries(scratch_path(&s, "many")), 1); /* the run */
     assert_int_equal(take(scratch_path(&s, "many/run"), 0, &lease), LT_OK);
     assert_int_equal(lease.epoch, ROUNDS + 1); /* one more with each owner, whatever its end */
-    assert_int_equal(entries(scratch_path(&s, "many/run/lease")), 1);
+    /* all owners stay, since a resume must know them; three of them let go, two were killed */
+    assert_int_equal(entries(scratch_path(&s, "many/run/lease")), ROUNDS + 1 + 3);
     lt_lease_end(&lease);
     lt_lease_end(&lease);
     assert_true(lt_lease_marks(scratch_path(&s, "many/run")));
@@ -131,6 +133,47 @@ static void a_running_owner_is_named(void **state)
                          LT_OK);
         lt_error_clear();
     }
+}
+
+/* Who resumes takes the next number from an owner that runs, and what that one holds; the older one
+ * learns of it when it asks, and its end leaves the newer one's alone. */
+static void a_newer_copy_takes_over(void **state)
+{
+    (void)state;
+    lt_lease old, old_output, newer, output;
+    lt_lease_holder holder;
+    scratch_folder(&s, "over");
+    const char *run = "over/run";
+    char path[512], film[512];
+    scratch_folder(&s, run);
+    (void)snprintf(path, sizeof path, "%s", scratch_path(&s, run));
+    (void)snprintf(film, sizeof film, "%s", scratch_path(&s, "over/film.mp4"));
+    OK(lt_lease_look(path, &holder));
+    assert_int_equal(holder.epoch, 0);
+    OK(lt_lease_run(path, &old));
+    OK(lt_lease_output("-o", film, &old_output));
+    OK(lt_lease_ask(&old));
+    assert_int_equal(lt_lease_output_free("-o", film), LT_ECREATE);
+    lt_lease_give_way(path);
+    OK(lt_lease_run_over(path, &newer));
+    assert_int_equal(newer.epoch, old.epoch + 1);
+    assert_int_equal(lt_lease_ask(&old), LT_EUNAVAIL);
+    assert_non_null(strstr(lt_error_text(), "has resumed it"));
+    OK(lt_lease_ask(&newer));
+    OK(lt_lease_output_free("-o", film));
+    OK(lt_lease_output("-o", film, &output));
+    assert_int_equal(output.epoch, old_output.epoch + 1);
+    lt_lease_end(&old_output); /* must not take the folder of leases with it */
+    lt_lease_end(&old);
+    assert_int_equal(entries(scratch_path(&s, "over")), 2); /* run, the film's folder of leases */
+    OK(lt_lease_look(path, &holder));
+    assert_int_equal(holder.epoch, newer.epoch);
+    assert_int_equal(holder.state, LT_OWNER_RUNS);
+    lt_lease_end(&newer);
+    lt_lease_end(&output);
+    OK(lt_lease_look(path, &holder));
+    assert_true(holder.ended && holder.state == LT_OWNER_GONE);
+    assert_int_equal(entries(scratch_path(&s, "over")), 1);
 }
 
 /* What others may have left in RUN/lease/000007, and what is made of it. */
@@ -210,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_of_twenty_wins),
         cmocka_unit_test(a_running_owner_is_named),
+        cmocka_unit_test(a_newer_copy_takes_over),
         cmocka_unit_test(owners_that_nobody_can_look_up),
         cmocka_unit_test(planted_leases_are_refused),
     };

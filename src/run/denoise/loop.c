@@ -11,6 +11,7 @@
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "parallel/transport/op_record.h"
+#include "run/resume/fence.h"
 
 int lt_loop_computes(const lt_loop *loop) { return loop->mesh->at[LT_AXIS_CFG] == 0; }
 
@@ -78,6 +79,7 @@ lt_status lt_loop_evaluate(lt_loop *loop, const lt_evaluation *e)
 
 static lt_status stop_here(const lt_loop *loop)
 {
+    LT_TRY(lt_fence_check());
     if (!lt_stop_asked() || loop->done == loop->of)
         return LT_OK;
     LT_FAIL(
