@@ -17,7 +17,9 @@ enum {
     LT_VERB_DOCTOR = 1u << 4,
     LT_VERB_BENCH = 1u << 5,
     LT_VERB_METRICS = 1u << 6,
-    LT_VERB_ALL = 0x7f
+    LT_VERB_STITCH = 1u << 7,
+    LT_VERB_SUBMIT = 1u << 8,
+    LT_VERB_ALL = 0x1ff
 };
 
 /* Strings belong to the options object. 0, 0.0 or NULL: not given. */
@@ -28,7 +30,7 @@ typedef struct lt_job {
     json_t *shots;
     double seconds, refine_from;
     lt_seed seed;
-    int64_t frames, size[2], steps, threads, decode_tp, crf, window, overlap, owner_cut_steps,
+    int64_t frames, shot, size[2], steps, threads, decode_tp, crf, window, overlap, owner_cut_steps,
         tile[2];
     int dither, overwrite, deterministic, trace, unsealed, tags, dry_run;
     /* diagnostics, every verb */
@@ -42,6 +44,10 @@ typedef struct lt_job {
     /* metrics */
     const char *joins, *tile_columns, *tile_rows, *report;
     int64_t period;
+    /* submit */
+    const char *partition, *account, *qos, *time;
+    int64_t nodes, ranks_per_node, cpus_per_rank, requeues;
+    int array;
 } lt_job;
 
 extern const lt_option lt_job_options[];

@@ -10,7 +10,7 @@ const lt_option lt_job_options[] = {
      .value_name = "DIR",
      .offset = AT(model),
      .group = "What to render",
-     .verbs = LT_VERB_RENDER | LT_VERB_PROBE | LT_VERB_DECODE | LT_VERB_BENCH,
+     .verbs = LT_VERB_RENDER | LT_VERB_PROBE | LT_VERB_DECODE | LT_VERB_BENCH | LT_VERB_STITCH,
      .help = "folder of a published checkpoint (diffusers' or the original layout); without it the "
              "demo model"},
     {.name = "prompt",
@@ -52,6 +52,16 @@ const lt_option lt_job_options[] = {
          "or frames, seed, transition}. transition: cut (the default) begins a shot of its own, "
          "with its own noise and windows; blend goes on in the same shot, whose text changes "
          "from the one prompt to the other (with --mode windows or extend)."},
+    {.name = "shot",
+     .type = LT_OPT_INT,
+     .value_name = "N",
+     .min = 1,
+     .max = 256, /* LT_SHOTS_MAX */
+     .offset = AT(shot),
+     .group = "What to render",
+     .verbs = LT_VERB_RENDER,
+     .help = "of a storyboard render shot N alone, with the bits that it has in the whole film; "
+             "`longtake stitch` puts such runs together again"},
     {.name = "size",
      .type = LT_OPT_SIZE,
      .value_name = "WxH",
@@ -177,7 +187,7 @@ const lt_option lt_job_options[] = {
      .value_name = "FILE",
      .offset = AT(output),
      .group = "Output",
-     .verbs = RUNS,
+     .verbs = RUNS | LT_VERB_SUBMIT,
      .traits = LT_OPT_NOT_DUMPED,
      .help = "the film: .mp4, .mkv or .mov; appears when it is whole"},
     {.name = "codec",
@@ -236,22 +246,24 @@ const lt_option lt_job_options[] = {
      .value_name = "DIR",
      .offset = AT(run),
      .group = "Output",
-     .verbs = LT_VERB_RENDER,
+     .verbs = LT_VERB_RENDER | LT_VERB_STITCH | LT_VERB_SUBMIT,
      .traits = LT_OPT_NOT_DUMPED,
-     .help = "run folder: plan, latents, events; without it FILE's name with .run"},
+     .help = "run folder: plan, latents, events; without it FILE's name with .run (stitch: to be "
+             "named)"},
     {.name = "dry-run",
      .type = LT_OPT_FLAG,
      .offset = AT(dry_run),
      .group = "Output",
-     .verbs = LT_VERB_RENDER,
+     .verbs = LT_VERB_RENDER | LT_VERB_SUBMIT,
      .traits = LT_OPT_NOT_IN_JOB,
      .help = "check the job and say what it would take of memory and time, with --json as the "
-             "plan.json that RUN would hold; nothing is made"},
+             "plan.json that RUN would hold; nothing is made. submit: print the script"},
     {.name = "overwrite",
      .type = LT_OPT_FLAG,
      .offset = AT(overwrite),
      .group = "Output",
-     .verbs = RUNS | LT_VERB_PROBE | LT_VERB_BENCH | LT_VERB_METRICS,
+     .verbs =
+         RUNS | LT_VERB_PROBE | LT_VERB_BENCH | LT_VERB_METRICS | LT_VERB_STITCH | LT_VERB_SUBMIT,
      .traits = LT_OPT_NOT_IN_JOB,
      .help =
          "replace files that are there, and start anew in a run folder that holds a run; without "
@@ -260,7 +272,7 @@ const lt_option lt_job_options[] = {
      .type = LT_OPT_FLAG,
      .offset = AT(unsealed),
      .group = "Input",
-     .verbs = LT_VERB_DECODE | LT_VERB_INSPECT,
+     .verbs = LT_VERB_DECODE | LT_VERB_INSPECT | LT_VERB_STITCH,
      .traits = LT_OPT_NOT_IN_JOB,
      .help = "read a latents.h5 that other tools have written: it lacks our checksum, so nothing "
              "tells whether it is whole. A dataset's attribute xxh64 must still be right, or not "

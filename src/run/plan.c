@@ -257,6 +257,10 @@ lt_status lt_plan_make(const lt_job *job, const char *shots, const lt_model *mod
     LT_TRY(lt_plan_windows_asked(job, model, out));
     LT_TRY(lt_plan_streams(out, model));
     LT_TRY(lt_plan_check_blends(out, shots));
+    if (job->shot > 0) { /* of the whole film's plan, so that it is what it is there */
+        LT_TRY(lt_plan_keep_shot(out, job->shot, shots));
+        LT_TRY(lt_plan_streams(out, model));
+    }
     advise(facts, out);
     out->seed = job->seed.number;
     LT_TRY(lt_plan_modes(job, out));

@@ -218,3 +218,27 @@ lt_status lt_plan_check_blends(const lt_plan *film, const char *where)
     }
     return LT_OK;
 }
+
+lt_status lt_plan_keep_shot(lt_plan *film, int64_t shot, const char *where)
+{
+    const int shots = film->board.shots;
+    if (shots == 0) {
+        lt_hint("`longtake render --help` says of `shots` what a storyboard is");
+        LT_FAIL(LT_EUSAGE, "--shot %lld: want a job file with `shots:`, found none",
+                (long long)shot);
+    }
+    if (shot < 1 || shot > shots)
+        LT_FAIL(LT_EUSAGE, "--shot %lld: want 1 to %d, the shots of %s", (long long)shot, shots,
+                where);
+    lt_storyboard_keep(&film->board, (int)shot - 1, film->fps, film->sample_rate);
+    free(film->prompt);
+    film->prompt = lt_storyboard_prompts(&film->board);
+    if (film->prompt == NULL)
+        LT_FAIL(LT_ENOMEM, "plan: no memory for the prompts");
+    film->frames = film->board.shot[0].frames.count;
+    film->samples = lt_samples_of(film->frames, film->sample_rate, film->fps);
+    film->shape.frames = film->board.shot[0].grid_frames;
+    film->asked.mode = film->board.shot[0].mode;
+    keep_anchors(&film->asked, film->shape.frames);
+    return LT_OK;
+}

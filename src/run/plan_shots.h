@@ -40,5 +40,9 @@ lt_status lt_film_layout(const lt_plan *film, int shot, lt_layout *out);
 /* Prompts that blend need several windows: refuses a shot that has but one. where: of the job's
  * list. Errors: LT_EUSAGE naming the entry; LT_ENOMEM. */
 lt_status lt_plan_check_blends(const lt_plan *film, const char *where);
+/* Of a draft with a storyboard: what `render --shot N` makes of it, a film of its Nth shot alone,
+ * from 1; its streams are to be found again. where: of the job's list. Errors: LT_EUSAGE: there is
+ * no such shot. LT_ENOMEM. */
+lt_status lt_plan_keep_shot(lt_plan *film, int64_t shot, const char *where);
 
 #endif

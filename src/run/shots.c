@@ -219,6 +219,93 @@ lt_status lt_storyboard_place(lt_storyboard *board, const lt_grid *grid, int fps
     return LT_OK;
 }
 
+/* Where the shots stand in the film follows from their lengths. */
+static void place_again(lt_storyboard *board, int fps, int sample_rate)
+{
+    int64_t at = 0;
+    for (int i = 0; i < board->shots; i++) {
+        lt_board_shot *s = &board->shot[i];
+        s->frames.first = at;
+        at += s->frames.count;
+        s->samples.first = lt_samples_of(s->frames.first, sample_rate, fps);
+        s->samples.count = lt_samples_of(at, sample_rate, fps) - s->samples.first;
+    }
+}
+
+void lt_storyboard_keep(lt_storyboard *board, int i, int fps, int sample_rate)
+{
+    assert(i >= 0 && i < board->shots);
+    lt_board_shot kept = board->shot[i];
+    for (int k = 0; k < board->entries; k++)
+        if (k < kept.first_entry || k >= kept.first_entry + kept.entries)
+            free(board->entry[k].prompt);
+    memmove(board->entry, board->entry + kept.first_entry,
+            (size_t)kept.entries * sizeof *board->entry);
+    board->entry[0].has_seed = 1;
+    board->entry[0].seed = kept.seed;
+    board->entries = kept.entries;
+    kept.first_entry = 0;
+    board->shot[0] = kept;
+    board->shots = 1;
+    place_again(board, fps, sample_rate);
+}
+
+static lt_status check_room(const lt_storyboard *board, const lt_storyboard *other)
+{
+    const lt_storyboard *both[] = {board, other};
+    const int64_t frames = lt_storyboard_frames(board) + lt_storyboard_frames(other);
+    size_t bytes = 0;
+    if (board->entries + other->entries > LT_SHOTS_MAX)
+        LT_FAIL(LT_EUSAGE, "shots: want at most %d entries, found %d", LT_SHOTS_MAX,
+                board->entries + other->entries);
+    if (frames > FRAMES_MAX)
+        LT_FAIL(LT_EUSAGE, "shots: frames: want at most %d of all entries, found %lld", FRAMES_MAX,
+                (long long)frames);
+    for (int b = 0; b < 2; b++)
+        for (int i = 0; i < both[b]->entries; i++)
+            bytes += strlen(both[b]->entry[i].prompt) + 1;
+    if (bytes > LT_SHOTS_PROMPT_BYTES_MAX)
+        LT_FAIL(LT_EUSAGE, "shots: prompt: want at most %d bytes of all entries, found %zu",
+                LT_SHOTS_PROMPT_BYTES_MAX, bytes);
+    return LT_OK;
+}
+
+lt_status lt_storyboard_append(lt_storyboard *board, const lt_storyboard *other, int fps,
+                               int sample_rate)
+{
+    LT_TRY(check_room(board, other));
+    const int before = board->entries;
+    lt_board_entry *entry =
+        realloc(board->entry, (size_t)(before + other->entries) * sizeof *entry);
+    if (entry != NULL)
+        board->entry = entry;
+    lt_board_shot *shot =
+        realloc(board->shot, (size_t)(board->shots + other->shots) * sizeof *shot);
+    if (shot != NULL)
+        board->shot = shot;
+    if (entry == NULL || shot == NULL)
+        LT_FAIL(LT_ENOMEM, "shots: no memory for %d more", other->shots);
+    for (int i = 0; i < other->entries; i++) {
+        lt_board_entry copy = other->entry[i];
+        copy.prompt = strdup(copy.prompt);
+        if (copy.prompt == NULL) {
+            while (board->entries > before)
+                free(board->entry[--board->entries].prompt);
+            LT_FAIL(LT_ENOMEM, "shots: no memory for a prompt");
+        }
+        board->entry[board->entries++] = copy;
+    }
+    for (int i = 0; i < other->shots; i++) {
+        lt_board_shot copy = other->shot[i];
+        copy.first_entry += before;
+        board->entry[copy.first_entry].has_seed = 1;
+        board->entry[copy.first_entry].seed = copy.seed;
+        board->shot[board->shots++] = copy;
+    }
+    place_again(board, fps, sample_rate);
+    return LT_OK;
+}
+
 int64_t lt_storyboard_frames(const lt_storyboard *board)
 {
     int64_t frames = 0;

@@ -56,6 +56,14 @@ lt_status lt_storyboard_read(const json_t *list, const char *where, int fps, lt_
  * lt_shot_seed(seed, its index). Errors: LT_ENOMEM. */
 lt_status lt_storyboard_place(lt_storyboard *board, const lt_grid *grid, int fps, int sample_rate,
                               uint64_t seed);
+/* Leave shot i alone: a storyboard of one shot, with the seed, the mode and the grid that it has in
+ * the film, and the samples of a film that begins with it. */
+void lt_storyboard_keep(lt_storyboard *board, int i, int fps, int sample_rate);
+/* Put a copy of other's shots behind board's, as a cut does: they keep seed, mode and grid.
+ * Errors: LT_EUSAGE naming what there is too much of (entries, frames, bytes of prompts);
+ * LT_ENOMEM; board is whole then, too. */
+lt_status lt_storyboard_append(lt_storyboard *board, const lt_storyboard *other, int fps,
+                               int sample_rate);
 
 int64_t lt_storyboard_frames(const lt_storyboard *board); /* of the film */
 /* Grid frames of the longest shot. */

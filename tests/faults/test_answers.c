@@ -50,9 +50,13 @@ static const struct {
 static void every_verb_keeps_a_log(void **state)
 {
     (void)state;
-    static const char *const words[] = {"doctor", "metrics nothing.mp4",
+    static const char *const words[] = {"doctor",
+                                        "metrics nothing.mp4",
                                         "probe sigmas --steps 5 --model " DEMO,
-                                        "bench comm --budget 0.1", "decode nothing.run -o b.mp4"};
+                                        "bench comm --budget 0.1",
+                                        "decode nothing.run -o b.mp4",
+                                        "stitch nothing.run --run b.run",
+                                        "submit nothing.yaml -o b.mp4"};
     char script[512];
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         (void)snprintf(script, sizeof script,

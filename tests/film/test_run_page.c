@@ -231,6 +231,21 @@ static void render_long_clips(void)
     take_file("`plan.json`", "r.run/plan.json");
 }
 
+/* To a stand-in for sbatch. */
+static void submit_the_storyboard(void)
+{
+    char path[4096];
+    scratch_folder(&s, "bin");
+    scratch_text(&s, "bin/sbatch", "#!/bin/sh\necho 7\n");
+    assert_int_equal(chmod(scratch_path(&s, "bin/sbatch"), 0755), 0);
+    (void)snprintf(path, sizeof path, "%s/bin:%s", s.folder, getenv("PATH"));
+    assert_int_equal(setenv("PATH", path, 1), 0);
+    for (int dry = 0; dry < 2; dry++)
+        take_answer("Answers: `stitch`, `submit`", 1, 0,
+                    RUN_WORDS("submit", scratch_path(&s, "two.yaml"), "--array", "-o",
+                              scratch_path(&s, "s5.mp4"), "--json", dry ? "--dry-run" : NULL));
+}
+
 /* One shot: what further ones have has the same names. */
 static void render_a_storyboard(void)
 {
@@ -247,6 +262,17 @@ static void render_a_storyboard(void)
                 RUN_WORDS("render", scratch_path(&s, "two.yaml"), TINY, "--json", "-o",
                           scratch_path(&s, "s2.mp4")));
     take_events("s2.run/events.ndjson");
+    take_answer("Answers: `stitch`, `submit`", 1, 0,
+                RUN_WORDS("stitch", scratch_path(&s, "s.run"), scratch_path(&s, "s2.run"), "--run",
+                          scratch_path(&s, "s3.run"), "--json"));
+    take_job("s3.run/job.yaml");
+    take_file("`plan.json`", "s3.run/plan.json");
+    take_events("s3.run/events.ndjson");
+    take_answer("Answers: `render`, `decode`", 1, 0,
+                RUN_WORDS("render", scratch_path(&s, "two.yaml"), "--shot", "2", TINY, "--json",
+                          "-o", scratch_path(&s, "s4.mp4")));
+    take_job("s4.run/job.yaml");
+    submit_the_storyboard();
 }
 
 /* One that fails once its latents are there, one that a signal stops. */

@@ -236,7 +236,8 @@ static const row rows[] = {
      0,
      {"0\n0\n"}},
     {"no help is wider than 80 columns",
-     "for v in render decode probe inspect metrics doctor bench; do \"$0\" $v --help; done > h; "
+     "for v in render decode stitch submit probe inspect metrics doctor bench; do \"$0\" $v "
+     "--help; done > h; "
      "\"$0\" --help >> h; awk 'length($0) > 80 { print; n++ } END { print n + 0, (NR > 100) }' h",
      0,
      {"0 1\n"}},
@@ -260,7 +261,7 @@ static const row rows[] = {
      "mpirun --oversubscribe -n 2 \"$0\" redner 2> e; grep -c 'unknown verb' e",
      0,
      {"1\n"}},
-    {"an unknown verb that comes later", "\"$0\" submit", 69, {"submit", "comes later"}},
+    {"an unknown verb that comes later", "\"$0\" serve", 69, {"serve", "comes later"}},
     {"a verb misspelled", "\"$0\" redner", 64, {"did you mean `longtake render`?"}},
 };
 
