@@ -10,19 +10,32 @@
 #include "run/plan_windowing.h"
 #include "run/residency.h"
 
+/* clip: whole, in and out. */
 static lt_status load_and_denoise(lt_probe *p, lt_denoise_in *in, lt_clip *clip)
 {
     const lt_mesh *const mesh[LT_PHASES] = {[LT_PHASE_DIT] = &p->bound.mesh};
     lt_levels levels = {0};
     lt_residency r;
+    lt_holding holding = {0};
+    lt_clip part = {0};
     lt_status st = LT_OK;
     in->mesh = &p->bound.mesh;
     in->levels = &levels;
+    in->holding = &holding;
     lt_residency_open(&r, p->world, p->model, &p->engine, mesh);
-    LT_TRY_GOTO(lt_agree(p->world, lt_levels_make(p->model, in->plan, &levels)), st, done);
+    st = lt_levels_make(p->model, in->plan, &levels);
+    if (st == LT_OK)
+        st = lt_denoise_holding(p->model, in->plan, in->mesh, &holding);
+    if (st == LT_OK)
+        st = lt_holding_clip(&holding, in->plan, &part);
+    LT_TRY_GOTO(lt_agree(p->world, st), st, done);
+    lt_clip_copy(in->plan, clip, &part);
     LT_TRY_GOTO(lt_residency_need(&r, LT_PHASE_DIT, in->plan, &levels), st, done);
-    LT_TRY_GOTO(lt_denoise(in, &r.engine[LT_PHASE_DIT], clip), st, done);
+    LT_TRY_GOTO(lt_denoise(in, &r.engine[LT_PHASE_DIT], &part), st, done);
+    st = lt_holding_gather(&holding, in->plan, in->mesh, &part, clip);
 done:
+    lt_clip_free(&part);
+    lt_holding_free(&holding);
     lt_residency_close(&r);
     lt_levels_free(&levels);
     return st;

@@ -22,7 +22,7 @@
 #include "base/file.h"
 #include "base/resident.h"
 #include "media/contact_sheet.h"
-#include "run/decode.h"
+#include "run/decode/decode.h"
 #include "run/denoise/denoise.h"
 #include "run/denoise/dry.h"
 

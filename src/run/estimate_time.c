@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "run/decode.h"
+#include "run/decode/decode.h"
 #include "run/denoise/denoise.h"
 #include "run/estimate.h"
 #include "run/progress.h"

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "base/json.h"
-#include "base/stop.h"
 #include "parallel/transport/agree.h"
 #include "run/folder.h"
 #include "run/records.h"
@@ -70,48 +69,63 @@ static lt_status film_paths(const lt_plan *plan, int is_render, char *film, char
     return LT_OK;
 }
 
-typedef struct {
-    const lt_plan *plan;
-    const char *film;
-    lt_replace replace;
-} publishing;
-
 /* Before sheet and wav: what goes wrong there never takes the film with it. */
 static lt_status publish(void *ctx)
 {
-    const publishing *p = ctx;
-    return lt_folder_publish(p->plan, p->film, p->replace);
+    const lt_film_making *m = ctx;
+    return lt_folder_publish(m->plan, m->film, m->outputs.replace);
 }
 
-lt_status lt_film_make(lt_session *s, const lt_plan *plan, const lt_job *job,
-                       const lt_latent_source *source, int is_render, lt_outcome *out)
+lt_status lt_film_begin(lt_session *s, const lt_plan *plan, const lt_job *job,
+                        const lt_film_shot *shot, int shots, lt_latent_source *source,
+                        const char *denoises, int is_render, lt_outcome *outcome, lt_film_making *m)
 {
-    char film[LT_PATH_BYTES], audio[LT_PATH_BYTES];
-    LT_TRY(film_paths(plan, is_render, film, audio));
-    publishing p = {plan, film, s->outputs.replace};
-    const lt_decode_outputs outputs = {.film = film,
-                                       .hidden = !is_render,
-                                       .audio = audio,
-                                       .sheet = job->sheet,
-                                       .wav = job->wav,
-                                       .tags = job->tags,
-                                       .replace = s->outputs.replace,
-                                       .whole = is_render ? publish : NULL,
-                                       .whole_ctx = &p,
-                                       .extra = &out->beside};
-    lt_stop_arm(lt_group_rank(s->world) == 0);
+    *m = (lt_film_making){.session = s, .plan = plan, .is_render = is_render};
+    LT_TRY(film_paths(plan, is_render, m->film, m->audio));
+    m->outputs = (lt_decode_outputs){.film = m->film,
+                                     .hidden = !is_render,
+                                     .audio = m->audio,
+                                     .sheet = job->sheet,
+                                     .wav = job->wav,
+                                     .tags = job->tags,
+                                     .replace = s->outputs.replace,
+                                     .whole = is_render ? publish : NULL,
+                                     .whole_ctx = m,
+                                     .extra = &outcome->beside};
     LT_TRY(lt_residency_need(&s->residency, LT_PHASE_DECODE, plan, NULL));
-    LT_TRY(lt_decode(s->model, &s->residency.engine[LT_PHASE_DECODE], plan, source, &outputs,
-                     s->progress));
+    const lt_decode_in in = {.model = s->model,
+                             .engine = &s->residency.engine[LT_PHASE_DECODE],
+                             .plan = plan,
+                             .shot = shot,
+                             .shots = shots,
+                             .source = source,
+                             .outputs = &m->outputs,
+                             .progress = s->progress,
+                             .denoises = denoises};
+    return lt_decoding_open(&in, &m->decoding);
+}
+
+lt_status lt_film_finish(lt_film_making *m, lt_outcome *outcome)
+{
+    lt_session *s = m->session;
+    const lt_plan *plan = m->plan;
+    LT_TRY(lt_decoding_finish(m->decoding));
     const lt_status measured = lt_session_measure(s);
     if (measured != LT_OK)
         LT_FAIL(measured, "%s is whole, but %s", plan->output, lt_error_text());
-    const lt_status mine = finish(s, plan, is_render, out);
+    const lt_status mine = finish(s, plan, m->is_render, outcome);
     const lt_status all = lt_agree(s->world, mine);
     if (all != LT_OK && mine == LT_OK && lt_group_rank(s->world) == 0)
         LT_FAIL(all, "%s is whole, but %s", plan->output, lt_error_text());
     LT_TRY(all);
     return LT_OK;
+}
+
+void lt_film_end(lt_film_making *m, lt_status st)
+{
+    if (m->session != NULL && st != LT_OK)
+        lt_engine_cancel(&m->session->residency.engine[LT_PHASE_DECODE]);
+    lt_decoding_close(&m->decoding);
 }
 
 void lt_outcome_end(lt_status st, lt_outcome *out)

@@ -7,8 +7,8 @@
  *   run folder
  *   tokens ---------> text rows (tp over few ranks), broadcast
  *                     noise, denoise (agreement each step)
- *   latents.h5        (before anything is decoded: what was denoised is safe)
- *   muxer <---------- clips
+ *   latents.h5 <----- parts of the film as they become final (streaming.h)
+ *   muxer <---------- chunks, decoded beside the denoising or once latents.h5 is whole
  *   publish
  *
  * Everything that can be wrong with the job, the model's headers, the output's place or the memory
@@ -31,8 +31,16 @@
 #include "run/records.h"
 #include "run/resume/fence.h"
 #include "run/session.h"
-#include "run/store_latents.h"
+#include "run/streaming.h"
 #include "run/trace.h"
+
+/* What a render makes, beside the session. */
+typedef struct render {
+    lt_film_latents latents;
+    lt_latent_source *source;
+    lt_film_making film;
+    char *denoises; /* [ranks] */
+} render;
 
 /* Text rows of all prompts on every rank: tp ranks encode, rank 0 broadcasts. */
 static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
@@ -64,36 +72,10 @@ static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
     return LT_OK;
 }
 
-/* The film's shots, and their latents once they are denoised. */
-typedef struct shots {
-    lt_film_shot *shot; /* [count] owned */
-    lt_clip *clip;      /* [count] owned */
-    int count;
-} shots;
-
-static void shots_free(shots *f)
-{
-    for (int i = 0; f->clip != NULL && i < f->count; i++)
-        lt_clip_free(&f->clip[i]);
-    free(f->clip);
-    free(f->shot);
-    *f = (shots){0};
-}
-
-static lt_status shots_new(const lt_plan *plan, const lt_model *model, shots *out)
-{
-    LT_TRY(lt_film_shots(plan, model, &out->shot, &out->count));
-    out->clip = calloc((size_t)out->count, sizeof *out->clip);
-    if (out->clip == NULL)
-        LT_FAIL(LT_ENOMEM, "latents: no memory for %d shots", out->count);
-    for (int i = 0; i < out->count; i++)
-        LT_TRY(lt_clip_new(&out->shot[i].plan, &out->clip[i]));
-    return LT_OK;
-}
-
 /* Shot after shot, each as if it were rendered alone, by the one DiT that is open. */
 static lt_status denoise_shots(lt_session *s, const lt_plan *plan, const float *rows,
-                               const lt_levels *levels, const shots *f)
+                               const lt_levels *levels, const lt_film_latents *f,
+                               lt_streaming *streaming)
 {
     const int64_t width = s->model->family->text_width(s->model);
     lt_text text[LT_TEXTS_MAX];
@@ -103,56 +85,105 @@ static lt_status denoise_shots(lt_session *s, const lt_plan *plan, const float *
     for (int i = 0; i < f->count; i++) {
         const lt_film_shot *shot = &f->shot[i];
         const lt_texts texts = lt_tokens_texts(&s->tokens, plan, shot, rows, width, text);
+        const lt_denoise_beside beside = lt_streaming_beside(streaming, i);
         const lt_denoise_in in = {.model = s->model,
                                   .mesh = &s->bound.mesh,
                                   .plan = &shot->plan,
+                                  .holding = &f->holding[i],
                                   .levels = levels,
                                   .texts = &texts,
                                   .steps_before = before,
                                   .steps_all = all,
+                                  .beside = &beside,
                                   .progress = s->progress};
         if (f->count > 1)
             lt_progress_shot(s->progress, i + 1, f->count);
         lt_clip_noise(&shot->plan, &f->clip[i]);
         LT_TRY(lt_denoise(&in, &s->residency.engine[LT_PHASE_DIT], &f->clip[i]));
+        LT_TRY(lt_streaming_shot(streaming, i));
         before += lt_denoise_steps(s->model, &shot->plan, 0);
     }
     lt_progress_shot(s->progress, 0, 0);
     return LT_OK;
 }
 
-static lt_status denoise(lt_session *s, const lt_plan *plan, const float *rows, const shots *f)
+/* The film's file begins before the denoising where it grows beside it. */
+static lt_status film_beside(lt_session *s, const lt_plan *plan, const lt_job *job, render *r,
+                             lt_outcome *out)
+{
+    lt_status st = LT_OK;
+    if (!plan->decodes_beside)
+        return LT_OK;
+    r->denoises = malloc((size_t)lt_group_size(s->world));
+    if (r->denoises == NULL)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "decode: no memory for a list of ranks");
+    LT_TRY(lt_agree(s->world, st));
+    lt_streaming_denoises(&s->bound.mesh, r->denoises);
+    return lt_film_begin(s, plan, job, r->latents.shot, r->latents.count, r->source, r->denoises, 1,
+                         out, &r->film);
+}
+
+static lt_status denoise(lt_session *s, const lt_plan *plan, const lt_job *job, const float *rows,
+                         render *r, lt_outcome *out)
 {
     lt_levels levels = {0};
+    lt_streaming *streaming = NULL;
     lt_status st = LT_OK;
     lt_progress_stage(s->progress, "load", "part", 1);
     LT_TRY_GOTO(lt_agree(s->world, lt_levels_make(s->model, plan, &levels)), st, done);
     LT_TRY_GOTO(lt_residency_need(&s->residency, LT_PHASE_DIT, plan, &levels), st, done);
+    LT_TRY_GOTO(film_beside(s, plan, job, r, out), st, done);
     lt_progress_step(s->progress, 1);
-    LT_TRY_GOTO(denoise_shots(s, plan, rows, &levels, f), st, done);
+    LT_TRY_GOTO(lt_streaming_open(plan, &s->bound.mesh, &r->latents, r->source, r->film.decoding,
+                                  &streaming),
+                st, done);
+    LT_TRY_GOTO(denoise_shots(s, plan, rows, &levels, &r->latents, streaming), st, done);
+    lt_progress_stage(s->progress, "store", "file", 1);
+    LT_TRY_GOTO(lt_streaming_store(streaming), st, done);
+    lt_progress_step(s->progress, 1);
 done:
+    lt_streaming_close(&streaming);
     lt_levels_free(&levels);
     return st;
 }
 
-static lt_status make_latents(lt_session *s, const lt_plan *plan, const shots *f)
+static lt_status make_latents(lt_session *s, const lt_plan *plan, const lt_job *job, render *r,
+                              lt_outcome *out)
 {
     float *rows = NULL;
     lt_status st = make_text(s, plan, &rows);
     if (st == LT_OK)
-        st = denoise(s, plan, rows, f);
+        st = denoise(s, plan, job, rows, r, out);
     free(rows);
-    LT_TRY(st);
-    lt_progress_stage(s->progress, "store", "file", 1);
-    if (lt_group_rank(s->world) == 0) {
-        lt_stop_shield(1);
-        st = lt_store_latents(plan, f->shot, f->clip, f->count);
-        lt_stop_shield(0);
-    }
-    lt_progress_step(s->progress, 1);
-    LT_TRY(lt_agree(s->world, st));
-    lt_stop_keeps(plan->run);
-    return LT_OK;
+    return st;
+}
+
+/* The film begins here, unless it has grown beside the denoising. */
+static lt_status make_film(lt_session *s, const lt_plan *plan, const lt_job *job, render *r,
+                           lt_outcome *out)
+{
+    if (r->film.decoding == NULL)
+        LT_TRY(lt_film_begin(s, plan, job, r->latents.shot, r->latents.count, r->source, NULL, 1,
+                             out, &r->film));
+    return lt_film_finish(&r->film, out);
+}
+
+static lt_status render_open(lt_session *s, const lt_plan *plan, render *r)
+{
+    LT_TRY(lt_agree(s->world, lt_film_latents_new(plan, s->model, &s->bound.mesh, &r->latents)));
+    const lt_latent_parts parts = {.shot = r->latents.shot,
+                                   .shots = r->latents.count,
+                                   .clip = r->latents.clip,
+                                   .holding = r->latents.holding};
+    return lt_latent_source_open(s->world, &parts, &r->source);
+}
+
+static void render_close(render *r, lt_status st)
+{
+    lt_film_end(&r->film, st);
+    lt_latent_source_close(&r->source);
+    lt_film_latents_free(&r->latents);
+    free(r->denoises);
 }
 
 /* ---- the verb ---- */
@@ -218,7 +249,7 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
 {
     lt_session s = {.world = world};
     lt_plan draft = {0}, plan = {0};
-    shots f = {0};
+    render r = {0};
     lt_status st = LT_OK;
     memset(out, 0, sizeof *out);
     const int root = lt_group_rank(world) == 0;
@@ -243,12 +274,11 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     if (root)
         st = render_folder(job, options, &s, &plan);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
-    LT_TRY_GOTO(lt_agree(world, shots_new(&plan, s.model, &f)), st, done);
+    LT_TRY_GOTO(render_open(&s, &plan, &r), st, done);
     if (job->trace)
         LT_TRY_GOTO(lt_trace_begin(world), st, done);
-    LT_TRY_GOTO(make_latents(&s, &plan, &f), st, done);
-    const lt_latent_source source = {.clip = f.clip};
-    LT_TRY_GOTO(lt_film_make(&s, &plan, job, &source, 1, out), st, done);
+    LT_TRY_GOTO(make_latents(&s, &plan, job, &r, out), st, done);
+    LT_TRY_GOTO(make_film(&s, &plan, job, &r, out), st, done);
     if (job->trace) {
         char path[LT_PATH_BYTES];
         LT_TRY_GOTO(lt_folder_path(&plan, "trace.json", path, sizeof path), st, done);
@@ -258,7 +288,7 @@ done:
     hint_of_latents(st);
     lt_progress_failed(s.progress, st);
     lt_outcome_end(st, out);
-    shots_free(&f);
+    render_close(&r, st);
     lt_session_close(&s);
     lt_plan_free(&draft);
     lt_plan_free(&plan);

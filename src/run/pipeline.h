@@ -2,7 +2,7 @@
 #ifndef LT_PIPELINE_H
 #define LT_PIPELINE_H
 
-#include "run/decode.h"
+#include "run/decode/film_file.h"
 #include "run/job.h"
 #include "run/plan.h"
 

@@ -1,4 +1,4 @@
-/* pipeline_decode.c - the latents of a run become a film again. */
+/* pipeline_decode.c - the latents of a run become a film again. Rank 0 reads them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,12 +49,18 @@ lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char
     lt_session s = {.world = world};
     lt_plan draft = {0}, plan = {0};
     lt_latents *store = NULL;
+    lt_latent_source *source = NULL;
+    lt_film_shot *shot = NULL;
+    lt_film_making film = {0};
+    int shots = 0;
     char model[LT_PATH_BYTES] = "";
     lt_status st = LT_OK;
     memset(out, 0, sizeof *out);
     const int root = lt_group_rank(world) == 0;
-    if (root)
+    if (root) /* which alone needs RUN: the others get their latents from it */
         st = decode_read(job, run, &store, &draft, model, sizeof model);
+    else
+        lt_latents_reader_end();
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     LT_TRY_GOTO(lt_session_source(world, model, sizeof model), st, done);
     if (root)
@@ -63,19 +69,24 @@ lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char
     LT_TRY_GOTO(lt_session_share(&s, &draft), st, done);
     LT_TRY_GOTO(lt_session_open(&s, &draft, job, LT_PHASE_DECODE), st, done);
     LT_TRY_GOTO(lt_session_plan(&s, &draft, &plan), st, done);
-    LT_TRY_GOTO(lt_store_agree(world, run, job->unsealed, &store), st, done);
+    LT_TRY_GOTO(lt_agree(world, lt_film_shots(&plan, s.model, &shot, &shots)), st, done);
+    const lt_latent_parts parts = {.shot = shot, .shots = shots, .store = store};
+    LT_TRY_GOTO(lt_latent_source_open(world, &parts, &source), st, done);
     if (root)
         st = lt_outputs_take(&s.outputs);
     if (st == LT_OK && root)
         st = lt_film_progress(job, &s, &plan, 0);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     lt_stop_keeps(plan.run);
-    const lt_latent_source source = {.store = store};
-    LT_TRY_GOTO(lt_film_make(&s, &plan, job, &source, 0, out), st, done);
+    LT_TRY_GOTO(lt_film_begin(&s, &plan, job, shot, shots, source, NULL, 0, out, &film), st, done);
+    LT_TRY_GOTO(lt_film_finish(&film, out), st, done);
 done:
+    lt_film_end(&film, st);
+    lt_latent_source_close(&source);
     lt_progress_failed(s.progress, st);
     lt_outcome_end(st, out);
     lt_latents_close(&store);
+    free(shot);
     lt_session_close(&s);
     lt_plan_free(&draft);
     lt_plan_free(&plan);

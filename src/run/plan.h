@@ -42,6 +42,8 @@ typedef struct lt_plan {
     int decode_tp;                    /* ranks that decode a chunk together; divides all ranks */
     lt_attention_algorithm attention; /* how it reaches over ring */
     int deterministic;                /* 1: the same bits on every mesh */
+    int decodes_beside; /* `extend`: chunks are decoded as they become final, DiT and decoders are
+                           in memory together; 0: once all is denoised */
     lt_dtype dtype;
     char device[16], codec[16], suffix[8], preset[16]; /* preset "": the codec's default */
     int crf;                                           /* 0: the codec's default */

@@ -1,4 +1,4 @@
-/* store_latents.c - a clip and its plan in RUN/latents.h5, and back.
+/* store_latents.c - a film's latents and its plan in RUN/latents.h5, and back.
  * The file alone must be enough to make the film: the whole plan goes in as one attribute, and the
  * facts that a person with h5py looks for stand beside it. */
 #include "run/store_latents.h"
@@ -8,31 +8,26 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/host.h"
 #include "base/json.h"
 #include "media/mux.h"
-#include "parallel/transport/agree.h"
-#include "parallel/transport/host_collectives.h"
-#include "parallel/transport/transport.h"
 #include "run/folder.h"
 #include "run/plan_json.h"
 
-static void dataset_of(const lt_film_shot *shot, const lt_clip *clip, int s,
-                       char name[LT_DATASET_BYTES], lt_latents_stream *out)
+static void dataset_of(const lt_film_shot *shot, int s, char name[LT_DATASET_BYTES],
+                       lt_latents_stream *out)
 {
     const lt_stream *from = &shot->plan.stream[s];
     *out = (lt_latents_stream){.name = lt_film_dataset(shot, s, name),
                                .ndim = from->ndim,
                                .time_axis = from->time_axis,
-                               .data = clip->data[s],
                                .dims_text = from->dims_text,
                                .description = from->description,
                                .unit = from->unit};
     memcpy(out->dims, from->dim, sizeof out->dims);
 }
 
-static lt_status write_datasets(const char *file, const lt_film_shot *shot, const lt_clip *clip,
-                                int count, const json_t *attributes)
+static lt_status create_datasets(const char *file, const lt_film_shot *shot, int count,
+                                 const json_t *attributes, lt_latents_writer **out)
 {
     const int each = shot[0].plan.stream_count;
     const size_t all = (size_t)count * (size_t)each;
@@ -43,16 +38,16 @@ static lt_status write_datasets(const char *file, const lt_film_shot *shot, cons
         LT_FAIL_GOTO(LT_ENOMEM, st, done, "%s: no memory for %zu datasets", file, all);
     for (int i = 0; i < count; i++)
         for (int s = 0; s < each; s++)
-            dataset_of(&shot[i], &clip[i], s, names[i * each + s], &streams[i * each + s]);
-    LT_TRY_GOTO(lt_latents_write(file, streams, all, attributes), st, done);
+            dataset_of(&shot[i], s, names[i * each + s], &streams[i * each + s]);
+    LT_TRY_GOTO(lt_latents_create(file, streams, all, attributes, out), st, done);
 done:
     free(streams);
     free(names);
     return st;
 }
 
-lt_status lt_store_latents(const lt_plan *plan, const lt_film_shot *shot, const lt_clip *clip,
-                           int count)
+lt_status lt_store_create(const lt_plan *plan, const lt_film_shot *shot, int count,
+                          lt_latents_writer **out)
 {
     char file[LT_PATH_BYTES];
     LT_TRY(lt_folder_path(plan, "latents.h5", file, sizeof file));
@@ -68,7 +63,7 @@ lt_status lt_store_latents(const lt_plan *plan, const lt_film_shot *shot, const 
     json_decref(whole);
     if (attributes == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for its attributes", file);
-    const lt_status st = write_datasets(file, shot, clip, count, attributes);
+    const lt_status st = create_datasets(file, shot, count, attributes, out);
     json_decref(attributes);
     LT_TRY(st);
     return LT_OK;
@@ -234,32 +229,4 @@ lt_status lt_store_check(const char *run, const lt_latents *store, const lt_mode
     LT_TRY(lt_plan_streams(plan, model));
     LT_TRY(check_streams(file, store, plan, model));
     return LT_OK;
-}
-
-static lt_status open_same(lt_group *world, const char *run, int unsealed, uint64_t wanted,
-                           lt_latents **store)
-{
-    char file[LT_PATH_BYTES];
-    lt_host_id here;
-    LT_TRY(lt_store_file(run, file, sizeof file));
-    LT_TRY(lt_latents_open(file, unsealed, store));
-    const uint64_t found = lt_latents_hash(*store);
-    if (found == wanted)
-        return LT_OK;
-    lt_host_me(&here);
-    lt_hint("all ranks read the run folder: give them one that all hosts share, or equal copies");
-    LT_FAIL(LT_EDATA,
-            "%s: want the same on all ranks, found another on rank %d (%s): xxh64: want %016llx as "
-            "rank 0 has, found %016llx",
-            file, lt_group_rank(world), here.name, (unsigned long long)wanted,
-            (unsigned long long)found);
-}
-
-lt_status lt_store_agree(lt_group *world, const char *run, int unsealed, lt_latents **store)
-{
-    const int root = lt_group_rank(world) == 0;
-    uint64_t wanted = root ? lt_latents_hash(*store) : 0;
-    LT_TRY(lt_broadcast(world, 0, &wanted, sizeof wanted));
-    const lt_status st = root ? LT_OK : open_same(world, run, unsealed, wanted, store);
-    return lt_agree(world, st);
 }

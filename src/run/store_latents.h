@@ -1,16 +1,16 @@
-/* store_latents.h - a clip and its plan in RUN/latents.h5, and back. */
+/* store_latents.h - a film's latents and its plan in RUN/latents.h5, and back. */
 #ifndef LT_STORE_LATENTS_H
 #define LT_STORE_LATENTS_H
 
-#include "run/denoise/clip.h"
 #include "run/job.h"
 #include "run/plan_shots.h"
 #include "run/store_hdf5.h"
 
-/* Write RUN/latents.h5: each stream of each shot a dataset, the plan as attributes. shot and clip
- * [count]. Rank 0 only, Blocking. Errors: LT_ECREATE, LT_EIO. */
-lt_status lt_store_latents(const lt_plan *plan, const lt_film_shot *shot, const lt_clip *clip,
-                           int count);
+/* Begin RUN/latents.h5: each stream of each shot a dataset, the plan as attributes. shot [count];
+ * stream s of shot i is dataset i x stream_count + s. lt_latents_put and lt_latents_finish do the
+ * rest. Rank 0 only, Blocking. Errors: LT_ECREATE, LT_EIO. */
+lt_status lt_store_create(const lt_plan *plan, const lt_film_shot *shot, int count,
+                          lt_latents_writer **out);
 
 /* The file that a run folder (or the path of a latents.h5 itself) means. Errors: LT_ENOINPUT.
  * Local. */
@@ -26,9 +26,4 @@ lt_status lt_store_plan(const char *run, const lt_job *job, lt_latents **store, 
  * LT_EUSAGE. */
 lt_status lt_store_check(const char *run, const lt_latents *store, const lt_model *model,
                          lt_plan *plan);
-/* The other ranks open the same file (rank 0 has it in *store) and compare: a copy of another
- * content is refused, naming its rank and host. Collective on world, Blocking. Errors: LT_EDATA,
- * LT_ENOINPUT, on all ranks. */
-lt_status lt_store_agree(lt_group *world, const char *run, int unsealed, lt_latents **store);
-
 #endif

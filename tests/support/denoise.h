@@ -21,8 +21,9 @@ static inline lt_plan denoise_plan(const lt_model *model, const lt_mesh_spec *sp
     return plan;
 }
 
-/* From the plan's noise, or from what clip holds if it holds something, to data; the caller frees
- * *clip. Collective on the group. */
+/* From the plan's noise, or from what clip holds if it holds something, to data: each rank moves
+ * what it holds, then the whole clip is put together. The caller frees *clip. Collective on the
+ * group. */
 static inline void denoise_on(lt_model *model, lt_group *group, const lt_plan *plan,
                               const lt_backend *backend, int deterministic, const lt_clip *coarse,
                               lt_clip *clip)
@@ -43,6 +44,11 @@ static inline void denoise_on(lt_model *model, lt_group *group, const lt_plan *p
         OK(lt_clip_new(plan, clip));
         lt_clip_noise(plan, clip);
     }
+    lt_holding holding;
+    lt_clip part;
+    OK(lt_denoise_holding(model, plan, &mesh, &holding));
+    OK(lt_holding_clip(&holding, plan, &part));
+    lt_clip_copy(plan, clip, &part);
     OK(lt_levels_make(model, plan, &levels));
     OK(model->family->dit_open(model, &engine, plan->dtype, levels.timesteps,
                                levels.timestep_count));
@@ -51,10 +57,16 @@ static inline void denoise_on(lt_model *model, lt_group *group, const lt_plan *p
     const lt_denoise_in in = {.model = model,
                               .mesh = &mesh,
                               .plan = plan,
+                              .holding = &holding,
                               .levels = &levels,
                               .texts = &texts,
                               .coarse = coarse};
-    OK(lt_denoise(&in, &engine, clip));
+    OK(lt_denoise(&in, &engine, &part));
+    for (int s = 0; s < clip->count; s++) /* so that nothing of what was there is taken for it */
+        memset(clip->data[s], 0xff, (size_t)clip->elements[s] * sizeof(float));
+    OK(lt_holding_gather(&holding, plan, &mesh, &part, clip));
+    lt_clip_free(&part);
+    lt_holding_free(&holding);
     model->family->dit_close(model);
     lt_levels_free(&levels);
     lt_engine_close(&engine);

@@ -98,3 +98,11 @@ void lt_stream_copy(const lt_stream *stream, lt_range what, const float *from, l
         memcpy(to + (o * to_has.count + what.first - to_has.first) * inner,
                from + (o * from_has.count + what.first - from_has.first) * inner, bytes);
 }
+
+void lt_clip_copy(const lt_plan *plan, const lt_clip *from, lt_clip *to)
+{
+    for (int s = 0; s < to->count; s++)
+        if (to->elements[s] > 0)
+            lt_stream_copy(&plan->stream[s], to->range[s], from->data[s], from->range[s],
+                           to->data[s], to->range[s]);
+}

@@ -38,6 +38,8 @@ void lt_stream_noise(const lt_stream *stream, uint64_t seed, uint32_t kind, lt_r
  * pass begins from. */
 void lt_clip_noise(const lt_plan *plan, lt_clip *clip);
 
+/* Copy the positions that `to` holds; from holds all of them. */
+void lt_clip_copy(const lt_plan *plan, const lt_clip *from, lt_clip *to);
 /* Copy the positions of `what` between two arrays of one stream; both hold all of them. */
 void lt_stream_copy(const lt_stream *stream, lt_range what, const float *from, lt_range from_has,
                     float *to, lt_range to_has);

@@ -31,6 +31,15 @@ int lt_denoise_steps(const lt_model *model, const lt_plan *plan, int has_coarse)
     return steps;
 }
 
+lt_status lt_denoise_holding(const lt_model *model, const lt_plan *plan, const lt_mesh *mesh,
+                             lt_holding *out)
+{
+    const int evaluations = lt_denoise_steps(model, plan, 1);
+    if (evaluations == 0)
+        LT_FAIL(LT_ENOMEM, "latents: no memory to count steps");
+    return lt_holding_new(plan, evaluations, mesh, out);
+}
+
 static lt_status run(lt_loop *loop, const lt_denoise_in *in, lt_clip *clip)
 {
     lt_pass pass = {.evaluations = in->levels->evaluations};
@@ -54,6 +63,9 @@ lt_status lt_denoise(const lt_denoise_in *in, lt_engine *engine, lt_clip *clip)
     lt_loop loop = {.model = in->model,
                     .mesh = in->mesh,
                     .plan = in->plan,
+                    .holding = in->holding,
+                    .beside = in->beside,
+                    .meet = world,
                     .progress = in->progress,
                     .seconds = in->seconds,
                     .done = in->steps_before,

@@ -18,17 +18,14 @@
 #ifndef LT_WINDOW_EXCHANGE_H
 #define LT_WINDOW_EXCHANGE_H
 
-#include "parallel/mesh.h"
+#include "run/denoise/held.h"
 #include "run/denoise/window_set.h"
-
-/* The positions that each group holds: range [groups][LT_STREAMS_MAX]. */
-typedef lt_range lt_held[LT_STREAMS_MAX];
 
 typedef struct lt_window_message lt_window_message;
 typedef struct lt_window_exchange {
     lt_group *group; /* the axis `win` */
     const lt_window_set *set;
-    const lt_held *held; /* borrowed */
+    const lt_held *held; /* [groups] borrowed */
     lt_window_message *in, *out;
     int64_t in_count, out_count, in_capacity, out_capacity;
 } lt_window_exchange;

@@ -9,7 +9,8 @@
  * with noise of stream 2, audio 1), and their velocities are not used: only new positions are
  * stepped, each chunk by a solver of its own. Anchors are clean in the same way, and only those
  * that are final by then are seen. Chunks follow each other, so more groups on `win` have nothing
- * to do. Source: spec/long-video.md 12 (M5), 14. */
+ * to do for them. Each but the last is final while the next is made, and goes out (denoise.h,
+ * lt_denoise_beside). Source: spec/long-video.md 12 (M5), 14. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,20 +187,41 @@ static lt_status chunk_step(extend *e, int64_t k, int step)
     return LT_OK;
 }
 
-static void chunk_keep(extend *e)
+/* What was made goes to the clip, also on the ranks of the group that only wait (further out on
+ * cfg). */
+static lt_status chunk_keep(extend *e, int64_t k)
 {
-    for (int s = 0; s < e->set.streams; s++) {
-        const chunk *c = &e->of[s];
-        lt_stream_copy(&e->loop->plan->stream[s], c->made, c->fresh, c->made, e->clip->data[s],
-                       e->clip->range[s]);
+    lt_group *cfg = e->loop->mesh->axis[LT_AXIS_CFG];
+    lt_status st = LT_OK;
+    if (e->loop->mesh->at[LT_AXIS_WIN] != 0)
+        return LT_OK;
+    for (int s = 0; s < e->set.streams && st == LT_OK; s++) {
+        const lt_stream *stream = &e->loop->plan->stream[s];
+        const lt_range made = e->set.time[s].own[k];
+        const size_t bytes =
+            (size_t)(lt_stream_outer(stream) * made.count * lt_stream_inner(stream)) *
+            sizeof(float);
+        chunk *c = &e->of[s];
+        if (c->fresh == NULL)
+            c->fresh = malloc(bytes);
+        if (c->fresh == NULL)
+            st = lt_fail(LT_ENOMEM, __FILE__, __LINE__,
+                         "extend: no memory for %lld positions of '%s'", (long long)made.count,
+                         stream->name);
+        st = lt_agree(cfg, st);
+        if (st == LT_OK)
+            st = lt_broadcast(cfg, 0, c->fresh, bytes);
+        if (st == LT_OK)
+            lt_stream_copy(stream, made, c->fresh, made, e->clip->data[s], e->clip->range[s]);
     }
+    return st;
 }
 
 static lt_status one_chunk(extend *e, int64_t k)
 {
     lt_loop *loop = e->loop;
     lt_status st = e->computes ? chunk_begin(e, k) : LT_OK;
-    LT_TRY(lt_agree(loop->mesh->world, st));
+    LT_TRY(lt_agree(loop->meet, st));
     for (int i = 0; i < e->pass->evaluations; i++) {
         const double began = lt_seconds();
         lt_operation_step(loop->done + 1, 0);
@@ -208,23 +230,39 @@ static lt_status one_chunk(extend *e, int64_t k)
             st = chunk_step(e, k, i);
         LT_TRY(lt_loop_step_end(loop, st, began));
     }
-    if (e->computes)
-        chunk_keep(e);
+    st = chunk_keep(e, k);
     chunk_free(e);
+    if (st == LT_OK && loop->beside != NULL && k + 1 < e->set.time[0].count)
+        st = loop->beside->part(loop->beside->ctx, k);
+    return lt_agree(loop->meet, st);
+}
+
+static lt_status all_chunks(extend *e)
+{
+    for (int64_t k = 0; k < e->set.time[0].count; k++)
+        LT_TRY(one_chunk(e, k));
+    lt_operation_step(0, 0);
     return LT_OK;
 }
 
-/* From the ranks that computed to all others with the same place in ring, uly and tp. */
-static lt_status share_clip(const extend *e)
+/* Chunks on the first group of `win`, while the others do what goes on beside them; all meet at the
+ * end. */
+static lt_status chunks_apart(extend *e)
 {
-    const lt_mesh *mesh = e->loop->mesh;
-    for (int s = 0; s < e->clip->count; s++) {
-        const size_t bytes = (size_t)e->clip->elements[s] * sizeof(float);
-        if (mesh->at[LT_AXIS_WIN] == 0)
-            LT_TRY(lt_broadcast(mesh->axis[LT_AXIS_CFG], 0, e->clip->data[s], bytes));
-        LT_TRY(lt_broadcast(mesh->axis[LT_AXIS_WIN], 0, e->clip->data[s], bytes));
+    lt_loop *loop = e->loop;
+    const lt_denoise_beside *beside = loop->beside;
+    lt_status st = LT_OK;
+    if (beside->team == NULL) {
+        st = beside->work(beside->ctx);
+        loop->done += e->pass->evaluations * (int)e->set.time[0].count;
+    } else {
+        loop->meet = beside->team;
+        st = all_chunks(e);
+        loop->meet = loop->mesh->world;
+        const lt_status told = beside->last(beside->ctx);
+        st = st == LT_OK ? told : st;
     }
-    return LT_OK;
+    return lt_agree(loop->mesh->world, st);
 }
 
 lt_status lt_denoise_extend(lt_loop *loop, const lt_pass *pass, lt_clip *clip)
@@ -235,10 +273,7 @@ lt_status lt_denoise_extend(lt_loop *loop, const lt_pass *pass, lt_clip *clip)
                 .computes = lt_loop_computes(loop) && loop->mesh->at[LT_AXIS_WIN] == 0};
     lt_status st = lt_window_set_new(loop->plan, 0, pass->evaluations, &e.set);
     LT_TRY_GOTO(lt_agree(loop->mesh->world, st), st, done);
-    for (int64_t k = 0; k < e.set.time[0].count; k++)
-        LT_TRY_GOTO(one_chunk(&e, k), st, done);
-    lt_operation_step(0, 0);
-    st = share_clip(&e);
+    st = loop->beside != NULL && loop->beside->is_apart ? chunks_apart(&e) : all_chunks(&e);
 done:
     chunk_free(&e);
     lt_window_set_free(&e.set);

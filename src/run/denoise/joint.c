@@ -29,8 +29,8 @@ typedef struct joint {
     const lt_pass *pass;
     int groups, group; /* of `win`; mine */
     lt_window_set set; /* of the step */
-    lt_held *held;     /* [groups] */
-    lt_clip local, velocity;
+    const lt_held *held; /* [groups] */
+    lt_clip local, velocity; /* local: the caller's */
     lt_sampler *sampler[LT_STREAMS_MAX];
     /* one window's latents, and the velocities of each of mine: [most][LT_STREAMS_MAX] */
     float *latent[LT_STREAMS_MAX], *(*mine)[LT_STREAMS_MAX];
@@ -50,31 +50,14 @@ static lt_status set_of(joint *j, int step)
     return LT_OK;
 }
 
-static lt_range hull(lt_range a, lt_range b)
+/* How many windows of mine one step can have. */
+static lt_status find_most(joint *j)
 {
-    if (a.count == 0 || b.count == 0)
-        return a.count == 0 ? b : a;
-    const int64_t first = a.first < b.first ? a.first : b.first;
-    const int64_t end_a = a.first + a.count, end_b = b.first + b.count;
-    return (lt_range){first, (end_a > end_b ? end_a : end_b) - first};
-}
-
-/* What each group holds, over all steps; how many windows of mine one step can have. */
-static lt_status find_held(joint *j)
-{
-    j->held = calloc((size_t)j->groups, sizeof *j->held);
-    if (j->held == NULL)
-        LT_FAIL(LT_ENOMEM, "windows: no memory for %d groups", j->groups);
     const int steps = j->loop->plan->windowing.dither ? j->pass->evaluations : 1;
     for (int i = 0; i < steps; i++) {
         LT_TRY(set_of(j, i));
-        for (int g = 0; g < j->groups; g++) {
-            const lt_range run = lt_windowing_run(lt_window_set_count(&j->set), j->groups, g);
-            for (int s = 0; s < j->set.streams; s++)
-                j->held[g][s] = hull(j->held[g][s], lt_window_set_held(&j->set, s, run));
-            if (g == j->group && run.count > j->most)
-                j->most = run.count;
-        }
+        const lt_range run = lt_windowing_run(lt_window_set_count(&j->set), j->groups, j->group);
+        j->most = run.count > j->most ? run.count : j->most;
     }
     return LT_OK;
 }
@@ -125,10 +108,12 @@ static lt_status buffers_new(joint *j)
 
 static lt_status joint_open(joint *j, lt_clip *clip)
 {
-    LT_TRY(find_held(j));
+    LT_TRY(find_most(j));
     LT_TRY(set_of(j, 0));
-    LT_TRY(lt_loop_local_clip(j->loop, j->held[j->group], clip, &j->local));
-    LT_TRY(lt_clip_new_ranges(j->loop->plan, j->held[j->group], &j->velocity));
+    for (int s = 0; s < clip->count; s++)
+        assert(clip->range[s].first == j->held[j->group][s].first &&
+               clip->range[s].count == j->held[j->group][s].count);
+    LT_TRY(lt_holding_clip(j->loop->holding, j->loop->plan, &j->velocity));
     LT_TRY(buffers_new(j));
     for (int s = 0; s < clip->count; s++)
         if (is_stepped(j, s) && j->local.elements[s] > 0)
@@ -138,7 +123,7 @@ static lt_status joint_open(joint *j, lt_clip *clip)
     return LT_OK;
 }
 
-static void joint_close(joint *j, const lt_clip *clip)
+static void joint_close(joint *j)
 {
     for (int s = 0; s < LT_STREAMS_MAX; s++) {
         lt_sampler_close(&j->sampler[s]);
@@ -150,9 +135,7 @@ static void joint_close(joint *j, const lt_clip *clip)
     free(j->order);
     free(j->anchors);
     free(j->anchors_seen);
-    free(j->held);
     lt_clip_free(&j->velocity);
-    lt_loop_release_clip(clip, &j->local);
     lt_window_set_free(&j->set);
 }
 
@@ -323,7 +306,9 @@ lt_status lt_denoise_joint(lt_loop *loop, const lt_pass *pass, lt_clip *clip)
     joint j = {.loop = loop,
                .pass = pass,
                .groups = lt_group_size(loop->mesh->axis[LT_AXIS_WIN]),
-               .group = lt_group_rank(loop->mesh->axis[LT_AXIS_WIN])};
+               .group = lt_group_rank(loop->mesh->axis[LT_AXIS_WIN]),
+               .held = loop->holding->held,
+               .local = *clip};
     lt_status st = lt_agree(loop->mesh->world, joint_open(&j, clip));
     for (int i = 0; i < pass->evaluations && st == LT_OK; i++) {
         const double began = lt_seconds();
@@ -332,9 +317,7 @@ lt_status lt_denoise_joint(lt_loop *loop, const lt_pass *pass, lt_clip *clip)
     }
     if (st == LT_OK) /* else a line is to say where it was */
         lt_operation_step(0, 0);
-    if (st == LT_OK)
-        st = lt_loop_gather(loop, j.held, &j.local, clip);
-    joint_close(&j, clip);
+    joint_close(&j);
     LT_TRY(st);
     return LT_OK;
 }

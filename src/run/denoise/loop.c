@@ -1,15 +1,10 @@
 /* loop.c - what the modes of denoising share. */
 #include "run/denoise/loop.h"
 
-#include <assert.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "parallel/transport/agree.h"
-#include "parallel/transport/host_collectives.h"
 #include "parallel/transport/op_record.h"
 #include "run/resume/fence.h"
 
@@ -94,80 +89,11 @@ lt_status lt_loop_step_end(lt_loop *loop, lt_status mine, double began)
     loop->done++;
     if (mine == LT_OK)
         mine = stop_here(loop);
-    LT_TRY(lt_agree(loop->mesh->world, mine));
+    if (mine == LT_OK && loop->meet != loop->mesh->world && loop->beside->step != NULL)
+        mine = loop->beside->step(loop->beside->ctx);
+    LT_TRY(lt_agree(loop->meet, mine));
     if (loop->seconds != NULL)
         loop->seconds[loop->done - 1] = lt_seconds() - began;
     lt_progress_step(loop->progress, loop->done);
-    return LT_OK;
-}
-
-lt_status lt_loop_local_clip(const lt_loop *loop, const lt_range *held, lt_clip *whole,
-                             lt_clip *out)
-{
-    int is_whole = 1;
-    for (int s = 0; s < whole->count; s++)
-        is_whole &= held[s].count == whole->range[s].count;
-    if (is_whole) {
-        *out = *whole;
-        return LT_OK;
-    }
-    LT_TRY(lt_clip_new_ranges(loop->plan, held, out));
-    for (int s = 0; s < out->count; s++)
-        if (held[s].count > 0)
-            lt_stream_copy(&loop->plan->stream[s], held[s], whole->data[s], whole->range[s],
-                           out->data[s], held[s]);
-    return LT_OK;
-}
-
-void lt_loop_release_clip(const lt_clip *whole, lt_clip *local)
-{
-    if (local->data[0] != whole->data[0] || local->data[0] == NULL)
-        lt_clip_free(local);
-    memset(local, 0, sizeof *local);
-}
-
-/* The positions of a group that no group before it holds. Starts and ends ascend with groups. */
-static lt_range owned(const lt_held *held, int group, int stream)
-{
-    const lt_range mine = held[group][stream];
-    int64_t first = mine.first;
-    for (int g = 0; g < group; g++) {
-        const int64_t end = held[g][stream].first + held[g][stream].count;
-        first = held[g][stream].count > 0 && end > first ? end : first;
-    }
-    const int64_t count = mine.first + mine.count - first;
-    return (lt_range){first, mine.count > 0 && count > 0 ? count : 0};
-}
-
-static lt_status gather_from(lt_loop *loop, int group, lt_range what, int stream,
-                             const lt_clip *local, lt_clip *whole)
-{
-    const lt_stream *s = &loop->plan->stream[stream];
-    lt_group *win = loop->mesh->axis[LT_AXIS_WIN];
-    const size_t bytes =
-        (size_t)(lt_stream_outer(s) * what.count * lt_stream_inner(s)) * sizeof(float);
-    float *packed = malloc(bytes);
-    lt_status st = LT_OK;
-    if (packed == NULL)
-        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "latents: no memory for %zu bytes", bytes);
-    LT_TRY_GOTO(lt_agree(loop->mesh->world, st), st, done);
-    if (lt_group_rank(win) == group)
-        lt_stream_copy(s, what, local->data[stream], local->range[stream], packed, what);
-    LT_TRY_GOTO(lt_broadcast(win, group, packed, bytes), st, done);
-    lt_stream_copy(s, what, packed, what, whole->data[stream], whole->range[stream]);
-done:
-    free(packed);
-    return st;
-}
-
-lt_status lt_loop_gather(lt_loop *loop, const lt_held *held, const lt_clip *local, lt_clip *whole)
-{
-    const int groups = lt_group_size(loop->mesh->axis[LT_AXIS_WIN]);
-    for (int g = 0; groups > 1 && g < groups; g++)
-        for (int s = 0; s < whole->count; s++) {
-            const lt_range what = owned(held, g, s);
-            if (what.count > 0)
-                LT_TRY(gather_from(loop, g, what, s, local, whole));
-        }
     return LT_OK;
 }

@@ -9,11 +9,14 @@
 typedef struct lt_loop {
     lt_model *model;
     const lt_mesh *mesh;
-    const lt_plan *plan; /* whose clip is denoised: a coarse pass has a plan of its own */
+    const lt_plan *plan;       /* whose clip is denoised: a coarse pass has a plan of its own */
+    const lt_holding *holding; /* of that clip */
     lt_states states;
     lt_progress *progress;
-    double *seconds; /* [steps] or NULL */
-    int done, of;    /* steps, of all passes */
+    double *seconds;                 /* [steps] or NULL */
+    int done, of;                    /* steps, of all passes */
+    const lt_denoise_beside *beside; /* NULL: nothing */
+    lt_group *meet;                  /* who agrees on each step: the world, or a team of it */
     const lt_clip
         *given; /* streams that are not denoised, clean; data NULL of the others; or NULL */
 } lt_loop;
@@ -46,18 +49,10 @@ int lt_loop_computes(const lt_loop *loop);
  * LT_EDATA naming step, window and stream. */
 lt_status lt_loop_evaluate(lt_loop *loop, const lt_evaluation *evaluation);
 /* One more step is behind us: faults of tests, signals, agreement, progress. mine: how this rank
- * fared. began: lt_seconds() at its begin. Collective on the world. */
+ * fared. began: lt_seconds() at its begin. Collective on loop->meet. */
 lt_status lt_loop_step_end(lt_loop *loop, lt_status mine, double began);
-/* Every rank gets the whole clip: of local, held[group] of each group of `win`. Collective on the
- * mesh, Blocking. */
-lt_status lt_loop_gather(lt_loop *loop, const lt_held *held, const lt_clip *local, lt_clip *whole);
-/* A clip of its own for held, or the whole one itself where that is all of it. lt_loop_release_clip
- * frees what was made. */
-lt_status lt_loop_local_clip(const lt_loop *loop, const lt_range *held, lt_clip *whole,
-                             lt_clip *out);
-void lt_loop_release_clip(const lt_clip *whole, lt_clip *local);
-
-/* The modes: clip is whole on every rank, noise in, data out. Collective on the mesh. */
+/* The modes: clip is what the loop's holding says of this rank, noise in, data out. Collective on
+ * the mesh. */
 lt_status lt_denoise_joint(lt_loop *loop, const lt_pass *pass, lt_clip *clip);
 lt_status lt_denoise_extend(lt_loop *loop, const lt_pass *pass, lt_clip *clip);
 /* whole_range: the coarse pass's levels; given: its clip, or NULL. */
