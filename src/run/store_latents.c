@@ -69,6 +69,22 @@ lt_status lt_store_create(const lt_plan *plan, const lt_film_shot *shot, int cou
     return LT_OK;
 }
 
+lt_status lt_store_latents(const lt_plan *plan, const lt_film_shot *shot, const lt_clip *clip,
+                           int count)
+{
+    lt_latents_writer *w = NULL;
+    lt_status st = LT_OK;
+    LT_TRY(lt_store_create(plan, shot, count, &w));
+    for (int i = 0; i < count && st == LT_OK; i++)
+        for (int s = 0; s < plan->stream_count && st == LT_OK; s++)
+            st = lt_latents_put(w, (size_t)(i * plan->stream_count + s), 0, clip[i].range[s].count,
+                                clip[i].data[s]);
+    if (st != LT_OK)
+        lt_latents_abort(&w);
+    LT_TRY(st);
+    return lt_latents_finish(&w);
+}
+
 lt_status lt_store_file(const char *run, char *out, size_t bytes)
 {
     if (!lt_file_exists(run))

@@ -2,6 +2,7 @@
 #ifndef LT_STORE_LATENTS_H
 #define LT_STORE_LATENTS_H
 
+#include "run/denoise/clip.h"
 #include "run/job.h"
 #include "run/plan_shots.h"
 #include "run/store_hdf5.h"
@@ -11,6 +12,10 @@
  * rest. Rank 0 only, Blocking. Errors: LT_ECREATE, LT_EIO. */
 lt_status lt_store_create(const lt_plan *plan, const lt_film_shot *shot, int count,
                           lt_latents_writer **out);
+
+/* All of it at once, of whole clips [count]. Rank 0 only, Blocking. Errors: LT_ECREATE, LT_EIO. */
+lt_status lt_store_latents(const lt_plan *plan, const lt_film_shot *shot, const lt_clip *clip,
+                           int count);
 
 /* The file that a run folder (or the path of a latents.h5 itself) means. Errors: LT_ENOINPUT.
  * Local. */

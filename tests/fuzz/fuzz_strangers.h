@@ -187,7 +187,6 @@ static inline char *fuzz_seed_run(void)
     lt_nodes nodes = {0};
     lt_plan draft = {0}, plan = {0};
     lt_clip clip = {0};
-    lt_latents_writer *writer = NULL;
     lt_film_shot *shot = NULL;
     int shots = 0;
     char *text = NULL;
@@ -203,10 +202,7 @@ static inline char *fuzz_seed_run(void)
     require(lt_film_shots(&plan, model, &shot, &shots) == LT_OK && shots == 1);
     require(lt_clip_new(&plan, &clip) == LT_OK);
     lt_clip_noise(&plan, &clip);
-    require(mkdir(plan.run, 0700) == 0 && lt_store_create(&plan, shot, 1, &writer) == LT_OK);
-    for (int s = 0; s < clip.count; s++)
-        require(lt_latents_put(writer, (size_t)s, 0, clip.range[s].count, clip.data[s]) == LT_OK);
-    require(lt_latents_finish(&writer) == LT_OK);
+    require(mkdir(plan.run, 0700) == 0 && lt_store_latents(&plan, shot, &clip, 1) == LT_OK);
     lt_clip_free(&clip);
     free(shot);
     lt_plan_free(&draft);
