@@ -238,7 +238,7 @@ static int run_verb(const lt_verb *verb, int argc, char **argv)
     }
     lt_log_open(0, 1, job.quiet ? 0 : job.verbose > 1 ? 5 : job.verbose ? 3 : 1);
     lt_status opened = LT_OK;
-    if (st == LT_OK && verb->reads_latents)
+    if (st == LT_OK && (verb->reads_latents || job.resume != NULL))
         st = lt_latents_reader_begin();
     if (verb->collective) {
         /* Also after a bad flag: under a launcher all ranks saw the same flags, and one of them

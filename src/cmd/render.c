@@ -11,9 +11,9 @@
 #include "cmd/outcome.h"
 #include "cmd/verbs.h"
 #include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 #include "parallel/transport/transport.h"
-
-enum { JOB_BYTES_MAX = 1 << 20 };
+#include "run/resume/resume.h"
 
 /* A word that is no file may be something else in a wrong place. */
 static void hint_of_word(const char *word)
@@ -34,14 +34,61 @@ static lt_status read_job(lt_options *options, const char *path, lt_group *world
     lt_status st = LT_OK;
     const int from_stdin = strcmp(path, "-") == 0;
     if (lt_group_rank(world) == 0)
-        st = from_stdin ? lt_file_read_fd(STDIN_FILENO, "stdin", JOB_BYTES_MAX, &text, &bytes)
-                        : lt_file_read(path, JOB_BYTES_MAX, &text, &bytes);
+        st = from_stdin ? lt_file_read_fd(STDIN_FILENO, "stdin", LT_JOB_BYTES_MAX, &text, &bytes)
+                        : lt_file_read(path, LT_JOB_BYTES_MAX, &text, &bytes);
     if (st == LT_ENOINPUT)
         hint_of_word(path);
     LT_TRY(lt_agree(world, st));
     st = lt_broadcast_text(world, 0, &text, &bytes);
     if (st == LT_OK)
         st = lt_options_parse_yaml_text(options, text, bytes, from_stdin ? "stdin" : path);
+    free(text);
+    LT_TRY(lt_agree(world, st));
+    return LT_OK;
+}
+
+/* RUN's job file, on all ranks; it ranks as any job file: flags win (and are compared later). NULL:
+ * the run is not there, and begins with the job that was given. */
+static lt_status read_run(const lt_job *job, int has_job, lt_group *world, char **text,
+                          size_t *bytes)
+{
+    lt_status st = LT_OK;
+    *text = NULL;
+    if (lt_group_rank(world) == 0) {
+        st = lt_resume_job_text(job->resume, text, bytes);
+        if (st == LT_OK && *text == NULL && !has_job) {
+            lt_hint("a job given too starts it: `longtake render JOB.yaml --resume RUN -o OUT`");
+            st = lt_fail(LT_ENOINPUT, __FILE__, __LINE__,
+                         "--resume %s: want a run folder with its job.yaml, found none",
+                         job->resume);
+        }
+        if (st == LT_OK && *text == NULL && !job->quiet)
+            lt_say("longtake: no run at %s: starting", job->resume);
+    }
+    LT_TRY(lt_agree(world, st));
+    LT_TRY(lt_broadcast_text(world, 0, text, bytes));
+    return LT_OK;
+}
+
+/* RUN is --run, too. What is not in RUN yet is made there by the job. */
+static lt_status complete_resume(lt_options *options, const lt_job *job, int has_file,
+                                 lt_group *world)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    const int has_job = has_file || job->prompt != NULL;
+    if (job->resume == NULL)
+        return LT_OK;
+    if (job->resume[0] == '\0')
+        LT_FAIL(LT_EUSAGE, "--resume: want a run folder's name, found an empty one");
+    if (job->run != NULL)
+        LT_FAIL(LT_EUSAGE, "--run %s: want no --run beside --resume %s, which names the folder",
+                job->run, job->resume);
+    LT_TRY(lt_options_set(options, "run", job->resume));
+    LT_TRY(read_run(job, has_job, world, &text, &bytes));
+    lt_status st = LT_OK;
+    if (bytes > 0 && !has_file)
+        st = lt_options_parse_yaml_text(options, text, bytes, "job.yaml");
     free(text);
     LT_TRY(lt_agree(world, st));
     return LT_OK;
@@ -91,6 +138,7 @@ static lt_status complete(lt_options *options, const lt_job *job, const char *co
         LT_FAIL(LT_EUSAGE, "render: want at most one job file, found also '%s'", words[1]);
     if (word_count == 1)
         LT_TRY(read_job(options, words[0], world));
+    LT_TRY(complete_resume(options, job, word_count == 1, world));
     LT_TRY(make_model_absolute(options, job));
     return LT_OK;
 }

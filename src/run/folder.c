@@ -232,6 +232,20 @@ lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrit
     return st;
 }
 
+lt_status lt_folder_go_on(const lt_plan *plan, lt_lease *lease)
+{
+    char file[LT_PATH_BYTES];
+    assert(plan->text != NULL);
+    LT_TRY(lt_folder_check_owner(plan));
+    LT_TRY(lt_lease_run_over(plan->run, lease));
+    lt_status st = lt_folder_path(plan, "plan.json", file, sizeof file);
+    if (st == LT_OK)
+        st = lt_new_file_write(file, plan->text, strlen(plan->text), LT_REPLACE);
+    if (st != LT_OK)
+        lt_lease_end(lease);
+    return st;
+}
+
 /* The bytes of one file into another: shared blocks where the file system has that, else the
  * kernel's copy, else ours. */
 static lt_status copy_bytes(const char *from, int in, lt_new_file *to)

@@ -18,6 +18,9 @@ lt_status lt_folder_check(const lt_plan *plan, const char *job_yaml, int overwri
 /* Make RUN, own it by a lease, look again, remove an older run's files, write job.yaml and
  * plan.json. On failure nothing stays of a folder that was made. Errors: as above; LT_EIO. */
 lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrite, lt_lease *lease);
+/* Own RUN, which holds a run, to go on with it, whoever has it (lease.h), and write plan.json anew.
+ * Errors: LT_ECREATE, LT_EIO; LT_EUNAVAIL (a newer copy came at the same time). */
+lt_status lt_folder_go_on(const lt_plan *plan, lt_lease *lease);
 /* RUN/name. Errors: LT_EUSAGE when it is too long. */
 lt_status lt_folder_path(const lt_plan *plan, const char *name, char *out, size_t bytes);
 

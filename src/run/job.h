@@ -19,16 +19,17 @@ enum {
     LT_VERB_METRICS = 1u << 6,
     LT_VERB_STITCH = 1u << 7,
     LT_VERB_SUBMIT = 1u << 8,
-    LT_VERB_ALL = 0x1ff
+    LT_VERB_STATUS = 1u << 9,
+    LT_VERB_ALL = 0x3ff
 };
 
 /* Strings belong to the options object. 0, 0.0 or NULL: not given. */
 typedef struct lt_job {
     const char *model, *prompt, *output, *run, *codec, *mesh, *placement, *attention, *mode, *dtype,
-        *vae_dtype, *device, *sheet, *wav, *preset, *log;
+        *vae_dtype, *device, *sheet, *wav, *preset, *log, *resume;
     const char *fuse, *anchors, *positions;
     json_t *shots;
-    double seconds, refine_from;
+    double seconds, refine_from, time_limit_s;
     lt_seed seed;
     int64_t frames, shot, size[2], steps, threads, decode_tp, crf, window, overlap, owner_cut_steps,
         tile[2];

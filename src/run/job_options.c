@@ -250,6 +250,27 @@ const lt_option lt_job_options[] = {
      .traits = LT_OPT_NOT_DUMPED,
      .help = "run folder: plan, latents, events; without it FILE's name with .run (stitch: to be "
              "named)"},
+    {.name = "resume",
+     .type = LT_OPT_PATH,
+     .value_name = "RUN",
+     .offset = AT(resume),
+     .group = "Output",
+     .verbs = LT_VERB_RENDER,
+     .traits = LT_OPT_NOT_IN_JOB,
+     .help = "go on in this run folder, on any number of ranks: from its latents, else its last "
+             "step that counts, else anew. Its job.yaml says what is rendered, and what changes a "
+             "latent must not differ. With a job given too, the run is started if it is not there"},
+    {.name = "time-limit",
+     .type = LT_OPT_REAL,
+     .value_name = "S",
+     .min = 0.001,
+     .max = 31536000,
+     .offset = AT(time_limit_s),
+     .group = "Output",
+     .verbs = LT_VERB_RENDER | LT_VERB_DECODE,
+     .traits = LT_OPT_NOT_IN_JOB,
+     .help = "stop in order, with exit code 75, so that all has ended S seconds after the start: "
+             "what is whole is kept, --resume goes on"},
     {.name = "dry-run",
      .type = LT_OPT_FLAG,
      .offset = AT(dry_run),

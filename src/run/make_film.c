@@ -8,6 +8,7 @@
 #include "parallel/transport/agree.h"
 #include "run/folder.h"
 #include "run/records.h"
+#include "run/resume/fence.h"
 #include "run/versions.h"
 
 static lt_status finish(lt_session *s, const lt_plan *plan, int manifest, lt_outcome *out)
@@ -92,6 +93,8 @@ lt_status lt_film_begin(lt_session *s, const lt_plan *plan, const lt_job *job,
                                      .whole = is_render ? publish : NULL,
                                      .whole_ctx = m,
                                      .extra = &outcome->beside};
+    if (is_render && lt_group_rank(s->world) == 0 && lt_fence_ask() == LT_OK)
+        (void)unlink(m->film); /* what an earlier start of the run had muxed */
     LT_TRY(lt_residency_need(&s->residency, LT_PHASE_DECODE, plan, NULL));
     const lt_decode_in in = {.model = s->model,
                              .engine = &s->residency.engine[LT_PHASE_DECODE],

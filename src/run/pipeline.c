@@ -30,7 +30,9 @@
 #include "run/make_film.h"
 #include "run/records.h"
 #include "run/resume/fence.h"
+#include "run/resume/resume.h"
 #include "run/session.h"
+#include "run/store_latents.h"
 #include "run/streaming.h"
 #include "run/trace.h"
 
@@ -188,6 +190,17 @@ static void render_close(render *r, lt_status st)
 
 /* ---- the verb ---- */
 
+/* A render from its words on. */
+typedef struct rendering {
+    const lt_job *job; /* rank 0: resume.job */
+    const lt_options *options;
+    lt_session s;
+    lt_resume resume; /* rank 0 fills it; goes_on, is_done, has_latents are on all ranks */
+    lt_plan draft, plan;
+    render made;
+    lt_latents *store; /* of a run whose latents are whole */
+} rendering;
+
 static lt_status render_model(const lt_job *job, char *path, size_t bytes)
 {
     if (job->output == NULL) {
@@ -200,41 +213,72 @@ static lt_status render_model(const lt_job *job, char *path, size_t bytes)
     return LT_OK;
 }
 
-static lt_status check_run(const lt_job *job, const lt_options *options, const lt_plan *plan)
+static lt_status check_run(const rendering *r)
 {
     char *yaml = NULL;
-    LT_TRY(lt_options_dump_yaml(options, &yaml));
-    const lt_status st = lt_folder_check(plan, yaml, job->overwrite);
+    if (r->resume.goes_on)
+        return lt_folder_check_owner(&r->draft);
+    LT_TRY(lt_options_dump_yaml(r->options, &yaml));
+    const lt_status st = lt_folder_check(&r->draft, yaml, r->job->overwrite);
     free(yaml);
     return st;
 }
 
-static lt_status render_draft(const lt_job *job, const lt_options *options, const char *model,
-                              lt_session *s, lt_plan *draft)
+/* Latents that are not what they should be are made again. */
+static void open_latents(rendering *r)
 {
-    LT_TRY(lt_model_open(model, &s->model));
-    const char *where = lt_options_where(options, "shots");
-    LT_TRY(lt_plan_make(job, where, s->model, &s->nodes, draft));
-    LT_TRY(lt_session_check(s, job, draft, draft->run));
-    LT_TRY(check_run(job, options, draft));
-    LT_TRY(lt_tokens_make(s->model, draft, where, &s->tokens));
+    if (!r->resume.has_latents)
+        return;
+    lt_status st = lt_store_open(r->draft.run, 0, &r->store);
+    if (st == LT_OK)
+        st = lt_store_check(r->draft.run, r->store, r->s.model, &r->draft);
+    if (st == LT_OK)
+        return;
+    lt_warn("not used, denoised again: %s", lt_error_text());
+    lt_error_clear();
+    lt_latents_close(&r->store);
+    r->resume.has_latents = 0;
+}
+
+static lt_status render_draft(rendering *r, const char *model)
+{
+    LT_TRY(lt_model_open(model, &r->s.model));
+    const char *where = lt_options_where(r->options, "shots");
+    LT_TRY(lt_plan_make(r->job, where, r->s.model, &r->s.nodes, &r->draft));
+    LT_TRY(lt_resume_check(&r->resume, r->options, r->s.model, &r->s.nodes, &r->draft));
+    if (r->job->resume != NULL)
+        lt_lease_give_way(r->draft.run);
+    LT_TRY(lt_session_check(&r->s, r->job, &r->draft, r->draft.run));
+    LT_TRY(check_run(r));
+    LT_TRY(lt_tokens_make(r->s.model, &r->draft, where, &r->s.tokens));
+    open_latents(r);
     return LT_OK;
 }
 
-static lt_status render_folder(const lt_job *job, const lt_options *options, lt_session *s,
-                               const lt_plan *plan)
+/* A new run owns its outputs first, so that a refused one leaves no folder. One that goes on takes
+ * its folder first: then an older copy of it ends. */
+static lt_status take_folder(rendering *r)
 {
     char *yaml = NULL;
-    LT_TRY(lt_outputs_take(&s->outputs));
-    LT_TRY(lt_options_dump_yaml(options, &yaml));
-    const lt_status st = lt_folder_make(plan, yaml, job->overwrite, &s->run_lease);
+    if (r->resume.goes_on) {
+        LT_TRY(lt_folder_go_on(&r->plan, &r->s.run_lease));
+        return lt_outputs_take(&r->s.outputs);
+    }
+    LT_TRY(lt_outputs_take(&r->s.outputs));
+    LT_TRY(lt_options_dump_yaml(r->options, &yaml));
+    const lt_status st = lt_folder_make(&r->plan, yaml, r->job->overwrite, &r->s.run_lease);
     free(yaml);
-    LT_TRY(st);
-    LT_TRY(lt_fence_begin(&s->run_lease));
-    LT_TRY(lt_records_manifest(plan, s->world, &s->nodes, NULL, NULL, NULL));
-    if (job->seed.drawn && !job->quiet)
-        lt_say("longtake: seed %llu was drawn", (unsigned long long)plan->seed);
-    return lt_film_progress(job, s, plan, 1);
+    return st;
+}
+
+static lt_status render_folder(rendering *r)
+{
+    LT_TRY(take_folder(r));
+    LT_TRY(lt_fence_begin(&r->s.run_lease));
+    LT_TRY(lt_records_manifest(&r->plan, r->s.world, &r->s.nodes, NULL, NULL, NULL));
+    if (r->job->seed.drawn && !r->job->quiet)
+        lt_say("longtake: seed %llu was drawn", (unsigned long long)r->plan.seed);
+    return lt_film_progress(r->job, &r->s, &r->plan, 1);
 }
 
 /* Whatever goes wrong once they are kept. */
@@ -245,52 +289,130 @@ static void hint_of_latents(lt_status st)
         lt_hint("%s", hint);
 }
 
-lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *world, lt_outcome *out)
+static lt_status share_resume(rendering *r)
 {
-    lt_session s = {.world = world};
-    lt_plan draft = {0}, plan = {0};
-    render r = {0};
+    int said[] = {r->resume.goes_on, r->resume.is_done, r->resume.has_latents};
+    LT_TRY(lt_broadcast(r->s.world, 0, said, sizeof said));
+    r->resume.goes_on = said[0];
+    r->resume.is_done = said[1];
+    r->resume.has_latents = said[2];
+    return LT_OK;
+}
+
+/* From the job to a plan that all ranks have. */
+static lt_status render_plan(rendering *r)
+{
+    lt_session *s = &r->s;
     lt_status st = LT_OK;
-    memset(out, 0, sizeof *out);
-    const int root = lt_group_rank(world) == 0;
+    const int root = lt_group_rank(s->world) == 0;
     char model[LT_PATH_BYTES] = "";
     if (root)
-        st = render_model(job, model, sizeof model);
-    LT_TRY_GOTO(lt_agree(world, st), st, done);
-    LT_TRY_GOTO(lt_session_source(world, model, sizeof model), st, done);
-    LT_TRY_GOTO(lt_group_nodes(world, &s.nodes), st, done);
+        st = render_model(r->job, model, sizeof model);
+    LT_TRY(lt_agree(s->world, st));
+    LT_TRY(lt_session_source(s->world, model, sizeof model));
     if (root)
-        st = render_draft(job, options, model, &s, &draft);
-    LT_TRY_GOTO(lt_agree(world, st), st, done);
-    LT_TRY_GOTO(lt_session_share(&s, &draft), st, done);
-    LT_TRY_GOTO(lt_session_open(&s, &draft, job, LT_PHASE_TEXT), st, done);
-    LT_TRY_GOTO(lt_session_plan(&s, &draft, &plan), st, done);
-    if (job->dry_run) {
-        if (root)
-            st = lt_json_parse(plan.text, strlen(plan.text), "plan", &out->plan);
-        LT_TRY_GOTO(lt_agree(world, st), st, done);
-        goto done;
+        st = render_draft(r, model);
+    LT_TRY(lt_agree(s->world, st));
+    LT_TRY(share_resume(r));
+    LT_TRY(lt_session_share(s, &r->draft));
+    LT_TRY(lt_session_open(s, &r->draft, r->job,
+                           r->resume.has_latents ? LT_PHASE_DECODE : LT_PHASE_TEXT));
+    LT_TRY(lt_session_plan(s, &r->draft, &r->plan));
+    return LT_OK;
+}
+
+/* RUN's latents: nothing is denoised. */
+static lt_status film_of_store(rendering *r, lt_outcome *out)
+{
+    lt_session *s = &r->s;
+    render *made = &r->made;
+    LT_TRY(lt_agree(s->world,
+                    lt_film_shots(&r->plan, s->model, &made->latents.shot, &made->latents.count)));
+    const lt_latent_parts parts = {
+        .shot = made->latents.shot, .shots = made->latents.count, .store = r->store};
+    LT_TRY(lt_latent_source_open(s->world, &parts, &made->source));
+    lt_stop_keeps(r->plan.run);
+    return make_film(s, &r->plan, r->job, made, out);
+}
+
+static lt_status film_of_noise(rendering *r, lt_outcome *out)
+{
+    LT_TRY(render_open(&r->s, &r->plan, &r->made));
+    if (r->job->trace)
+        LT_TRY(lt_trace_begin(r->s.world));
+    LT_TRY(make_latents(&r->s, &r->plan, r->job, &r->made, out));
+    return make_film(&r->s, &r->plan, r->job, &r->made, out);
+}
+
+static lt_status render_film(rendering *r, lt_outcome *out)
+{
+    if (r->resume.has_latents) {
+        if (r->job->trace)
+            LT_TRY(lt_trace_begin(r->s.world));
+        LT_TRY(film_of_store(r, out));
+    } else {
+        LT_TRY(film_of_noise(r, out));
     }
-    if (root)
-        st = render_folder(job, options, &s, &plan);
-    LT_TRY_GOTO(lt_agree(world, st), st, done);
-    LT_TRY_GOTO(render_open(&s, &plan, &r), st, done);
-    if (job->trace)
-        LT_TRY_GOTO(lt_trace_begin(world), st, done);
-    LT_TRY_GOTO(make_latents(&s, &plan, job, &r, out), st, done);
-    LT_TRY_GOTO(make_film(&s, &plan, job, &r, out), st, done);
-    if (job->trace) {
+    if (r->job->trace) {
         char path[LT_PATH_BYTES];
-        LT_TRY_GOTO(lt_folder_path(&plan, "trace.json", path, sizeof path), st, done);
-        LT_TRY_GOTO(lt_trace_write(world, path, LT_REPLACE), st, done);
+        LT_TRY(lt_folder_path(&r->plan, "trace.json", path, sizeof path));
+        LT_TRY(lt_trace_write(r->s.world, path, LT_REPLACE));
     }
-done:
+    return LT_OK;
+}
+
+/* A finished run is nobody else's film: what was asked is compared, where the model is there. */
+static lt_status say_done(rendering *r, lt_outcome *out)
+{
+    char model[LT_PATH_BYTES];
+    if (lt_job_model(r->job, model, sizeof model) == LT_OK &&
+        lt_model_open(model, &r->s.model) == LT_OK) {
+        const char *where = lt_options_where(r->options, "shots");
+        LT_TRY(lt_plan_make(r->job, where, r->s.model, &r->s.nodes, &r->draft));
+        LT_TRY(lt_resume_check(&r->resume, r->options, r->s.model, &r->s.nodes, &r->draft));
+    }
+    lt_error_clear();
+    return lt_resume_done(&r->resume, out);
+}
+
+static lt_status render_run(rendering *r, lt_outcome *out)
+{
+    lt_status st = LT_OK;
+    const int root = lt_group_rank(r->s.world) == 0;
+    if (root) {
+        st = lt_resume_begin(r->job, r->options, lt_group_size(r->s.world), &r->resume);
+        r->job = &r->resume.job;
+    }
+    LT_TRY(lt_agree(r->s.world, st));
+    LT_TRY(share_resume(r));
+    LT_TRY(lt_group_nodes(r->s.world, &r->s.nodes));
+    if (r->resume.is_done)
+        return lt_agree(r->s.world, root ? say_done(r, out) : LT_OK);
+    LT_TRY(render_plan(r));
+    if (r->job->dry_run) {
+        if (root)
+            st = lt_json_parse(r->plan.text, strlen(r->plan.text), "plan", &out->plan);
+        return lt_agree(r->s.world, st);
+    }
+    if (root)
+        st = render_folder(r);
+    LT_TRY(lt_agree(r->s.world, st));
+    return render_film(r, out);
+}
+
+lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *world, lt_outcome *out)
+{
+    rendering r = {.job = job, .options = options, .s = {.world = world}};
+    memset(out, 0, sizeof *out);
+    const lt_status st = render_run(&r, out);
     hint_of_latents(st);
-    lt_progress_failed(s.progress, st);
+    lt_progress_failed(r.s.progress, st);
     lt_outcome_end(st, out);
-    render_close(&r, st);
-    lt_session_close(&s);
-    lt_plan_free(&draft);
-    lt_plan_free(&plan);
+    render_close(&r.made, st);
+    lt_latents_close(&r.store);
+    lt_session_close(&r.s);
+    lt_plan_free(&r.draft);
+    lt_plan_free(&r.plan);
+    lt_resume_end(&r.resume);
     return st;
 }

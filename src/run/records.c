@@ -13,8 +13,8 @@
 #include "base/new_file.h"
 #include "base/record.h"
 #include "kernels/backend.h"
-#include "model/files/remote/source.h"
 #include "run/folder.h"
+#include "run/resume/model_files.h"
 #include "run/versions.h"
 
 /* ---- events ---- */
@@ -25,9 +25,14 @@ static lt_status open_events(const lt_plan *plan, int is_render, int *fd)
     LT_TRY(lt_folder_path(plan, "events.ndjson", path, sizeof path));
     if (!is_render)
         LT_TRY(lt_folder_check_owner(plan));
-    if (is_render || !lt_file_exists(path))
+    if (!lt_file_exists(path))
         LT_TRY(lt_new_file_write(path, "", 0, LT_KEEP));
-    return lt_own_file_append(path, fd);
+    LT_TRY(lt_own_file_append(path, fd));
+    char last = '\n';
+    const off_t end = lseek(*fd, 0, SEEK_END);
+    if (end > 0 && pread(*fd, &last, 1, end - 1) == 1 && last != '\n')
+        (void)!write(*fd, "\n", 1); /* its writer was killed in mid-line */
+    return LT_OK;
 }
 
 lt_status lt_records_events(const lt_plan *plan, int is_render, int *fd)
@@ -42,56 +47,9 @@ lt_status lt_records_events(const lt_plan *plan, int is_render, int *fd)
     return LT_OK;
 }
 
-/* ---- the model's files ---- */
+/* ---- the film ---- */
 
 enum { HASHED_BYTES = 1 << 20 };
-
-/* Files of the model, one level of folders deep. */
-typedef struct listing {
-    json_t *files;
-    const char *root, *below; /* below: "" or a folder's name */
-} listing;
-
-/* One file of the model: its size, its time of change and the XXH64 of its first MiB, which holds
- * configs whole and a shard's header. Tens of gigabytes of values are not read for it. */
-static json_t *file_facts(const char *path)
-{
-    static char buffer[HASHED_BYTES];
-    lt_source_file file;
-    char hash[24] = "";
-    if (lt_source_open(path, &file) != LT_OK) { /* a pipe, say */
-        lt_error_clear();
-        return NULL;
-    }
-    const int64_t bytes = file.bytes, wanted = bytes < HASHED_BYTES ? bytes : HASHED_BYTES;
-    if (lt_source_pread(&file, path, buffer, (size_t)wanted, 0) == LT_OK)
-        (void)snprintf(hash, sizeof hash, "%016llx",
-                       (unsigned long long)XXH64(buffer, (size_t)wanted, 0));
-    lt_source_close(&file);
-    return json_pack("{s:I, s:I, s:s, s:I}", "bytes", (json_int_t)bytes, "changed",
-                     (json_int_t)lt_source_changed(path), "xxh64", hash, "hashed_bytes",
-                     (json_int_t)wanted);
-}
-
-static lt_status add_file(void *ctx, const char *name)
-{
-    listing *l = ctx;
-    char shown[LT_PATH_BYTES], path[LT_PATH_BYTES];
-    if (snprintf(shown, sizeof shown, "%s%s%s", l->below, l->below[0] != '\0' ? "/" : "", name) >=
-        (int)sizeof shown)
-        return LT_OK;
-    LT_TRY(lt_path_join(path, sizeof path, l->root, shown));
-    if (lt_source_is_dir(path)) {
-        listing inside = {l->files, l->root, name};
-        return l->below[0] == '\0' ? lt_source_list(path, add_file, &inside) : LT_OK;
-    }
-    json_t *facts = file_facts(path);
-    if (facts != NULL)
-        (void)json_object_set_new(l->files, shown, facts);
-    return LT_OK;
-}
-
-/* ---- the film ---- */
 
 json_t *lt_records_film(const char *path)
 {
@@ -133,13 +91,10 @@ static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes 
     lt_device cpu;
     (void)uname(&host);
     lt_backend_cpu.describe(0, &cpu);
-    listing all = {json_object(), plan->model, ""};
-    if (lt_source_list(plan->model, add_file, &all) != LT_OK)
-        lt_error_clear(); /* what can be told of the files is told; they were opened before */
     return json_pack(
         "{s:s, s:i, s:s, s:o, s:o, s:s, s:i, s:o, s:i, s:s, s:s, s:s, s:s, s:b, s:o, s:s, s:s}",
         "format", "longtake-manifest", "version", 1, "software", "longtake " LT_VERSION, "model",
-        lt_json_of_path(plan->model), "model_files", all.files, "mesh",
+        lt_json_of_path(plan->model), "model_files", lt_model_files(plan->model), "mesh",
         lt_mesh_text(&plan->mesh, mesh, sizeof mesh), "ranks", lt_group_size(world), "hosts",
         hosts_by_rank(nodes), "threads", plan->threads, "transport", lt_group_transport(world),
         "device", plan->device, "isa", cpu.isa, "dtype", plan->dtype == LT_BF16 ? "bf16" : "f32",

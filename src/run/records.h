@@ -18,9 +18,9 @@
 #include "parallel/nodes.h"
 #include "run/plan.h"
 
-/* A descriptor to append events to; the caller closes it. A render makes the file anew. A decode
- * gets -1 where RUN is no folder, not this user's alone, or read-only: it needs no record.
- * Errors (render): LT_ECREATE. */
+/* A descriptor to append events to; the caller closes it. A render that goes on appends, as a
+ * decode does. A decode gets -1 where RUN is no folder, not this user's alone, or read-only: it
+ * needs no record. Errors (render): LT_ECREATE. */
 lt_status lt_records_events(const lt_plan *plan, int is_render, int *fd);
 
 /* {"file", "bytes", "xxh64"} of the film at path, the caller's; NULL where it cannot be read. */

@@ -226,6 +226,14 @@ static lt_status read_plan(const char *file, const lt_latents *store, const lt_j
     return LT_OK;
 }
 
+lt_status lt_store_open(const char *run, int unsealed, lt_latents **store)
+{
+    char file[LT_PATH_BYTES];
+    *store = NULL;
+    LT_TRY(lt_store_file(run, file, sizeof file));
+    return lt_latents_open(file, unsealed, store);
+}
+
 lt_status lt_store_plan(const char *run, const lt_job *job, lt_latents **store, lt_plan *out)
 {
     char file[LT_PATH_BYTES];

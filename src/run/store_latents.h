@@ -26,6 +26,8 @@ lt_status lt_store_file(const char *run, char *out, size_t bytes);
  * plan in attributes of its own must be what the plan says. The caller closes *store, after an
  * error too. Rank 0 only. Errors: LT_ENOINPUT, LT_EDATA, LT_EUSAGE. */
 lt_status lt_store_plan(const char *run, const lt_job *job, lt_latents **store, lt_plan *out);
+/* Open RUN's latents alone. Errors: as lt_store_plan's. */
+lt_status lt_store_open(const char *run, int unsealed, lt_latents **store);
 /* Complete that plan with its model, now open: do lengths, rates and grid belong together, and are
  * the datasets just those that it decodes, in shape and order? Rank 0 only. Errors: LT_EDATA,
  * LT_EUSAGE. */

@@ -170,7 +170,6 @@ static void names_from_elsewhere_are_answered(void **state)
         {"", "width: 64\n", LT_EUSAGE, "--size WxH"},
         {"", "num_frames: 5\n", LT_EUSAGE, "--frames N"},
         {"--negative-prompt x", NULL, LT_EUNAVAIL, "without guidance"},
-        {"--resume r.run", NULL, LT_EUNAVAIL, "the same command begins again"},
         {"--reference a.png", NULL, LT_EUNAVAIL, "from text alone"},
         {"--keyframe a.png", NULL, LT_EUNAVAIL, "from text alone"},
         {"--image a.png", NULL, LT_EUNAVAIL, "from text alone"},
