@@ -53,6 +53,15 @@ static lt_status read_words(const lt_json_at *at, lt_model_facts *facts)
     return LT_OK;
 }
 
+static lt_status read_preview(const lt_json_at *at, lt_model_facts *facts)
+{
+    lt_json_at preview;
+    if (!lt_json_has(at, "preview"))
+        return LT_OK;
+    LT_TRY(lt_json_member(at, "preview", &preview));
+    return lt_preview_map_read(&preview, &facts->preview);
+}
+
 lt_status lt_model_facts_read(const char *path, lt_model_facts *facts)
 {
     char file[LT_PATH_BYTES];
@@ -69,6 +78,7 @@ lt_status lt_model_facts_read(const char *path, lt_model_facts *facts)
         LT_FAIL_GOTO(LT_EDATA, st, done, "%s: format: want longtake-model, found %s", file, format);
     LT_TRY_GOTO(read_steps(&at, facts), st, done);
     LT_TRY_GOTO(read_words(&at, facts), st, done);
+    LT_TRY_GOTO(read_preview(&at, facts), st, done);
 done:
     json_decref(json);
     return st;

@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "model/folders.h"
+#include "model/preview_map.h"
 #include "parallel/context.h"
 #include "scheduler/sampler.h"
 #include "scheduler/window.h"
@@ -39,7 +40,8 @@ typedef struct lt_model_facts {
     int64_t trained_frames[LT_TRAINED_MAX];
     int trained_count; /* 0: unknown */
     int64_t window_frames;
-    json_t *words; /* array or NULL: a prompt word outside gets a warning */
+    json_t *words;           /* array or NULL: a prompt word outside gets a warning */
+    lt_preview_map *preview; /* owned; NULL: none */
     int fps;
     int sample_rate;
     int weights_are_bf16; /* what --dtype auto looks at */

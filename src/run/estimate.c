@@ -160,6 +160,8 @@ static lt_status dry_run_shot(const lt_estimate_of *of, const lt_film_shot *shot
     lt_dry_counts step = {0};
     size_t host = 0;
     LT_TRY(lt_denoise_host_bytes(mesh, plan, &host));
+    if (of->has_previews && lt_group_rank(mesh->world) == 0)
+        host += lt_preview_host_bytes(model, plan);
     LT_TRY(dry_run_begin(&engine, mesh));
     lt_status st = LT_OK;
     LT_TRY_GOTO(lt_levels_make(model, plan, &levels), st, done);

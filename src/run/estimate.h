@@ -65,7 +65,7 @@ typedef struct lt_estimate_of {
     const lt_mesh *mesh[LT_PHASES]; /* of each phase; NULL: the phase does not run on this rank */
     const lt_tokens *tokens;        /* of the prompts */
     int threads, local_ranks;       /* of this rank; on this host */
-    int has_sheet;                  /* a contact sheet is asked for (rank 0) */
+    int has_sheet, has_previews;    /* a contact sheet, previews are asked for (rank 0) */
 } lt_estimate_of;
 
 /* Run the phases dry; fills memory but resident_bytes, work and flops. Local: no

@@ -2,6 +2,7 @@
 #include "run/folder.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -172,9 +173,29 @@ lt_status lt_folder_check(const lt_plan *plan, const char *job_yaml, int overwri
     return LT_OK;
 }
 
+/* RUN/preview, but for what is no preview of ours. */
+static void remove_previews(const lt_plan *plan)
+{
+    char folder[LT_PATH_BYTES], file[LT_PATH_BYTES];
+    int step = 0, end = 0;
+    DIR *list =
+        lt_folder_path(plan, "preview", folder, sizeof folder) == LT_OK ? opendir(folder) : NULL;
+    if (list == NULL)
+        return;
+    for (const struct dirent *e = readdir(list); e != NULL; e = readdir(list)) {
+        end = 0;
+        if (sscanf(e->d_name, "step-%9d.png%n", &step, &end) == 1 && end > 0 &&
+            e->d_name[end] == '\0' && lt_path_join(file, sizeof file, folder, e->d_name) == LT_OK)
+            (void)unlink(file);
+    }
+    (void)closedir(list);
+    (void)rmdir(folder);
+}
+
 static void remove_own_files(const lt_plan *plan)
 {
     char file[LT_PATH_BYTES];
+    remove_previews(plan);
     for (size_t i = 0; i < sizeof own_files / sizeof *own_files; i++)
         if (lt_folder_path(plan, own_files[i], file, sizeof file) == LT_OK)
             (void)unlink(file);

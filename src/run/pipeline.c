@@ -97,7 +97,8 @@ static lt_status denoise_shots(lt_session *s, const lt_plan *plan, const float *
                                   .steps_before = before,
                                   .steps_all = all,
                                   .beside = &beside,
-                                  .progress = s->progress};
+                                  .progress = s->progress,
+                                  .preview = s->preview};
         if (f->count > 1)
             lt_progress_shot(s->progress, i + 1, f->count);
         lt_clip_noise(&shot->plan, &f->clip[i]);
@@ -252,6 +253,8 @@ static lt_status render_draft(rendering *r, const char *model)
     LT_TRY(check_run(r));
     LT_TRY(lt_tokens_make(r->s.model, &r->draft, where, &r->s.tokens));
     open_latents(r);
+    if (r->job->preview_every > 0)
+        LT_TRY(lt_preview_check(r->s.model, &r->draft));
     return LT_OK;
 }
 
@@ -338,6 +341,8 @@ static lt_status film_of_store(rendering *r, lt_outcome *out)
 static lt_status film_of_noise(rendering *r, lt_outcome *out)
 {
     LT_TRY(render_open(&r->s, &r->plan, &r->made));
+    LT_TRY(lt_preview_open(r->s.model, r->s.world, r->plan.run, r->job->preview_every,
+                           r->s.progress, &r->s.preview));
     if (r->job->trace)
         LT_TRY(lt_trace_begin(r->s.world));
     LT_TRY(make_latents(&r->s, &r->plan, r->job, &r->made, out));

@@ -201,7 +201,8 @@ lt_status lt_session_open(lt_session *s, const lt_plan *draft, const lt_job *job
         .tokens = &s->tokens,
         .threads = s->bound.placed.threads,
         .local_ranks = s->bound.placed.local_ranks,
-        .has_sheet = job->sheet != NULL};
+        .has_sheet = job->sheet != NULL,
+        .has_previews = job->preview_every > 0};
     lt_status st = estimate_memory(&of, &s->footprint);
     if (st == LT_OK) {
         lt_estimate_arenas(&s->footprint, &phase, &step);
@@ -237,6 +238,7 @@ void lt_session_close(lt_session *s)
 {
     json_decref(s->memory);
     s->memory = NULL;
+    lt_preview_close(&s->preview);
     lt_progress_close(&s->progress);
     lt_nodes_free(&s->nodes);
     lt_fence_end();

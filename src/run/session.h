@@ -7,6 +7,7 @@
 #define LT_SESSION_H
 
 #include "run/bind.h"
+#include "run/denoise/preview.h"
 #include "run/estimate.h"
 #include "run/job.h"
 #include "run/lease.h"
@@ -27,6 +28,7 @@ typedef struct lt_session {
     lt_tokens tokens;
     lt_nodes nodes;         /* of the world's ranks; a render's */
     lt_progress *progress;  /* rank 0 */
+    lt_preview *preview;    /* of a render that shows some; else NULL */
     lt_footprint footprint; /* the plan's on this rank */
     size_t peak_bytes;      /* planned, of the rank that needs the most */
     lt_outputs outputs;     /* rank 0: what the job names, owned until the end */

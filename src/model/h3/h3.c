@@ -50,6 +50,7 @@ static void h3_close(lt_model **model)
     lt_checkpoint_close(&m->video_files);
     lt_checkpoint_close(&m->audio_files);
     json_decref(m->base.facts.words);
+    lt_preview_map_free(&m->base.facts.preview);
     free(m->base.path);
     free(m);
     *model = NULL;

@@ -67,6 +67,7 @@ lt_status lt_denoise(const lt_denoise_in *in, lt_engine *engine, lt_clip *clip)
                     .beside = in->beside,
                     .meet = world,
                     .progress = in->progress,
+                    .preview = in->preview,
                     .seconds = in->seconds,
                     .done = in->steps_before,
                     .of = in->steps_all};

@@ -4,7 +4,7 @@
  *     window_set.c  the windows of a step     exchange.c  what groups tell each other
  *     joint.c       single, windows           extend.c   chunk by chunk
  *     refine.c      a coarse pass, then tiles  dry.c     what all of it takes
- *     loop.c, states.c  what they share
+ *     loop.c, states.c  what they share    preview.c  what the clip looks like so far
  *
  * Each mode's loop is described at the head of its file; the modes in scheduler/windowing.h. */
 #ifndef LT_DENOISE_H
@@ -12,6 +12,7 @@
 
 #include "run/denoise/held.h"
 #include "run/denoise/levels.h"
+#include "run/denoise/preview.h"
 #include "run/denoise/texts.h"
 #include "run/progress.h"
 
@@ -43,6 +44,7 @@ typedef struct lt_denoise_in {
     int steps_before, steps_all;
     const lt_denoise_beside *beside; /* NULL: nothing */
     lt_progress *progress;           /* may be NULL */
+    lt_preview *preview;             /* may be NULL */
     double *seconds;                 /* [lt_denoise_steps] gets each step's time; may be NULL */
 } lt_denoise_in;
 

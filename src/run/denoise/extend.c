@@ -217,6 +217,36 @@ static lt_status chunk_keep(extend *e, int64_t k)
     return st;
 }
 
+/* What is made and what is being made; this rank has all of it, or is not rank 0. */
+static lt_status preview(extend *e, int step)
+{
+    lt_loop *loop = e->loop;
+    const chunk *c = &e->of[0];
+    const lt_stream *video = &loop->plan->stream[0];
+    const int64_t inner = lt_stream_inner(video), outer = lt_stream_outer(video);
+    const int64_t end = c->made.first + c->made.count;
+    const float sigma = e->pass->sigma[0][step + 1];
+    size_t bytes = 0;
+    lt_status st = lt_agree(loop->meet, lt_preview_begin(loop->preview, loop->plan));
+    for (int k = 0; e->computes && st == LT_OK && k < lt_preview_moments(loop->preview); k++) {
+        const lt_range at = {lt_preview_latent(loop->preview, k), 1};
+        float *room = lt_preview_room(loop->preview, &bytes);
+        if (at.first >= end)
+            break;
+        if (at.first < c->made.first)
+            lt_stream_copy(video, at, e->clip->data[0], e->clip->range[0], room, at);
+        for (int64_t i = 0; at.first >= c->made.first && i < outer * inner; i++) {
+            const int64_t from =
+                (i / inner * c->made.count + at.first - c->made.first) * inner + i % inner;
+            room[i] = c->fresh[from] + sigma * c->fresh_velocity[from];
+        }
+        lt_preview_show(loop->preview, k);
+    }
+    lt_preview_end(loop->preview, loop->done);
+    LT_TRY(st);
+    return LT_OK;
+}
+
 static lt_status one_chunk(extend *e, int64_t k)
 {
     lt_loop *loop = e->loop;
@@ -229,6 +259,8 @@ static lt_status one_chunk(extend *e, int64_t k)
         if (st == LT_OK && e->computes)
             st = chunk_step(e, k, i);
         LT_TRY(lt_loop_step_end(loop, st, began));
+        if (lt_preview_is_due(loop->preview, loop->done))
+            LT_TRY(preview(e, i));
     }
     st = chunk_keep(e, k);
     chunk_free(e);

@@ -301,6 +301,41 @@ static lt_status one_step(joint *j, int step)
     return LT_OK;
 }
 
+/* Of a latent that this rank holds: what the step before makes of it, x + sigma velocity; sigma is
+ * the level that it has come to. */
+static void estimate_of(const joint *j, int64_t latent, float sigma, float *out)
+{
+    const lt_stream *video = &j->loop->plan->stream[0];
+    const int64_t inner = lt_stream_inner(video), held = j->local.range[0].count;
+    for (int64_t c = 0; c < lt_stream_outer(video); c++) {
+        const int64_t at = (c * held + latent - j->local.range[0].first) * inner;
+        for (int64_t i = 0; i < inner; i++)
+            out[c * inner + i] = j->local.data[0][at + i] + sigma * j->velocity.data[0][at + i];
+    }
+}
+
+static lt_status preview(joint *j, int step)
+{
+    lt_loop *loop = j->loop;
+    size_t bytes = 0;
+    if (!lt_preview_is_due(loop->preview, loop->done))
+        return LT_OK;
+    lt_status st = lt_agree(loop->mesh->world, lt_preview_begin(loop->preview, loop->plan));
+    for (int k = 0; st == LT_OK && k < lt_preview_moments(loop->preview); k++) {
+        const int64_t latent = lt_preview_latent(loop->preview, k);
+        const int holder = holder_of(j, latent);
+        float *room = lt_preview_room(loop->preview, &bytes);
+        if (holder == j->group)
+            estimate_of(j, latent, j->pass->sigma[0][step + 1], room);
+        st = lt_broadcast(loop->mesh->axis[LT_AXIS_WIN], holder, room, bytes);
+        if (st == LT_OK)
+            lt_preview_show(loop->preview, k);
+    }
+    lt_preview_end(loop->preview, loop->done);
+    LT_TRY(st);
+    return LT_OK;
+}
+
 lt_status lt_denoise_joint(lt_loop *loop, const lt_pass *pass, lt_clip *clip)
 {
     joint j = {.loop = loop,
@@ -314,6 +349,8 @@ lt_status lt_denoise_joint(lt_loop *loop, const lt_pass *pass, lt_clip *clip)
         const double began = lt_seconds();
         lt_operation_step(loop->done + 1, 0);
         st = lt_loop_step_end(loop, one_step(&j, i), began);
+        if (st == LT_OK)
+            st = preview(&j, i);
     }
     if (st == LT_OK) /* else a line is to say where it was */
         lt_operation_step(0, 0);

@@ -4,6 +4,7 @@
 
 #include "run/denoise/denoise.h"
 #include "run/denoise/exchange.h"
+#include "run/denoise/preview.h"
 #include "run/denoise/states.h"
 
 typedef struct lt_loop {
@@ -13,6 +14,7 @@ typedef struct lt_loop {
     const lt_holding *holding; /* of that clip */
     lt_states states;
     lt_progress *progress;
+    lt_preview *preview;             /* or NULL */
     double *seconds;                 /* [steps] or NULL */
     int done, of;                    /* steps, of all passes */
     const lt_denoise_beside *beside; /* NULL: nothing */
