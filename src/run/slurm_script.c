@@ -214,15 +214,17 @@ static void put_words(FILE *to, const lt_slurm_job *job)
     "${SLURM_RESTART_COUNT:-0}\" >&2\n"                                                            \
     "# Stopped, or a rank lost (75; 128 + n: killed): again, from what is committed. Not where "   \
     "somebody\n"                                                                                   \
-    "# cancelled the job, and not where a newer copy has taken the run (69).\n"                    \
-    "case $code in\n"                                                                              \
-    "75 | 137 | 143)\n"                                                                            \
-    "    if [ \"${SLURM_RESTART_COUNT:-0}\" -lt \"$requeues\" ] &&\n"                              \
-    "        [ \"$(squeue -h -j \"$SLURM_JOB_ID\" -o %T)\" = RUNNING ]; then\n"                    \
-    "        scontrol requeue \"$SLURM_JOB_ID\"\n"                                                 \
-    "    fi\n"                                                                                     \
-    "    ;;\n"                                                                                     \
-    "esac\n"                                                                                       \
+    "# cancelled the job, nor where this is the old copy of one that Slurm has started again "     \
+    "elsewhere.\n"                                                                                 \
+    "again() {\n"                                                                                  \
+    "    me=${SLURM_ARRAY_TASK_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}\n"                  \
+    "    now=$(scontrol -o show job \"${me:-$SLURM_JOB_ID}\") || return\n"                         \
+    "    [[ \"$now \" == *\" JobState=RUNNING \"* && \"$now \" == *\" "                            \
+    "Restarts=${SLURM_RESTART_COUNT:-0} \"* ]] || return\n"                                        \
+    "    [ \"${SLURM_RESTART_COUNT:-0}\" -lt \"$requeues\" ] && scontrol requeue "                 \
+    "\"${me:-$SLURM_JOB_ID}\"\n"                                                                   \
+    "}\n"                                                                                          \
+    "case $code in 75 | 137 | 143) again ;; esac\n"                                                \
     "exit \"$code\"\n"
 
 static const char *const same[] = {

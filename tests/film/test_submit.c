@@ -3,7 +3,7 @@
  * are made of; it requeues what was stopped or lost a rank, and nothing else; sbatch gets the
  * script by a path and no shell, an array and the job that waits for it; what cannot be is refused
  * by flag, wanted and found, before anything is written. Method: runs the program in folders of
- * hostile names; srun, squeue, scontrol and sbatch in PATH write down their words. A real Slurm:
+ * hostile names; srun, scontrol and sbatch in PATH write down their words. A real Slurm:
  * tools/slurm-sandbox. Ranks: 1. Needs: bash. */
 #include <jansson.h>
 
@@ -28,8 +28,11 @@ static int setup(void **state)
         return 1;
     scratch_folder(&s, "bin");
     fake("srun", "#!/bin/sh\nprintf '%s\\0' \"$@\" > \"$LOG.srun\"\nexit ${SRUN_CODE:-0}\n");
-    fake("squeue", "#!/bin/sh\necho ${STATE:-RUNNING}\n");
-    fake("scontrol", "#!/bin/sh\nprintf '%s\\0' \"$@\" > \"$LOG.scontrol\"\n");
+    fake("scontrol",
+         "#!/bin/sh\n[ \"$1\" = requeue ] && printf '%s\\0' \"$@\" > \"$LOG.scontrol\" && exit\n"
+         "[ \"$1 $2 $3\" = '-o show job' ] || exit 1\necho \"$4\" > \"$LOG.show\"\n"
+         "echo \"JobId=42 JobName=f JobState=${STATE:-RUNNING} Reason=None Requeue=1 "
+         "Restarts=${RESTARTS:-${SLURM_RESTART_COUNT:-0}} BatchFlag=1\"\n");
     fake("sbatch",
          "#!/bin/sh\n[ -z \"$SBATCH_FAILS\" ] || { echo 'sbatch: error: Batch job submission "
          "failed: Invalid account' >&2; exit 1; }\n"
@@ -159,20 +162,22 @@ static char *dry_run(const char *job, const char *flag)
 }
 
 static const struct {
-    const char *why, *code, *state, *restarts;
+    const char *why, *code, *state, *restarts, *of_job; /* this copy's count, and Slurm's */
     int again;
 } ends[] = {
-    {"done", "0", "RUNNING", NULL, 0},
-    {"stopped, or a rank was lost", "75", "RUNNING", NULL, 1},
-    {"again, a second time", "75", "RUNNING", "2", 1},
-    {"often enough", "75", "RUNNING", "3", 0},
-    {"somebody cancelled the job", "75", "CANCELLED", NULL, 0},
-    {"Slurm has requeued it", "75", "COMPLETING", NULL, 0},
-    {"a rank was killed", "137", "RUNNING", NULL, 1},
-    {"a newer copy has the run", "69", "RUNNING", NULL, 0},
-    {"a bad job", "65", "RUNNING", NULL, 0},
-    {"our bug", "70", "RUNNING", NULL, 0},
-    {"a crash", "139", "RUNNING", NULL, 0},
+    {"done", "0", "RUNNING", NULL, NULL, 0},
+    {"stopped, or a rank was lost", "75", "RUNNING", NULL, NULL, 1},
+    {"again, a second time", "75", "RUNNING", "2", NULL, 1},
+    {"often enough", "75", "RUNNING", "3", NULL, 0},
+    {"somebody cancelled the job", "75", "CANCELLED", NULL, NULL, 0},
+    {"Slurm has requeued it", "75", "COMPLETING", NULL, NULL, 0},
+    {"a rank was killed", "137", "RUNNING", NULL, NULL, 1},
+    {"a newer copy has the run", "69", "RUNNING", NULL, NULL, 0},
+    {"a bad job", "65", "RUNNING", NULL, NULL, 0},
+    {"our bug", "70", "RUNNING", NULL, NULL, 0},
+    {"a crash", "139", "RUNNING", NULL, NULL, 0},
+    {"an old copy, of a node that was lost", "75", "RUNNING", NULL, "1", 0},
+    {"the same, later", "137", "RUNNING", "2", "12", 0},
 };
 
 static void what_was_stopped_is_requeued(void **state)
@@ -186,8 +191,11 @@ static void what_was_stopped_is_requeued(void **state)
         (void)setenv("STATE", ends[i].state, 1);
         if (ends[i].restarts != NULL)
             (void)setenv("SLURM_RESTART_COUNT", ends[i].restarts, 1);
+        if (ends[i].of_job != NULL)
+            (void)setenv("RESTARTS", ends[i].of_job, 1);
         run_result r = run_argv(&s, RUN_WORDS("bash", "-c", text, "script"), RUN_LIMIT_S);
         (void)unsetenv("SLURM_RESTART_COUNT");
+        (void)unsetenv("RESTARTS");
         if (r.code != (int)strtol(ends[i].code, NULL, 10))
             fail_msg("%s: want exit code %s, found %d", ends[i].why, ends[i].code, r.code);
         if (run_exists(scratch_path(&s, "log.scontrol")) != ends[i].again)
@@ -228,6 +236,18 @@ static void an_array_is_shots_then_a_film(void **state)
     want_words("log.srun", RUN_WORDS("--mpi=pmix", "--kill-on-bad-exit=0", LT_PROGRAM, "render",
                                      scratch_path(&s, "board.yaml"), "--shot", "2", "--resume",
                                      runs[1], "-o", want));
+    forget(); /* one that is stopped: that task, not the whole array */
+    (void)setenv("SLURM_ARRAY_JOB_ID", "42", 1);
+    (void)setenv("SRUN_CODE", "75", 1);
+    r = run_argv(&s, RUN_WORDS("bash", "-c", text, "script"), RUN_LIMIT_S);
+    assert_int_equal(r.code, 75);
+    run_free(&r);
+    want_words("log.scontrol", RUN_WORDS("requeue", "42_2"));
+    char *shown = run_text(scratch_path(&s, "log.show"));
+    assert_string_equal(shown, "42_2\n");
+    free(shown);
+    (void)unsetenv("SRUN_CODE");
+    (void)unsetenv("SLURM_ARRAY_JOB_ID");
     (void)unsetenv("SLURM_ARRAY_TASK_ID");
     char *line = strstr(text, "\nlongtake="), *end = strchr(line + 1, '\n');
     char *film = malloc(strlen(text) + 600);
