@@ -78,11 +78,23 @@ typedef struct visit {
     int wrong;
 } visit;
 
+/* A storyboard has a group each shot. */
+static int is_group(hid_t file, const char *name)
+{
+    const hid_t object = H5Oopen(file, name, H5P_DEFAULT);
+    const int group = object >= 0 && H5Iget_type(object) == H5I_GROUP;
+    if (object >= 0)
+        (void)H5Oclose(object);
+    return group;
+}
+
 static herr_t each(hid_t file, const char *name, const H5L_info_t *info, void *data)
 {
     (void)info;
     visit *v = data;
     values a = {0}, b = {0};
+    if (is_group(file, name))
+        return 0;
     const int bad =
         values_read(file, name, &a) || (v->other >= 0 && values_read(v->other, name, &b));
     if (!bad) {
@@ -106,7 +118,6 @@ int main(int argc, char **argv)
     static const H5Z_class2_t zstd = {H5Z_CLASS_T_VERS, FILTER_ZSTD, 0,    1,
                                       "zstd",           NULL,        NULL, unpack};
     visit v = {-1, 0};
-    hsize_t at = 0;
     if (argc < 2 || argc > 3 || H5Zregister(&zstd) < 0) {
         (void)fputs("usage: latents_hash LATENTS.h5 [OTHER.h5]\n", stderr);
         return 64;
@@ -114,7 +125,7 @@ int main(int argc, char **argv)
     const hid_t file = H5Fopen(argv[1], H5F_ACC_RDONLY, H5P_DEFAULT);
     if (argc == 3 && (v.other = H5Fopen(argv[2], H5F_ACC_RDONLY, H5P_DEFAULT)) < 0)
         v.wrong = 1;
-    if (file < 0 || v.wrong || H5Literate(file, H5_INDEX_NAME, H5_ITER_INC, &at, each, &v) < 0 ||
+    if (file < 0 || v.wrong || H5Lvisit(file, H5_INDEX_NAME, H5_ITER_INC, each, &v) < 0 ||
         v.wrong) {
         (void)fprintf(stderr, "latents_hash: %s: cannot be read\n", argv[argc - 1]);
         return 65;
