@@ -45,12 +45,13 @@ lt_status lt_film_progress(const lt_job *job, lt_session *s, const lt_plan *plan
     LT_TRY(st);
     for (int i = 0; i < LT_TIMES; i++)
         lt_progress_work(s->progress, lt_time_names[i], s->footprint.flops[i]);
-    lt_progress_event(
-        s->progress, "start",
-        json_pack("{s:s, s:s, s:o, s:s, s:o, s:i, s:i}", "verb", is_render ? "render" : "decode",
-                  "software", lt_version_software(), "model", lt_json_of_path(plan->model),
-                  "prompt", plan->prompt, "output", lt_json_of_path(plan->output), "ranks",
-                  lt_group_size(s->world), "evaluations", is_render ? plan->evaluations : 0));
+    lt_progress_event(s->progress, "start",
+                      json_pack("{s:s, s:s, s:o, s:s, s:o, s:i, s:i, s:o*}", "verb",
+                                is_render ? "render" : "decode", "software", lt_version_software(),
+                                "model", lt_json_of_path(plan->model), "prompt", plan->prompt,
+                                "output", lt_json_of_path(plan->output), "ranks",
+                                lt_group_size(s->world), "evaluations",
+                                is_render ? plan->evaluations : 0, "slurm", lt_records_slurm()));
     return LT_OK;
 }
 

@@ -9,9 +9,11 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "base/env.h"
 #include "base/json.h"
 #include "base/new_file.h"
 #include "base/record.h"
+#include "base/text.h"
 #include "kernels/backend.h"
 #include "run/folder.h"
 #include "run/resume/model_files.h"
@@ -45,6 +47,19 @@ lt_status lt_records_events(const lt_plan *plan, int is_render, int *fd)
         return st;
     lt_error_clear(); /* RUN may be read-only, or another user's */
     return LT_OK;
+}
+
+/* ---- Slurm ---- */
+
+json_t *lt_records_slurm(void)
+{
+    const char *job = lt_env("SLURM_JOB_ID"), *nodes = lt_env("SLURM_JOB_NODELIST");
+    const char *restarts = lt_env("SLURM_RESTART_COUNT");
+    if (job == NULL || !lt_utf8_valid(job, strlen(job)))
+        return NULL;
+    return json_pack("{s:s, s:s?, s:I}", "job_id", job, "nodes",
+                     nodes != NULL && lt_utf8_valid(nodes, strlen(nodes)) ? nodes : NULL,
+                     "restarts", (json_int_t)(restarts != NULL ? strtoll(restarts, NULL, 10) : 0));
 }
 
 /* ---- the film ---- */

@@ -23,6 +23,10 @@
  * needs no record. Errors (render): LT_ECREATE. */
 lt_status lt_records_events(const lt_plan *plan, int is_render, int *fd);
 
+/* {"job_id", "nodes", "restarts"} of the Slurm job that this is a part of, the caller's; NULL:
+ * none. For people: nothing of a run depends on it. */
+json_t *lt_records_slurm(void);
+
 /* {"file", "bytes", "xxh64"} of the film at path, the caller's; NULL where it cannot be read. */
 json_t *lt_records_film(const char *path);
 

@@ -303,6 +303,40 @@ static void warnings_are_events_and_decode_has_its_own(void **state)
 }
 
 /* A decode writes nothing into what may be a stranger's. */
+/* And only there: a run's own epochs say how often it was begun. */
+static void slurms_job_is_in_the_first_event(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *restarts;
+        json_int_t told; /* -1: outside of Slurm */
+    } rows[] = {{"3", 3}, {NULL, 0}, {NULL, -1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].restarts != NULL)
+            (void)setenv("SLURM_RESTART_COUNT", rows[i].restarts, 1);
+        if (rows[i].told >= 0) {
+            (void)setenv("SLURM_JOB_ID", "42", 1);
+            (void)setenv("SLURM_JOB_NODELIST", "n[1-2]", 1);
+        }
+        run_well(&s, 1,
+                 RUN_WORDS("render", "-p", PROMPT, "--frames", "5", "--size", "64x64", "--steps",
+                           "2", "-q", "--overwrite", "-o", scratch_path(&s, "job.mp4")));
+        (void)unsetenv("SLURM_RESTART_COUNT");
+        (void)unsetenv("SLURM_JOB_ID");
+        (void)unsetenv("SLURM_JOB_NODELIST");
+        json_t *events = events_of(scratch_path(&s, "job.run"));
+        const json_t *job = json_object_get(json_array_get(events, 0), "slurm");
+        if (rows[i].told < 0) {
+            assert_null(job);
+        } else {
+            assert_string_equal(json_string_value(json_object_get(job, "job_id")), "42");
+            assert_string_equal(json_string_value(json_object_get(job, "nodes")), "n[1-2]");
+            assert_int_equal(json_integer_value(json_object_get(job, "restarts")), rows[i].told);
+        }
+        json_decref(events);
+    }
+}
+
 static void decode_appends_to_its_own_alone(void **state)
 {
     (void)state; /* the run is the last test's */
@@ -402,6 +436,7 @@ int main(void)
         cmocka_unit_test(failures_are_events),
         cmocka_unit_test(stops_are_events),
         cmocka_unit_test(warnings_are_events_and_decode_has_its_own),
+        cmocka_unit_test(slurms_job_is_in_the_first_event),
         cmocka_unit_test(decode_appends_to_its_own_alone),
         cmocka_unit_test(manifest_names_what_was_used),
         cmocka_unit_test(sizes_are_asked_of_the_encoder),
