@@ -51,6 +51,12 @@ void lt_sampler_step(lt_sampler *s, float *x, const float *v)
     s->at++;
 }
 
+void lt_sampler_go(lt_sampler *s, int at)
+{
+    assert(at >= 0 && at < s->points);
+    s->at = at;
+}
+
 void lt_sampler_close(lt_sampler **sampler)
 {
     if (*sampler != NULL)

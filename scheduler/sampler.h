@@ -31,6 +31,10 @@ lt_status lt_sampler_open(lt_sampler_kind kind, const float *sigmas, const float
 /* Move x [elements] to the next level, in place. v [elements]: the velocity at this one, not
  * changed. Asserts that there is a next level. Local. */
 void lt_sampler_step(lt_sampler *sampler, float *x, const float *v);
+/* Stand at level `at`, from 0, as after so many steps: a run that goes on from kept latents.
+ * Euler's solver remembers nothing of earlier steps; what one remembers is to be kept beside the
+ * latents (src/run/state). Local. */
+void lt_sampler_go(lt_sampler *sampler, int at);
 /* NULL is allowed. Local. */
 void lt_sampler_close(lt_sampler **sampler);
 

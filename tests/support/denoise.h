@@ -22,12 +22,15 @@ static inline lt_plan denoise_plan(const lt_model *model, const lt_mesh_spec *sp
 }
 
 /* From the plan's noise, or from what clip holds if it holds something, to data: each rank moves
- * what it holds, then the whole clip is put together. The caller frees *clip. Collective on the
- * group. */
-static inline void denoise_on(lt_model *model, lt_group *group, const lt_plan *plan,
-                              const lt_backend *backend, int deterministic, const lt_clip *coarse,
-                              lt_clip *clip)
+ * what it holds, then the whole clip is put together. The caller frees *clip. settings: of what
+ * keeps the steps, whose counts come back; NULL: nothing does. Collective on the group. Returns
+ * lt_denoise's. */
+static inline lt_status denoise_kept(lt_model *model, lt_group *group, const lt_plan *plan,
+                                     const lt_backend *backend, int deterministic,
+                                     const lt_clip *coarse, const lt_state_settings *settings,
+                                     lt_state_counts *counts, lt_clip *clip)
 {
+    lt_run_state *state = NULL;
     lt_mesh mesh;
     lt_engine engine;
     lt_levels levels;
@@ -52,6 +55,8 @@ static inline void denoise_on(lt_model *model, lt_group *group, const lt_plan *p
     OK(lt_levels_make(model, plan, &levels));
     OK(model->family->dit_open(model, &engine, plan->dtype, levels.timesteps,
                                levels.timestep_count));
+    if (settings != NULL)
+        OK(lt_run_state_open(&mesh, settings, &state));
     const lt_text text_of = {0, text, DENOISE_TEXT_ROWS};
     const lt_texts texts = {&text_of, has_text, 0};
     const lt_denoise_in in = {.model = model,
@@ -60,8 +65,14 @@ static inline void denoise_on(lt_model *model, lt_group *group, const lt_plan *p
                               .holding = &holding,
                               .levels = &levels,
                               .texts = &texts,
-                              .coarse = coarse};
-    OK(lt_denoise(&in, &engine, &part));
+                              .coarse = coarse,
+                              .state = state};
+    const lt_status st = lt_denoise(&in, &engine, &part);
+    if (state != NULL && st == LT_OK)
+        OK(lt_run_state_finish(state, 20));
+    if (state != NULL)
+        *counts = lt_run_state_counts(state);
+    lt_run_state_close(&state);
     for (int s = 0; s < clip->count; s++) /* so that nothing of what was there is taken for it */
         memset(clip->data[s], 0xff, (size_t)clip->elements[s] * sizeof(float));
     OK(lt_holding_gather(&holding, plan, &mesh, &part, clip));
@@ -72,6 +83,14 @@ static inline void denoise_on(lt_model *model, lt_group *group, const lt_plan *p
     lt_engine_close(&engine);
     lt_mesh_close(&mesh);
     free(text);
+    return st;
+}
+
+static inline void denoise_on(lt_model *model, lt_group *group, const lt_plan *plan,
+                              const lt_backend *backend, int deterministic, const lt_clip *coarse,
+                              lt_clip *clip)
+{
+    OK(denoise_kept(model, group, plan, backend, deterministic, coarse, NULL, NULL, clip));
 }
 
 static inline XXH64_hash_t clip_hash(const lt_clip *clip)

@@ -40,19 +40,32 @@ lt_status lt_denoise_holding(const lt_model *model, const lt_plan *plan, const l
     return lt_holding_new(plan, evaluations, mesh, out);
 }
 
-static lt_status run(lt_loop *loop, const lt_denoise_in *in, lt_clip *clip)
+/* Steps of this shot, of so many, that the run which is gone on from has made. */
+static int steps_behind(const lt_denoise_in *in, int steps)
+{
+    const int64_t step = in->state != NULL ? lt_run_state_from(in->state).step : 0;
+    const int64_t behind = step - in->steps_before;
+    return behind <= 0 ? 0 : behind < steps ? (int)behind : steps;
+}
+
+static lt_status run(lt_loop *loop, const lt_denoise_in *in, int steps, lt_clip *clip)
 {
     lt_pass pass = {.evaluations = in->levels->evaluations};
     for (int s = 0; s < in->levels->count; s++) {
         pass.sigma[s] = in->levels->sigma[s];
         pass.timestep[s] = in->levels->timestep[s];
     }
-    switch (in->plan->windowing.mode) {
+    const lt_mode mode = in->plan->windowing.mode;
+    if (loop->first == steps && mode != LT_MODE_EXTEND) /* nothing is left to do */
+        return lt_loop_restore(loop, mode == LT_MODE_REFINE, NULL, clip);
+    switch (mode) {
     case LT_MODE_EXTEND:
         return lt_denoise_extend(loop, &pass, clip);
     case LT_MODE_REFINE:
         return lt_denoise_refine(loop, in->levels, &pass, in->coarse, clip);
     default:
+        if (loop->first > 0)
+            LT_TRY(lt_loop_restore(loop, 0, NULL, clip));
         return lt_denoise_joint(loop, &pass, clip);
     }
 }
@@ -70,18 +83,24 @@ lt_status lt_denoise(const lt_denoise_in *in, lt_engine *engine, lt_clip *clip)
                     .preview = in->preview,
                     .seconds = in->seconds,
                     .done = in->steps_before,
-                    .of = in->steps_all};
+                    .of = in->steps_all,
+                    .state = in->state,
+                    .part = {.plan = in->plan, .place = {.shot = in->shot}}};
     const int steps = lt_denoise_steps(in->model, in->plan, in->coarse != NULL);
     if (loop.of == 0)
         loop.of = steps;
-    const int is_last = loop.done + steps >= loop.of;
+    const int is_last = in->steps_before + steps >= loop.of;
+    loop.first = steps_behind(in, steps);
+    loop.done += loop.first;
     lt_states_open(in->model, in->texts, &loop.states);
     lt_status st = lt_fault_step(lt_group_rank(world), -1);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     if (in->steps_before == 0)
         lt_progress_stage(in->progress, "denoise", "evaluation", loop.of);
+    if (loop.first > 0)
+        lt_progress_step(in->progress, loop.done);
     lt_stop_arm(lt_group_rank(world) == 0);
-    LT_TRY_GOTO(run(&loop, in, clip), st, done);
+    LT_TRY_GOTO(run(&loop, in, steps, clip), st, done);
 done:
     if (st != LT_OK)
         lt_engine_cancel(engine);

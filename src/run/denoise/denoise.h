@@ -15,6 +15,7 @@
 #include "run/denoise/preview.h"
 #include "run/denoise/texts.h"
 #include "run/progress.h"
+#include "run/state/run_state.h"
 
 /* What goes on while a clip is denoised (run/streaming.h). */
 typedef struct lt_denoise_beside {
@@ -42,6 +43,8 @@ typedef struct lt_denoise_in {
     const lt_clip *coarse;
     /* of a film of several shots: steps of the shots before this one, and of all; 0, 0: alone */
     int steps_before, steps_all;
+    int shot;            /* its number, from 0 */
+    lt_run_state *state; /* keeps the steps, and has those that the run goes on from; may be NULL */
     const lt_denoise_beside *beside; /* NULL: nothing */
     lt_progress *progress;           /* may be NULL */
     lt_preview *preview;             /* may be NULL */
@@ -57,11 +60,11 @@ lt_status lt_denoise_holding(const lt_model *model, const lt_plan *plan, const l
 
 /* Run all steps on clip in place, by the DiT that is open on engine for these levels: what
  * in->holding says of this rank, the job's noise at first, and no rank has more of it at the end.
- * From the first step on a signal waits for the step's end (lt_stop_arm), and still does when this
- * returns, since nothing is stored yet. Collective on the mesh, Blocking. A velocity with NaN or
- * Inf is LT_EDATA naming step, window and stream; after an error the engine is given up. Progress
- * and messages count the steps of all shots: the stage begins with the first and ends with the
- * last. */
+ * Steps that the state's run has behind it are read. From the first step on a signal waits for the
+ * step's end (lt_stop_arm), and still does when this returns, since latents.h5 is not whole yet.
+ * Collective on the mesh, Blocking. A velocity with NaN or Inf is LT_EDATA naming step, window and
+ * stream; after an error the engine is given up. Progress and messages count the steps of all
+ * shots: the stage begins with the first and ends with the last. */
 lt_status lt_denoise(const lt_denoise_in *in, lt_engine *engine, lt_clip *clip);
 
 #endif

@@ -160,8 +160,10 @@ lt_status lt_denoise_host_bytes(const lt_mesh *mesh, const lt_plan *plan, size_t
     }
     *bytes = whole + held; /* the clip; its velocity, or what is packed to share it */
     if (plan->windowing.mode == LT_MODE_EXTEND)
-        *bytes = whole + 4 * windows;
-    else if (tiles > 1)
+        *bytes = whole + 5 * windows; /* the fifth: a copy on its way to the disk (run_state.h) */
+    else
+        *bytes += held; /* such a copy */
+    if (plan->windowing.mode != LT_MODE_EXTEND && tiles > 1)
         *bytes += (groups > 1 ? held : 0) + (size_t)(run.count + 1) * windows;
     if (plan->windowing.mode == LT_MODE_REFINE)
         *bytes += whole; /* upsampled */

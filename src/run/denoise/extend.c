@@ -126,7 +126,8 @@ static lt_status place_anchors(extend *e, int64_t k)
     return st;
 }
 
-static lt_status chunk_begin(extend *e, int64_t k)
+/* first: steps of the chunk that an earlier run has made; the clip has what they left. */
+static lt_status chunk_begin(extend *e, int64_t k, int first)
 {
     for (int s = 0; s < e->set.streams; s++) {
         chunk *c = &e->of[s];
@@ -151,6 +152,7 @@ static lt_status chunk_begin(extend *e, int64_t k)
         LT_TRY(lt_sampler_open(e->loop->model->family->sampler, e->pass->sigma[s],
                                e->pass->timestep[s], e->pass->evaluations + 1, row * c->made.count,
                                &c->sampler));
+        lt_sampler_go(c->sampler, first);
     }
     return place_anchors(e, k);
 }
@@ -247,32 +249,61 @@ static lt_status preview(extend *e, int step)
     return LT_OK;
 }
 
-static lt_status one_chunk(extend *e, int64_t k)
+/* Chunk k is final on the ranks that hold it. st: how that went here. */
+static lt_status goes_out(extend *e, int64_t k, lt_status st)
+{
+    const lt_denoise_beside *beside = e->loop->beside;
+    if (st == LT_OK && beside != NULL && k + 1 < e->set.time[0].count)
+        st = beside->part(beside->ctx, k);
+    return lt_agree(e->loop->meet, st);
+}
+
+/* What is kept of a chunk's steps is what it makes; *view shows it as a clip. */
+static void hold_part(extend *e, int64_t k, lt_clip *view)
+{
+    lt_state_part *part = &e->loop->part;
+    *view = (lt_clip){.count = e->set.streams};
+    *part = (lt_state_part){.plan = e->loop->plan, .place = part->place, .clip = view};
+    part->place.chunk = k;
+    for (int s = 0; s < e->set.streams && e->computes; s++) {
+        view->data[s] = e->of[s].fresh;
+        view->range[s] = part->own[s] = e->of[s].made;
+    }
+}
+
+static lt_status one_chunk(extend *e, int64_t k, int first)
 {
     lt_loop *loop = e->loop;
-    lt_status st = e->computes ? chunk_begin(e, k) : LT_OK;
+    lt_clip view;
+    lt_status st = e->computes ? chunk_begin(e, k, first) : LT_OK;
     LT_TRY(lt_agree(loop->meet, st));
-    for (int i = 0; i < e->pass->evaluations; i++) {
+    hold_part(e, k, &view);
+    for (int i = first; i < e->pass->evaluations; i++) {
         const double began = lt_seconds();
         lt_operation_step(loop->done + 1, 0);
         st = lt_fault_step(lt_group_rank(loop->mesh->world), loop->done + 1);
         if (st == LT_OK && e->computes)
             st = chunk_step(e, k, i);
+        loop->part.stays = i + 1 == e->pass->evaluations;
         LT_TRY(lt_loop_step_end(loop, st, began));
         if (lt_preview_is_due(loop->preview, loop->done))
             LT_TRY(preview(e, i));
     }
     st = chunk_keep(e, k);
     chunk_free(e);
-    if (st == LT_OK && loop->beside != NULL && k + 1 < e->set.time[0].count)
-        st = loop->beside->part(loop->beside->ctx, k);
-    return lt_agree(loop->meet, st);
+    return goes_out(e, k, st);
 }
 
 static lt_status all_chunks(extend *e)
 {
-    for (int64_t k = 0; k < e->set.time[0].count; k++)
-        LT_TRY(one_chunk(e, k));
+    const int behind = e->loop->first, each = e->pass->evaluations;
+    for (int64_t k = 0; k < e->set.time[0].count; k++) {
+        const int64_t first = behind - k * each;
+        if (first >= each) /* an earlier run has made it */
+            LT_TRY(goes_out(e, k, LT_OK));
+        else
+            LT_TRY(one_chunk(e, k, first > 0 ? (int)first : 0));
+    }
     lt_operation_step(0, 0);
     return LT_OK;
 }
@@ -286,15 +317,28 @@ static lt_status chunks_apart(extend *e)
     lt_status st = LT_OK;
     if (beside->team == NULL) {
         st = beside->work(beside->ctx);
-        loop->done += e->pass->evaluations * (int)e->set.time[0].count;
+        loop->done += e->pass->evaluations * (int)e->set.time[0].count - loop->first;
     } else {
         loop->meet = beside->team;
+        lt_run_state_meet(loop->state, beside->team);
         st = all_chunks(e);
+        lt_run_state_meet(loop->state, NULL);
         loop->meet = loop->mesh->world;
         const lt_status told = beside->last(beside->ctx);
         st = st == LT_OK ? told : st;
     }
     return lt_agree(loop->mesh->world, st);
+}
+
+/* All chunks up to the one that the last step was of. */
+static lt_status restore(extend *e)
+{
+    const int64_t k = (e->loop->first - 1) / e->pass->evaluations;
+    int64_t end[LT_STREAMS_MAX];
+    for (int s = 0; s < e->set.streams; s++)
+        end[s] = e->set.time[s].own[k].first + e->set.time[s].own[k].count;
+    LT_TRY(lt_loop_restore(e->loop, 0, end, e->clip));
+    return LT_OK;
 }
 
 lt_status lt_denoise_extend(lt_loop *loop, const lt_pass *pass, lt_clip *clip)
@@ -305,6 +349,8 @@ lt_status lt_denoise_extend(lt_loop *loop, const lt_pass *pass, lt_clip *clip)
                 .computes = lt_loop_computes(loop) && loop->mesh->at[LT_AXIS_WIN] == 0};
     lt_status st = lt_window_set_new(loop->plan, 0, pass->evaluations, &e.set);
     LT_TRY_GOTO(lt_agree(loop->mesh->world, st), st, done);
+    if (loop->first > 0)
+        LT_TRY_GOTO(restore(&e), st, done);
     st = loop->beside != NULL && loop->beside->is_apart ? chunks_apart(&e) : all_chunks(&e);
 done:
     chunk_free(&e);

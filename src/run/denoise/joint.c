@@ -27,9 +27,9 @@
 typedef struct joint {
     lt_loop *loop;
     const lt_pass *pass;
-    int groups, group; /* of `win`; mine */
-    lt_window_set set; /* of the step */
-    const lt_held *held; /* [groups] */
+    int groups, group;       /* of `win`; mine */
+    lt_window_set set;       /* of the step */
+    const lt_held *held;     /* [groups] */
     lt_clip local, velocity; /* local: the caller's */
     lt_sampler *sampler[LT_STREAMS_MAX];
     /* one window's latents, and the velocities of each of mine: [most][LT_STREAMS_MAX] */
@@ -106,10 +106,20 @@ static lt_status buffers_new(joint *j)
     return LT_OK;
 }
 
+/* What is kept of each step: of what I hold, what no group before me does. */
+static void hold_part(joint *j)
+{
+    lt_state_part *part = &j->loop->part;
+    part->plan = j->loop->plan;
+    part->clip = &j->local;
+    memcpy(part->own, j->loop->holding->own[j->group], sizeof part->own);
+}
+
 static lt_status joint_open(joint *j, lt_clip *clip)
 {
+    const int last = j->pass->evaluations - 1;
     LT_TRY(find_most(j));
-    LT_TRY(set_of(j, 0));
+    LT_TRY(set_of(j, j->loop->first < last ? j->loop->first : last));
     for (int s = 0; s < clip->count; s++)
         assert(clip->range[s].first == j->held[j->group][s].first &&
                clip->range[s].count == j->held[j->group][s].count);
@@ -120,6 +130,10 @@ static lt_status joint_open(joint *j, lt_clip *clip)
             LT_TRY(lt_sampler_open(j->loop->model->family->sampler, j->pass->sigma[s],
                                    j->pass->timestep[s], j->pass->evaluations + 1,
                                    j->local.elements[s], &j->sampler[s]));
+    for (int s = 0; s < clip->count; s++)
+        if (j->sampler[s] != NULL)
+            lt_sampler_go(j->sampler[s], j->loop->first);
+    hold_part(j);
     return LT_OK;
 }
 
@@ -345,9 +359,10 @@ lt_status lt_denoise_joint(lt_loop *loop, const lt_pass *pass, lt_clip *clip)
                .held = loop->holding->held,
                .local = *clip};
     lt_status st = lt_agree(loop->mesh->world, joint_open(&j, clip));
-    for (int i = 0; i < pass->evaluations && st == LT_OK; i++) {
+    for (int i = loop->first; i < pass->evaluations && st == LT_OK; i++) {
         const double began = lt_seconds();
         lt_operation_step(loop->done + 1, 0);
+        loop->part.stays = !loop->goes_on && i + 1 == pass->evaluations;
         st = lt_loop_step_end(loop, one_step(&j, i), began);
         if (st == LT_OK)
             st = preview(&j, i);

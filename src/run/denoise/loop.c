@@ -1,6 +1,8 @@
 /* loop.c - what the modes of denoising share. */
 #include "run/denoise/loop.h"
 
+#include <assert.h>
+
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/stop.h"
@@ -72,28 +74,69 @@ lt_status lt_loop_evaluate(lt_loop *loop, const lt_evaluation *e)
     return check_finite(e);
 }
 
+/* The newest step that the run could go on from. */
+static int64_t kept_step(const lt_loop *loop)
+{
+    if (loop->state == NULL)
+        return 0;
+    const int64_t mine = lt_run_state_counts(loop->state).last;
+    return mine > 0 ? mine : lt_run_state_from(loop->state).step;
+}
+
 static lt_status stop_here(const lt_loop *loop)
 {
-    LT_TRY(lt_fence_check());
     if (!lt_stop_asked() || loop->done == loop->of)
         return LT_OK;
-    LT_FAIL(
-        LT_ETEMP,
-        "stopped by %s after step %d of %d: nothing is kept before the last one, the same command "
-        "begins again",
-        lt_stop_name(lt_stop_signal()), loop->done, loop->of);
+    const int64_t kept = kept_step(loop);
+    if (kept > 0)
+        LT_FAIL(LT_ETEMP, "stopped by %s after step %d of %d: kept up to step %lld",
+                lt_stop_name(lt_stop_signal()), loop->done, loop->of, (long long)kept);
+    LT_FAIL(LT_ETEMP,
+            "stopped by %s after step %d of %d: no step is kept, the same command begins again",
+            lt_stop_name(lt_stop_signal()), loop->done, loop->of);
+}
+
+/* The step is whole on all ranks: it is kept, and if one of them is to stop, all do. */
+static lt_status keep_step(lt_loop *loop)
+{
+    int stops = lt_stop_asked() && loop->done < loop->of;
+    loop->part.place.step = loop->done;
+    loop->part.place.steps = loop->of;
+    LT_TRY(lt_run_state_step(loop->state, &loop->part, stops, &stops));
+    return stops ? lt_agree(loop->meet, stop_here(loop)) : LT_OK;
 }
 
 lt_status lt_loop_step_end(lt_loop *loop, lt_status mine, double began)
 {
     loop->done++;
     if (mine == LT_OK)
+        mine = lt_fence_check();
+    if (mine == LT_OK && loop->state == NULL)
         mine = stop_here(loop);
     if (mine == LT_OK && loop->meet != loop->mesh->world && loop->beside->step != NULL)
         mine = loop->beside->step(loop->beside->ctx);
     LT_TRY(lt_agree(loop->meet, mine));
+    if (loop->state != NULL)
+        LT_TRY(keep_step(loop));
     if (loop->seconds != NULL)
         loop->seconds[loop->done - 1] = lt_seconds() - began;
     lt_progress_step(loop->progress, loop->done);
+    return LT_OK;
+}
+
+lt_status lt_loop_restore(lt_loop *loop, int pass, const int64_t *end, lt_clip *clip)
+{
+    int64_t units[LT_STREAMS_MAX];
+    assert(loop->state != NULL && loop->first > 0);
+    LT_TRY(lt_run_state_restore(loop->state, loop->plan, loop->part.place.shot, pass, clip, units));
+    for (int s = 0; s < clip->count; s++) {
+        const lt_stream *stream = &loop->plan->stream[s];
+        const int64_t wanted = end != NULL ? end[s] : lt_stream_units(stream);
+        if (units[s] < wanted)
+            LT_FAIL(LT_EDATA,
+                    "the files of step %lld: %s: want positions 0 to %lld, found none at %lld",
+                    (long long)lt_run_state_from(loop->state).step, stream->name,
+                    (long long)wanted - 1, (long long)units[s]);
+    }
     return LT_OK;
 }

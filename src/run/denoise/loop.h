@@ -6,6 +6,7 @@
 #include "run/denoise/exchange.h"
 #include "run/denoise/preview.h"
 #include "run/denoise/states.h"
+#include "run/state/run_state.h"
 
 typedef struct lt_loop {
     lt_model *model;
@@ -20,7 +21,11 @@ typedef struct lt_loop {
     const lt_denoise_beside *beside; /* NULL: nothing */
     lt_group *meet;                  /* who agrees on each step: the world, or a team of it */
     const lt_clip
-        *given; /* streams that are not denoised, clean; data NULL of the others; or NULL */
+        *given;  /* streams that are not denoised, clean; data NULL of the others; or NULL */
+    int first;   /* steps of the shot, then of the pass, that an earlier run has made */
+    int goes_on; /* another pass follows: its last step is one like others */
+    lt_run_state *state; /* what keeps the steps, or NULL */
+    lt_state_part part;  /* what is kept of the step at hand: a mode says what it holds */
 } lt_loop;
 
 /* Levels of one pass. */
@@ -50,11 +55,16 @@ int lt_loop_computes(const lt_loop *loop);
 /* Local but for the forward, which is Collective on tokens and tp. A velocity that is not finite is
  * LT_EDATA naming step, window and stream. */
 lt_status lt_loop_evaluate(lt_loop *loop, const lt_evaluation *evaluation);
-/* One more step is behind us: faults of tests, signals, agreement, progress. mine: how this rank
- * fared. began: lt_seconds() at its begin. Collective on loop->meet. */
+/* One more step is behind us: agreement, what is kept of it (loop->part), signals, progress. mine:
+ * how this rank fared. began: lt_seconds() at its begin. Collective on loop->meet. */
 lt_status lt_loop_step_end(lt_loop *loop, lt_status mine, double began);
-/* The modes: clip is what the loop's holding says of this rank, noise in, data out. Collective on
- * the mesh. */
+/* Of a run that goes on (loop->first > 0): what the steps before have left of pass `pass` of the
+ * shot into clip, as far as it holds it; from its beginning to `end` [streams], NULL: to its end,
+ * there must be no gap. Collective on the world. Errors: lt_run_state_restore's; LT_EDATA where
+ * positions are missing. */
+lt_status lt_loop_restore(lt_loop *loop, int pass, const int64_t *end, lt_clip *clip);
+/* The modes: clip is what the loop's holding says of this rank, noise in (or what lt_loop_restore
+ * left), data out. They begin behind loop->first steps. Collective on the mesh. */
 lt_status lt_denoise_joint(lt_loop *loop, const lt_pass *pass, lt_clip *clip);
 lt_status lt_denoise_extend(lt_loop *loop, const lt_pass *pass, lt_clip *clip);
 /* whole_range: the coarse pass's levels; given: its clip, or NULL. */

@@ -67,6 +67,7 @@ static lt_status coarse_pass(lt_loop *loop, const lt_plan *plan, const lt_pass *
     lt_clip part = {0};
     coarse.plan = plan;
     coarse.holding = &holding;
+    coarse.goes_on = 1;
     lt_states_open(loop->model, loop->states.texts, &coarse.states);
     lt_status st = lt_holding_new(plan, pass->evaluations, loop->mesh, &holding);
     if (st == LT_OK)
@@ -75,8 +76,11 @@ static lt_status coarse_pass(lt_loop *loop, const lt_plan *plan, const lt_pass *
         st = lt_clip_new(plan, out);
     LT_TRY_GOTO(lt_agree(loop->mesh->world, st), st, done);
     lt_clip_noise(plan, &part);
+    if (loop->first > 0)
+        LT_TRY_GOTO(lt_loop_restore(&coarse, 0, NULL, &part), st, done);
     st = lt_denoise_joint(&coarse, pass, &part);
     loop->done = coarse.done;
+    loop->first = 0;
     if (st == LT_OK)
         st = lt_holding_gather(&holding, plan, loop->mesh, &part, out);
 done:
@@ -99,17 +103,23 @@ lt_status lt_denoise_refine(lt_loop *loop, const lt_levels *levels, const lt_pas
     lt_status st = LT_OK;
     LT_TRY_GOTO(lt_agree(loop->mesh->world, lt_plan_coarse(loop->plan, loop->model, &coarse_plan)),
                 st, done);
-    if (given == NULL)
-        LT_TRY_GOTO(coarse_pass(loop, &coarse_plan, whole_range, &made), st, done);
-    LT_TRY_GOTO(lt_agree(loop->mesh->world,
-                         renoise(loop->plan, &coarse_plan, given != NULL ? given : &made, clip)),
-                st, done);
+    if (loop->first > whole_range->evaluations) { /* the coarse pass is in what it left */
+        LT_TRY_GOTO(lt_loop_restore(loop, 1, NULL, clip), st, done);
+        loop->first -= whole_range->evaluations;
+    } else {
+        if (given == NULL)
+            LT_TRY_GOTO(coarse_pass(loop, &coarse_plan, whole_range, &made), st, done);
+        LT_TRY_GOTO(lt_agree(loop->mesh->world, renoise(loop->plan, &coarse_plan,
+                                                        given != NULL ? given : &made, clip)),
+                    st, done);
+    }
     lt_clip_free(&made);
     audio = *clip; /* borrowed: the streams that are given clean, the others NULL */
     for (int s = 0; s < clip->count; s++)
         if (loop->plan->stream[s].ndim == 4)
             audio.data[s] = NULL;
     loop->given = &audio;
+    loop->part.place.pass = 1;
     st = lt_denoise_joint(loop, &pass, clip);
     loop->given = NULL;
 done:

@@ -13,6 +13,7 @@
  * What later steps do not repeat (a chunk of `extend`, a shot of a storyboard) is never skipped:
  * it waits, a copy in memory, until the disk has taken it, and no later step counts before. What
  * cannot be written (a full disk) is told in a warning; the run goes on, and the older steps stand.
+ * A copy that a newer one has overtaken makes no file any more (run/resume/fence.h).
  *
  * RUN need be seen by rank 0 only: a rank that does not find rank 0's token file in RUN/state sends
  * its part to rank 0 by request, whose thread writes it. Going on, rank 0 reads and hands out, to
@@ -34,15 +35,10 @@ typedef struct lt_state_settings {
     const char *run; /* RUN, owned by this process (run/lease.h) */
     uint64_t job;    /* state_job.h */
     int64_t epoch;
-    int every, keep;       /* --checkpoint-every, 1 or more; --keep-steps, 1 or more */
+    int every, keep;       /* --checkpoint-every, 0: no step is kept; --keep-steps, 1 or more */
     const char *mode;      /* of the film, for heads */
     json_t *chosen;        /* what `auto` chose, for heads; NULL: nothing */
     const lt_commit *from; /* the step that the run goes on from; NULL or zeroed: from noise */
-    /* Asked by rank 0's I/O thread before each commit record: anything but LT_OK, with its text,
-     * and the record is not made; the next lt_run_state_step fails with it on all ranks. NULL: it
-     * always may. */
-    lt_status (*may_commit)(void *ctx);
-    void *ctx;
 } lt_state_settings;
 
 /* Make RUN/state, sweep what was left unfinished there, find which ranks see it, start the I/O
@@ -62,6 +58,10 @@ lt_state_place lt_run_state_from(const lt_run_state *state);
 lt_status lt_run_state_restore(lt_run_state *state, const lt_plan *plan, int shot, int pass,
                                lt_clip *clip, int64_t units[LT_STREAMS_MAX]);
 
+/* From here on the ranks of this group alone make steps (`extend` beside decoding); rank 0 is its
+ * first. NULL: all do, as at the begin. state may be NULL. Local, by the group's ranks. */
+void lt_run_state_meet(lt_run_state *state, lt_group *group);
+
 /* What this rank's group of `win` has after a step. */
 typedef struct lt_state_part {
     const lt_plan *plan; /* whose streams these are */
@@ -73,17 +73,18 @@ typedef struct lt_state_part {
 
 /* A step has ended well on all ranks: keep it, if it is its turn. stop: this rank was asked to
  * stop; *stops: some rank was, then all stop, and the step at hand was waited for, so that it
- * counts (8 s at most). Collective on the world, Blocking, but for the disk only where it stops.
- * Errors: may_commit's, on all ranks; LT_EPEER. What the disk does not take is no error. */
+ * counts (8 s at most). Collective on the group that makes steps, Blocking, but for the disk only
+ * where it stops.
+ * Errors: LT_EPEER, LT_ENOMEM. What the disk does not take is no error. */
 lt_status lt_run_state_step(lt_run_state *state, const lt_state_part *part, int stop, int *stops);
 /* The last step is behind: wait until all that was handed over is on the disk, `seconds` at most,
  * and commit it. Collective on the world, Blocking. Errors: as step's. */
 lt_status lt_run_state_finish(lt_run_state *state, double seconds);
 
-/* What became of the steps so far, on rank 0. */
+/* What became of the steps so far; committed and bytes on rank 0. */
 typedef struct lt_state_counts {
     int64_t written, committed, skipped, failed; /* steps */
-    int64_t last;                                /* step that counts; 0: none */
+    int64_t last;                                /* the newest step of ours that counts; 0: none */
     int64_t bytes;                               /* of files by this epoch */
 } lt_state_counts;
 lt_state_counts lt_run_state_counts(lt_run_state *state); /* Local */

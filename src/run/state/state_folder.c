@@ -56,8 +56,8 @@ static json_t *file_json(const lt_commit_file *f)
 {
     char hash[24];
     (void)snprintf(hash, sizeof hash, "%016" PRIx64, f->sum.hash);
-    return json_pack("{s:s, s:I, s:s}", "file", f->name, "bytes", (json_int_t)f->sum.bytes, "xxh64",
-                     hash);
+    return json_pack("{s:s, s:I, s:s, s:b}", "file", f->name, "bytes", (json_int_t)f->sum.bytes,
+                     "xxh64", hash, "stays", f->stays);
 }
 
 lt_status lt_commit_write(const char *folder, const lt_commit *c)
@@ -105,6 +105,7 @@ static lt_status read_file(const lt_json_at *at, lt_commit_file *out)
     (void)snprintf(out->name, sizeof out->name, "%s", name);
     LT_TRY(lt_json_int(at, "bytes", 1, INT64_MAX, &out->sum.bytes));
     LT_TRY(read_hash(at, "xxh64", &out->sum.hash));
+    LT_TRY(lt_json_bool(at, "stays", &out->stays));
     return LT_OK;
 }
 

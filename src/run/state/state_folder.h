@@ -11,7 +11,8 @@
  *
  *     {"format": "longtake-commit", "version": 1, "job": "0123456789abcdef", "epoch": 3,
  *      "step": 12, "steps": 20, "shot": 0, "pass": 0, "chunk": 0,
- *      "files": [{"file": "step-000012.e003.w000.lt", "bytes": 5120, "xxh64": "..."}, ...]}
+ *      "files": [{"file": "step-000012.e003.w000.lt", "bytes": 5120, "xxh64": "...",
+ *                 "stays": false}, ...]}
  *
  * Units of the clip are in one file of a commit each. Functions are Local and Blocking; none calls
  * MPI or HDF5. Messages name file, field, wanted and found. Tested: tests/unit/test_state_folder.c.
@@ -36,6 +37,7 @@ int lt_state_name_parse(const char *text, lt_state_name *out);
 typedef struct lt_commit_file {
     char name[LT_STATE_NAME_BYTES];
     lt_state_sum sum;
+    int stays; /* later steps need it too: a finished chunk, or shot */
 } lt_commit_file;
 
 /* A zeroed one: the run's start. */

@@ -1,0 +1,337 @@
+/* state_thread.c - the I/O thread. One queue under one lock, which it never holds while it works:
+ * the main thread's calls take as long as a few copies of small structs. */
+#include "run/state/state_thread.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/record.h"
+
+/* A file, or (write NULL) a record. */
+typedef struct task {
+    struct task *next;
+    lt_state_write *write;
+    lt_commit commit;
+} task;
+
+struct lt_state_thread {
+    char folder[LT_PATH_BYTES];
+    lt_state_thread_args args;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t more, idle;
+    task *first, *last; /* what is queued */
+    int works, ends;
+    lt_commit_file *written; /* [written_count], since lt_state_thread_files_begin */
+    int written_count;
+    lt_state_outcome files, records;
+    lt_state_done done;
+};
+
+static void task_free(task *t)
+{
+    free(t->write);
+    lt_commit_free(&t->commit);
+    free(t);
+}
+
+/* The first failure stays. */
+static void keep_failure(lt_state_outcome *outcome, lt_status st)
+{
+    if (st != LT_OK && outcome->status == LT_OK) {
+        outcome->status = st;
+        (void)snprintf(outcome->text, sizeof outcome->text, "%s", lt_error_text());
+    }
+    lt_error_clear();
+}
+
+/* ---- the thread ---- */
+
+static lt_status write_file(const lt_state_thread *t, const lt_state_write *w, lt_commit_file *out)
+{
+    char path[LT_PATH_BYTES];
+    (void)lt_state_name_text(&w->name, out->name);
+    LT_TRY(lt_path_join(path, sizeof path, t->folder, out->name));
+    LT_TRY(lt_state_file_write(path, &w->head, w->array, w->count, &out->sum));
+    return LT_OK;
+}
+
+static void do_file(lt_state_thread *t, const lt_state_write *w)
+{
+    lt_commit_file file = {.name = ""};
+    const lt_status st = write_file(t, w, &file);
+    (void)pthread_mutex_lock(&t->lock);
+    keep_failure(&t->files, st);
+    if (st == LT_OK) {
+        t->written[t->written_count++] = file; /* room was made when it was queued */
+        t->done.files++;
+        t->done.bytes += file.sum.bytes;
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
+/* Sums of the files that this thread has written. 0: one of them is not there. */
+static int complete(lt_state_thread *t, lt_commit *c)
+{
+    int whole = 1;
+    (void)pthread_mutex_lock(&t->lock);
+    for (int i = 0; i < c->count; i++)
+        for (int k = 0; k < t->written_count && c->file[i].sum.bytes == 0; k++)
+            if (strcmp(c->file[i].name, t->written[k].name) == 0)
+                c->file[i].sum = t->written[k].sum;
+    for (int i = 0; i < c->count; i++)
+        whole &= c->file[i].sum.bytes > 0;
+    (void)pthread_mutex_unlock(&t->lock);
+    return whole;
+}
+
+static void tell(const lt_commit *c)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < c->count; i++)
+        bytes += c->file[i].sum.bytes;
+    lt_record_event("commit",
+                    json_pack("{s:I, s:I, s:i, s:I}", "step", (json_int_t)c->place.step, "epoch",
+                              (json_int_t)c->epoch, "files", c->count, "bytes", (json_int_t)bytes));
+}
+
+static void do_commit(lt_state_thread *t, lt_commit *c)
+{
+    if (!complete(t, c))
+        return; /* why is known of the file */
+    const lt_status st = lt_commit_write(t->folder, c);
+    if (st == LT_OK) {
+        tell(c);
+        lt_state_prune(t->folder, t->args.epoch, t->args.from, t->args.keep);
+    }
+    (void)pthread_mutex_lock(&t->lock);
+    keep_failure(&t->records, st);
+    if (st == LT_OK) {
+        t->done.committed++;
+        t->done.last = c->place.step;
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
+static void *thread_main(void *argument)
+{
+    lt_state_thread *t = argument;
+    (void)pthread_mutex_lock(&t->lock);
+    while (!t->ends) {
+        task *next = t->first;
+        if (next == NULL) {
+            (void)pthread_cond_wait(&t->more, &t->lock);
+            continue;
+        }
+        t->first = next->next;
+        t->works = 1;
+        (void)pthread_mutex_unlock(&t->lock);
+        if (next->write != NULL)
+            do_file(t, next->write);
+        else
+            do_commit(t, &next->commit);
+        task_free(next);
+        (void)pthread_mutex_lock(&t->lock);
+        t->works = 0;
+        if (t->first == NULL)
+            (void)pthread_cond_broadcast(&t->idle);
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+    return NULL;
+}
+
+/* ---- begin, end ---- */
+
+static int start(lt_state_thread *t)
+{
+    sigset_t all, before;
+    pthread_condattr_t monotonic;
+    (void)pthread_mutex_init(&t->lock, NULL);
+    (void)pthread_cond_init(&t->more, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&t->idle, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    (void)sigfillset(&all); /* signals are for the main thread */
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int error = pthread_create(&t->thread, NULL, thread_main, t);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+static void destroy(lt_state_thread *t)
+{
+    (void)pthread_mutex_destroy(&t->lock);
+    (void)pthread_cond_destroy(&t->more);
+    (void)pthread_cond_destroy(&t->idle);
+    while (t->first != NULL) {
+        task *next = t->first->next;
+        task_free(t->first);
+        t->first = next;
+    }
+    free(t->written);
+    free(t);
+}
+
+lt_status lt_state_thread_open(const lt_state_thread_args *args, lt_state_thread **out)
+{
+    *out = NULL;
+    lt_state_thread *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory to write states", args->folder);
+    (void)snprintf(t->folder, sizeof t->folder, "%s", args->folder);
+    t->args = *args;
+    t->args.folder = t->folder;
+    const int error = start(t);
+    if (error != 0) {
+        destroy(t);
+        LT_FAIL(LT_EUNAVAIL, "%s: no thread to write states: %s", args->folder, strerror(error));
+    }
+    *out = t;
+    return LT_OK;
+}
+
+void lt_state_thread_close(lt_state_thread **thread)
+{
+    lt_state_thread *t = *thread;
+    *thread = NULL;
+    if (t == NULL)
+        return;
+    (void)pthread_mutex_lock(&t->lock);
+    t->ends = 1;
+    (void)pthread_cond_signal(&t->more);
+    (void)pthread_mutex_unlock(&t->lock);
+    (void)pthread_join(t->thread, NULL);
+    destroy(t);
+}
+
+/* ---- the queue ---- */
+
+static void append(lt_state_thread *t, task *one)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    if (t->first == NULL)
+        t->first = one;
+    else
+        t->last->next = one;
+    t->last = one;
+    (void)pthread_cond_signal(&t->more);
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
+/* Room for the results of one more file than are queued and written. */
+static int make_room(lt_state_thread *t)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    int wanted = t->written_count + 2; /* one may be at work */
+    for (const task *i = t->first; i != NULL; i = i->next)
+        wanted++;
+    lt_commit_file *more = realloc(t->written, (size_t)wanted * sizeof *more);
+    if (more != NULL)
+        t->written = more;
+    (void)pthread_mutex_unlock(&t->lock);
+    return more != NULL;
+}
+
+lt_status lt_state_thread_write(lt_state_thread *t, const lt_state_write *write)
+{
+    task *one = calloc(1, sizeof *one);
+    lt_state_write *copy = malloc(sizeof *copy);
+    if (one == NULL || copy == NULL || !make_room(t)) {
+        free(one);
+        free(copy);
+        LT_FAIL(LT_ENOMEM, "%s: no memory to write a state", t->folder);
+    }
+    *copy = *write;
+    one->write = copy;
+    append(t, one);
+    return LT_OK;
+}
+
+lt_status lt_state_thread_commit(lt_state_thread *t, lt_commit *commit)
+{
+    task *one = calloc(1, sizeof *one);
+    if (one == NULL) {
+        lt_commit_free(commit);
+        LT_FAIL(LT_ENOMEM, "%s: no memory for a commit record", t->folder);
+    }
+    one->commit = *commit;
+    *commit = (lt_commit){0};
+    append(t, one);
+    return LT_OK;
+}
+
+int lt_state_thread_is_busy(lt_state_thread *t)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    const int busy = t->works || t->first != NULL;
+    (void)pthread_mutex_unlock(&t->lock);
+    return busy;
+}
+
+int lt_state_thread_wait(lt_state_thread *t, double seconds)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    const int64_t ns = until.tv_nsec + (int64_t)(seconds * 1e9);
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    int timed_out = 0;
+    (void)pthread_mutex_lock(&t->lock);
+    while ((t->works || t->first != NULL) && !timed_out)
+        timed_out = pthread_cond_timedwait(&t->idle, &t->lock, &until) != 0;
+    const int idle = !t->works && t->first == NULL;
+    (void)pthread_mutex_unlock(&t->lock);
+    return idle;
+}
+
+/* ---- results ---- */
+
+void lt_state_thread_files_begin(lt_state_thread *t)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    t->written_count = 0;
+    t->files = (lt_state_outcome){LT_OK, ""};
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
+lt_state_outcome lt_state_thread_files(lt_state_thread *t)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    const lt_state_outcome out = t->files;
+    (void)pthread_mutex_unlock(&t->lock);
+    return out;
+}
+
+lt_state_sum lt_state_thread_sum(lt_state_thread *t, const char *name)
+{
+    lt_state_sum sum = {0, 0};
+    (void)pthread_mutex_lock(&t->lock);
+    for (int i = 0; i < t->written_count; i++)
+        if (strcmp(t->written[i].name, name) == 0)
+            sum = t->written[i].sum;
+    (void)pthread_mutex_unlock(&t->lock);
+    return sum;
+}
+
+lt_state_outcome lt_state_thread_records(lt_state_thread *t)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    const lt_state_outcome out = t->records;
+    t->records = (lt_state_outcome){LT_OK, ""};
+    (void)pthread_mutex_unlock(&t->lock);
+    return out;
+}
+
+lt_state_done lt_state_thread_done(lt_state_thread *t)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    const lt_state_done out = t->done;
+    (void)pthread_mutex_unlock(&t->lock);
+    return out;
+}

@@ -1,0 +1,332 @@
+/* test_state_ranks.c - steps are kept, and gone on from, on any ranks and any mesh.
+ * Goal: a run that is stopped after every single step, and goes on each time on another mesh, ends
+ * with the undisturbed run's bits, in every mode, whether all ranks see RUN or rank 0 alone; a disk
+ * that takes nothing costs steps that count, and no bit; what is kept is what the last steps need.
+ * Method: the nano model with --deterministic; a stop that is asked for from the first step on.
+ * Ranks: as launched; meshes with more are left out. Needs: tests/parity/nano, /tmp. */
+#include "tests/support/denoise.h"
+
+#include <dirent.h>
+#include <ftw.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "base/stop.h"
+
+static const struct {
+    const char *name;
+    lt_shape shape;
+    lt_windows_asked asked;
+    int steps; /* of all passes and chunks */
+    int files; /* of the last commit on win=2 */
+} modes[] = {
+    {"single", {90, 64, 32}, {.mode = LT_MODE_SINGLE}, 3, 1},
+    {"windows", {192, 64, 32}, {.mode = LT_MODE_WINDOWS, 90, 39, LT_FUSE_TRAPEZOID}, 3, 2},
+    {"windows, dithered, cut, anchors",
+     {345, 64, 32},
+     {.mode = LT_MODE_WINDOWS,
+      141,
+      39,
+      LT_FUSE_TRAPEZOID,
+      .dither = 1,
+      .owner_cut_steps = 1,
+      .anchor = {0, 102},
+      .anchors = 2},
+     3,
+     2},
+    {"extend, anchor",
+     {192, 64, 32},
+     {.mode = LT_MODE_EXTEND, 90, 39, .anchor = {0}, .anchors = 1},
+     9,
+     3},
+    {"refine",
+     {192, 64, 64},
+     {.mode = LT_MODE_REFINE,
+      90,
+      39,
+      LT_FUSE_TRAPEZOID,
+      .refine_from = 0.6,
+      .coarse_width = 32,
+      .coarse_height = 32,
+      .tile_width = 32,
+      .tile_height = 32},
+     0,
+     2},
+};
+enum { MODES = sizeof modes / sizeof *modes, STEPS = 4, JOB = 0x5eed };
+
+/* Each step of a chain on the next of them. */
+static const char *const meshes[] = {"win=2", "tp=2", "win=3", "win=1", "ring=2", "win=2,tp=2"};
+enum { MESHES = sizeof meshes / sizeof *meshes };
+
+static lt_model *nano;
+static XXH64_hash_t wanted[MODES];
+static char base[64], mine[96]; /* rank 0's folder, and the one that this rank stands in */
+
+static int steps_of(const lt_plan *plan)
+{
+    const int n = lt_denoise_steps(nano, plan, 0);
+    WANT(n > 0);
+    return n;
+}
+
+/* ---- RUN ---- */
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *where)
+{
+    (void)info;
+    (void)kind;
+    (void)where;
+    return remove(path);
+}
+
+static void run_new(void)
+{
+    OK(lt_barrier(world));
+    if (lt_group_rank(world) == 0) {
+        (void)nftw("run", remove_one, 8, FTW_DEPTH | FTW_PHYS);
+        WANT(mkdir("run", 0777) == 0);
+    }
+    OK(lt_barrier(world));
+}
+
+/* Rank 0 alone stands in the folder that has RUN, or all do. */
+static void all_see(int all)
+{
+    WANT(chdir(all ? base : mine) == 0);
+    OK(lt_barrier(world));
+}
+
+static int count_in_state(const char *ending)
+{
+    int n = 0;
+    DIR *d = opendir("run/state");
+    WANT(d != NULL);
+    for (const struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
+        const size_t k = strlen(e->d_name), m = strlen(ending);
+        n += k >= m && strcmp(e->d_name + k - m, ending) == 0;
+    }
+    (void)closedir(d);
+    return n;
+}
+
+/* ---- one mode ---- */
+
+static lt_plan plan_of(const lt_mesh_spec *spec, int mode)
+{
+    return denoise_plan(nano, spec, STEPS, modes[mode].shape, modes[mode].asked);
+}
+
+static void undisturbed(void **state)
+{
+    (void)state;
+    static const lt_mesh_spec one = {{1, 1, 1, 1, 1}};
+    lt_group *self = group_of_one();
+    for (int m = 0; m < MODES; m++) {
+        const lt_plan plan = plan_of(&one, m);
+        lt_clip clip = {0};
+        if (modes[m].steps > 0)
+            WANT(steps_of(&plan) == modes[m].steps);
+        denoise_on(nano, self, &plan, &lt_backend_cpu, 1, NULL, &clip);
+        wanted[m] = clip_hash(&clip);
+        lt_clip_free(&clip);
+    }
+    lt_group_free(&self);
+}
+
+/* From the newest step on, on this mesh. Group rank 0 is world rank 0. Returns lt_denoise's. */
+static lt_status go_on(lt_group *group, const lt_mesh_spec *spec, int mode, int64_t epoch,
+                       lt_state_counts *counts, XXH64_hash_t *bits)
+{
+    const lt_plan plan = plan_of(spec, mode);
+    const int root = lt_group_rank(group) == 0;
+    lt_commit from = {0};
+    lt_clip clip = {0};
+    if (root)
+        OK(lt_state_find("run", JOB, &from));
+    const lt_state_settings settings = {.run = "run",
+                                        .job = JOB,
+                                        .epoch = epoch,
+                                        .every = 1,
+                                        .keep = 2,
+                                        .mode = "mode",
+                                        .from = &from};
+    static const lt_state_settings others; /* rank 0's count */
+    const lt_status st = denoise_kept(nano, group, &plan, &lt_backend_cpu, 1, NULL,
+                                      root ? &settings : &others, counts, &clip);
+    *bits = clip_hash(&clip);
+    lt_clip_free(&clip);
+    lt_commit_free(&from);
+    return st;
+}
+
+/* Nothing of a mode is computed twice, nothing is left out, and no bit differs. */
+static void chain(int mode, int all)
+{
+    XXH64_hash_t bits = 0;
+    int64_t last = 0;
+    run_new();
+    all_see(all);
+    for (int at = 0, done = 0; !done; at++) {
+        const char *mesh = meshes[at % MESHES];
+        lt_mesh_spec spec;
+        lt_group *group = mesh_group(mesh, &spec);
+        int32_t told[2] = {0, 0}; /* how it ended; the step that counts */
+        if (group != NULL) {
+            lt_state_counts counts = {0};
+            const lt_status st = go_on(group, &spec, mode, at + 1, &counts, &bits);
+            if (st != LT_OK && st != LT_ETEMP)
+                stop(mesh, lt_error_text(), __LINE__);
+            told[0] = (int32_t)st;
+            told[1] = (int32_t)counts.last;
+        }
+        lt_group_free(&group);
+        OK(lt_broadcast(world, 0, told, sizeof told));
+        if (lt_mesh_ranks(&spec) > lt_group_size(world))
+            continue;              /* left out */
+        WANT(told[1] == last + 1); /* one step a run, and it counts */
+        last = told[1];
+        done = told[0] == LT_OK;
+    }
+    all_see(1);
+    if (lt_group_rank(world) != 0)
+        return;
+    if (bits != wanted[mode])
+        stop(modes[mode].name, all ? "bits" : "bits, RUN at rank 0 alone", __LINE__);
+    lt_commit c;
+    OK(lt_state_find("run", JOB, &c));
+    WANT(c.place.step == last && c.place.steps == last);
+    WANT(count_in_state(".commit") == 2);
+    lt_commit_free(&c);
+}
+
+/* stop.h: a stop that was asked for stays asked for. Behind the tests that do without. */
+static void stopped_after_every_step(void **state)
+{
+    (void)state;
+    lt_stop_hold(1); /* no alarm 8 s later */
+    lt_stop_ask(SIGTERM);
+    for (int m = 0; m < MODES; m++)
+        for (int all = 0; all < 2; all++)
+            chain(m, all);
+}
+
+/* ---- without a stop ---- */
+
+static void what_is_kept(void **state)
+{
+    (void)state;
+    for (int m = 0; m < MODES; m++) {
+        lt_mesh_spec spec;
+        XXH64_hash_t bits = 0;
+        lt_state_counts counts = {0};
+        run_new();
+        all_see(m % 2);
+        lt_group *group = mesh_group("win=2", &spec);
+        if (group != NULL) {
+            OK(go_on(group, &spec, m, 1, &counts, &bits));
+            WANT(bits == wanted[m]);
+            const lt_plan plan = plan_of(&spec, m);
+            WANT(counts.failed == 0 && counts.last == steps_of(&plan));
+            WANT(counts.written + counts.skipped == steps_of(&plan));
+        }
+        lt_group_free(&group);
+        all_see(1);
+        if (lt_group_rank(world) == 0 && lt_group_size(world) >= 2) {
+            lt_commit c;
+            OK(lt_state_find("run", JOB, &c));
+            WANT(c.count == modes[m].files);
+            WANT(counts.committed == counts.written);
+            WANT(count_in_state(".commit") == (counts.committed < 2 ? (int)counts.committed : 2));
+            /* of windows two steps' files; of extend each chunk's, and the last step but one's */
+            WANT(count_in_state(".lt") <= 2 * modes[m].files);
+            WANT(count_in_state(".e001") == 0); /* the token is gone */
+            lt_commit_free(&c);
+        }
+        OK(lt_barrier(world));
+    }
+}
+
+/* A step that is done already goes on to what was there: nothing is computed. */
+static void a_finished_run_is_read(void **state)
+{
+    (void)state;
+    for (int m = 0; m < MODES; m++) {
+        static const char *const two[] = {"win=2", "win=3"};
+        run_new();
+        all_see(1);
+        for (int i = 0; i < 2; i++) {
+            lt_mesh_spec spec;
+            lt_group *group = mesh_group(two[i], &spec);
+            XXH64_hash_t bits = 0;
+            lt_state_counts counts = {0};
+            if (group != NULL) {
+                OK(go_on(group, &spec, m, i + 1, &counts, &bits));
+                WANT(bits == wanted[m]);
+                WANT(i == 0 || counts.written == 0);
+            }
+            lt_group_free(&group);
+            OK(lt_barrier(world));
+        }
+    }
+}
+
+/* No room for a byte on one rank, or on all: the film is the same, and no step counts. */
+static void a_full_disk_costs_no_bit(void **state)
+{
+    (void)state;
+    struct rlimit all;
+    WANT(getrlimit(RLIMIT_FSIZE, &all) == 0);
+    WANT(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    for (int only = -1; only < 2; only++)
+        for (int m = 1; m < MODES; m += 2) { /* windows, extend */
+            lt_mesh_spec spec;
+            XXH64_hash_t bits = 0;
+            lt_state_counts counts = {0};
+            run_new();
+            all_see(1);
+            lt_group *group = mesh_group("win=2", &spec);
+            if (lt_group_rank(world) == only || only < 0)
+                WANT(setrlimit(RLIMIT_FSIZE, &(struct rlimit){40, all.rlim_max}) == 0);
+            if (group != NULL) {
+                OK(go_on(group, &spec, m, 1, &counts, &bits));
+                WANT(bits == wanted[m]);
+                const int has_part = modes[m].asked.mode != LT_MODE_EXTEND || only < 1;
+                WANT(has_part ? counts.failed > 0 && counts.last == 0 : counts.last > 0);
+            }
+            WANT(setrlimit(RLIMIT_FSIZE, &all) == 0);
+            lt_group_free(&group);
+            OK(lt_barrier(world));
+        }
+}
+
+int main(void)
+{
+    const int failed_open = ranks_open();
+    if (failed_open != 0)
+        return failed_open;
+    if (lt_group_rank(world) == 0) {
+        (void)snprintf(base, sizeof base, "/tmp/longtake-test-XXXXXX");
+        WANT(mkdtemp(base) != NULL);
+    }
+    OK(lt_broadcast(world, 0, base, sizeof base));
+    (void)snprintf(mine, sizeof mine, "%s", base);
+    if (lt_group_rank(world) > 0) {
+        (void)snprintf(mine, sizeof mine, "%s/rank-%d", base, lt_group_rank(world));
+        WANT(mkdir(mine, 0777) == 0);
+    }
+    all_see(1);
+    OK(lt_model_open(LT_SOURCE_DIR "/tests/parity/nano", &nano));
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(undisturbed), cmocka_unit_test(what_is_kept),
+        cmocka_unit_test(a_finished_run_is_read), cmocka_unit_test(a_full_disk_costs_no_bit),
+        cmocka_unit_test(stopped_after_every_step)};
+    const int failed = cmocka_run_group_tests_name("state_ranks", tests, NULL, NULL);
+    lt_model_close(&nano);
+    all_see(1);
+    if (lt_group_rank(world) == 0)
+        WANT(chdir("/") == 0 && nftw(base, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0);
+    ranks_close();
+    return failed;
+}
