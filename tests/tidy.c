@@ -49,6 +49,7 @@ static const struct {
                {"<oneapi/", "_dnnl.c"},
                {"<immintrin.h>", "_x86.c"},
                {"<png.h>", "src/media/contact_sheet"},
+               {"<ebur128.h>", "src/media/loudness"},
                {"<openssl/", "src/model/files/hash_list"},
                {"<nccl.h>", "parallel/comm_nccl.c"},
                {"<utf8proc.h>", "src/model/text/bpe"},

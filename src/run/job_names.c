@@ -100,7 +100,6 @@ const lt_option_other lt_job_others[] = {
     {"lora", NULL, 1},
     {"quant", NULL, 1},
     {"quality", "--steps N and --size WxH decide time and quality; " QUALITY, 1},
-    {"loudness", NULL, 1},
     {"batch", "one job is one command", 1},
 };
 const size_t lt_job_other_count = sizeof lt_job_others / sizeof *lt_job_others;

@@ -243,6 +243,17 @@ const lt_option lt_job_options[] = {
      .verbs = LT_VERB_RENDER,
      .help = "after every N-th evaluation a picture of what the film becomes, roughly: "
              "preview/step-000012.png of the run folder"},
+    {.name = "loudness",
+     .type = LT_OPT_REAL,
+     .value_name = "LUFS",
+     .min = -70,
+     .max = -5,
+     .offset = AT(loudness),
+     .group = "Output",
+     .verbs = RUNS,
+     .help = "integrated loudness of the sound (EBU R 128: -23; for the web -14 to -16), true peak "
+             "at most -1 dBTP; without it as the model makes it. The sound is measured whole, so "
+             "no frame is decoded before the last latents are there"},
     {.name = "tags",
      .type = LT_OPT_FLAG,
      .default_text = "true",

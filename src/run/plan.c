@@ -200,6 +200,7 @@ static lt_status plan_paths(const lt_job *job, lt_plan *out)
 void lt_plan_quality(const lt_job *job, lt_plan *out)
 {
     out->crf = (int)job->crf;
+    out->loudness = job->loudness;
     (void)snprintf(out->preset, sizeof out->preset, "%s", job->preset != NULL ? job->preset : "");
 }
 

@@ -47,6 +47,7 @@ typedef struct lt_plan {
     lt_dtype dtype;
     char device[16], codec[16], suffix[8], preset[16]; /* preset "": the codec's default */
     int crf;                                           /* 0: the codec's default */
+    double loudness;                                   /* LUFS; 0: as it is */
     lt_windows_asked asked;
     lt_stream stream[LT_STREAMS_MAX]; /* from here on what follows from the above and the model */
     int stream_count;
@@ -63,7 +64,7 @@ lt_status lt_plan_make(const lt_job *job, const char *shots, const lt_model *mod
 void lt_plan_free(lt_plan *plan);
 /* The job's --decode-tp, for so many ranks. Local. Errors: LT_EUSAGE if it does not divide them. */
 lt_status lt_plan_decode_tp(const lt_job *job, int ranks, lt_plan *out);
-/* The job's --crf and --preset. Local. */
+/* The job's --crf, --preset and --loudness. Local. */
 void lt_plan_quality(const lt_job *job, lt_plan *out);
 /* The mesh of the decoding pool: groups of decode_tp ranks in a row. Local. */
 lt_mesh_spec lt_plan_decode_mesh(const lt_plan *plan, int ranks);

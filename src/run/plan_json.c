@@ -7,6 +7,7 @@
 #include "run/plan_json.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,6 +284,7 @@ static const row rows[] = {
     {.key = "cell", COMPUTED, .compute = cell_of},
     {"crf", NUMBER, AT(crf), 1, 63, .is_optional = 1},
     {"preset", NAME, AT(preset), .hi = BYTES(preset), .is_optional = 1},
+    {"loudness", REAL, AT(loudness), -70, 0, .is_optional = 1},
     {"placement", CHOICE, AT(placement), .hi = 8, .is_optional = 1, .choices = placements},
     {.key = "order", COMPUTED, .compute = order_of},
     {.key = "estimate", COMPUTED, .compute = estimate_of},
@@ -332,7 +334,8 @@ static json_t *value_json(const lt_plan *plan, const lt_plan_found *found, const
     case LONG:
         return json_integer((json_int_t) * (const int64_t *)at);
     case REAL:
-        return json_real(*(const double *)at);
+        return r->is_optional && !(fabs(*(const double *)at) > 0) ? json_null()
+                                                                  : json_real(*(const double *)at);
     case FRAMES:
         return anchors_json(&plan->asked);
     case SEED:

@@ -2,6 +2,7 @@
 #include "run/session.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/resident.h"
+#include "media/loudness.h"
 #include "model/files/remote/source.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
@@ -24,6 +26,8 @@ lt_status lt_session_check(lt_session *s, const lt_job *job, const lt_plan *plan
     lt_plan_mux_spec(plan, plan->output, 1, &spec);
     LT_TRY(lt_mux_check(&spec));
     LT_TRY(lt_backend_find(plan->device, &backend));
+    if (fabs(plan->loudness) > 0)
+        LT_TRY(lt_loudness_check());
     s->outputs.replace = job->overwrite ? LT_REPLACE : LT_KEEP;
     LT_TRY(lt_outputs_add(&s->outputs, "-o", plan->output, NULL));
     LT_TRY(lt_outputs_add(&s->outputs, "--sheet", job->sheet, ".png"));

@@ -196,8 +196,9 @@ static void render_with_all_extras(void)
     take_answer("Answers: `render`, `decode`", 2, 0,
                 RUN_WORDS("render", "--model", DEMO, "-p", PROMPT, TINY, "--frames", "39", "--crf",
                           "20", "--preset", "fast", "--deterministic", "--threads", "1", "--trace",
-                          "--json", "--preview-every", "1", "--sheet", scratch_path(&s, "a.png"),
-                          "--wav", scratch_path(&s, "a.wav"), "-o", scratch_path(&s, "a.mp4")));
+                          "--json", "--preview-every", "1", "--loudness", "-23", "--sheet",
+                          scratch_path(&s, "a.png"), "--wav", scratch_path(&s, "a.wav"), "-o",
+                          scratch_path(&s, "a.mp4")));
     take_job("a.run/job.yaml");
     take_file("`plan.json`", "a.run/plan.json");
     take_file("`manifest.json`", "a.run/manifest.json");

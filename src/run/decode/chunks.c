@@ -2,7 +2,9 @@
 #include "run/decode/chunks.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "run/denoise/parts.h"
 
@@ -120,6 +122,22 @@ static lt_plan film_of(const lt_film_shot *shot, int shots)
     return film;
 }
 
+/* Every audio chunk before the first frame, and none final before all are: the sound is measured
+ * whole. */
+static void audio_first(lt_film_chunks *list)
+{
+    lt_film_chunk *sorted = list->list + list->count; /* as much room again */
+    int64_t n = 0;
+    for (int is_audio = 1; is_audio >= 0; is_audio--)
+        for (int64_t i = 0; i < list->count; i++)
+            if (list->list[i].is_audio == is_audio) {
+                sorted[n] = list->list[i];
+                sorted[n].is_early = 0;
+                sorted[n++].part = list->parts - 1;
+            }
+    memcpy(list->list, sorted, (size_t)list->count * sizeof *sorted);
+}
+
 lt_status lt_film_chunks_new(const lt_model *model, const lt_film_shot *shot, int shots,
                              lt_film_chunks *out)
 {
@@ -128,7 +146,7 @@ lt_status lt_film_chunks_new(const lt_model *model, const lt_film_shot *shot, in
     *out = (lt_film_chunks){0};
     for (int i = 0; i < shots; i++)
         most += model->family->decode_chunks(model, &shot[i].plan.shape) + audio_chunks(&shot[i]);
-    out->list = calloc((size_t)most, sizeof *out->list);
+    out->list = calloc(2 * (size_t)most, sizeof *out->list);
     if (out->list == NULL)
         LT_FAIL(LT_ENOMEM, "decode: no memory for a list of %lld chunks", (long long)most);
     for (int i = 0; i < shots; i++) {
@@ -143,6 +161,8 @@ lt_status lt_film_chunks_new(const lt_model *model, const lt_film_shot *shot, in
         LT_TRY(st);
     }
     assert(out->count == most);
+    if (fabs(film.loudness) > 0)
+        audio_first(out);
     return LT_OK;
 }
 

@@ -5,6 +5,9 @@
  *
  *     audio 0 | video 0 | video 1 | audio 1 | video 2 ...  | next shot: audio 4 | video 9 ...
  *
+ * Of a film whose loudness is set all audio chunks come first, and nothing is final before the last
+ * part: its sound is measured whole.
+ *
  * A film becomes final in parts (denoise/parts.h), those of all shots numbered through. A chunk is
  * final with the part that has the last latents that its frames or samples depend on, what stands
  * before it in the list included. A function of the plan, the same on all ranks. Local. Tested:

@@ -1,13 +1,19 @@
 /* film_file.c - where finished frames and samples go.
  *
  * Sound lies on disk as one PCM timeline: audio chunks come before the frames that need them, not
- * with them, and sheet and WAV want all of it at the end. */
+ * with them, and sheet and WAV want all of it at the end. Where a loudness is asked for, all of it
+ * is there before the first frame (chunks.h) and is set then. */
 #include "run/decode/film_file.h"
 
+#include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "base/record.h"
 #include "media/contact_sheet.h"
+#include "media/loudness.h"
 #include "media/mux.h"
 #include "media/timeline.h"
 #include "run/decode/chunks.h"
@@ -33,6 +39,8 @@ static void keep_failure(lt_decode_extra *extra, const char *option, lt_status s
     if (st != LT_OK)
         lt_error_clear();
 }
+
+static json_t *number_or_null(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
 static lt_status open_mux(lt_film_file *f, int threads)
 {
@@ -103,6 +111,27 @@ lt_status lt_film_file_silence(lt_film_file *f, int64_t first, int64_t count)
     return LT_OK;
 }
 
+/* The whole timeline, before its first sample is muxed. */
+static lt_status set_loudness(lt_film_file *f)
+{
+    const double target = f->plan->loudness;
+    lt_loudness before, after;
+    if (f->audio == NULL || !(fabs(target) > 0) || f->frame_at > 1)
+        return LT_OK;
+    LT_TRY(lt_loudness_set(f->audio, target, &before, &after));
+    lt_record_event("loudness",
+                    json_pack("{s:o, s:o, s:f, s:o}", "before", number_or_null(before.integrated),
+                              "after", number_or_null(after.integrated), "target", target,
+                              "true_peak", number_or_null(after.true_peak)));
+    if (isfinite(after.integrated) && fabs(after.integrated - target) > LT_LOUDNESS_NEAR_LU)
+        lt_warn("--loudness %g: the sound comes to %.1f LUFS: its peaks leave no more", target,
+                after.integrated);
+    else if (!isfinite(after.integrated))
+        lt_warn("--loudness %g: the sound is silent, or shorter than 0.4 s, and stays as it is",
+                target);
+    return LT_OK;
+}
+
 /* Audio that belongs to the frames muxed so far. */
 static lt_status mux_audio(lt_film_file *f)
 {
@@ -124,6 +153,7 @@ lt_status lt_film_file_frame(lt_film_file *f, const void *rgb, lt_dtype pixels)
     if (f->sheet != NULL)
         LT_TRY(lt_contact_sheet_frame(f->sheet, f->frame_at, rgb, pixels));
     f->frame_at++;
+    LT_TRY(set_loudness(f));
     return mux_audio(f);
 }
 
