@@ -52,6 +52,8 @@ static const struct {
                {"<ebur128.h>", "src/media/loudness"},
                {"<openssl/", "src/model/files/hash_list"},
                {"<nccl.h>", "parallel/comm_nccl.c"},
+               {"<cuda", "kernels/cuda/"},
+               {"<cublas", "kernels/cuda/gemm_lt.c"},
                {"<utf8proc.h>", "src/model/text/bpe"},
                {"<yaml.h>", "src/base/yaml.c"}};
 
@@ -188,6 +190,20 @@ static void check_names(const char *file, int number, const char *line)
     }
 }
 
+static int has_suffix(const char *path, const char *suffix)
+{
+    const size_t n = strlen(path), m = strlen(suffix);
+    return n > m && strcmp(path + n - m, suffix) == 0;
+}
+
+/* Inline PTX: in one file, which is what tests/shim has a second form of. */
+static void check_asm(const char *file, int number, const char *line)
+{
+    const int device = has_suffix(file, ".cu") || has_suffix(file, ".cuh");
+    if (device && strstr(file, "kernels/cuda/prims.cuh") == NULL && strstr(line, "asm(") != NULL)
+        complain(file, number, "inline PTX outside kernels/cuda/prims.cuh");
+}
+
 static void check_banned(const char *file, int number, const char *line)
 {
     for (size_t i = 0; i < sizeof banned / sizeof *banned; i++) {
@@ -255,10 +271,13 @@ static int columns(const char *line)
 
 /* ---- files ---- */
 
-static int has_suffix(const char *path, const char *suffix)
+static int is_code(const char *file)
 {
-    const size_t n = strlen(path), m = strlen(suffix);
-    return n > m && strcmp(path + n - m, suffix) == 0;
+    static const char *const suffixes[] = {".c", ".h", ".inc", ".cu", ".cuh", ".cpp"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
+        if (has_suffix(file, suffixes[i]))
+            return 1;
+    return 0;
 }
 
 static void check_code(const char *path, const char *file)
@@ -267,7 +286,7 @@ static void check_code(const char *path, const char *file)
     assert_non_null(f);
     char line[4096];
     int number = 0, began = 0, says_where = 0, in_comment = 0, functions = 0;
-    const int header = has_suffix(file, ".h");
+    const int header = has_suffix(file, ".h") || has_suffix(file, ".cuh");
     const int product = strncmp(file, "tests/", 6) != 0;
     while (fgets(line, sizeof line, f) != NULL) {
         number++;
@@ -294,6 +313,8 @@ static void check_code(const char *path, const char *file)
             check_include(file, number, line);
         if (!in_comment && product)
             check_banned(file, number, line);
+        if (!in_comment)
+            check_asm(file, number, line);
         if (!in_comment)
             check_makers(file, number, line);
         if (!began_inside && strncmp(line, "#include", 8) != 0)
@@ -375,7 +396,7 @@ static void the_house_is_in_order(void **state)
             continue;
         if (strcmp(e->fts_name, "README.md") == 0)
             check_readme(e->fts_path, file);
-        if (!has_suffix(file, ".c") && !has_suffix(file, ".h") && !has_suffix(file, ".inc"))
+        if (!is_code(file))
             continue;
         char folder[4096];
         (void)snprintf(folder, sizeof folder, "%.*s",

@@ -10,6 +10,12 @@
  *     cpu, 3 threads, in parts same bits (row independence): run loops over kt_parts
  *     far, three seeds         same bits: memory unreadable, queues late
  *
+ * With KT_DEVICE defined (tests/shim) that backend takes the place of cpu and far:
+ *
+ *     device, in order         agrees with ref within the case's tolerance
+ *     device, in parts         same bits
+ *     device, KT_SEEDS seeds   same bits: other orders of threads, warps, blocks and streams
+ *
  * Every tensor lies in a block of 0xA5 bytes, with a guard before, between rows (gap) and behind:
  * all of that, and all inputs, must come back unchanged. Outputs start as NaN, so that reading one
  * shows. Inputs are normal numbers from Philox, a function of (rig's seed, order, element). */
@@ -28,7 +34,12 @@
 
 #include "base/philox.h"
 #include "kernels/kernels.h"
+#ifdef KT_DEVICE
+#include "tests/shim/cuda_runtime_api.h"
+extern const lt_backend KT_DEVICE;
+#else
 #include "tests/support/each_isa.h"
+#endif
 
 enum { KT_OPERANDS_MAX = 16, KT_GUARD_BYTES = 64, KT_GUARD = 0xa5, KT_PARTS_MAX = 4 };
 
@@ -272,6 +283,38 @@ static inline void kt_same_bits(const kt_rig *a, const kt_rig *b, const char *wh
             fail_msg("%s: %s: %s: other bits %s", b->backend->name, what, a->operand[k].name, how);
 }
 
+#ifdef KT_DEVICE
+
+enum { KT_SEEDS = 3 };
+static const lt_backend *const kt_backends[] = {&lt_backend_ref, &KT_DEVICE};
+
+/* See the top. */
+static inline void kt_case(const char *what, void (*run)(kt_rig *, const void *), const void *c,
+                           kt_tol tol)
+{
+    kt_rig ref, whole, other;
+    lt_shim_seed(0);
+    kt_run_on(&ref, &lt_backend_ref, 1, 1, what, run, c);
+    kt_run_on(&whole, &KT_DEVICE, 1, 1, what, run, c);
+    kt_agree(&ref, &whole, tol, what);
+    kt_run_on(&other, &KT_DEVICE, 1, 2, what, run, c);
+    kt_same_bits(&whole, &other, what, "in parts");
+    kt_forget(&other);
+    for (uint64_t seed = 1; seed <= KT_SEEDS; seed++) {
+        lt_shim_seed(seed);
+        kt_run_on(&other, &KT_DEVICE, 1, 1, what, run, c);
+        kt_same_bits(&whole, &other, what, "in another order");
+        kt_forget(&other);
+    }
+    lt_shim_seed(0);
+    kt_forget(&whole);
+    kt_forget(&ref);
+}
+
+#else
+
+static const lt_backend *const kt_backends[] = {&lt_backend_ref, &lt_backend_cpu, &lt_backend_far};
+
 /* The sets of inner loops but the widest, which is what everybody else takes. */
 static inline void kt_narrower(const kt_rig *ref, kt_tol tol, const char *what,
                                void (*run)(kt_rig *, const void *), const void *c)
@@ -317,5 +360,9 @@ static inline void kt_case(const char *what, void (*run)(kt_rig *, const void *)
     kt_forget(&whole);
     kt_forget(&ref);
 }
+
+#endif
+
+enum { KT_BACKENDS = sizeof kt_backends / sizeof *kt_backends };
 
 #endif

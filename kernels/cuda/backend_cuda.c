@@ -1,0 +1,356 @@
+/* backend_cuda.c - the backend's table: memory, queues, events, copies.
+ *
+ * A queue is a stream; comm's has the highest priority, so that an exchange that is queued before
+ * the attention that hides it gets its processors. No call here blocks the host but sync, prepare,
+ * open and close. Marks are a ring of events: one that has come round stands for a later mark,
+ * which was queued before the wait, so waiting for it is right and cannot deadlock. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "kernels/cuda/cuda.h"
+
+enum { WORKSPACE_BYTES = 64 << 20 };
+
+lt_cuda_state lt_cuda;
+
+lt_status lt_cuda_try(const char *what, cudaError_t error)
+{
+    if (error == cudaSuccess)
+        return LT_OK;
+    if (error == cudaErrorMemoryAllocation)
+        LT_FAIL(LT_ENOMEM, "cuda: %s: device %d: %s", what, lt_cuda.device,
+                cudaGetErrorString(error));
+    LT_FAIL(LT_EDEVICE, "cuda: %s: device %d: %s", what, lt_cuda.device, cudaGetErrorString(error));
+}
+
+const lt_cuda_kernel lt_cuda_kernels[LT_OP_COUNT] = {
+    [LT_OP_LINEAR] = lt_cuda_linear,
+    [LT_OP_CONV] = lt_cuda_conv,
+    [LT_OP_COPY] = lt_cuda_copy,
+    [LT_OP_FILL] = lt_cuda_fill,
+    [LT_OP_AXPBY] = lt_cuda_axpby,
+    [LT_OP_MUL] = lt_cuda_mul,
+    [LT_OP_SCALE_ADD] = lt_cuda_scale_add,
+    [LT_OP_ACTIVATION] = lt_cuda_activation,
+    [LT_OP_CLAMP] = lt_cuda_clamp,
+    [LT_OP_RMS_NORM] = lt_cuda_rms_norm,
+    [LT_OP_LAYER_NORM] = lt_cuda_layer_norm,
+    [LT_OP_GROUP_NORM] = lt_cuda_group_norm,
+    [LT_OP_NORM_MODULATE] = lt_cuda_norm_modulate,
+    [LT_OP_GATE_ADD] = lt_cuda_gate_add,
+    [LT_OP_SWIGLU] = lt_cuda_swiglu,
+    [LT_OP_HEAD_NORM_ROPE] = lt_cuda_head_norm_rope,
+    [LT_OP_ATTENTION] = lt_cuda_attention,
+    [LT_OP_ATTENTION_MERGE] = lt_cuda_attention_merge,
+    [LT_OP_GATHER_ROWS] = lt_cuda_gather_rows,
+    [LT_OP_SCATTER_ROWS] = lt_cuda_scatter_rows,
+    [LT_OP_SUM_PARTS] = lt_cuda_sum_parts,
+    [LT_OP_PAD_REFLECT] = lt_cuda_pad_reflect,
+    [LT_OP_SNAKE] = lt_cuda_snake,
+    [LT_OP_SNAKE_AA] = lt_cuda_snake_aa,
+};
+
+/* ---- queues ---- */
+
+static lt_status cuda_mark(lt_queue *queue, lt_event *event)
+{
+    lt_cuda_queue *q = (lt_cuda_queue *)queue;
+    const uint64_t number = q->marked + 1;
+    LT_TRY(lt_cuda_try("mark", cudaEventRecord(q->event[number % LT_CUDA_EVENTS], q->stream)));
+    __atomic_store_n(&q->marked, number, __ATOMIC_RELEASE);
+    *event = (lt_event){queue, number};
+    return LT_OK;
+}
+
+static lt_status cuda_wait(lt_queue *queue, const lt_event *event)
+{
+    lt_cuda_queue *q = (lt_cuda_queue *)queue;
+    const lt_cuda_queue *other = (const lt_cuda_queue *)event->queue;
+    if (other == NULL || other == q)
+        return LT_OK;
+    assert(event->seq <= other->marked);
+    LT_TRY(lt_cuda_host_failure(other));
+    if (event->seq == 0)
+        return LT_OK;
+    return lt_cuda_try(
+        "wait", cudaStreamWaitEvent(q->stream, other->event[event->seq % LT_CUDA_EVENTS], 0));
+}
+
+/* The events in their order: what has happened is seen once. Any thread. */
+static uint64_t cuda_done(const lt_queue *queue)
+{
+    lt_cuda_queue *q = (lt_cuda_queue *)(uintptr_t)queue;
+    const uint64_t marked = __atomic_load_n(&q->marked, __ATOMIC_ACQUIRE);
+    uint64_t seen = __atomic_load_n(&q->seen, __ATOMIC_ACQUIRE);
+    while (seen < marked && cudaEventQuery(q->event[(seen + 1) % LT_CUDA_EVENTS]) == cudaSuccess)
+        seen++;
+    __atomic_store_n(&q->seen, seen, __ATOMIC_RELEASE);
+    return seen;
+}
+
+static lt_status cuda_sync(lt_queue *queue)
+{
+    lt_cuda_queue *q = (lt_cuda_queue *)queue;
+    LT_TRY(lt_cuda_host_wait(q));
+    LT_TRY(lt_cuda_try("sync", cudaStreamSynchronize(q->stream)));
+    return lt_cuda_host_failure(q);
+}
+
+static void cuda_queue_close(lt_queue **queue)
+{
+    lt_cuda_queue *q = (lt_cuda_queue *)*queue;
+    if (q == NULL)
+        return;
+    lt_cuda_host_close(q);
+    if (q->stream != NULL) {
+        (void)cudaStreamSynchronize(q->stream);
+        (void)cudaStreamDestroy(q->stream);
+    }
+    for (int i = 0; i < LT_CUDA_EVENTS; i++)
+        if (q->event[i] != NULL)
+            (void)cudaEventDestroy(q->event[i]);
+    if (q->workspace != NULL)
+        (void)cudaFree(q->workspace);
+    lt_cuda_queue **at = &lt_cuda.queues;
+    while (*at != NULL && *at != q)
+        at = &(*at)->next;
+    if (*at == q)
+        *at = q->next;
+    free(q);
+    *queue = NULL;
+}
+
+static lt_status open_queue(lt_cuda_queue *q)
+{
+    int least = 0, greatest = 0;
+    LT_TRY(lt_cuda_try("queue", cudaDeviceGetStreamPriorityRange(&least, &greatest)));
+    const int priority = q->base.kind == LT_QUEUE_COMM ? greatest : least;
+    LT_TRY(lt_cuda_try("queue",
+                       cudaStreamCreateWithPriority(&q->stream, cudaStreamNonBlocking, priority)));
+    for (int i = 0; i < LT_CUDA_EVENTS; i++)
+        LT_TRY(
+            lt_cuda_try("queue", cudaEventCreateWithFlags(&q->event[i], cudaEventDisableTiming)));
+    if (q->base.kind != LT_QUEUE_COMPUTE)
+        return LT_OK;
+    q->workspace_bytes = WORKSPACE_BYTES;
+    return lt_cuda_try("workspace", cudaMalloc(&q->workspace, WORKSPACE_BYTES + lt_cuda.lt_bytes));
+}
+
+static lt_status cuda_queue_open(lt_queue_kind kind, lt_queue **out)
+{
+    lt_cuda_queue *q = calloc(1, sizeof *q);
+    if (q == NULL)
+        LT_FAIL(LT_ENOMEM, "cuda: no memory for a queue");
+    q->base = (lt_queue){&lt_backend_cuda, kind};
+    lt_queue *opened = &q->base;
+    const lt_status status = open_queue(q);
+    if (status != LT_OK) {
+        cuda_queue_close(&opened);
+        return status;
+    }
+    q->next = lt_cuda.queues;
+    lt_cuda.queues = q;
+    *out = opened;
+    return LT_OK;
+}
+
+static void cuda_cancel(lt_queue *queue)
+{
+    lt_cuda_queue *q = (lt_cuda_queue *)queue;
+    lt_cuda_host_cancel(q);
+    (void)cudaStreamSynchronize(q->stream);
+}
+
+/* ---- memory ---- */
+
+static lt_status cuda_alloc(void *ctx, size_t bytes, void **out)
+{
+    size_t left = 0, all = 0;
+    (void)ctx;
+    if (cudaMalloc(out, bytes > 0 ? bytes : 1) == cudaSuccess)
+        return LT_OK;
+    (void)cudaGetLastError();
+    (void)cudaMemGetInfo(&left, &all);
+    LT_FAIL(LT_ENOMEM, "cuda: device %d: want %.2f GiB, found %.2f of %.2f GiB free",
+            lt_cuda.device, (double)bytes / 1073741824.0, (double)left / 1073741824.0,
+            (double)all / 1073741824.0);
+}
+
+/* What is given back, compute will take next: it waits for what comm and copy hold. */
+static void cuda_discard(void *ctx, void *p, size_t bytes)
+{
+    (void)ctx, (void)p, (void)bytes;
+    for (lt_cuda_queue *to = lt_cuda.queues; to != NULL; to = to->next)
+        for (lt_cuda_queue *from = lt_cuda.queues; from != NULL; from = from->next) {
+            lt_event event;
+            if (to->base.kind == LT_QUEUE_COMPUTE && from != to &&
+                cuda_mark(&from->base, &event) == LT_OK)
+                (void)cuda_wait(&to->base, &event);
+        }
+}
+
+static lt_status idle(void)
+{
+    for (lt_cuda_queue *q = lt_cuda.queues; q != NULL; q = q->next)
+        LT_TRY(lt_cuda_try("memory", cudaStreamSynchronize(q->stream)));
+    return LT_OK;
+}
+
+static void cuda_release(void *ctx, void *p, size_t bytes)
+{
+    (void)ctx, (void)bytes;
+    (void)idle();
+    (void)cudaFree(p);
+}
+
+static lt_status pinned_alloc(void *ctx, size_t bytes, void **out)
+{
+    (void)ctx;
+    return lt_cuda_try("pinned memory",
+                       cudaHostAlloc(out, bytes > 0 ? bytes : 1, cudaHostAllocDefault));
+}
+
+static void pinned_release(void *ctx, void *p, size_t bytes)
+{
+    (void)ctx, (void)bytes;
+    (void)idle();
+    (void)cudaFreeHost(p);
+}
+
+static const lt_memory device_memory = {
+    .name = "cuda", .alloc = cuda_alloc, .release = cuda_release, .discard = cuda_discard};
+static const lt_memory pinned_memory = {
+    .name = "pinned", .alloc = pinned_alloc, .release = pinned_release, .host = 1};
+
+/* rows of `width` bytes between a device tensor and dense host memory. */
+static lt_status copy(lt_queue *queue, const char *what, const lt_tensor *x, void *to,
+                      const void *from, cudaMemcpyKind kind)
+{
+    const lt_cuda_queue *q = (const lt_cuda_queue *)queue;
+    const size_t size = lt_dtype_bytes(x->dtype), width = (size_t)lt_row_width(x) * size;
+    const size_t rows = (size_t)lt_row_count(x);
+    if (rows <= 1 || lt_is_dense(x))
+        return lt_cuda_try(what, cudaMemcpyAsync(to, from, rows * width, kind, q->stream));
+    const size_t stride = (size_t)x->row_stride * size;
+    const int is_upload = kind == cudaMemcpyHostToDevice;
+    return lt_cuda_try(what,
+                       cudaMemcpy2DAsync(to, is_upload ? stride : width, from,
+                                         is_upload ? width : stride, width, rows, kind, q->stream));
+}
+
+static lt_status cuda_upload(lt_queue *q, const lt_tensor *to, const void *from)
+{
+    return copy(q, "upload", to, to->data, from, cudaMemcpyHostToDevice);
+}
+
+static lt_status cuda_download(lt_queue *q, void *to, const lt_tensor *from)
+{
+    return copy(q, "download", from, to, from->data, cudaMemcpyDeviceToHost);
+}
+
+lt_status lt_cuda_fill_device(const char *what, void *to, size_t to_pitch, const void *from,
+                              size_t from_pitch, size_t width, size_t rows)
+{
+    if (width == 0 || rows == 0)
+        return LT_OK;
+    return lt_cuda_try(
+        what, cudaMemcpy2D(to, to_pitch, from, from_pitch, width, rows, cudaMemcpyHostToDevice));
+}
+
+lt_status lt_cuda_idle(void) { return idle(); }
+
+/* ---- the device ---- */
+
+static void cuda_describe(int device, lt_device *out)
+{
+    struct cudaDeviceProp p;
+    size_t left = 0, all = 0;
+    int version = 0;
+    *out =
+        (lt_device){.memory_bytes = -1, .left_bytes = -1, .row_block = 8192, .query_chunk = 8192};
+    if (cudaGetDeviceProperties(&p, device) != cudaSuccess) {
+        (void)cudaGetLastError();
+        (void)snprintf(out->name, sizeof out->name, "no CUDA device %d", device);
+        return;
+    }
+    (void)snprintf(out->name, sizeof out->name, "%.90s", p.name);
+    (void)snprintf(out->isa, sizeof out->isa, "sm_%d%d", p.major, p.minor);
+    if (cudaRuntimeGetVersion(&version) == cudaSuccess)
+        (void)snprintf(out->libraries, sizeof out->libraries, "CUDA %d.%d", version / 1000,
+                       version % 1000 / 10);
+    out->has_bf16 = p.major >= 8;
+    out->memory_bytes = (int64_t)p.totalGlobalMem;
+    if (lt_cuda.lt != NULL && device == lt_cuda.device &&
+        cudaMemGetInfo(&left, &all) == cudaSuccess)
+        out->left_bytes = (int64_t)left;
+}
+
+static lt_status cuda_open(int device, int threads)
+{
+    enum { MIB = 1 << 20, CC_LEAST = 8, CC_WIDE = 9 };
+    struct cudaDeviceProp p;
+    int count = 0;
+    (void)threads;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess)
+        LT_FAIL(LT_EUNAVAIL, "cuda: no device: %s", cudaGetErrorString(error));
+    if (device < 0 || device >= count)
+        LT_FAIL(LT_EUNAVAIL, "cuda: device %d: found %d of them", device, count);
+    LT_TRY(lt_cuda_try("open", cudaSetDevice(device)));
+    LT_TRY(lt_cuda_try("open", cudaGetDeviceProperties(&p, device)));
+    if (p.major < CC_LEAST)
+        LT_FAIL(LT_EUNAVAIL, "cuda: device %d: want compute capability %d.0 or more, found %d.%d",
+                device, (int)CC_LEAST, p.major, p.minor);
+    lt_cuda.device = device;
+    lt_cuda.processors = p.multiProcessorCount;
+    lt_cuda.lt_bytes = (size_t)(p.major >= CC_WIDE ? 32 : 4) * MIB;
+    return lt_cuda_lt_open();
+}
+
+static void cuda_close(void) { lt_cuda_lt_close(); }
+
+static lt_scratch cuda_op_scratch(const lt_op *op)
+{
+    (void)op;
+    return (lt_scratch){0, 0}; /* host memory: none */
+}
+
+static lt_status cuda_submit(lt_queue *queue, const lt_op *op)
+{
+    assert(op->kind >= 0 && op->kind < LT_OP_COUNT && lt_cuda_kernels[op->kind] != NULL);
+    return lt_cuda_kernels[op->kind]((lt_cuda_queue *)queue, op);
+}
+
+static lt_status cuda_host(lt_queue *q, lt_host_fn fn, const void *work, size_t bytes)
+{
+    return lt_cuda_host_push((lt_cuda_queue *)q, fn, work, bytes);
+}
+
+const lt_backend lt_backend_cuda = {
+    .api = LT_BACKEND_API,
+    .name = "cuda",
+    .memory = &device_memory,
+    .pinned = &pinned_memory,
+    .host_access = 0,
+    .describe = cuda_describe,
+    .open = cuda_open,
+    .close = cuda_close,
+    .queue_open = cuda_queue_open,
+    .queue_close = cuda_queue_close,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .mark = cuda_mark,
+    .wait = cuda_wait,
+    .sync = cuda_sync,
+    .host = cuda_host,
+    .done = cuda_done,
+    .cancel = cuda_cancel,
+    .linear_bytes = lt_cuda_linear_bytes,
+    .linear_prepare = lt_cuda_linear_prepare,
+    .linear_release = lt_cuda_linear_release,
+    .conv_bytes = lt_cuda_conv_bytes,
+    .conv_prepare = lt_cuda_conv_prepare,
+    .conv_release = lt_cuda_conv_release,
+    .op_scratch = cuda_op_scratch,
+    .submit = cuda_submit,
+};
