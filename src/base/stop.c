@@ -12,13 +12,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/leave.h"
 #include "base/log.h"
 #include "base/text.h"
 
-enum { HINT_BYTES = 1200 };
+enum { HINT_BYTES = 1200, SECOND_MS = 1000 };
 
-static atomic_int came, asked, armed, held, shielded, says = 1, on_terminal, has_hint;
+static atomic_int came, asked, armed, held, shielded, again, ends, says = 1, on_terminal, has_hint;
+static atomic_int keeps, resumes;
+static _Atomic double limit_s, longest_s; /* 0: none */
 static atomic_int exit_code = -1;
 static _Atomic int64_t came_ms, asked_ms;
 static _Atomic(const char *) at_stage;
@@ -27,9 +30,10 @@ static char hint[HINT_BYTES];
 static const struct {
     int number;
     const char *name;
-} signals[] = {{SIGHUP, "SIGHUP"},   {SIGINT, "SIGINT"},   {SIGQUIT, "SIGQUIT"},
-               {SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"},
-               {SIGXCPU, "SIGXCPU"}};
+} signals[] = {{SIGHUP, "SIGHUP"},   {SIGINT, "SIGINT"},           {SIGQUIT, "SIGQUIT"},
+               {SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"},         {SIGUSR2, "SIGUSR2"},
+               {SIGXCPU, "SIGXCPU"}, {SIGVTALRM, "the time limit"}};
+enum { BY_TIME = SIGVTALRM }; /* nobody else sends it */
 enum { SIGNAL_COUNT = sizeof signals / sizeof *signals };
 
 static int64_t now_ms(void)
@@ -77,8 +81,10 @@ const char *lt_stop_words(int signal_number, char *out, size_t bytes)
     for (size_t i = 0; stage != NULL && i < sizeof stages / sizeof *stages; i++)
         if (strcmp(stages[i].stage, stage) == 0)
             add(out, bytes, stages[i].words);
-    if (atomic_load(&has_hint))
+    if (atomic_load(&keeps))
         add(out, bytes, ": the latents are kept");
+    else if (atomic_load(&resumes))
+        add(out, bytes, ": what is whole is kept");
     else if (stage != NULL && strcmp(stage, "start") == 0)
         add(out, bytes, " before all ranks had come: launchers send it when one of them ended");
     else if (stage != NULL)
@@ -118,15 +124,17 @@ static void on_signal(int signal_number)
     const int is_first = atomic_compare_exchange_strong(&came, &none, signal_number);
     if (is_first)
         atomic_store(&came_ms, now_ms());
+    const int is_second =
+        !is_first && !atomic_load(&ends) && now_ms() - atomic_load(&came_ms) >= SECOND_MS;
+    if (is_second || (is_first && signal_number == SIGQUIT))
+        atomic_store(&again, 1);
     if (!atomic_load(&held)) {
-        const int keyboard = signal_number == SIGINT || signal_number == SIGQUIT;
         if (is_first && atomic_load(&armed) && signal_number != SIGQUIT)
             lt_stop_ask(signal_number);
         else if (atomic_load(&shielded))
             lt_stop_ask(signal_number);
-        else if (is_first || !atomic_load(&armed) ||
-                 (keyboard && now_ms() - atomic_load(&came_ms) >= 1000)) /* timeout sends two */
-            leave(signal_number, "");
+        else if (is_first || !atomic_load(&armed) || is_second)
+            leave(atomic_load(&came), "");
     }
     errno = saved;
 }
@@ -135,7 +143,8 @@ void lt_stop_ask(int signal_number)
 {
     char line[160] = "";
     int none = 0;
-    (void)atomic_compare_exchange_strong(&came, &none, signal_number);
+    if (atomic_compare_exchange_strong(&came, &none, signal_number))
+        atomic_store(&came_ms, now_ms());
     none = 0;
     if (!atomic_compare_exchange_strong(&asked, &none, 1))
         return;
@@ -175,20 +184,37 @@ void lt_stop_catch(int prints)
 void lt_stop_finish(int code) { atomic_store(&exit_code, code); }
 void lt_stop_stage(const char *stage) { atomic_store(&at_stage, stage); }
 
-void lt_stop_keeps(const char *run)
+/* "`before RUN after", fit for a terminal. */
+static void set_hint(const char *before, const char *run, const char *after)
 {
-    atomic_store(&has_hint, 0);
-    if (run == NULL)
-        return;
-    hint[0] = '\0';
     char word[HINT_BYTES - 80];
-    add(hint, sizeof hint, "`longtake decode ");
+    atomic_store(&has_hint, 0);
+    hint[0] = '\0';
+    add(hint, sizeof hint, before);
     add(hint, sizeof hint, lt_text_quoted(run, word, sizeof word));
-    add(hint, sizeof hint, " -o OUT` makes the film of its latents");
+    add(hint, sizeof hint, after);
     for (char *p = hint; *p != '\0'; p++)
         if ((*p > 0 && *p < ' ') || *p == 0x7f)
             *p = '?';
     atomic_store(&has_hint, 1);
+}
+
+void lt_stop_resumes(const char *run)
+{
+    atomic_store(&resumes, run != NULL);
+    if (run != NULL)
+        set_hint("`longtake render --resume ", run, "` goes on");
+    else
+        atomic_store(&has_hint, 0);
+}
+
+void lt_stop_keeps(const char *run)
+{
+    atomic_store(&keeps, run != NULL);
+    if (run != NULL && !atomic_load(&resumes))
+        set_hint("`longtake decode ", run, " -o OUT` makes the film of its latents");
+    else if (run == NULL && !atomic_load(&resumes))
+        atomic_store(&has_hint, 0);
 }
 
 const char *lt_stop_hint(void) { return atomic_load(&has_hint) ? hint : ""; }
@@ -200,8 +226,43 @@ int lt_stop_is_armed(void) { return atomic_load(&armed); }
 
 int lt_stop_is_late(void)
 {
-    return atomic_load(&asked) && !atomic_load(&shielded) &&
-           now_ms() - atomic_load(&asked_ms) > 1000 * LT_LEAVE_IN_ORDER_S;
+    return atomic_load(&asked) && !atomic_load(&shielded) && !atomic_load(&ends) &&
+           (atomic_load(&again) || now_ms() - atomic_load(&asked_ms) > 1000 * LT_LEAVE_IN_ORDER_S);
+}
+
+void lt_stop_ends(void) { atomic_store(&ends, 1); }
+
+void lt_stop_limit(double seconds)
+{
+    timer_t timer;
+    struct sigevent event;
+    struct itimerspec when;
+    const double grace = seconds > 2 * LT_STOP_GRACE_S ? LT_STOP_GRACE_S : seconds / 2;
+    const double in = seconds - grace - lt_seconds();
+    if (!(seconds > 0))
+        return;
+    atomic_store(&limit_s, seconds - grace);
+    memset(&event, 0, sizeof event);
+    memset(&when, 0, sizeof when);
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = BY_TIME;
+    when.it_value.tv_sec = in > 0 ? (time_t)in : 0;
+    when.it_value.tv_nsec = in > 0 ? (long)((in - (double)(time_t)in) * 1e9) : 0;
+    if (when.it_value.tv_sec == 0 && when.it_value.tv_nsec == 0)
+        when.it_value.tv_nsec = 1;
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0 ||
+        timer_settime(timer, 0, &when, NULL) != 0)
+        lt_warn("--time-limit: no timer (%s): the run looks at the clock after its steps alone",
+                strerror(errno));
+}
+
+void lt_stop_step(double seconds)
+{
+    const double limit = atomic_load(&limit_s), longest = atomic_load(&longest_s);
+    if (seconds > longest)
+        atomic_store(&longest_s, seconds);
+    if (limit > 0 && lt_seconds() + (seconds > longest ? seconds : longest) > limit)
+        lt_stop_ask(BY_TIME);
 }
 
 void lt_stop_arm(int prints)

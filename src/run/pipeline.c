@@ -285,11 +285,13 @@ static lt_status render_folder(rendering *r)
     return lt_film_progress(r->job, &r->s, &r->plan, 1);
 }
 
-/* Whatever goes wrong once they are kept. */
-static void hint_of_latents(lt_status st)
+/* What ended for a reason that may be another one next time. */
+static void hint_of_resume(lt_status st)
 {
     const char *hint = lt_stop_hint();
-    if (st != LT_OK && hint[0] != '\0' && lt_hint_text()[0] == '\0')
+    const int may_go_on =
+        st == LT_ETEMP || st == LT_EPEER || st == LT_EIO || st == LT_ENOMEM || st == LT_ECREATE;
+    if (may_go_on && hint[0] != '\0' && lt_hint_text()[0] == '\0')
         lt_hint("%s", hint);
 }
 
@@ -388,6 +390,7 @@ static lt_status render_run(rendering *r, lt_outcome *out)
     if (root) {
         st = lt_resume_begin(r->job, r->options, lt_group_size(r->s.world), &r->resume);
         r->job = &r->resume.job;
+        lt_stop_limit(r->job->time_limit_s);
     }
     LT_TRY(lt_agree(r->s.world, st));
     LT_TRY(share_resume(r));
@@ -403,6 +406,7 @@ static lt_status render_run(rendering *r, lt_outcome *out)
     if (root)
         st = render_folder(r);
     LT_TRY(lt_agree(r->s.world, st));
+    lt_stop_resumes(r->plan.run);
     return render_film(r, out);
 }
 
@@ -411,7 +415,8 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     rendering r = {.job = job, .options = options, .s = {.world = world}};
     memset(out, 0, sizeof *out);
     const lt_status st = render_run(&r, out);
-    hint_of_latents(st);
+    lt_stop_ends();
+    hint_of_resume(st);
     lt_progress_failed(r.s.progress, st);
     lt_outcome_end(st, out);
     render_close(&r.made, st);

@@ -57,6 +57,8 @@ lt_status lt_decode_run(const lt_job *job, const lt_options *options, const char
     lt_status st = LT_OK;
     memset(out, 0, sizeof *out);
     const int root = lt_group_rank(world) == 0;
+    if (root)
+        lt_stop_limit(job->time_limit_s);
     if (root) /* which alone needs RUN: the others get their latents from it */
         st = decode_read(job, run, &store, &draft, model, sizeof model);
     else

@@ -66,8 +66,8 @@ typedef struct row {
     int code;
 } row;
 
-static const char nothing[] = "nothing is kept, the same command begins again";
-static const char kept[] = "film.run' -o OUT` makes the film of its latents";
+static const char kept[] = "what is whole is kept";
+static const char resume[] = "hint: `longtake render --resume ";
 
 static const row rows[] = {
     {"INT, text", "0:0:hang", 1, 0, SIGINT, "\"stage\":\"text\"",
@@ -93,8 +93,8 @@ static const row rows[] = {
      "stopped by SIGTERM after step ", NULL, 75},
     {"TERM to rank 1, steps", "", 2, 1, SIGTERM, "\"stage\":\"denoise\",\"done\":2,",
      "stopped by SIGTERM after step ", NULL, 75},
-    {"rank 1 lost in decode", "1:-2:hang", 2, 1, SIGKILL, "\"stage\":\"decode\"",
-     " at piece 1 of stage decode", kept, 137},
+    {"rank 1 lost in decode", "1:-2:hang", 2, 1, SIGKILL, "\"stage\":\"decode\"", " stage decode",
+     resume, 137},
 };
 
 /* Start it, wait until its events hold the row's words, send the signal, wait for its end. */
@@ -146,8 +146,10 @@ static void one_line_in_every_stage(void **state)
         if (count_of(said, "longtake: error: ") != 1 || strstr(said, rows[i].holds) == NULL)
             fail_msg("%s: want one error line with '%s', found: %s", rows[i].name, rows[i].holds,
                      said);
-        if (strstr(rows[i].holds, "while ") != NULL && strstr(said, nothing) == NULL)
+        if (strstr(rows[i].holds, "while ") != NULL && strstr(said, kept) == NULL)
             fail_msg("%s: does not say what is kept: %s", rows[i].name, said);
+        if (strstr(said, resume) == NULL)
+            fail_msg("%s: does not say how to go on: %s", rows[i].name, said);
         if (rows[i].hint != NULL && strstr(said, rows[i].hint) == NULL)
             fail_msg("%s: want the hint '%s', found: %s", rows[i].name, rows[i].hint, said);
         if (code != rows[i].code)
@@ -168,7 +170,7 @@ static const struct {
     int keeps_latents;
 } limits[] = {
     {"no file as long", "-f 80", 73, "ulimit -f: the job writes a file of", "", 0},
-    {"the film is longer", "-f 840", 74, "too large", "hint: `longtake decode ", 1},
+    {"the film is longer", "-f 840", 74, "too large", "hint: `longtake render --resume ", 1},
     {"too few files open", "-n 17", 69, "ulimit -n: want ", "", 0},
 };
 

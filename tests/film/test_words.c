@@ -152,7 +152,7 @@ static const row rows[] = {
      "kill "
      "-TERM $p; wait $p; echo rc $?; cat e >&2",
      0,
-     {"rc 75\n", "stopped by SIGTERM", "the same command begins again"}},
+     {"rc 75\n", "stopped by SIGTERM", "`longtake render --resume "}},
 
     /* the encoder's knobs */
     {"quality and effort in the plan",

@@ -52,7 +52,6 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/stop.h"
-#include "base/text.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/op_record.h"
 #include "run/resume/fence.h"
@@ -104,11 +103,10 @@ static lt_status stop_here(const lt_decoding *d)
     LT_TRY(lt_fence_check());
     if (d->rank != 0 || !d->is_kept || !lt_stop_asked())
         return LT_OK;
-    char run[LT_PATH_BYTES], out[LT_PATH_BYTES];
-    lt_hint("the latents are kept: `longtake decode %s -o %s` makes the film",
-            lt_text_quoted(d->in.plan->run, run, sizeof run),
-            lt_text_quoted(d->in.plan->output, out, sizeof out));
-    LT_FAIL(LT_ETEMP, "stopped by %s while decoding", lt_stop_name(lt_stop_signal()));
+    if (lt_stop_hint()[0] != '\0')
+        lt_hint("%s", lt_stop_hint());
+    LT_FAIL(LT_ETEMP, "stopped by %s while decoding: the latents are kept",
+            lt_stop_name(lt_stop_signal()));
 }
 
 /* ---- who does what ---- */

@@ -91,8 +91,7 @@ static lt_status stop_here(const lt_loop *loop)
     if (kept > 0)
         LT_FAIL(LT_ETEMP, "stopped by %s after step %d of %d: kept up to step %lld",
                 lt_stop_name(lt_stop_signal()), loop->done, loop->of, (long long)kept);
-    LT_FAIL(LT_ETEMP,
-            "stopped by %s after step %d of %d: no step is kept, the same command begins again",
+    LT_FAIL(LT_ETEMP, "stopped by %s after step %d of %d: no step is kept",
             lt_stop_name(lt_stop_signal()), loop->done, loop->of);
 }
 
@@ -109,6 +108,7 @@ static lt_status keep_step(lt_loop *loop)
 lt_status lt_loop_step_end(lt_loop *loop, lt_status mine, double began)
 {
     loop->done++;
+    lt_stop_step(lt_seconds() - began);
     if (mine == LT_OK)
         mine = lt_fence_check();
     if (mine == LT_OK && loop->state == NULL)
