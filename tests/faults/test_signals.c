@@ -3,9 +3,7 @@
  * says what is kept, and exit code 75. Method: LONGTAKE_FAULT holds one rank in a stage; the signal
  * is sent once the run's events show that stage. Ranks: 1 and 2. Needs:
  * mpirun, /proc, tests/parity/nano. */
-#include <dirent.h>
-
-#include "tests/support/run.h"
+#include "tests/support/rank_process.h"
 #include "tests/support/the_scratch.h"
 
 enum { LIMIT_S = 60 };
@@ -22,41 +20,6 @@ static int setup(void **state)
     (void)snprintf(out, sizeof out, "%s/.stdout", s.folder);
     (void)snprintf(err, sizeof err, "%s/.stderr", s.folder);
     return 0;
-}
-
-/* The process that renders our film as this rank; alone: itself. */
-static pid_t process_of(pid_t started, int ranks, int rank)
-{
-    char path[300], want[64];
-    pid_t found = -1;
-    if (ranks == 1)
-        return started;
-    (void)snprintf(want, sizeof want, "OMPI_COMM_WORLD_RANK=%d", rank);
-    DIR *all = opendir("/proc");
-    assert_non_null(all);
-    for (struct dirent *e = readdir(all); e != NULL && found < 0; e = readdir(all)) {
-        static char text[1 << 17];
-        int is_ours = 0, is_rank = 0;
-        for (int k = 0; k < 2 && e->d_name[0] >= '1' && e->d_name[0] <= '9'; k++) {
-            (void)snprintf(path, sizeof path, "/proc/%.200s/%s", e->d_name,
-                           k == 0 ? "cmdline" : "environ");
-            FILE *f = fopen(path, "rb");
-            const size_t n = f != NULL ? fread(text, 1, sizeof text - 1, f) : 0;
-            text[n] = '\0';
-            if (f != NULL)
-                (void)fclose(f);
-            if (k == 0 && strcmp(text, LT_PROGRAM) != 0)
-                break;
-            for (const char *p = text; p < text + n; p += strlen(p) + 1) {
-                is_ours |= strcmp(p, film) == 0;
-                is_rank |= k == 1 && strcmp(p, want) == 0;
-            }
-        }
-        if (is_ours && is_rank)
-            found = (pid_t)strtol(e->d_name, NULL, 10);
-    }
-    (void)closedir(all);
-    return found;
 }
 
 typedef struct row {
@@ -120,7 +83,7 @@ static int run_row(const row *r, const char *steps)
         free(text);
         (void)nanosleep(&(struct timespec){0, 10000000}, NULL);
     }
-    const pid_t to = process_of(pid, r->ranks, r->to);
+    const pid_t to = run_rank_process(pid, r->ranks, r->to, film);
     if (begun && to > 0)
         (void)kill(to, r->number);
     const double sent = run_now();
