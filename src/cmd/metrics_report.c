@@ -36,7 +36,7 @@ static const char style[] =
     "margin:36px 0 10px}.soft,figure p,.unit{color:var(--soft)}blockquote{margin:14px 0;"
     "padding:2px 0 2px 16px;border-left:3px solid var(--a);font-size:19px;font-style:italic;"
     "overflow-wrap:anywhere}\n"
-    ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;"
+    ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));gap:12px;"
     "margin:22px 0}.card,figure,.box{background:var(--card);border:1px solid var(--rule);"
     "border-radius:10px}.card{padding:12px 14px}.card b{display:block;font-size:25px;"
     "line-height:1.25}.card span{color:var(--soft);font-size:14px}.good b{color:var(--good)}"
@@ -48,6 +48,7 @@ static const char style[] =
     ".line{fill:none;stroke-width:1.5;stroke-linejoin:round}.line0{stroke:var(--a);color:var(--a)}"
     ".line1{stroke:var(--b);color:var(--b)}.line2{stroke:var(--c);color:var(--c)}"
     ".key{margin-left:10px;font-size:14px}.key::before{content:'\\25cf  '}"
+    ".bar{fill:var(--a);fill-opacity:.35;stroke:var(--a)}.verdict{font-size:19px;margin:22px 0 0}\n"
     ".wave{stroke:var(--a);fill:none;stroke-width:1}"
     ".mark{stroke:var(--mark);stroke-width:1.5;fill:none}.mark.bad{stroke:var(--bad);"
     "stroke-width:2}.mark.dashed{stroke-dasharray:4 4}\n"
@@ -118,13 +119,56 @@ static void card(FILE *to, int verdict, const char *name, const char *format, do
 
 static int verdict_of(double x, int is_over) { return isnan(x) ? 0 : is_over ? -1 : 1; }
 
+static size_t joins_of(const lt_metrics *m)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < m->join_count; i++)
+        n += m->joins[i].kind == LT_JOIN;
+    return n;
+}
+
+/* What the figures come to, in a sentence or two. */
+static void verdict(const lt_metrics *m, FILE *to)
+{
+    const size_t joins = joins_of(m);
+    (void)fputs("<p class=\"verdict\">", to);
+    if (m->join_count == 0)
+        (void)fputs("One piece: no joins, so no seams in time. ", to);
+    else if (!lt_metrics_step_over(m) && !lt_metrics_level_over(m) && m->outstanding_count == 0)
+        (void)fprintf(to, "No seam to be seen or heard at %zu join%s. ", joins,
+                      joins == 1 ? "" : "s");
+    else if (m->outstanding_count == 0)
+        (void)fprintf(
+            to,
+            "%zu join%s, none of which stands out, though in the median the %s jumps more "
+            "there than elsewhere. ",
+            joins, joins == 1 ? "" : "s", lt_metrics_step_over(m) ? "video" : "audio");
+    else
+        (void)fprintf(
+            to,
+            "%zu of %zu places where windows meet stand%s out: somebody may notice a jump "
+            "there. ",
+            m->outstanding_count, m->join_count, m->outstanding_count == 1 ? "s" : "");
+    if (lt_metrics_tiles_over(m))
+        (void)fputs("A border of tiles is to be seen. ", to);
+    if (m->freeze_share > 0.5)
+        (void)fputs("More than half of the film stands still. ", to);
+    if (m->cut_count > 0)
+        (void)fprintf(to, "%zu cut%s, which count as none of this.", m->cut_count,
+                      m->cut_count == 1 ? "" : "s");
+    (void)fputs("</p>\n", to);
+}
+
 static void cards(const lt_metrics *m, FILE *to)
 {
     (void)fputs("<div class=\"cards\">\n", to);
     if (m->join_count > 0) {
         (void)fprintf(
-            to, "<div class=\"card %s\"><b>%zu of %zu</b><span>joins stand out</span></div>\n",
-            m->outstanding_count == 0 ? "good" : "bad", m->outstanding_count, m->join_count);
+            to,
+            "<div class=\"card %s\"><b>%zu of %zu</b><span>places stand out: %zu joins and the "
+            "ends of their overlaps</span></div>\n",
+            m->outstanding_count == 0 ? "good" : "bad", m->outstanding_count, m->join_count,
+            joins_of(m));
         card(to, verdict_of(m->step_ratio, lt_metrics_step_over(m)),
              "step at joins, median (budget 1.15)", "", m->step_ratio);
         card(to, verdict_of(m->level_jump_db, lt_metrics_level_over(m)),
@@ -165,7 +209,9 @@ static lt_status contact_sheet(const lt_metrics *m, FILE *to)
     LT_TRY(st);
     (void)fputs("<img alt=\"frames of the film, evenly spaced\" src=\"data:image/png;base64,", to);
     lt_base64(png, bytes, to);
-    (void)fputs("\">\n", to);
+    const double last = (double)((m->pick_count - 1) * m->pick_stride) / m->facts.fps;
+    (void)fprintf(to, "\">\n<p class=\"soft\">%d frames from 0 to %.1f s, evenly spaced.</p>\n",
+                  shown, last);
     free(png);
     return LT_OK;
 }
@@ -236,6 +282,33 @@ static lt_status plot_changes(const lt_metrics *m, lt_plot plot, const lt_series
     }
     lt_plot_svg(&plot, to);
     free(change);
+    return LT_OK;
+}
+
+/* The plan's windows, where there are several. */
+static lt_status windows_strip(const lt_metrics *m, const mark_list *joins, const json_t *plan,
+                               FILE *to)
+{
+    const json_t *windows = json_object_get(plan, "windows");
+    const size_t count = json_array_size(windows);
+    if (count < 2 || count > MARKS_MAX)
+        return LT_OK;
+    double *from = calloc(2 * count, sizeof *from), *until = from + count;
+    if (from == NULL)
+        LT_FAIL(LT_ENOMEM, "report: no memory for %zu windows", count);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *window = json_array_get(windows, i);
+        from[i] = json_number_value(json_object_get(window, "first_frame")) / m->facts.fps;
+        until[i] = from[i] + json_number_value(json_object_get(window, "frames")) / m->facts.fps;
+    }
+    lt_plot_bars(&(lt_plot){.title = "Windows",
+                            .unit = "what the model saw at once",
+                            .note = "Neighbours overlap; a line is where the later one takes over.",
+                            .seconds = (double)m->frames / m->facts.fps,
+                            .marks = joins->at,
+                            .mark_count = joins->count},
+                 from, until, count, to);
+    free(from);
     return LT_OK;
 }
 
@@ -411,12 +484,15 @@ static lt_status page(const lt_metrics *m, const char *film, const char *run, co
 {
     mark_list marks = {NULL, NULL, 0};
     title(m, film, plan, to);
+    verdict(m, to);
     cards(m, to);
     LT_TRY(contact_sheet(m, to));
     lt_status st = marks_of(m, &marks);
     if (st == LT_OK) {
         (void)fputs("<h2>Over time</h2>\n", to);
-        st = video_plots(m, &marks, to);
+        st = windows_strip(m, &marks, plan, to);
+        if (st == LT_OK)
+            st = video_plots(m, &marks, to);
         if (st == LT_OK)
             st = audio_plots(m, &marks, to);
     }

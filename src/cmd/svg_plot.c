@@ -10,7 +10,17 @@
 
 #include "base/text.h"
 
-enum { WIDTH = 1000, HEIGHT = 170, LEFT = 56, RIGHT = 8, TOP = 8, BOTTOM = 22, COLUMNS = 936 };
+enum {
+    WIDTH = 1000,
+    HEIGHT = 170,
+    LEFT = 56,
+    RIGHT = 8,
+    TOP = 8,
+    BOTTOM = 22,
+    COLUMNS = 936,
+    BAR = 14,
+    BARS_HEIGHT = TOP + 2 * BAR + 4 + 4 + BOTTOM
+};
 static_assert((int)COLUMNS == WIDTH - LEFT - RIGHT, "a column a unit");
 
 /* ---- text ---- */
@@ -101,6 +111,16 @@ static double nice_step(double range, int most)
     return ten * (times <= 1 ? 1 : times <= 2 ? 2 : times <= 5 ? 5 : 10);
 }
 
+static void time_axis(const lt_plot *p, int height, FILE *to)
+{
+    const double second = nice_step(p->seconds, 10);
+    for (int i = 0; i * second <= p->seconds * 1.0001 && i < 40; i++)
+        (void)fprintf(to,
+                      "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">%.4g%s</text>",
+                      x_of(p, i * second), height - 6, i == 0 ? "start" : "middle", i * second,
+                      i == 0 ? " s" : "");
+}
+
 static void axes(const lt_plot *p, const scale *s, FILE *to)
 {
     const double step =
@@ -115,12 +135,7 @@ static void axes(const lt_plot *p, const scale *s, FILE *to)
             "y=\"%.1f\" text-anchor=\"end\">%.4g</text>",
             LEFT, y, WIDTH - RIGHT, LEFT - 6, y + 4, fabs(value) < 1e-9 ? 0 : value);
     }
-    const double second = nice_step(p->seconds, 10);
-    for (int i = 0; i * second <= p->seconds * 1.0001 && i < 40; i++)
-        (void)fprintf(to,
-                      "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">%.4g%s</text>",
-                      x_of(p, i * second), HEIGHT - 6, i == 0 ? "start" : "middle", i * second,
-                      i == 0 ? " s" : "");
+    time_axis(p, HEIGHT, to);
 }
 
 /* ---- lines ---- */
@@ -172,35 +187,70 @@ static void draw_columns(const lt_plot *p, const scale *s, const double *low, co
     }
 }
 
-static void marks(const lt_plot *p, FILE *to)
+static void marks(const lt_plot *p, int height, FILE *to)
 {
     for (size_t i = 0; i < p->mark_count; i++) {
         const lt_plot_mark *m = &p->marks[i];
         (void)fprintf(to, "<path class=\"mark%s%s\" stroke=\"#888\" d=\"M%.1f %dV%d\"><title>",
                       m->is_dashed ? " dashed" : "", m->is_bad ? " bad" : "", x_of(p, m->seconds),
-                      TOP, HEIGHT - BOTTOM);
+                      TOP, height - BOTTOM);
         lt_html_text(m->text, to);
         (void)fputs("</title></path>", to);
     }
+}
+
+static void begin_figure(const lt_plot *p, FILE *to)
+{
+    (void)fputs("<figure><figcaption><b>", to);
+    lt_html_text(p->title, to);
+    (void)fputs("</b>", to);
+}
+
+static void end_figure(const lt_plot *p, FILE *to)
+{
+    (void)fputs("</svg><p>", to);
+    lt_html_text(p->note, to);
+    (void)fputs("</p></figure>\n", to);
+}
+
+static void begin_svg(const lt_plot *p, int height, FILE *to)
+{
+    (void)fputs(" <span class=\"unit\">", to);
+    lt_html_text(p->unit, to);
+    (void)fprintf(to, "</span></figcaption><svg viewBox=\"0 0 %d %d\" role=\"img\">", WIDTH,
+                  height);
+}
+
+void lt_plot_bars(const lt_plot *p, const double *from, const double *until, size_t count, FILE *to)
+{
+    assert(p->seconds > 0);
+    begin_figure(p, to);
+    begin_svg(p, BARS_HEIGHT, to);
+    for (size_t i = 0; i < count; i++) {
+        const double x = x_of(p, from[i]), width = x_of(p, until[i]) - x;
+        (void)fprintf(to,
+                      "<rect class=\"bar\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" "
+                      "rx=\"3\"><title>window %zu: %.2f s to %.2f s</title></rect>",
+                      x + 0.5, TOP + (int)(i % 2) * (BAR + 4), width > 2 ? width - 1 : 1, BAR,
+                      i + 1, from[i], until[i]);
+    }
+    marks(p, BARS_HEIGHT, to);
+    time_axis(p, BARS_HEIGHT, to);
+    end_figure(p, to);
 }
 
 void lt_plot_svg(const lt_plot *p, FILE *to)
 {
     assert(p->lines <= LT_PLOT_LINES_MAX && p->seconds > 0);
     const scale s = scale_of(p);
-    (void)fputs("<figure><figcaption><b>", to);
-    lt_html_text(p->title, to);
-    (void)fputs("</b>", to);
+    begin_figure(p, to);
     for (int i = 0; i < p->lines; i++)
         if (p->name[i] != NULL) {
             (void)fprintf(to, " <span class=\"key line%d\">", i);
             lt_html_text(p->name[i], to);
             (void)fputs("</span>", to);
         }
-    (void)fputs(" <span class=\"unit\">", to);
-    lt_html_text(p->unit, to);
-    (void)fprintf(to, "</span></figcaption><svg viewBox=\"0 0 %d %d\" role=\"img\">", WIDTH,
-                  HEIGHT);
+    begin_svg(p, HEIGHT, to);
     axes(p, &s, to);
     if (p->low != NULL) {
         (void)fputs("<path class=\"wave\" stroke=\"#26a\" d=\"", to);
@@ -215,8 +265,6 @@ void lt_plot_svg(const lt_plot *p, FILE *to)
             draw_columns(p, &s, p->line[i], p->line[i], 1, to);
         (void)fputs("\"/>", to);
     }
-    marks(p, to);
-    (void)fputs("</svg><p>", to);
-    lt_html_text(p->note, to);
-    (void)fputs("</p></figure>\n", to);
+    marks(p, HEIGHT, to);
+    end_figure(p, to);
 }

@@ -34,6 +34,12 @@ typedef struct lt_plot {
 
 void lt_plot_svg(const lt_plot *plot, FILE *to);
 
+/* Windows as bars over the same time axis, neighbours on two rows in turn, so that what they share
+ * is seen; the plot's title, note, unit, seconds and marks alone count. from, until [count]:
+ * seconds. */
+void lt_plot_bars(const lt_plot *plot, const double *from, const double *until, size_t count,
+                  FILE *to);
+
 /* Text from outside as HTML's: its five signs escaped, a line break as a space, and what is no
  * UTF-8 or what no reader shows (base/text.h) as U+FFFD. */
 void lt_html_text(const char *text, FILE *to);

@@ -161,12 +161,13 @@ static json_t *period_of(const lt_plan *p, const lt_plan_found *found)
     return p->grid != NULL ? json_integer((json_int_t)lt_grid_period_frames(p->grid)) : NULL;
 }
 
-/* Pixels of a latent's side. */
+/* Pixels of a latent's side; of tiles, whose borders lie between the DiT's tokens, of a token's. */
 static json_t *cell_of(const lt_plan *p, const lt_plan_found *found)
 {
     (void)found;
     const int64_t cells = p->grid != NULL && p->stream[0].ndim == 4 ? p->stream[0].dim[3] : 0;
-    return cells > 0 ? json_integer((json_int_t)(p->shape.width / cells)) : NULL;
+    const int64_t unit = p->windowing.tile_unit > 0 ? p->windowing.tile_unit : 1;
+    return cells > 0 ? json_integer((json_int_t)(unit * (p->shape.width / cells))) : NULL;
 }
 
 /* Tiles of refine's second pass along rows (axis 2) or columns (3), in pixels. */

@@ -185,6 +185,10 @@ static void the_page_stands_alone(void **state)
         "join at frame 28",
         "class=\"mark dashed",
         "Waveform",
+        "<b>Windows</b>",
+        "<title>window 2: 0.71 s to 2.33 s</title>",
+        "class=\"verdict\"",
+        "1 cut, which count as none of this.",
         "</html>"};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         if (strstr(page, wanted[i]) == NULL)
