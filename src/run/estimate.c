@@ -4,7 +4,10 @@
  * mapped once, kernels keep their scratch. So, for a rank,
  *
  *     resident(phase) = base + late + the largest so far of (phase, step, comm arenas, scratch,
- *                       staging) + the clip + host buffers of the phase
+ *                       staging) + this rank's range of the clip + host buffers of the phase
+ *
+ * Where DiT and decoders are in memory together the two are one phase: its phase arena is the sum,
+ * its step arena what the DiT's states take and the larger of both on top of it.
  *
  * base   what the process holds when it plans: program, libraries, MPI, tokenizer, checkpoint
  *        headers. Read from /proc, so it is true on any machine and in any build.
@@ -41,7 +44,29 @@ static size_t whole_pages(size_t bytes)
     return bytes < huge ? bytes : (bytes + huge - 1) / huge * huge;
 }
 
-/* ---- what decode.c takes ---- */
+/* ---- latents ---- */
+
+/* What this rank holds of the latents of all shots; nothing where it does not denoise. */
+static lt_status clips_of(const lt_estimate_of *of, size_t *out)
+{
+    const lt_mesh *mesh = of->mesh[LT_PHASE_DIT];
+    lt_film_shot *shot = NULL;
+    int count = 0;
+    lt_status st = LT_OK;
+    *out = 0;
+    if (mesh == NULL)
+        return LT_OK;
+    LT_TRY(lt_film_shots(of->plan, of->model, &shot, &count));
+    for (int i = 0; i < count && st == LT_OK; i++) {
+        size_t clip = 0, loop = 0;
+        st = lt_denoise_host_bytes(of->model, mesh, &shot[i].plan, &clip, &loop);
+        *out += clip;
+    }
+    free(shot);
+    return st;
+}
+
+/* ---- what decoding takes ---- */
 
 /* Chunks that this rank decodes and owns. */
 static int64_t chunks_of(const lt_plan *plan, const lt_model *model, const lt_mesh *mesh)
@@ -62,8 +87,8 @@ static size_t pool_bytes(const lt_plan *plan, const lt_model *model, const lt_me
     const size_t latents = sizes.latents * sizeof(float);
     if (mine == 0)
         return latents + (lt_group_rank(mesh->world) == 0 ? sizes.frames_bytes : 0);
-    return latents + sizes.raw_bytes + (chunks > 1 ? 2 : 1) * sizes.overlap_bytes +
-           (mine > 1 ? 2 : 1) * sizes.frames_bytes;
+    return latents + 2 * sizes.pcm_bytes + sizes.raw_bytes +
+           (chunks > 1 ? 2 : 1) * sizes.overlap_bytes + (mine > 1 ? 2 : 1) * sizes.frames_bytes;
 }
 
 /* Rank 0: encoder, muxer, contact sheet. */
@@ -158,8 +183,8 @@ static lt_status dry_run_shot(const lt_estimate_of *of, const lt_film_shot *shot
     lt_engine engine;
     lt_levels levels = {0};
     lt_dry_counts step = {0};
-    size_t host = 0;
-    LT_TRY(lt_denoise_host_bytes(mesh, plan, &host));
+    size_t clip = 0, host = 0, states = 0;
+    LT_TRY(lt_denoise_host_bytes(model, mesh, plan, &clip, &host));
     if (of->has_previews && lt_group_rank(mesh->world) == 0)
         host += lt_preview_host_bytes(model, plan);
     LT_TRY(dry_run_begin(&engine, mesh));
@@ -168,13 +193,14 @@ static lt_status dry_run_shot(const lt_estimate_of *of, const lt_film_shot *shot
     LT_TRY_GOTO(model->family->dit_open(model, &engine, plan->dtype, levels.timesteps,
                                         levels.timestep_count),
                 st, close);
-    LT_TRY_GOTO(lt_denoise_dry(model, mesh, plan, &levels, &texts, &step), st, close);
+    LT_TRY_GOTO(lt_denoise_dry(model, &engine, plan, &levels, &texts, &step, &states), st, close);
 close:
     model->family->dit_close(model);
 done:
     dry_run_end(&engine, of->threads, LT_PHASE_DIT, LT_TIME_DENOISE, out);
     work_of(&step, LT_TIME_DENOISE, out); /* of a step, not of all that was counted */
-    out->memory[LT_PHASE_DIT].host_bytes += text_bytes(of) + host;
+    out->memory[LT_PHASE_DIT].kept_bytes = states;
+    out->memory[LT_PHASE_DIT].host_bytes += text_bytes(of) + host - clip; /* clips: all shots' */
     lt_levels_free(&levels);
     return st;
 }
@@ -185,6 +211,7 @@ static void take_larger(lt_phase_memory *to, const lt_phase_memory *m)
 {
     to->phase_bytes = larger(to->phase_bytes, m->phase_bytes);
     to->step_bytes = larger(to->step_bytes, m->step_bytes);
+    to->kept_bytes = larger(to->kept_bytes, m->kept_bytes);
     to->comm_bytes = larger(to->comm_bytes, m->comm_bytes);
     to->staging[0] = larger(to->staging[0], m->staging[0]);
     to->staging[1] = larger(to->staging[1], m->staging[1]);
@@ -212,14 +239,15 @@ static lt_status dry_run_dit(const lt_estimate_of *of, lt_footprint *out)
     int count = 0;
     lt_status st = LT_OK;
     int64_t most = 0;
+    size_t clips = 0;
+    LT_TRY(clips_of(of, &clips));
     LT_TRY(lt_film_shots(of->plan, of->model, &shot, &count));
     for (int i = 0; i < count && st == LT_OK; i++) {
         if (is_covered(shot, i, count))
             continue;
         lt_footprint one = {0};
         st = dry_run_shot(of, &shot[i], &one);
-        one.memory[LT_PHASE_DIT].host_bytes += /* the other shots' clips */
-            (size_t)(lt_film_clip_bytes(of->plan) - lt_film_longest_bytes(&shot[i].plan));
+        one.memory[LT_PHASE_DIT].host_bytes += clips;
         take_larger(&out->memory[LT_PHASE_DIT], &one.memory[LT_PHASE_DIT]);
         if (shot[i].plan.shape.frames > most) {
             most = shot[i].plan.shape.frames;
@@ -257,6 +285,8 @@ static lt_status dry_run_decode(const lt_estimate_of *of, lt_footprint *out)
     lt_engine engine;
     const lt_family *family = model->family;
     const int helps = lt_group_rank(mesh->axis[LT_AXIS_TP]) != 0;
+    size_t clips = 0;
+    LT_TRY(clips_of(of, &clips));
     LT_TRY(dry_run_begin(&engine, mesh));
     lt_status st = LT_OK;
     LT_TRY_GOTO(family->decode_open(model, &engine), st, done);
@@ -270,7 +300,7 @@ done:
     family->decode_close(model);
     dry_run_end(&engine, of->threads, LT_PHASE_DECODE, LT_TIME_DECODE, out);
     lt_phase_memory *memory = &out->memory[LT_PHASE_DECODE];
-    memory->host_bytes += pool_bytes(plan, model, mesh) + (size_t)lt_film_clip_bytes(plan);
+    memory->host_bytes += pool_bytes(plan, model, mesh) + clips;
     if (lt_group_rank(mesh->world) == 0)
         memory->host_bytes += output_bytes(of);
     return st;
@@ -289,6 +319,30 @@ lt_status lt_estimate_dry_run(const lt_estimate_of *of, lt_footprint *out)
     return LT_OK;
 }
 
+/* DiT and decoders in memory together, as one phase. */
+static lt_phase_memory both_of(const lt_footprint *footprint, size_t clips)
+{
+    const lt_phase_memory *dit = &footprint->memory[LT_PHASE_DIT];
+    const lt_phase_memory *decode = &footprint->memory[LT_PHASE_DECODE];
+    lt_phase_memory both = *dit;
+    take_larger(&both, decode);
+    both.phase_bytes = dit->phase_bytes + decode->phase_bytes;
+    both.step_bytes = larger(dit->step_bytes, dit->kept_bytes + decode->step_bytes);
+    both.host_bytes = dit->host_bytes + decode->host_bytes - clips; /* which both have */
+    return both;
+}
+
+/* Of clips that both phases count: what is common to their host bytes cannot be told from them. */
+static size_t clips_or_none(const lt_estimate_of *of)
+{
+    size_t clips = 0;
+    if (clips_of(of, &clips) != LT_OK) {
+        lt_error_clear();
+        return 0;
+    }
+    return clips;
+}
+
 void lt_estimate_arenas(const lt_footprint *footprint, size_t *phase_bytes, size_t *step_bytes)
 {
     *phase_bytes = *step_bytes = 0;
@@ -297,6 +351,11 @@ void lt_estimate_arenas(const lt_footprint *footprint, size_t *phase_bytes, size
         *phase_bytes = m->phase_bytes > *phase_bytes ? m->phase_bytes : *phase_bytes;
         *step_bytes = m->step_bytes > *step_bytes ? m->step_bytes : *step_bytes;
     }
+    if (footprint->is_beside) {
+        const lt_phase_memory both = both_of(footprint, 0);
+        *phase_bytes = larger(*phase_bytes, both.phase_bytes);
+        *step_bytes = larger(*step_bytes, both.step_bytes);
+    }
     const size_t slack = (size_t)1 << 20;
     *phase_bytes += *phase_bytes / 16 + slack;
     *step_bytes += *step_bytes / 16 + slack;
@@ -304,27 +363,52 @@ void lt_estimate_arenas(const lt_footprint *footprint, size_t *phase_bytes, size
 
 /* ---- the peak ---- */
 
+/* What has been touched stays. */
+typedef struct touched {
+    size_t phase, step, comm, kernels, out, in, late;
+} touched;
+
+static size_t resident(const lt_estimate_of *of, const lt_phase_memory *m, size_t base, touched *t)
+{
+    t->phase = larger(t->phase, whole_pages(m->phase_bytes));
+    t->step = larger(t->step, whole_pages(m->step_bytes));
+    t->comm = larger(t->comm, whole_pages(m->comm_bytes));
+    t->kernels = larger(t->kernels, whole_pages(m->kernel_bytes));
+    if (!of->backend->host_access) {
+        t->out = larger(t->out, m->staging[0]);
+        t->in = larger(t->in, m->staging[1]);
+    }
+    return base + t->late + t->phase + t->step + t->comm + t->kernels + t->out + t->in +
+           m->host_bytes;
+}
+
+/* Rank 0's file of latents is open from the denoising on, or is read. */
+static size_t late_of(const lt_estimate_of *of, int phase)
+{
+    const int stores = phase >= LT_PHASE_DIT && of->mesh[phase] != NULL &&
+                       lt_group_rank(of->mesh[phase]->world) == 0;
+    return late_all + (stores ? late_store : 0);
+}
+
 void lt_estimate_peak(const lt_estimate_of *of, lt_footprint *footprint)
 {
-    size_t phase = 0, step = 0, comm = 0, kernels = 0, out = 0, in = 0, late = late_all;
+    touched t = {0};
     const size_t base = (size_t)lt_resident_now().now;
     footprint->peak_bytes = base;
     for (int i = 0; i < LT_PHASES; i++) {
         lt_phase_memory *m = &footprint->memory[i];
         if (of->mesh[i] == NULL)
             continue;
-        phase = larger(phase, whole_pages(m->phase_bytes));
-        step = larger(step, whole_pages(m->step_bytes));
-        comm = larger(comm, whole_pages(m->comm_bytes));
-        kernels = larger(kernels, whole_pages(m->kernel_bytes));
-        if (!of->backend->host_access) {
-            out = larger(out, m->staging[0]);
-            in = larger(in, m->staging[1]);
-        }
-        if (i == LT_PHASE_DECODE && lt_group_rank(of->mesh[i]->world) == 0)
-            late += late_store;
-        m->resident_bytes = base + late + phase + step + comm + kernels + out + in + m->host_bytes;
+        t.late = late_of(of, i);
+        m->resident_bytes = resident(of, m, base, &t);
         footprint->peak_bytes = larger(footprint->peak_bytes, m->resident_bytes);
+    }
+    if (footprint->is_beside) {
+        const lt_phase_memory both = both_of(footprint, clips_or_none(of));
+        const size_t bytes = resident(of, &both, base, &t);
+        footprint->memory[LT_PHASE_DIT].resident_bytes = bytes;
+        footprint->memory[LT_PHASE_DECODE].resident_bytes = bytes;
+        footprint->peak_bytes = larger(footprint->peak_bytes, bytes);
     }
     footprint->base_bytes = base;
 }
@@ -336,8 +420,9 @@ lt_status lt_estimate_fits_latents(const lt_estimate_of *of)
     const lt_plan *plan = of->plan;
     const int local_ranks = of->local_ranks;
     const int64_t available = lt_memory_available_bytes();
-    const double need = (double)lt_film_clip_bytes(plan) +         /* latents */
-                        3.0 * (double)lt_film_longest_bytes(plan); /* velocities, both as rows */
+    size_t clips = 0;
+    LT_TRY(clips_of(of, &clips));
+    const double need = 4.0 * (double)clips; /* latents, velocities, both as rows */
     if (available < 0 || need <= (double)available / local_ranks)
         return LT_OK;
     lt_hint("ask for a shorter or smaller film");
@@ -394,6 +479,30 @@ static lt_status refuse(const char *model, lt_phase phase, const lt_phase_memory
             "%s: the %s phase needs %.2f GiB a rank (weights %.2f, work %.2f, host %.2f), %s",
             model, lt_phase_names[phase], need / gib, (double)m->phase_bytes / gib, work / gib,
             (double)m->host_bytes / gib, found);
+}
+
+void lt_estimate_beside(const lt_estimate_of *of, const lt_footprint *footprint, double *need,
+                        double *left)
+{
+    touched t = {.late = late_of(of, LT_PHASE_DECODE)};
+    const char *option = "";
+    lt_device device;
+    const lt_phase_memory both = both_of(footprint, clips_or_none(of));
+    const int64_t available = lt_memory_available_bytes(), limit = limit_left(&option);
+    of->backend->describe(of->device, &device);
+    (void)resident(of, &footprint->memory[LT_PHASE_TEXT], 0, &t);
+    *need = (double)resident(of, &both, 0, &t);
+    *left = available < 0 ? -1 : (double)available / of->local_ranks;
+    if (limit >= 0 && (*left < 0 || (double)limit < *left))
+        *left = (double)limit;
+    if (device.left_bytes < 0)
+        return;
+    const double on_device =
+        (double)device.left_bytes / (of->backend->host_access ? of->local_ranks : 1);
+    if (*left < 0 || device_bytes(&both) > on_device) { /* what is short is what counts */
+        *need = device_bytes(&both);
+        *left = on_device;
+    }
 }
 
 lt_status lt_estimate_fits(const lt_estimate_of *of, const lt_footprint *footprint)

@@ -39,6 +39,7 @@ typedef struct lt_work {
 typedef struct lt_phase_memory {
     size_t phase_bytes;    /* weights and tables, device */
     size_t step_bytes;     /* scratch, device */
+    size_t kept_bytes;     /* of it, what stays between two forwards */
     size_t comm_bytes;     /* what collectives pack and add up in, device */
     size_t staging[2];     /* out and in: what they stage in where the CPU reads no tensors */
     size_t host_bytes;     /* buffers beside them */
@@ -50,6 +51,7 @@ typedef struct lt_phase_memory {
 typedef struct lt_footprint {
     lt_phase_memory memory[LT_PHASES];
     size_t base_bytes, peak_bytes; /* resident: when it was planned; at most */
+    int is_beside;                 /* decoders are in memory beside the DiT */
     /* one unit of each stage: the prompt, an evaluation, a chunk of audio, a decode chunk */
     lt_work work[LT_TIMES];
     double flops[LT_TIMES];
@@ -71,11 +73,16 @@ typedef struct lt_estimate_of {
 /* Run the phases dry; fills memory but resident_bytes, work and flops. Local: no
  * communication. Errors: the networks', of shapes; LT_ENOMEM. */
 lt_status lt_estimate_dry_run(const lt_estimate_of *of, lt_footprint *out);
-/* The largest of the phases that ran dry, with room for alignment. Local. */
+/* The largest of the phases that ran dry, of DiT and decoders both where they are in memory
+ * together; with room for alignment. Local. */
 void lt_estimate_arenas(const lt_footprint *footprint, size_t *phase_bytes, size_t *step_bytes);
 /* What this rank will hold beside what the dry run counted, and the largest resident set: fills
  * resident_bytes, base_bytes and peak_bytes, from what this process holds now. Local. */
 void lt_estimate_peak(const lt_estimate_of *of, lt_footprint *footprint);
+/* What this rank would need for DiT and decoders together, of a footprint of them one by one, and
+ * what it may have (-1: nobody knows). Local. */
+void lt_estimate_beside(const lt_estimate_of *of, const lt_footprint *footprint, double *need,
+                        double *left);
 /* Refuse at once a clip whose latents cannot fit: the dry run would take long to find that out.
  * Local. Errors: LT_ENOMEM with numbers. */
 lt_status lt_estimate_fits_latents(const lt_estimate_of *of);

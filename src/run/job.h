@@ -27,7 +27,7 @@ enum {
 typedef struct lt_job {
     const char *model, *prompt, *output, *run, *codec, *mesh, *placement, *attention, *mode, *dtype,
         *vae_dtype, *device, *sheet, *wav, *preset, *log, *resume;
-    const char *fuse, *anchors, *positions;
+    const char *fuse, *anchors, *positions, *decoding;
     json_t *shots;
     double seconds, refine_from, time_limit_s;
     lt_seed seed;

@@ -350,6 +350,17 @@ const lt_option lt_job_options[] = {
              "order, tp fastest. The film is the same. decode without it: as the run was rendered. "
              "LONGTAKE_NODE=TEXT in a rank's environment names its node where the host's name does "
              "not tell"},
+    {.name = "decoding",
+     .type = LT_OPT_CHOICE,
+     .value_name = "WHEN",
+     .default_text = "auto",
+     .choices = "auto|beside|after",
+     .offset = AT(decoding),
+     .group = "Machine",
+     .verbs = LT_VERB_RENDER,
+     .help = "beside: what is final (extend: each chunk, else each shot) is decoded while the rest "
+             "is denoised, and the film grows meanwhile; after: once all is denoised; auto: beside "
+             "where the DiT and the decoders fit into memory together. The frames are the same"},
     {.name = "decode-tp",
      .type = LT_OPT_INT,
      .value_name = "N",

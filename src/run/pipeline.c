@@ -15,7 +15,6 @@
  * is found before the run folder is made. */
 #include "run/pipeline.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,7 +115,7 @@ static lt_status film_beside(lt_session *s, const lt_plan *plan, const lt_job *j
                              lt_outcome *out)
 {
     lt_status st = LT_OK;
-    if (!plan->decodes_beside || fabs(plan->loudness) > 0) /* the sound is measured whole */
+    if (plan->decoding != LT_DECODING_BESIDE)
         return LT_OK;
     r->denoises = malloc((size_t)lt_group_size(s->world));
     if (r->denoises == NULL)

@@ -35,6 +35,7 @@ static lt_status decode_draft(const lt_job *job, const lt_options *options, cons
 {
     LT_TRY(lt_model_open(draft->model, &s->model));
     LT_TRY(lt_store_check(run, store, s->model, draft));
+    draft->decoding = LT_DECODING_AFTER;
     draft->mesh = (lt_mesh_spec){{1, 1, 1, lt_group_size(s->world), 1}};
     if (lt_options_was_set(options, "placement") != LT_OPT_UNSET)
         draft->placement = lt_plan_placement(job->placement);

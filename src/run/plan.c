@@ -150,6 +150,13 @@ static lt_status plan_mesh(const lt_job *job, int64_t heads, const lt_nodes *nod
     return LT_OK;
 }
 
+lt_decoding_when lt_plan_decoding(const char *word)
+{
+    if (word == NULL || strcmp(word, "auto") == 0)
+        return LT_DECODING_AUTO;
+    return strcmp(word, "beside") == 0 ? LT_DECODING_BESIDE : LT_DECODING_AFTER;
+}
+
 lt_status lt_plan_decode_tp(const lt_job *job, int ranks, lt_plan *out)
 {
     const int64_t each = job->decode_tp > 0 ? job->decode_tp : 1;
@@ -269,6 +276,7 @@ lt_status lt_plan_make(const lt_job *job, const char *shots, const lt_model *mod
     lt_plan_quality(job, out);
     LT_TRY(plan_dtype(job, model, out));
     LT_TRY(plan_mesh(job, facts->heads, nodes, out));
+    out->decoding = lt_plan_decoding(job->decoding);
     LT_TRY(lt_plan_decode_tp(job, nodes->ranks, out));
     LT_TRY(plan_paths(job, out));
     out->model = copy_text(model->path);

@@ -28,6 +28,14 @@ typedef struct lt_windows_asked {
     int64_t coarse_width, coarse_height, tile_width, tile_height;
 } lt_windows_asked;
 
+/* When is decoded: once all is denoised, or beside it, what is final by then, with DiT and decoders
+ * in memory together. */
+typedef enum lt_decoding_when {
+    LT_DECODING_AFTER,
+    LT_DECODING_BESIDE,
+    LT_DECODING_AUTO
+} lt_decoding_when;
+
 typedef struct lt_plan {
     char *model, *prompt, *output, *run; /* owned; run = folder */
     lt_storyboard board;                 /* the prompt is all of its prompts */
@@ -42,8 +50,7 @@ typedef struct lt_plan {
     int decode_tp;                    /* ranks that decode a chunk together; divides all ranks */
     lt_attention_algorithm attention; /* how it reaches over ring */
     int deterministic;                /* 1: the same bits on every mesh */
-    int decodes_beside; /* `extend`: chunks are decoded as they become final, DiT and decoders are
-                           in memory together; 0: once all is denoised */
+    lt_decoding_when decoding;        /* of a plan never auto */
     lt_dtype dtype;
     char device[16], codec[16], suffix[8], preset[16]; /* preset "": the codec's default */
     int crf;                                           /* 0: the codec's default */
@@ -64,6 +71,8 @@ lt_status lt_plan_make(const lt_job *job, const char *shots, const lt_model *mod
 void lt_plan_free(lt_plan *plan);
 /* The job's --decode-tp, for so many ranks. Local. Errors: LT_EUSAGE if it does not divide them. */
 lt_status lt_plan_decode_tp(const lt_job *job, int ranks, lt_plan *out);
+/* "after", "beside"; anything else: auto. Local. */
+lt_decoding_when lt_plan_decoding(const char *word);
 /* The job's --crf, --preset and --loudness. Local. */
 void lt_plan_quality(const lt_job *job, lt_plan *out);
 /* The mesh of the decoding pool: groups of decode_tp ranks in a row. Local. */

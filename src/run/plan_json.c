@@ -64,6 +64,10 @@ static const choice fusions[] = {{"trapezoid", LT_FUSE_TRAPEZOID},
                                  {"owner-cut", LT_FUSE_OWNER_CUT},
                                  {NULL, 0}};
 static const choice positions[] = {{"local", 0}, {"global", 1}, {NULL, 0}};
+static const choice decodings[] = {{"after", LT_DECODING_AFTER},
+                                   {"beside", LT_DECODING_BESIDE},
+                                   {"auto", LT_DECODING_AUTO},
+                                   {NULL, 0}};
 static const choice dtypes[] = {{"f32", LT_F32}, {"bf16", LT_BF16}, {NULL, 0}};
 
 /* ---- what is computed ---- */
@@ -206,6 +210,21 @@ static json_t *shots_of(const lt_plan *p, const lt_plan_found *found)
     return lt_storyboard_json(&p->board);
 }
 
+static json_t *decoding_of(const lt_plan *p, const lt_plan_found *found)
+{
+    const lt_decoding_when when = found != NULL ? found->decoding : p->decoding;
+    for (const choice *c = decodings; c->word != NULL; c++)
+        if (c->value == (int)when)
+            return json_string(c->word);
+    return NULL;
+}
+
+static json_t *decoding_why_of(const lt_plan *p, const lt_plan_found *found)
+{
+    (void)p;
+    return found != NULL ? json_string(found->decoding_why) : NULL;
+}
+
 static json_t *order_of(const lt_plan *p, const lt_plan_found *found)
 {
     json_t *order = found != NULL ? json_array() : NULL;
@@ -255,6 +274,9 @@ static const row rows[] = {
     {"seed", SEED, AT(seed)},
     {"mesh", MESH, AT(mesh), .hi = 96},
     {"decode_tp", NUMBER, AT(decode_tp), 1, 65536, .is_optional = 1},
+    {"decoding", CHOICE, AT(decoding), .hi = 8, .is_optional = 1, .choices = decodings,
+     .compute = decoding_of},
+    {.key = "decoding_why", COMPUTED, .compute = decoding_why_of},
     {"attention", CHOICE, AT(attention), .hi = 8, .is_optional = 1, .choices = attentions},
     {"deterministic", FLAG, AT(deterministic), .is_optional = 1},
     {"dtype", CHOICE, AT(dtype), .hi = 8, .choices = dtypes},
@@ -512,7 +534,8 @@ lt_status lt_plan_from_json(const char *text, size_t bytes, lt_plan *out)
     lt_status st = LT_OK;
     static_assert(sizeof(lt_attention_algorithm) == sizeof(int) &&
                       sizeof(lt_dtype) == sizeof(int) && sizeof(lt_placement_mode) == sizeof(int) &&
-                      sizeof(lt_mode) == sizeof(int) && sizeof(lt_fuse_kind) == sizeof(int),
+                      sizeof(lt_mode) == sizeof(int) && sizeof(lt_fuse_kind) == sizeof(int) &&
+                      sizeof(lt_decoding_when) == sizeof(int),
                   "a choice is read and written as an int");
     *out = (lt_plan){.decode_tp = 1, .text = malloc(bytes + 1)}; /* what is optional */
     if (out->text == NULL)

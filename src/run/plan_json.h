@@ -13,6 +13,8 @@ typedef struct lt_plan_found {
     const int *order;              /* [ranks of the mesh]: the rank of each position */
     const lt_footprint *footprint; /* of rank 0 */
     size_t peak_bytes;             /* of the rank that needs the most */
+    lt_decoding_when decoding;     /* what auto became */
+    const char *decoding_why;      /* in words */
 } lt_plan_found;
 
 /* plan.json's text, malloc'ed, ending in a newline. found NULL: a draft, without memory, order and

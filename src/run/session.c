@@ -14,6 +14,7 @@
 #include "model/files/remote/source.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
+#include "run/decode/chunks.h"
 #include "run/estimate.h"
 #include "run/place.h"
 #include "run/plan_json.h"
@@ -87,7 +88,9 @@ lt_status lt_session_plan(lt_session *s, const lt_plan *draft, lt_plan *out)
     const lt_plan_found found = {.threads = s->bound.placed.threads,
                                  .order = s->bound.mesh.rank_at,
                                  .footprint = &s->footprint,
-                                 .peak_bytes = s->peak_bytes};
+                                 .peak_bytes = s->peak_bytes,
+                                 .decoding = s->decoding,
+                                 .decoding_why = s->decoding_why};
     const int root = lt_group_rank(s->world) == 0;
     lt_status st =
         share_text(s, root ? lt_plan_to_text(draft, &found, &text) : LT_OK, &text, &bytes);
@@ -166,6 +169,96 @@ static lt_status estimate_memory(const lt_estimate_of *of, lt_footprint *out)
     return LT_OK;
 }
 
+/* What a rank would need for DiT and decoders together, and has. */
+typedef struct room {
+    double need, left;
+} room;
+
+/* The rank that has the least beside what it needs. Collective on world. */
+static lt_status scarcest(lt_group *world, const room *mine, room *out, int *rank)
+{
+    const int size = lt_group_size(world);
+    lt_status st = LT_OK;
+    room *all = malloc((size_t)size * sizeof *all);
+    if (all == NULL)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "memory: no room for %d ranks", size);
+    st = lt_agree(world, st);
+    if (st == LT_OK)
+        st = lt_all_gather_host(world, mine, sizeof *mine, all);
+    for (int r = 0; st == LT_OK && r < size; r++)
+        if (r == 0 || (all[r].left >= 0 &&
+                       (out->left < 0 || all[r].left - all[r].need < out->left - out->need))) {
+            *out = all[r];
+            *rank = r;
+        }
+    free(all);
+    return st;
+}
+
+static lt_status parts_of(const lt_plan *draft, const lt_model *model, int64_t *out)
+{
+    lt_film_shot *shot = NULL;
+    lt_film_chunks chunks;
+    int count = 0;
+    LT_TRY(lt_film_shots(draft, model, &shot, &count));
+    const lt_status st = lt_film_chunks_new(model, shot, count, &chunks);
+    free(shot);
+    LT_TRY(st);
+    *out = chunks.parts;
+    lt_film_chunks_free(&chunks);
+    return LT_OK;
+}
+
+#define WHY(...) (void)snprintf(s->decoding_why, sizeof s->decoding_why, __VA_ARGS__)
+
+/* Is decoded beside the denoising or after it? Beside where that was asked for, or nothing was and
+ * both fit. Collective on world. */
+static lt_status decide_decoding(lt_session *s, const lt_estimate_of *of)
+{
+    const double gib = 1024.0 * 1024.0 * 1024.0;
+    const lt_decoding_when asked = of->plan->decoding;
+    room mine = {0, 0}, least = {0, 0};
+    int64_t parts = 1;
+    int rank = 0;
+    lt_status st = LT_OK;
+    s->decoding = LT_DECODING_AFTER;
+    if (of->mesh[LT_PHASE_DIT] != NULL && asked != LT_DECODING_AFTER)
+        st = parts_of(of->plan, s->model, &parts);
+    LT_TRY(lt_agree(s->world, st));
+    if (of->mesh[LT_PHASE_DIT] == NULL)
+        WHY("all of the latents are there");
+    else if (asked == LT_DECODING_AFTER)
+        WHY("as asked");
+    else if (fabs(of->plan->loudness) > 0)
+        WHY("the sound is measured whole");
+    else if (parts == 1)
+        WHY("the latents become final all at once");
+    if (s->decoding_why[0] != '\0')
+        return LT_OK;
+    lt_estimate_beside(of, &s->footprint, &mine.need, &mine.left);
+    LT_TRY(scarcest(s->world, &mine, &least, &rank));
+    const int fits = least.left < 0 || least.need <= least.left;
+    if (!fits && asked == LT_DECODING_BESIDE) {
+        lt_hint("--decoding after has one of them in memory at a time");
+        LT_FAIL(LT_ENOMEM,
+                "--decoding beside: DiT and decoders together need %.2f GiB on rank %d, it has "
+                "%.2f GiB",
+                least.need / gib, rank, least.left / gib);
+    }
+    if (!fits)
+        WHY("DiT and decoders do not fit together: %.2f GiB of %.2f GiB on rank %d",
+            least.need / gib, least.left / gib, rank);
+    else if (least.left < 0)
+        WHY("DiT and decoders together take %.2f GiB on rank %d", least.need / gib, rank);
+    else
+        WHY("DiT and decoders fit together: %.2f GiB of %.2f GiB on rank %d", least.need / gib,
+            least.left / gib, rank);
+    s->decoding = fits ? LT_DECODING_BESIDE : LT_DECODING_AFTER;
+    s->footprint.is_beside = fits;
+    lt_estimate_peak(of, &s->footprint);
+    return LT_OK;
+}
+
 /* All memory and connections that collectives will need, of whatever phase. */
 static lt_status connect(lt_session *s, const lt_estimate_of *of)
 {
@@ -207,7 +300,8 @@ lt_status lt_session_open(lt_session *s, const lt_plan *draft, const lt_job *job
         .local_ranks = s->bound.placed.local_ranks,
         .has_sheet = job->sheet != NULL,
         .has_previews = job->preview_every > 0};
-    lt_status st = estimate_memory(&of, &s->footprint);
+    LT_TRY(lt_agree(s->world, estimate_memory(&of, &s->footprint)));
+    lt_status st = decide_decoding(s, &of);
     if (st == LT_OK) {
         lt_estimate_arenas(&s->footprint, &phase, &step);
         st = lt_bind_engine(&s->bound, phase, step, &s->engine);

@@ -26,14 +26,16 @@ typedef struct lt_session {
     lt_engine engine;       /* on the DiT's mesh */
     lt_residency residency; /* its copies on each phase's mesh, and what is loaded on them */
     lt_tokens tokens;
-    lt_nodes nodes;         /* of the world's ranks; a render's */
-    lt_progress *progress;  /* rank 0 */
-    lt_preview *preview;    /* of a render that shows some; else NULL */
-    lt_footprint footprint; /* the plan's on this rank */
-    size_t peak_bytes;      /* planned, of the rank that needs the most */
-    lt_outputs outputs;     /* rank 0: what the job names, owned until the end */
-    lt_lease run_lease;     /* rank 0 of a render */
-    json_t *memory; /* rank 0, once measured: {"estimated_peak_bytes", "peak_bytes": [ranks]} */
+    lt_nodes nodes;            /* of the world's ranks; a render's */
+    lt_progress *progress;     /* rank 0 */
+    lt_preview *preview;       /* of a render that shows some; else NULL */
+    lt_footprint footprint;    /* the plan's on this rank */
+    lt_decoding_when decoding; /* what the draft's became, and why */
+    char decoding_why[160];
+    size_t peak_bytes;  /* planned, of the rank that needs the most */
+    lt_outputs outputs; /* rank 0: what the job names, owned until the end */
+    lt_lease run_lease; /* rank 0 of a render */
+    json_t *memory;     /* rank 0, once measured: {"estimated_peak_bytes", "peak_bytes": [ranks]} */
 } lt_session;
 
 /* Rank 0, before work: container, codec, all outputs' places and room (run/outputs.h). run: the run

@@ -54,8 +54,9 @@ static lt_status forward_of(const lt_model *model, const lt_window_set *set, int
 }
 
 /* One pass: the states of the run's tiles as the loop takes them, then the largest's forward. */
-static lt_status one_pass(lt_model *model, const lt_window_set *set, const lt_levels *levels,
-                          lt_range run, const lt_texts *texts, lt_dry_counts *forward)
+static lt_status one_pass(lt_model *model, const lt_engine *engine, const lt_window_set *set,
+                          const lt_levels *levels, lt_range run, const lt_texts *texts,
+                          lt_dry_counts *forward, size_t *states_bytes)
 {
     lt_states states;
     lt_status st = LT_OK;
@@ -79,6 +80,8 @@ static lt_status one_pass(lt_model *model, const lt_window_set *set, const lt_le
     lt_loop_window(set, largest, distance, anchors, &window);
     LT_TRY_GOTO(lt_states_get(&states, &window, lt_loop_text(texts, set, largest), &state), st,
                 done);
+    const size_t used = lt_arena_used(engine->step);
+    *states_bytes = used > *states_bytes ? used : *states_bytes;
     lt_dry_reset();
     lt_forward f;
     LT_TRY_GOTO(forward_of(model, set, largest, levels, units, &f), st, done);
@@ -91,10 +94,11 @@ done:
     return st;
 }
 
-static lt_status pass_of(lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
+static lt_status pass_of(lt_model *model, const lt_engine *engine, const lt_plan *plan,
                          const lt_levels *levels, const lt_texts *texts, double steps,
-                         lt_dry_counts *sum)
+                         lt_dry_counts *sum, size_t *states_bytes)
 {
+    const lt_mesh *mesh = engine->mesh;
     lt_window_set set;
     lt_dry_counts forward;
     LT_TRY(lt_window_set_new(plan, 0, 1, &set));
@@ -105,7 +109,7 @@ static lt_status pass_of(lt_model *model, const lt_mesh *mesh, const lt_plan *pl
     const lt_range most = lt_windowing_run(tiles, groups, 0);
     if (in_turn || run.count == 0)
         run = in_turn ? (lt_range){0, tiles} : most;
-    const lt_status st = one_pass(model, &set, levels, run, texts, &forward);
+    const lt_status st = one_pass(model, engine, &set, levels, run, texts, &forward, states_bytes);
     if (st == LT_OK)
         add(sum, &forward, steps * (in_turn ? 1 : (double)(tiles + groups - 1) / groups));
     lt_window_set_free(&set);
@@ -113,21 +117,23 @@ static lt_status pass_of(lt_model *model, const lt_mesh *mesh, const lt_plan *pl
     return LT_OK;
 }
 
-lt_status lt_denoise_dry(lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
-                         const lt_levels *levels, const lt_texts *texts, lt_dry_counts *step)
+lt_status lt_denoise_dry(lt_model *model, const lt_engine *engine, const lt_plan *plan,
+                         const lt_levels *levels, const lt_texts *texts, lt_dry_counts *step,
+                         size_t *states_bytes)
 {
     const int all = lt_denoise_steps(model, plan, 0);
     int coarse_steps = 0;
     *step = (lt_dry_counts){0};
+    *states_bytes = 0;
     if (all == 0)
         LT_FAIL(LT_ENOMEM, "plan: no memory to count steps");
     if (plan->windowing.mode == LT_MODE_REFINE) {
         lt_plan coarse;
         coarse_steps = levels->evaluations;
         LT_TRY(lt_plan_coarse(plan, model, &coarse));
-        LT_TRY(pass_of(model, mesh, &coarse, levels, texts, coarse_steps, step));
+        LT_TRY(pass_of(model, engine, &coarse, levels, texts, coarse_steps, step, states_bytes));
     }
-    LT_TRY(pass_of(model, mesh, plan, levels, texts, all - coarse_steps, step));
+    LT_TRY(pass_of(model, engine, plan, levels, texts, all - coarse_steps, step, states_bytes));
     for (int i = 0; i < LT_OP_COUNT; i++) {
         step->flops[i] /= all;
         step->bytes[i] /= all;
@@ -141,32 +147,50 @@ static size_t stream_bytes(const lt_plan *plan, int s, int64_t units)
            sizeof(float);
 }
 
-lt_status lt_denoise_host_bytes(const lt_mesh *mesh, const lt_plan *plan, size_t *bytes)
+/* The windows of this rank's run: how many, and the bytes of one. */
+static lt_status windows_of(const lt_mesh *mesh, const lt_plan *plan, int64_t *mine, size_t *bytes)
 {
     lt_window_set set;
-    const int groups = lt_group_size(mesh->axis[LT_AXIS_WIN]);
-    const int group = lt_group_rank(mesh->axis[LT_AXIS_WIN]);
-    size_t whole = 0, held = 0, windows = 0;
     LT_TRY(lt_window_set_new(plan, 0, 1, &set));
     const int64_t tiles = lt_window_set_count(&set);
-    const lt_range run = lt_windowing_run(tiles, groups, group);
-    for (int s = 0; s < plan->stream_count; s++) {
-        whole += stream_bytes(plan, s, lt_stream_units(&plan->stream[s]));
-        held += stream_bytes(plan, s, lt_window_set_held(&set, s, run).count);
-        if (tiles > 1 && run.count > 0) {
-            const lt_box box = lt_window_set_box(&set, s, run.first);
-            windows += (size_t)lt_box_elements(&plan->stream[s], &box) * sizeof(float);
-        }
+    const lt_range run = lt_windowing_run(tiles, lt_group_size(mesh->axis[LT_AXIS_WIN]),
+                                          lt_group_rank(mesh->axis[LT_AXIS_WIN]));
+    *mine = tiles > 1 ? run.count : 0; /* one window needs no copy */
+    *bytes = 0;
+    for (int s = 0; tiles > 1 && run.count > 0 && s < plan->stream_count; s++) {
+        const lt_box box = lt_window_set_box(&set, s, run.first);
+        *bytes += (size_t)lt_box_elements(&plan->stream[s], &box) * sizeof(float);
     }
-    *bytes = whole + held; /* the clip; its velocity, or what is packed to share it */
-    if (plan->windowing.mode == LT_MODE_EXTEND)
-        *bytes = whole + 5 * windows; /* the fifth: a copy on its way to the disk (run_state.h) */
-    else
-        *bytes += held; /* such a copy */
-    if (plan->windowing.mode != LT_MODE_EXTEND && tiles > 1)
-        *bytes += (groups > 1 ? held : 0) + (size_t)(run.count + 1) * windows;
-    if (plan->windowing.mode == LT_MODE_REFINE)
-        *bytes += whole; /* upsampled */
     lt_window_set_free(&set);
+    return LT_OK;
+}
+
+lt_status lt_denoise_host_bytes(const lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
+                                size_t *clip_bytes, size_t *loop_bytes)
+{
+    lt_holding h;
+    int64_t mine = 0;
+    size_t window = 0, held = 0, coarse = 0;
+    LT_TRY(lt_denoise_holding(model, plan, mesh, &h));
+    for (int s = 0; s < plan->stream_count; s++)
+        held += stream_bytes(plan, s, h.held[h.group][s].count);
+    const int is_first = h.group == 0;
+    lt_holding_free(&h);
+    LT_TRY(windows_of(mesh, plan, &mine, &window));
+    *clip_bytes = held;
+    if (plan->windowing.mode ==
+        LT_MODE_EXTEND) { /* a chunk: latents and velocities, of all and new */
+        *loop_bytes = held + (is_first ? 4 * window : 0);
+        return LT_OK;
+    }
+    *loop_bytes = 2 * held + (size_t)(mine > 0 ? mine + 1 : 0) * window;
+    if (plan->windowing.mode == LT_MODE_REFINE) {
+        lt_plan low;
+        LT_TRY(lt_plan_coarse(plan, model, &low));
+        for (int s = 0; s < low.stream_count; s++)
+            coarse += stream_bytes(&low, s, lt_stream_units(&low.stream[s]));
+        /* the coarse clip with its velocity or beside what is made of it */
+        *loop_bytes += coarse + (2 * coarse > held ? 2 * coarse : held);
+    }
     return LT_OK;
 }

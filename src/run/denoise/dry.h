@@ -7,15 +7,19 @@
 #define LT_DENOISE_DRY_H
 
 #include "kernels/backend.h"
-#include "parallel/mesh.h"
+#include "parallel/context.h"
 #include "run/denoise/levels.h"
 #include "run/denoise/texts.h"
 
 /* Counts of one step, the mean over the passes' steps, on this rank, or on the one of `win` that
- * computes the most. Errors: the networks', LT_ENOMEM. */
-lt_status lt_denoise_dry(lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
-                         const lt_levels *levels, const lt_texts *texts, lt_dry_counts *step);
-/* Host memory of the loop on this rank, the whole clip included. Errors: LT_ENOMEM. */
-lt_status lt_denoise_host_bytes(const lt_mesh *mesh, const lt_plan *plan, size_t *bytes);
+ * computes the most; what the states take of engine's step arena between two forwards. Errors: the
+ * networks', LT_ENOMEM. */
+lt_status lt_denoise_dry(lt_model *model, const lt_engine *engine, const lt_plan *plan,
+                         const lt_levels *levels, const lt_texts *texts, lt_dry_counts *step,
+                         size_t *states_bytes);
+/* Host memory of this rank: of its range of the clip, and of the loop, that included. Local.
+ * Errors: LT_ENOMEM. */
+lt_status lt_denoise_host_bytes(const lt_model *model, const lt_mesh *mesh, const lt_plan *plan,
+                                size_t *clip_bytes, size_t *loop_bytes);
 
 #endif
