@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "run/state/state_folder.h"
 
 /* Everything that a run writes; --overwrite removes these and nothing else. */
 static const char *const own_files[] = {
@@ -60,8 +61,8 @@ static int is_run(const lt_plan *plan)
     return ours;
 }
 
-/* Began the same job here, and left no latents? Then to begin again loses nothing, and a job that
- * was stopped early runs again by the same words. */
+/* Began the same job here, and left neither latents nor a step that counts? Then to begin again
+ * loses nothing, and a job that was stopped early runs again by the same words. */
 static int same_job_again(const lt_plan *plan, const char *job_yaml)
 {
     static const char *const results[] = {"latents.h5", "out.mp4", "out.mkv", "out.mov"};
@@ -71,6 +72,8 @@ static int same_job_again(const lt_plan *plan, const char *job_yaml)
     for (size_t i = 0; i < sizeof results / sizeof *results; i++)
         if (holds(plan, results[i]))
             return 0;
+    if (lt_state_any(plan->run))
+        return 0;
     const int same = lt_folder_path(plan, "job.yaml", file, sizeof file) == LT_OK &&
                      lt_file_read_regular(file, strlen(job_yaml), &text, &bytes) == LT_OK &&
                      bytes == strlen(job_yaml) && memcmp(text, job_yaml, bytes) == 0;
@@ -94,6 +97,10 @@ static lt_status check_content(const lt_plan *plan, const char *job_yaml, int ov
         if (holds(plan, "latents.h5"))
             lt_hint("--overwrite starts anew; --run names another folder; `longtake decode %s -o "
                     "OUT` makes its film again",
+                    lt_text_quoted(plan->run, run, sizeof run));
+        else if (lt_state_any(plan->run))
+            lt_hint("`longtake render --resume %s` goes on from the last step that is kept; "
+                    "--overwrite starts anew; --run names another folder",
                     lt_text_quoted(plan->run, run, sizeof run));
         else
             lt_hint("--overwrite starts anew (it has not denoised: nothing is lost); --run names "
@@ -199,6 +206,7 @@ static void remove_own_files(const lt_plan *plan)
     for (size_t i = 0; i < sizeof own_files / sizeof *own_files; i++)
         if (lt_folder_path(plan, own_files[i], file, sizeof file) == LT_OK)
             (void)unlink(file);
+    lt_state_clear(plan->run);
 }
 
 static lt_status write_first(const lt_plan *plan, const char *job_yaml)

@@ -33,7 +33,7 @@ typedef struct lt_job {
     lt_seed seed;
     int64_t frames, shot, size[2], steps, threads, decode_tp, crf, window, overlap, owner_cut_steps,
         tile[2];
-    int64_t preview_every;
+    int64_t preview_every, checkpoint_every, keep_steps;
     double loudness;
     int dither, overwrite, deterministic, trace, unsealed, tags, dry_run;
     /* diagnostics, every verb */

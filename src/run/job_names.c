@@ -86,7 +86,6 @@ const lt_option_other lt_job_others[] = {
     {"silent", "-q says nothing but errors", 0},
     {"debug", "-v says more, -vv still more", 0},
 
-    {"checkpoint-every", RESUME, 1},
     {"extend", LONG, 1},
     {"keyframe", IMAGES, 1},
     {"keyframes", IMAGES, 1},

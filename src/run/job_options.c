@@ -254,6 +254,29 @@ const lt_option lt_job_options[] = {
      .help = "integrated loudness of the sound (EBU R 128: -23; for the web -14 to -16), true peak "
              "at most -1 dBTP; without it as the model makes it. The sound is measured whole, so "
              "no frame is decoded before the last latents are there"},
+    {.name = "checkpoint-every",
+     .type = LT_OPT_INT,
+     .value_name = "N",
+     .default_text = "1",
+     .min = 0,
+     .max = 1000000,
+     .offset = AT(checkpoint_every),
+     .group = "Output",
+     .verbs = LT_VERB_RENDER,
+     .help = "keep every N-th step in the run folder, from which --resume goes on; denoising never "
+             "waits for it: a step that ends while one is written is not kept. 0 keeps none"},
+    {.name = "keep-steps",
+     .type = LT_OPT_INT,
+     .value_name = "N",
+     .default_text = "2",
+     .min = 1,
+     .max = 1000,
+     .offset = AT(keep_steps),
+     .group = "Output",
+     .verbs = LT_VERB_RENDER,
+     .help =
+         "so many steps stay in the run folder, each as large as the latents; where the newest "
+         "turns out damaged, --resume takes the one before. More are safer, and take more room"},
     {.name = "tags",
      .type = LT_OPT_FLAG,
      .default_text = "true",

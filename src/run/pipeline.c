@@ -32,9 +32,13 @@
 #include "run/resume/fence.h"
 #include "run/resume/resume.h"
 #include "run/session.h"
+#include "run/state/film_state.h"
 #include "run/store_latents.h"
 #include "run/streaming.h"
 #include "run/trace.h"
+
+/* What the last step may take on its way to the disk, once latents.h5 is there. */
+enum { STATES_SECONDS = 10 };
 
 /* What a render makes, beside the session. */
 typedef struct render {
@@ -98,7 +102,9 @@ static lt_status denoise_shots(lt_session *s, const lt_plan *plan, const float *
                                   .steps_all = all,
                                   .beside = &beside,
                                   .progress = s->progress,
-                                  .preview = s->preview};
+                                  .preview = s->preview,
+                                  .shot = i,
+                                  .state = s->state};
         if (f->count > 1)
             lt_progress_shot(s->progress, i + 1, f->count);
         lt_clip_noise(&shot->plan, &f->clip[i]);
@@ -143,6 +149,8 @@ static lt_status denoise(lt_session *s, const lt_plan *plan, const lt_job *job, 
     LT_TRY_GOTO(denoise_shots(s, plan, rows, &levels, &r->latents, streaming), st, done);
     lt_progress_stage(s->progress, "store", "file", 1);
     LT_TRY_GOTO(lt_streaming_store(streaming), st, done);
+    LT_TRY_GOTO(lt_run_state_finish(s->state, STATES_SECONDS), st, done);
+    lt_progress_event(s->progress, "states", lt_film_state_json(s->state));
     lt_progress_step(s->progress, 1);
 done:
     lt_streaming_close(&streaming);
@@ -343,6 +351,12 @@ static lt_status film_of_store(rendering *r, lt_outcome *out)
 static lt_status film_of_noise(rendering *r, lt_outcome *out)
 {
     LT_TRY(render_open(&r->s, &r->plan, &r->made));
+    const lt_film_state_args args = {.plan = &r->plan,
+                                     .epoch = r->s.run_lease.epoch,
+                                     .every = r->job->checkpoint_every,
+                                     .keep = r->job->keep_steps,
+                                     .goes_on = r->resume.goes_on};
+    LT_TRY(lt_film_state_open(&args, &r->s.bound.mesh, &r->s.state));
     LT_TRY(lt_preview_open(r->s.model, r->s.world, r->plan.run, r->job->preview_every,
                            r->s.progress, &r->s.preview));
     if (r->job->trace)

@@ -336,6 +336,7 @@ void lt_session_close(lt_session *s)
 {
     json_decref(s->memory);
     s->memory = NULL;
+    lt_run_state_close(&s->state);
     lt_preview_close(&s->preview);
     lt_progress_close(&s->progress);
     lt_nodes_free(&s->nodes);

@@ -16,6 +16,7 @@
 #include "run/progress.h"
 #include "run/prompts.h"
 #include "run/residency.h"
+#include "run/state/run_state.h"
 
 typedef struct lt_session {
     lt_group *world; /* borrowed */
@@ -29,6 +30,7 @@ typedef struct lt_session {
     lt_nodes nodes;            /* of the world's ranks; a render's */
     lt_progress *progress;     /* rank 0 */
     lt_preview *preview;       /* of a render that shows some; else NULL */
+    lt_run_state *state;       /* of a render that denoises; else NULL */
     lt_footprint footprint;    /* the plan's on this rank */
     lt_decoding_when decoding; /* what the draft's became, and why */
     char decoding_why[160];

@@ -253,7 +253,8 @@ static void a_failed_extra_leaves_the_film(void **state)
 static void a_stopped_run_begins_again_by_the_same_words(void **state)
 {
     (void)state;
-    run_result r = render("again.mp4", NULL);
+    static const char *const no_steps[] = {"--checkpoint-every", "0", NULL};
+    run_result r = render("again.mp4", no_steps);
     want_code("first", &r, 0, NULL);
     for (int stopped = 0; stopped < 2; stopped++) {
         assert_int_equal(unlink("again.mp4") | unlink("again.run/out.mp4"), 0);
@@ -261,15 +262,35 @@ static void a_stopped_run_begins_again_by_the_same_words(void **state)
             assert_int_equal(unlink("again.run/latents.h5"), 0);
         r = render("again.mp4", (const char *const[]){"--seed", "9", NULL});
         want_code("another job", &r, 73, "holds a run already");
-        r = render("again.mp4", NULL);
+        r = render("again.mp4", no_steps);
         want_code("the same words", &r, stopped ? 0 : 73, NULL); /* latents are never lost so */
         if (!stopped) {
             assert_true(run_exists("again.run/latents.h5"));
-            r = render("again.mp4", (const char *const[]){"--overwrite", NULL});
+            r = render("again.mp4",
+                       (const char *const[]){"--overwrite", "--checkpoint-every", "0", NULL});
             want_code("asked for", &r, 0, NULL);
         }
     }
     assert_true(run_exists("again.mp4") && run_exists("again.run/latents.h5"));
+}
+
+/* But a run that has kept a step: it goes on, or it is asked for anew. */
+static void a_kept_step_is_not_lost_by_the_same_words(void **state)
+{
+    (void)state;
+    run_result r = render("keeps.mp4", NULL);
+    want_code("first", &r, 0, NULL);
+    assert_int_equal(
+        unlink("keeps.mp4") | unlink("keeps.run/out.mp4") | unlink("keeps.run/latents.h5"), 0);
+    r = render("keeps.mp4", NULL);
+    want_code("the same words", &r, 73, "render --resume keeps.run` goes on from the last step");
+    assert_true(run_exists("keeps.run/state/step-000001.e001.commit"));
+    r = run_longtake(&s, 1, RUN_WORDS("render", "--resume", "keeps.run", "-q"));
+    want_code("resumed", &r, 0, NULL);
+    assert_true(run_exists("keeps.mp4") && run_exists("keeps.run/latents.h5"));
+    r = render("keeps.mp4", (const char *const[]){"--overwrite", "--checkpoint-every", "0", NULL});
+    want_code("anew", &r, 0, NULL);
+    assert_false(run_exists("keeps.run/state"));
 }
 
 static void inspect_tells_a_film_that_does_not_play(void **state)
@@ -301,6 +322,7 @@ int main(void)
         cmocka_unit_test(folders_that_others_write_in_are_refused),
         cmocka_unit_test(a_failed_extra_leaves_the_film),
         cmocka_unit_test(a_stopped_run_begins_again_by_the_same_words),
+        cmocka_unit_test(a_kept_step_is_not_lost_by_the_same_words),
         cmocka_unit_test(inspect_tells_a_film_that_does_not_play),
     };
     return cmocka_run_group_tests_name("outputs", tests, setup, teardown);

@@ -131,6 +131,35 @@ static void take_answer(const char *heading, int ranks, int code, const char *co
     run_free(&r);
 }
 
+/* The commit records of a run, and the heads of its state files. */
+static void take_states(const char *run)
+{
+    char name[300];
+    int records = 0, files = 0;
+    DIR *folder = opendir(scratch_path(&s, run));
+    assert_non_null(folder);
+    for (const struct dirent *e = readdir(folder); e != NULL; e = readdir(folder)) {
+        (void)snprintf(name, sizeof name, "%.40s/%.250s", run, e->d_name);
+        if (strstr(e->d_name, ".commit") != NULL) {
+            take_file("`state`", name);
+            records++;
+        } else if (strstr(e->d_name, ".lt") != NULL) {
+            FILE *f = fopen(scratch_path(&s, name), "rb");
+            unsigned char start[16];
+            assert_true(f != NULL && fread(start, 1, 16, f) == 16);
+            const size_t bytes = (size_t)start[12] | (size_t)start[13] << 8;
+            char *text = calloc(1, bytes + 1);
+            assert_true(text != NULL && fread(text, 1, bytes, f) == bytes);
+            take_lines("`state`", text);
+            free(text);
+            (void)fclose(f);
+            files++;
+        }
+    }
+    (void)closedir(folder);
+    assert_true(records > 0 && files > 0);
+}
+
 static herr_t note_attribute(hid_t where, const char *name, const H5A_info_t *info, void *ctx)
 {
     (void)where;
@@ -206,6 +235,7 @@ static void render_with_all_extras(void)
     take_file("`trace.json`", "a.run/trace.json");
     take_latents("a.run/latents.h5");
     take_names("a.run");
+    take_states("a.run/state");
     take_answer("Answers: `render`, `decode`", 1, 0,
                 RUN_WORDS("decode", scratch_path(&s, "a.run"), "-q", "--json", "-o",
                           scratch_path(&s, "b.mkv")));
@@ -282,7 +312,10 @@ static void render_without_a_film(void)
     static const char script[] =
         "cd \"$1\"; \"$0\" render -p x --frames 39 --size 64x64 --steps 3000 -q -o stop.mp4 & "
         "while ! grep -qs '\"stage\":\"denoise\",\"done\"' stop.run/events.ndjson; do sleep 0.05; "
-        "done; kill -TERM $!; wait $!";
+        "done; kill -TERM $!; wait $!; "
+        "\"$0\" render --resume stop.run -q & "
+        "while ! grep -qs '\"event\":\"resume\"' stop.run/events.ndjson; do sleep 0.05; done; "
+        "kill -TERM $!; wait $!";
     (void)setenv("LONGTAKE_FAULT", "0:-2:error", 1);
     take_answer("Answers: failures and `--version`", 1, 69,
                 RUN_WORDS("render", "-p", PROMPT, TINY, "--seconds", "0.2", "--json", "-o",

@@ -426,6 +426,8 @@ static lt_status next_copy(lt_run_state *state, const lt_state_part *part, int i
         state->waiting = state->out->next;
         state->out->next = NULL;
         st = lt_step_copy_send(state);
+        if (st == LT_OK)
+            st = lt_step_copy_move(state); /* where all is in the thread's hands: the record too */
     }
     return st;
 }

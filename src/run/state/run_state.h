@@ -30,7 +30,7 @@
 
 typedef struct lt_run_state lt_run_state;
 
-/* Rank 0's count on all ranks. All is borrowed until lt_run_state_close. */
+/* Rank 0's count on all ranks. All is copied. */
 typedef struct lt_state_settings {
     const char *run; /* RUN, owned by this process (run/lease.h) */
     uint64_t job;    /* state_job.h */

@@ -222,9 +222,9 @@ lt_status lt_step_copy_send(lt_run_state *state)
         by_rank_0 |= is_remote(state, p, r);
     if (by_rank_0)
         LT_TRY(announce(state));
-    if (p->count == 0 || p->failed)
-        return LT_OK;
-    return state->sees[rank] ? write_copy(state, p, p->part[rank]) : send_out(state);
+    if (p->count > 0 && !p->failed)
+        LT_TRY(state->sees[rank] ? write_copy(state, p, p->part[rank]) : send_out(state));
+    return LT_OK;
 }
 
 /* ---- under way ---- */

@@ -384,6 +384,17 @@ void lt_state_prune(const char *folder, int64_t epoch, int64_t from, int keep)
     free(all.name);
 }
 
+int lt_state_any(const char *run)
+{
+    char folder[LT_PATH_BYTES];
+    listing found = {0};
+    const int any = lt_path_join(folder, sizeof folder, run, "state") == LT_OK &&
+                    list(folder, 1, &found) == LT_OK && found.count > 0;
+    free(found.name);
+    lt_error_clear();
+    return any;
+}
+
 void lt_state_clear(const char *run)
 {
     char folder[LT_PATH_BYTES], text[LT_STATE_NAME_BYTES];

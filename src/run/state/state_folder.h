@@ -68,6 +68,8 @@ lt_status lt_state_find(const char *run, uint64_t job, lt_commit *out);
  * left alone, and so is everything of another name. Never fails: what cannot be removed stays. */
 void lt_state_prune(const char *folder, int64_t epoch, int64_t from, int keep);
 
+/* Does RUN/state hold a commit record, of whatever job? Never fails. */
+int lt_state_any(const char *run);
 /* Remove all that lies in RUN/state and RUN/cache under names of ours, and the folders if nothing
  * else is in them: --overwrite. Never fails. */
 void lt_state_clear(const char *run);
