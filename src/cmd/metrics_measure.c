@@ -89,6 +89,8 @@ static lt_status take(const lt_metrics_ask *ask, lt_film *film, const lt_film_ev
     LT_TRY(lt_video_series_add(m->video, &planes));
     if (ask->picks)
         LT_TRY(keep_pick(film, m));
+    if (ask->frame != NULL)
+        ask->frame(m->frames);
     m->frames++;
     return LT_OK;
 }

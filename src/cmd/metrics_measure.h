@@ -34,6 +34,7 @@ typedef struct lt_metrics_ask {
     size_t column_count, row_count;
     int64_t cell; /* pixels of a place that encoder and decoder repeat: LT_SEAM_CODEC_BLOCK .. */
     int picks;    /* 1: keep small frames for a report */
+    void (*frame)(int64_t frame); /* called for each; NULL: nothing */
 } lt_metrics_ask;
 
 /* Figures of a join; NaN where there is none. */

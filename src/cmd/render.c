@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cmd/outcome.h"
+#include "cmd/rework.h"
 #include "cmd/verbs.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
@@ -157,6 +158,10 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     LT_TRY(lt_render(job, options, world, &out));
     if (job->dry_run)
         return lt_outcome_plan(job, world, &out);
+    const lt_status st = lt_rework(job, options, world, &out);
+    if (st != LT_OK)
+        json_decref(out.stages);
+    LT_TRY(st);
     return lt_outcome_say(job, "longtake-render", world, &out);
 }
 

@@ -35,6 +35,7 @@ typedef struct lt_job {
         tile[2];
     int64_t preview_every, checkpoint_every, keep_steps;
     double loudness;
+    int rework;
     int dither, overwrite, deterministic, trace, unsealed, tags, dry_run;
     /* diagnostics, every verb */
     int quiet, verbose, json, help;

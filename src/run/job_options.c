@@ -180,6 +180,14 @@ const lt_option lt_job_options[] = {
      .group = "Long clips",
      .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
      .help = "refine: pixels that the model sees at once; without it the coarse clip's size"},
+    {.name = "rework",
+     .type = LT_OPT_FLAG,
+     .offset = AT(rework),
+     .group = "Long clips",
+     .verbs = LT_VERB_RENDER,
+     .help =
+         "measure the film's joins, and where they are over budget render it again with a wider "
+         "overlap, into a folder of its own; the better film is kept"},
 
     {.name = "output",
      .short_key = 'o',

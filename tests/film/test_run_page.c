@@ -254,6 +254,13 @@ static void render_long_clips(void)
                           "--owner-cut-steps", "1", "--anchors", "0", "--positions", "global",
                           "--json", "-o", scratch_path(&s, "w.mp4")));
     take_job("w.run/job.yaml");
+    take_answer("Answers: `render`, `decode`", 1, 0,
+                RUN_WORDS("render", "-p", PROMPT, TINY, "--frames", "243", "--mode", "windows",
+                          "--window", "141", "--fuse", "flat", "--rework", "--json", "-o",
+                          scratch_path(&s, "again.mp4")));
+    take_job("again.run/job.yaml");
+    take_file("`manifest.json`", "again.run/manifest.json");
+    take_events("again.run/events.ndjson");
     take_file("`plan.json`", "w.run/plan.json");
     take_answer("Answers: `render`, `decode`", 1, 0,
                 RUN_WORDS("render", "-p", PROMPT, TINY, "--frames", "39", "--refine-from", "0.5",
