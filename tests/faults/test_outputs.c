@@ -283,7 +283,7 @@ static void a_kept_step_is_not_lost_by_the_same_words(void **state)
     assert_int_equal(
         unlink("keeps.mp4") | unlink("keeps.run/out.mp4") | unlink("keeps.run/latents.h5"), 0);
     r = render("keeps.mp4", NULL);
-    want_code("the same words", &r, 73, "render --resume keeps.run` goes on from the last step");
+    want_code("the same words", &r, 73, "render --resume 'keeps.run'` goes on from the last step");
     assert_true(run_exists("keeps.run/state/step-000001.e001.commit"));
     r = run_longtake(&s, 1, RUN_WORDS("render", "--resume", "keeps.run", "-q"));
     want_code("resumed", &r, 0, NULL);

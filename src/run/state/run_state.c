@@ -51,11 +51,11 @@ static void make_content(char out[40])
 /* The folder, and in it the token by which other ranks know it. */
 static lt_status make_folder(const lt_state_settings *s, shared *out)
 {
-    char name[64];
+    char name[LT_STATE_NAME_BYTES];
     LT_TRY(lt_dir_make(out->folder));
-    lt_new_file_sweep(out->folder);
-    (void)snprintf(name, sizeof name, ".here.e%03lld", (long long)s->epoch);
-    LT_TRY(lt_path_join(out->token, sizeof out->token, out->folder, name));
+    lt_state_sweep(out->folder);
+    LT_TRY(
+        lt_path_join(out->token, sizeof out->token, out->folder, lt_state_token(s->epoch, name)));
     make_content(out->content);
     LT_TRY(lt_new_file_write(out->token, out->content, strlen(out->content), LT_REPLACE));
     return LT_OK;

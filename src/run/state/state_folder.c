@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/new_file.h"
 
 static const char *const cache_files[] = {"text.lt", "tables.lt"};
 
@@ -278,9 +279,13 @@ lt_status lt_state_find(const char *run, uint64_t job, lt_commit *out)
     listing commits;
     *out = (lt_commit){0};
     LT_TRY(lt_path_join(folder, sizeof folder, run, "state"));
-    LT_TRY(list(folder, 1, &commits));
-    lt_status st = LT_OK;
-    for (size_t i = 0; i < commits.count; i++) {
+    lt_status st = list(folder, 1, &commits);
+    if (st == LT_EIO) {
+        lt_warn("no step is taken: %s; the run starts from noise", lt_error_text());
+        lt_error_clear();
+        st = LT_OK;
+    }
+    for (size_t i = 0; i < commits.count && st == LT_OK; i++) {
         st = check_commit(folder, &commits.name[i], job, out);
         if (st == LT_OK || st == LT_ENOMEM)
             break;
@@ -384,6 +389,23 @@ void lt_state_prune(const char *folder, int64_t epoch, int64_t from, int keep)
     free(all.name);
 }
 
+const char *lt_state_token(int64_t epoch, char out[LT_STATE_NAME_BYTES])
+{
+    (void)snprintf(out, LT_STATE_NAME_BYTES, ".here.e%03" PRId64, epoch);
+    return out;
+}
+
+void lt_state_sweep(const char *folder)
+{
+    lt_new_file_sweep(folder);
+    DIR *dir = opendir(folder);
+    for (const struct dirent *e = dir != NULL ? readdir(dir) : NULL; e != NULL; e = readdir(dir))
+        if (strncmp(e->d_name, ".here.e", 7) == 0)
+            (void)unlinkat(dirfd(dir), e->d_name, 0);
+    if (dir != NULL)
+        (void)closedir(dir);
+}
+
 int lt_state_any(const char *run)
 {
     char folder[LT_PATH_BYTES];
@@ -407,8 +429,10 @@ void lt_state_clear(const char *run)
             remove_one(folder, lt_state_name_text(&found.name[i], text));
         free(found.name);
     }
-    if (lt_path_join(folder, sizeof folder, run, "state") == LT_OK)
+    if (lt_path_join(folder, sizeof folder, run, "state") == LT_OK) {
+        lt_state_sweep(folder);
         (void)rmdir(folder);
+    }
     if (lt_path_join(folder, sizeof folder, run, "cache") == LT_OK) {
         for (size_t i = 0; i < sizeof cache_files / sizeof *cache_files; i++)
             remove_one(folder, cache_files[i]);

@@ -58,8 +58,8 @@ lt_status lt_commit_read(const char *path, lt_commit *out);
 
 /* The newest step of this job in RUN/state whose files are all there and whole (each is read):
  * highest step, then highest epoch. One that is not is named in a warning, and an older one taken;
- * *out is zeroed where none is left, or there is no folder: the run starts from noise. The caller
- * owns *out. Rank 0 only. Errors: LT_ENOMEM; LT_EIO where the folder cannot be listed. */
+ * *out is zeroed where none is left, or no folder that can be listed: the run starts from noise. The
+ * caller owns *out. Rank 0 only. Errors: LT_ENOMEM. */
 lt_status lt_state_find(const char *run, uint64_t job, lt_commit *out);
 
 /* Of steps that a run of this epoch, which went on from step `from`, may go on from again the last
@@ -68,6 +68,10 @@ lt_status lt_state_find(const char *run, uint64_t job, lt_commit *out);
  * left alone, and so is everything of another name. Never fails: what cannot be removed stays. */
 void lt_state_prune(const char *folder, int64_t epoch, int64_t from, int keep);
 
+/* The token of a start (run_state.h): ".here.e003". Returns out. */
+const char *lt_state_token(int64_t epoch, char out[LT_STATE_NAME_BYTES]);
+/* Remove what starts that have ended left in the folder: unfinished files, tokens. Never fails. */
+void lt_state_sweep(const char *folder);
 /* Does RUN/state hold a commit record, of whatever job? Never fails. */
 int lt_state_any(const char *run);
 /* Remove all that lies in RUN/state and RUN/cache under names of ours, and the folders if nothing
