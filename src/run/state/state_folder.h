@@ -58,8 +58,8 @@ lt_status lt_commit_read(const char *path, lt_commit *out);
 
 /* The newest step of this job in RUN/state whose files are all there and whole (each is read):
  * highest step, then highest epoch. One that is not is named in a warning, and an older one taken;
- * *out is zeroed where none is left, or no folder that can be listed: the run starts from noise. The
- * caller owns *out. Rank 0 only. Errors: LT_ENOMEM. */
+ * *out is zeroed where none is left, or no folder that can be listed: the run starts from noise.
+ * The caller owns *out. Rank 0 only. Errors: LT_ENOMEM. */
 lt_status lt_state_find(const char *run, uint64_t job, lt_commit *out);
 
 /* Of steps that a run of this epoch, which went on from step `from`, may go on from again the last
