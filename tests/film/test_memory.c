@@ -1,8 +1,11 @@
 /* test_memory.c - memory and addresses that a job takes.
- * Goal: the peak of `longtake decode` for a clip five times as long grows by less than 5 %; a
- * render works under the `ulimit -v` of a cluster's login node. Method: renders two clips, decodes
- * both alone and compares the resident peaks that the system counted; sets RLIMIT_AS for what is
- * started. Ranks: 1. Needs: models/demo. Not under a sanitizer: its shadow is no memory of ours. */
+ * Goal: the peak of `longtake decode` for a clip five times as long grows by less than 5 %, and so
+ * does each of two ranks' for a film of 60 s instead of 10, in windows and by extension; a render
+ * works under the `ulimit -v` of a cluster's login node. Method: renders two clips, decodes both
+ * alone and compares the resident peaks that the system counted; the ranks' are in the manifest;
+ * sets RLIMIT_AS for what is started. Ranks: 1 and 2. Needs: mpirun, models/demo. Not under a
+ * sanitizer: its shadow is no memory of ours. */
+#include <jansson.h>
 #include <sys/resource.h>
 
 #include "tests/support/film.h"
@@ -64,6 +67,53 @@ static void does_not_grow_with_the_clip(void **state)
         fail_msg("want at most 5 %% more memory, found %ld KiB after %ld KiB", ten, once);
 }
 
+/* The largest resident set of each rank, as the run's manifest has it. */
+static void rank_peaks(const char *name, double peak[2])
+{
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/%s.run/manifest.json", s.folder, name);
+    json_t *manifest = json_load_file(path, 0, NULL);
+    assert_non_null(manifest);
+    const json_t *list = json_object_get(json_object_get(manifest, "memory"), "peak_bytes");
+    assert_int_equal(json_array_size(list), 2);
+    for (size_t i = 0; i < 2; i++)
+        peak[i] = (double)json_integer_value(json_array_get(list, i));
+    json_decref(manifest);
+}
+
+/* Beside what a rank holds of latents and velocities, nothing grows: two ranks, each with its
+ * range. */
+static void does_not_grow_with_a_rank_s_film(void **state)
+{
+    (void)state;
+    static const char *const modes[] = {"windows", "extend"};
+    if (SANITIZED)
+        skip();
+    for (size_t m = 0; m < 2; m++) {
+        double peak[2][2];
+        for (int i = 0; i < 2; i++) {
+            static const char *const seconds[] = {"10", "60"};
+            static const char *const name[] = {"ten", "sixty"};
+            char out[128];
+            (void)snprintf(out, sizeof out, "%s/%s.mp4", s.folder, name[i]);
+            run_well(&s, 2,
+                     RUN_WORDS("render", "--model", DEMO, "-p", "A ball bounces.", "--size",
+                               "64x64", "--seconds", seconds[i], "--steps", "2", "--mode", modes[m],
+                               "--mesh", "win=2", "--threads", "1", "--overwrite", "-q", "-o",
+                               out));
+            rank_peaks(name[i], peak[i]);
+        }
+        for (int r = 0; r < 2; r++) {
+            print_message("%s, rank %d: %.1f MB for 10 s, %.1f MB for 60 s: %+.1f %%\n", modes[m],
+                          r, peak[0][r] / 1e6, peak[1][r] / 1e6,
+                          100 * (peak[1][r] / peak[0][r] - 1));
+            if (!(peak[1][r] <= 1.05 * peak[0][r]))
+                fail_msg("%s, rank %d: want at most 5 %% more memory, found %.0f bytes after %.0f",
+                         modes[m], r, peak[1][r], peak[0][r]);
+        }
+    }
+}
+
 /* What a program may have of addresses from here on; what it could before. */
 static rlim_t limit_addresses(rlim_t bytes)
 {
@@ -96,6 +146,7 @@ static void renders_under_a_limit_of_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(does_not_grow_with_the_clip),
+                                       cmocka_unit_test(does_not_grow_with_a_rank_s_film),
                                        cmocka_unit_test(renders_under_a_limit_of_addresses)};
     return cmocka_run_group_tests_name("memory", tests, scratch_setup, scratch_teardown);
 }
