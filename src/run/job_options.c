@@ -99,7 +99,7 @@ const lt_option lt_job_options[] = {
      .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
      .help = "how a long clip is cut: single (one window), windows (at every step all of them, "
              "fused), extend (chunk after chunk), refine (a coarse clip, then windows and tiles); "
-             "auto: single as long as the model knows the length, then windows"},
+             "auto: single as long as the model knows the length and memory holds, then windows"},
     {.name = "window",
      .type = LT_OPT_INT,
      .value_name = "N",

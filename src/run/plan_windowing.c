@@ -109,6 +109,12 @@ static lt_mode mode_for(const lt_job *job, const lt_model_facts *facts, int64_t 
     return job->window > 0 || frames > longest_trained(facts) ? LT_MODE_WINDOWS : LT_MODE_SINGLE;
 }
 
+int lt_plan_may_cut(const lt_job *job, const lt_plan *draft)
+{
+    return is_auto_mode(job) && job->resume == NULL && draft->board.shots == 0 &&
+           draft->asked.mode == LT_MODE_SINGLE && draft->shape.frames > draft->asked.window;
+}
+
 /* Each shot has the mode that it would have alone; one whose prompts blend needs windows. The
  * film's is that of its longest shots, or windows where any has them. */
 static void asked_shot_modes(const lt_job *job, const lt_model_facts *facts, lt_plan *plan)

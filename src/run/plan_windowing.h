@@ -11,6 +11,9 @@
  * default, into out->asked. Rank 0 only: says why `auto` chose what it chose. Errors: LT_EUSAGE
  * naming the option. */
 lt_status lt_plan_windows_asked(const lt_job *job, const lt_model *model, lt_plan *out);
+/* Did `auto` take one window for a clip that windows could cut too, of a job that begins? Rank 0's
+ * answer counts. */
+int lt_plan_may_cut(const lt_job *job, const lt_plan *draft);
 /* What is cut in time, of a clip of so many latents in this mode; tiles are left out. Errors:
  * LT_EUSAGE naming the option. */
 lt_status lt_plan_time_windows(const lt_windows_asked *asked, const lt_grid *grid, lt_mode mode,

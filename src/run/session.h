@@ -53,10 +53,10 @@ lt_status lt_session_source(lt_group *world, char *path, size_t bytes);
 lt_status lt_session_share(lt_session *session, lt_plan *draft);
 /* Place threads, open the meshes of the phases from first on, run these phases dry, refuse what
  * cannot fit, open the engine, say how long it takes where that is long; with --dry-run
- * measure short jobs too. Fills footprint and peak_bytes. job: what rank 0 was asked for.
+ * measure short jobs too. Fills footprint and peak_bytes. draft: gets windows where `auto` took a
+ * single one that does not fit. job: what rank 0 was asked for.
  * Collective on world, Blocking. */
-lt_status lt_session_open(lt_session *session, const lt_plan *draft, const lt_job *job,
-                          lt_phase first);
+lt_status lt_session_open(lt_session *session, lt_plan *draft, const lt_job *job, lt_phase first);
 /* Rank 0 adds to the draft what the ranks found, and broadcasts the text: the plan, the same bytes
  * on every rank, which no rank changes. The caller owns *out also after an error. Collective on
  * world, Blocking. */
