@@ -21,9 +21,9 @@
 #include "run/store_hdf5.h"
 #include "run/versions.h"
 
-static const lt_verb *const verbs[] = {&lt_verb_render,  &lt_verb_decode, &lt_verb_stitch,
-                                       &lt_verb_submit,  &lt_verb_probe,  &lt_verb_inspect,
-                                       &lt_verb_metrics, &lt_verb_doctor, &lt_verb_bench};
+static const lt_verb *const verbs[] = {
+    &lt_verb_render,  &lt_verb_decode,  &lt_verb_stitch, &lt_verb_submit, &lt_verb_probe,
+    &lt_verb_inspect, &lt_verb_metrics, &lt_verb_doctor, &lt_verb_bench,  &lt_verb_status};
 enum { VERB_COUNT = sizeof verbs / sizeof *verbs, WORDS_MAX = 320 /* stitch: a run each shot */ };
 
 static void print_help(FILE *to)
@@ -56,7 +56,7 @@ static const lt_verb *find_verb(const char *name)
 
 static lt_status unknown_verb(const char *name)
 {
-    static const char *const later[] = {"status", "plan", "verify", "serve"};
+    static const char *const later[] = {"plan", "verify", "serve"};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
         if (strcmp(later[i], name) == 0)
             LT_FAIL(LT_EUNAVAIL, "%s: this version does not have it; it comes later", name);

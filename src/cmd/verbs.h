@@ -23,6 +23,6 @@ typedef struct lt_verb {
 } lt_verb;
 
 extern const lt_verb lt_verb_render, lt_verb_probe, lt_verb_inspect, lt_verb_decode, lt_verb_doctor,
-    lt_verb_bench, lt_verb_metrics, lt_verb_stitch, lt_verb_submit;
+    lt_verb_bench, lt_verb_metrics, lt_verb_stitch, lt_verb_submit, lt_verb_status;
 
 #endif

@@ -101,8 +101,8 @@ static void readme_runs_as_written(void **state)
 
 /* ---- the helps ---- */
 
-static const char *const verbs[] = {"",      "render",  "decode",  "stitch", "submit",
-                                    "probe", "inspect", "metrics", "doctor", "bench"};
+static const char *const verbs[] = {"",        "render",  "decode", "stitch", "submit", "probe",
+                                    "inspect", "metrics", "doctor", "bench",  "status"};
 
 static void helps_run_as_written(void **state)
 {

@@ -335,6 +335,8 @@ static void render_without_a_film(void)
     assert_int_equal(r.code, 75);
     run_free(&r);
     take_events("stop.run/events.ndjson");
+    take_answer("Answers: `status`", 1, 0,
+                RUN_WORDS("status", "--json", scratch_path(&s, "stop.run")));
 }
 
 static void ask_all_verbs(void)
