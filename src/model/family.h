@@ -139,6 +139,12 @@ struct lt_family {
      * may use and release much memory before dit_open loads the rest. */
     lt_status (*dit_open)(lt_model *model, lt_engine *engine, lt_dtype dtype,
                           const float *timesteps, int count);
+    /* What dit_open makes of the timesteps alone: its size for so many of them, the same on all
+     * ranks; what it made, while it is open; and to be given before it, borrowed until it returns,
+     * in place of making them (NULL: it makes them). NULL where the family has none. Local. */
+    size_t (*tables_bytes)(const lt_model *model, lt_dtype dtype, int count);
+    lt_status (*tables_get)(const lt_model *model, void *to, size_t bytes);
+    void (*tables_give)(lt_model *model, const void *from, size_t bytes);
     /* One text and one window, which is copied where it is needed. Several states may be alive at
      * once, in any order of forwards; all ranks begin and evaluate them in the same order. *out
      * NULL after an error. The model is open as long as they are. dit_end: NULL is fine. On dry a

@@ -32,6 +32,7 @@
 #include "run/resume/fence.h"
 #include "run/resume/resume.h"
 #include "run/session.h"
+#include "run/state/caches.h"
 #include "run/state/film_state.h"
 #include "run/store_latents.h"
 #include "run/streaming.h"
@@ -48,7 +49,31 @@ typedef struct render {
     char *denoises; /* [ranks] */
 } render;
 
-/* Text rows of all prompts on every rank: tp ranks encode, rank 0 broadcasts. */
+/* tp ranks encode, rank 0 broadcasts. */
+static lt_status encode_text(lt_session *s, const lt_plan *plan, float *rows)
+{
+    const lt_family *family = s->model->family;
+    const int64_t width = family->text_width(s->model);
+    lt_status st = LT_OK;
+    int64_t at = 0;
+    LT_TRY(lt_residency_need(&s->residency, LT_PHASE_TEXT, plan, NULL));
+    for (int i = 0; i < s->tokens.prompts; i++) {
+        const int64_t count = s->tokens.count[i];
+        if (s->text_group != NULL)
+            st = family->text_encode(s->model, s->tokens.ids + at, count, rows + at * width);
+        LT_TRY(lt_agree(s->world, st));
+        at += count;
+        if (i + 1 < s->tokens.prompts)
+            lt_progress_step(s->progress, i + 1);
+    }
+    LT_TRY(lt_same_reads_check(s->world)); /* of the rows of the embedding */
+    LT_TRY(lt_broadcast(s->world, 0, rows, (size_t)(s->tokens.all * width) * sizeof *rows));
+    if (lt_group_rank(s->world) == 0)
+        lt_cache_keep_text(s->state, &s->tokens, width, rows);
+    return LT_OK;
+}
+
+/* Text rows of all prompts on every rank: as an earlier start of the run had them, or encoded. */
 static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
 {
     const lt_family *family = s->model->family;
@@ -61,21 +86,30 @@ static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "text: no memory for %lld rows",
                      (long long)s->tokens.all);
     LT_TRY(lt_agree(s->world, st));
-    LT_TRY(lt_residency_need(&s->residency, LT_PHASE_TEXT, plan, NULL));
-    int64_t at = 0;
-    for (int i = 0; i < s->tokens.prompts; i++) {
-        const int64_t count = s->tokens.count[i];
-        if (s->text_group != NULL)
-            st = family->text_encode(s->model, s->tokens.ids + at, count, *rows + at * width);
-        LT_TRY(lt_agree(s->world, st));
-        at += count;
-        if (i + 1 < s->tokens.prompts)
-            lt_progress_step(s->progress, i + 1);
-    }
-    LT_TRY(lt_same_reads_check(s->world)); /* of the rows of the embedding */
-    LT_TRY(lt_broadcast(s->world, 0, *rows, bytes));
+    int hit = 0;
+    LT_TRY(lt_cache_text(s->state, &s->tokens, width, *rows, &hit));
+    if (!hit)
+        LT_TRY(encode_text(s, plan, *rows));
     lt_progress_step(s->progress, s->tokens.prompts);
     return LT_OK;
+}
+
+/* The DiT, with the tables that an earlier start of the run has made, if there are some. */
+static lt_status open_dit(lt_session *s, const lt_plan *plan, const lt_levels *levels)
+{
+    const lt_family *family = s->model->family;
+    void *tables = NULL;
+    size_t bytes = 0;
+    LT_TRY(lt_cache_tables(s->state, s->model, plan->dtype, levels, &tables, &bytes));
+    if (tables != NULL)
+        family->tables_give(s->model, tables, bytes);
+    const lt_status st = lt_residency_need(&s->residency, LT_PHASE_DIT, plan, levels);
+    if (tables != NULL)
+        family->tables_give(s->model, NULL, 0);
+    else if (st == LT_OK && lt_group_rank(s->world) == 0)
+        lt_cache_keep_tables(s->state, s->model, plan->dtype, levels);
+    free(tables);
+    return st;
 }
 
 /* Shot after shot, each as if it were rendered alone, by the one DiT that is open. */
@@ -140,7 +174,7 @@ static lt_status denoise(lt_session *s, const lt_plan *plan, const lt_job *job, 
     lt_status st = LT_OK;
     lt_progress_stage(s->progress, "load", "part", 1);
     LT_TRY_GOTO(lt_agree(s->world, lt_levels_make(s->model, plan, &levels)), st, done);
-    LT_TRY_GOTO(lt_residency_need(&s->residency, LT_PHASE_DIT, plan, &levels), st, done);
+    LT_TRY_GOTO(open_dit(s, plan, &levels), st, done);
     LT_TRY_GOTO(film_beside(s, plan, job, r, out), st, done);
     lt_progress_step(s->progress, 1);
     LT_TRY_GOTO(lt_streaming_open(plan, &s->bound.mesh, &r->latents, r->source, r->film.decoding,

@@ -1,12 +1,13 @@
 /* test_state_days.c - bad days of a run's states: each is named, and survived.
  * Goal: a render that was killed goes on from its newest step that is whole, or from noise, with
  * the undisturbed latents to the bit, whatever happened to RUN/state meanwhile: files cut, altered,
- * gone, another job's, junk; a folder that is none, is read-only, or full at any of its writes. So
+ * gone, another job's, junk, caches too; a folder that is none, read-only, or full at any write. So
  * do a storyboard and chunks of `extend`. Method: one run, killed after each of three steps; a copy
  * of it for each day. Ranks: 1, once 2. Needs: tests/parity/nano; root for disks (skipped else). */
 #include <errno.h>
 #include <sys/mount.h>
 
+#include "run/state/state_file.h"
 #include "tests/support/film.h"
 #include "tests/support/run.h"
 
@@ -106,59 +107,73 @@ static void want_day(const char *why, int64_t from, const char *const says[3])
 #define NEWEST "day.run/state/step-000003.e003"
 #define OLDER  "day.run/state/step-000002.e002"
 
+static const struct {
+    const char *why, *spoil;
+    int64_t from;
+    const char *says[3];
+} days[] = {
+    {"nothing happened", ":", 3, {NULL}},
+    {"the newest file is cut short",
+     "truncate -s -1 " NEWEST ".w000.lt",
+     2,
+     {"step 3 is not taken", "step-000003.e003.w000.lt", "an older step is looked at"}},
+    {"the newest file is empty", ": > " NEWEST ".w000.lt", 2, {"cut short"}},
+    {"a byte of it was altered",
+     "printf X | dd of=" NEWEST ".w000.lt bs=1 seek=900 conv=notrunc 2> dd",
+     2,
+     {"step 3 is not taken", "step-000003.e003.w000.lt"}},
+    {"it is gone", "rm " NEWEST ".w000.lt", 2, {"step-000003.e003.w000.lt", "No such file"}},
+    {"it is a link",
+     "mv " NEWEST ".w000.lt x.lt; ln -s ../../x.lt " NEWEST ".w000.lt",
+     2,
+     {"step-000003.e003.w000.lt"}},
+    {"it is another step's",
+     "cp " OLDER ".w000.lt " NEWEST ".w000.lt",
+     2,
+     {"as its commit record says"}},
+    {"the newest record is cut short",
+     "truncate -s 80 " NEWEST ".commit",
+     2,
+     {"step-000003.e003.commit", "not JSON"}},
+    {"it is gone, its file is not", "rm " NEWEST ".commit", 2, {NULL}},
+    {"both are damaged",
+     "truncate -s 80 " NEWEST ".commit; truncate -s 300 " OLDER ".w000.lt",
+     0,
+     {"step 3 is not taken", "step 2 is not taken", "the run starts from noise"}},
+    {"all are gone", "rm -r day.run/state", 0, {NULL}},
+    {"another job's lie there",
+     "rm -r day.run/state; cp -r other.run/state day.run/state",
+     0,
+     {"job: want", "another's", "the run starts from noise"}},
+    {"junk lies there",
+     "echo x > day.run/state/notes.txt; echo junk > day.run/state/step-000009.e001.commit; "
+     "echo x > day.run/state/step-000009.e001.w000.lt; mkdir "
+     "day.run/state/step-000008.e001.w000.lt;"
+     "echo x > day.run/state/step-12.e1.commit",
+     3,
+     {"step 9 is not taken", "step-000009.e001.commit", "not JSON"}},
+    {"the text's cache is cut short",
+     "truncate -s -3 day.run/cache/text.lt",
+     3,
+     {"not used, made again", "cache/text.lt"}},
+    {"a byte of the tables' is altered",
+     "printf X | dd of=day.run/cache/tables.lt bs=1 seek=9000 conv=notrunc 2> dd",
+     3,
+     {"not used, made again", "cache/tables.lt"}},
+    {"the caches are another job's",
+     "cp other.run/cache/* day.run/cache",
+     3,
+     {"cache/text.lt: job: want", "cache/tables.lt: job: want", "another's"}},
+    {"the caches are gone", "rm -r day.run/cache", 3, {NULL}},
+    {"there is a file in the folder's place",
+     "rm -r day.run/state; echo x > day.run/state",
+     0,
+     {"no step is taken", "day.run/state", "no step of this run will count"}},
+};
+
 static void each_day_is_named_and_survived(void **state)
 {
     (void)state;
-    static const struct {
-        const char *why, *spoil;
-        int64_t from;
-        const char *says[3];
-    } days[] = {
-        {"nothing happened", ":", 3, {NULL}},
-        {"the newest file is cut short",
-         "truncate -s -1 " NEWEST ".w000.lt",
-         2,
-         {"step 3 is not taken", "step-000003.e003.w000.lt", "an older step is looked at"}},
-        {"the newest file is empty", ": > " NEWEST ".w000.lt", 2, {"cut short"}},
-        {"a byte of it was altered",
-         "printf X | dd of=" NEWEST ".w000.lt bs=1 seek=900 conv=notrunc 2> dd",
-         2,
-         {"step 3 is not taken", "step-000003.e003.w000.lt"}},
-        {"it is gone", "rm " NEWEST ".w000.lt", 2, {"step-000003.e003.w000.lt", "No such file"}},
-        {"it is a link",
-         "mv " NEWEST ".w000.lt x.lt; ln -s ../../x.lt " NEWEST ".w000.lt",
-         2,
-         {"step-000003.e003.w000.lt"}},
-        {"it is another step's",
-         "cp " OLDER ".w000.lt " NEWEST ".w000.lt",
-         2,
-         {"as its commit record says"}},
-        {"the newest record is cut short",
-         "truncate -s 80 " NEWEST ".commit",
-         2,
-         {"step-000003.e003.commit", "not JSON"}},
-        {"it is gone, its file is not", "rm " NEWEST ".commit", 2, {NULL}},
-        {"both are damaged",
-         "truncate -s 80 " NEWEST ".commit; truncate -s 300 " OLDER ".w000.lt",
-         0,
-         {"step 3 is not taken", "step 2 is not taken", "the run starts from noise"}},
-        {"all are gone", "rm -r day.run/state", 0, {NULL}},
-        {"another job's lie there",
-         "rm -r day.run/state; cp -r other.run/state day.run/state",
-         0,
-         {"job: want", "another's", "the run starts from noise"}},
-        {"junk lies there",
-         "echo x > day.run/state/notes.txt; echo junk > day.run/state/step-000009.e001.commit; "
-         "echo x > day.run/state/step-000009.e001.w000.lt; mkdir "
-         "day.run/state/step-000008.e001.w000.lt;"
-         "echo x > day.run/state/step-12.e1.commit",
-         3,
-         {"step 9 is not taken", "step-000009.e001.commit", "not JSON"}},
-        {"there is a file in the folder's place",
-         "rm -r day.run/state; echo x > day.run/state",
-         0,
-         {"no step is taken", "day.run/state", "no step of this run will count"}},
-    };
     run_well(&s, 1, RUN_WORDS(JOB, "--seed", "9", "-o", "other.mp4"));
     for (size_t i = 0; i < sizeof days / sizeof *days; i++) {
         shell("rm -rf day.run day.mp4 x.lt; cp -r base.run day.run");
@@ -166,6 +181,48 @@ static void each_day_is_named_and_survived(void **state)
         want_day(days[i].why, days[i].from, days[i].says);
         if (strstr(days[i].spoil, "notes") != NULL)
             assert_true(run_exists("day.run/state/notes.txt")); /* what is not ours stays */
+    }
+}
+
+/* day.run/cache/NAME with other values, whole and of this job. */
+static void doctor(const char *name)
+{
+    char path[64];
+    float zeros[20000] = {0}, key[512];
+    lt_state_reader *r = NULL;
+    lt_state_block b;
+    (void)snprintf(path, sizeof path, "day.run/cache/%s", name);
+    assert_int_equal(lt_state_reader_open(path, &r), LT_OK);
+    const lt_state_head head = *lt_state_reader_head(r);
+    lt_state_array a[2] = {*lt_state_reader_array(r, 0), *lt_state_reader_array(r, 1)};
+    assert_int_equal(lt_state_reader_next(r, &b), LT_OK);
+    assert_true(b.array == 0 && (size_t)b.count * 4 <= sizeof key &&
+                (size_t)lt_state_elements(&a[1]) <= sizeof zeros);
+    memcpy(key, b.values, (size_t)b.count * 4);
+    a[0].data = key;
+    a[1].data = zeros;
+    assert_int_equal(lt_state_file_write(path, &head, a, 2, NULL), LT_OK);
+    lt_state_reader_close(&r);
+}
+
+/* What is there is what the film is made of: neither text encoder nor modulation weights say it. */
+static void caches_are_used(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"text.lt", "tables.lt"};
+    for (int i = 0; i < 2; i++) {
+        latents found;
+        shell("rm -rf day.run day.mp4; cp -r base.run day.run");
+        doctor(names[i]);
+        run_result r =
+            run_longtake(&s, 1, RUN_WORDS("render", "--resume", "day.run", "-o", "day.mp4"));
+        if (r.code != 0 || strstr(r.err, "made again") != NULL)
+            fail_msg("%s: %s", names[i], r.err);
+        run_free(&r);
+        latents_read("day.run", &found);
+        if (!(latents_differ(&found, &wanted) > 0.0))
+            fail_msg("%s: not used: the latents are the undisturbed run's", names[i]);
+        latents_free(&found);
     }
 }
 
@@ -287,6 +344,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_day_is_named_and_survived),
+        cmocka_unit_test(caches_are_used),
         cmocka_unit_test(unfinished_files_go),
         cmocka_unit_test(a_disk_full_at_any_write),
         cmocka_unit_test(a_folder_that_is_read_only),

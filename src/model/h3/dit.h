@@ -60,6 +60,12 @@ lt_status lt_h3_dit_tables(lt_h3_dit *dit, const float *timesteps, int count);
  * on every rank, which tests hold them to. Local. */
 size_t lt_h3_dit_tables_bytes(const lt_h3_dit *dit, int count);
 lt_status lt_h3_dit_tables_get(const lt_h3_dit *dit, void *to, size_t bytes);
+/* And back: tables of these timesteps that were made before, by a DiT of this config and dtype.
+ * Local. Errors: LT_EDATA (another size), LT_ENOMEM. */
+lt_status lt_h3_dit_tables_set(lt_h3_dit *dit, const float *timesteps, int count, const void *from,
+                               size_t bytes);
+/* The size that tables of so many timesteps have. Local. */
+size_t lt_h3_tables_bytes(const lt_h3_dit_config *config, lt_dtype compute, int count);
 /* The timesteps that the tables are for; *count 0 when there are none. Local. */
 const float *lt_h3_dit_timesteps(const lt_h3_dit *dit, int *count);
 

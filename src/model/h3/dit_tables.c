@@ -35,10 +35,17 @@ static size_t out_bytes(const lt_h3_dit *dit, int count)
     return (size_t)count * (size_t)(2 * dit->config.hidden) * lt_dtype_bytes(dit->compute);
 }
 
+size_t lt_h3_tables_bytes(const lt_h3_dit_config *config, lt_dtype compute, int count)
+{
+    assert(count >= 0);
+    const size_t columns = (size_t)config->layers * LT_H3_CHUNKS * LT_H3_TAGS + 2;
+    return (size_t)count * columns * (size_t)config->hidden * lt_dtype_bytes(compute);
+}
+
 size_t lt_h3_dit_tables_bytes(const lt_h3_dit *dit, int count)
 {
-    assert(dit && count >= 0);
-    return (size_t)dit->config.layers * lt_h3_layer_bytes(dit, count) + out_bytes(dit, count);
+    assert(dit);
+    return lt_h3_tables_bytes(&dit->config, dit->compute, count);
 }
 
 const float *lt_h3_dit_timesteps(const lt_h3_dit *dit, int *count)
@@ -235,5 +242,17 @@ lt_status lt_h3_dit_tables_get(const lt_h3_dit *dit, void *to, size_t bytes)
         LT_FAIL(LT_EINTERNAL, "modulation tables: %zu bytes asked, %zu held", bytes,
                 dit->tables ? lt_h3_dit_tables_bytes(dit, dit->timestep_count) : (size_t)0);
     memcpy(to, dit->tables, bytes);
+    return LT_OK;
+}
+
+lt_status lt_h3_dit_tables_set(lt_h3_dit *dit, const float *timesteps, int count, const void *from,
+                               size_t bytes)
+{
+    assert(dit && from && !dit->dry);
+    LT_TRY(tables_alloc(dit, timesteps, count));
+    if (bytes != lt_h3_dit_tables_bytes(dit, count))
+        LT_FAIL(LT_EDATA, "modulation tables: want %zu bytes for %d timesteps, found %zu",
+                lt_h3_dit_tables_bytes(dit, count), count, bytes);
+    memcpy(dit->tables, from, bytes);
     return LT_OK;
 }

@@ -206,9 +206,31 @@ static lt_status dit_open(lt_model *model, lt_engine *engine, lt_dtype dtype,
     m->dit_engine = engine;
     m->dit_mark = lt_arena_mark(engine->phase);
     LT_TRY(lt_h3_dit_open(m->dit_files, engine, &m->dit_config, dtype, &m->dit));
-    LT_TRY(lt_h3_dit_tables(m->dit, timesteps, count));
+    if (m->given != NULL)
+        LT_TRY(lt_h3_dit_tables_set(m->dit, timesteps, count, m->given, m->given_bytes));
+    else
+        LT_TRY(lt_h3_dit_tables(m->dit, timesteps, count));
     LT_TRY(lt_h3_dit_load(m->dit));
     return LT_OK;
+}
+
+static size_t tables_bytes(const lt_model *model, lt_dtype dtype, int count)
+{
+    return lt_h3_tables_bytes(&((const lt_h3_model *)model)->dit_config, dtype, count);
+}
+
+static lt_status tables_get(const lt_model *model, void *to, size_t bytes)
+{
+    const lt_h3_model *m = (const lt_h3_model *)model;
+    assert(m->dit != NULL);
+    return lt_h3_dit_tables_get(m->dit, to, bytes);
+}
+
+static void tables_give(lt_model *model, const void *from, size_t bytes)
+{
+    lt_h3_model *m = (lt_h3_model *)model;
+    m->given = from;
+    m->given_bytes = bytes;
 }
 
 static void dit_close(lt_model *model)
@@ -381,6 +403,9 @@ const lt_family lt_family_h3 = {.name = "minimax-h3",
                                 .text_encode = text_encode,
                                 .text_close = text_close,
                                 .dit_open = dit_open,
+                                .tables_bytes = tables_bytes,
+                                .tables_get = tables_get,
+                                .tables_give = tables_give,
                                 .dit_begin = lt_h3_window_begin,
                                 .dit_forward = lt_h3_window_forward,
                                 .dit_end = lt_h3_window_end,

@@ -26,6 +26,8 @@ typedef struct lt_h3_model {
     lt_engine *dit_engine, *decode_engine;
     lt_mark dit_mark, decode_mark;
     lt_h3_dit *dit;
+    const void *given; /* tables for the next dit_open, borrowed; NULL: it makes them */
+    size_t given_bytes;
     lt_qwen3vl *text_encoder;
     lt_h3_video_decoder *video_decoder;
     lt_h3_audio_decoder *audio_decoder;

@@ -148,6 +148,8 @@ static lt_status take_start(lt_run_state *state, const lt_commit *from)
 
 static lt_status open_mine(lt_run_state *state, const lt_state_settings *settings)
 {
+    if (settings != NULL)
+        LT_TRY(lt_path_join(state->cache, sizeof state->cache, settings->run, "cache"));
     const int size = lt_group_size(state->world);
     state->report = calloc((size_t)size, sizeof *state->report);
     state->sees = calloc((size_t)size, sizeof *state->sees);
@@ -258,6 +260,9 @@ static void count_records(lt_run_state *state)
 static void tell_records(lt_run_state *state)
 {
     const lt_state_outcome records = lt_state_thread_records(state->thread);
+    const lt_state_outcome caches = lt_state_thread_caches(state->thread);
+    if (caches.status != LT_OK && caches.status != LT_EUNAVAIL)
+        lt_warn("not kept, --resume makes it again: %s", caches.text);
     count_records(state);
     if (records.status == LT_OK)
         return;

@@ -41,6 +41,7 @@ struct lt_run_state {
     const lt_mesh *mesh;
     lt_group *world, *meet;     /* meet: the ranks that make steps */
     char folder[LT_PATH_BYTES]; /* RUN/state */
+    char cache[LT_PATH_BYTES];  /* rank 0: RUN/cache */
     char token[LT_PATH_BYTES];  /* rank 0's file there, "" elsewhere */
     uint64_t job;
     int64_t epoch;

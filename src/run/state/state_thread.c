@@ -29,12 +29,14 @@ struct lt_state_thread {
     int works, ends;
     lt_commit_file *written; /* [written_count], since lt_state_thread_files_begin */
     int written_count;
-    lt_state_outcome files, records;
+    lt_state_outcome files, records, caches;
     lt_state_done done;
 };
 
 static void task_free(task *t)
 {
+    for (int i = 0; t->write != NULL && t->write->owns && i < t->write->count; i++)
+        free((void *)(uintptr_t)t->write->array[i].data);
     free(t->write);
     lt_commit_free(&t->commit);
     free(t);
@@ -59,6 +61,14 @@ static lt_status write_file(const lt_state_thread *t, const lt_state_write *w, l
     LT_TRY(lt_path_join(path, sizeof path, t->folder, out->name));
     LT_TRY(lt_state_file_write(path, &w->head, w->array, w->count, &out->sum));
     return LT_OK;
+}
+
+static void do_cache(lt_state_thread *t, const lt_state_write *w)
+{
+    const lt_status st = lt_state_file_write(w->cache, &w->head, w->array, w->count, NULL);
+    (void)pthread_mutex_lock(&t->lock);
+    keep_failure(&t->caches, st);
+    (void)pthread_mutex_unlock(&t->lock);
 }
 
 static void do_file(lt_state_thread *t, const lt_state_write *w)
@@ -131,7 +141,9 @@ static void *thread_main(void *argument)
         t->first = next->next;
         t->works = 1;
         (void)pthread_mutex_unlock(&t->lock);
-        if (next->write != NULL)
+        if (next->write != NULL && next->write->cache[0] != '\0')
+            do_cache(t, next->write);
+        else if (next->write != NULL)
             do_file(t, next->write);
         else
             do_commit(t, &next->commit);
@@ -324,6 +336,15 @@ lt_state_outcome lt_state_thread_records(lt_state_thread *t)
     (void)pthread_mutex_lock(&t->lock);
     const lt_state_outcome out = t->records;
     t->records = (lt_state_outcome){LT_OK, ""};
+    (void)pthread_mutex_unlock(&t->lock);
+    return out;
+}
+
+lt_state_outcome lt_state_thread_caches(lt_state_thread *t)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    const lt_state_outcome out = t->caches;
+    t->caches = (lt_state_outcome){LT_OK, ""};
     (void)pthread_mutex_unlock(&t->lock);
     return out;
 }

@@ -25,6 +25,8 @@ typedef struct lt_state_write {
     lt_state_head head;
     lt_state_array array[LT_STATE_ARRAYS_MAX];
     int count;
+    char cache[LT_PATH_BYTES]; /* not "": a cache of this path, which is no part of any step */
+    int owns;                  /* the thread frees what the arrays hold, whatever becomes of it */
 } lt_state_write;
 
 /* What became of a status, in words; LT_OK: no words. */
@@ -57,7 +59,8 @@ void lt_state_thread_files_begin(lt_state_thread *thread);
 /* The sum of one of them; 0 bytes if it was not written. */
 lt_state_sum lt_state_thread_sum(lt_state_thread *thread, const char *name);
 
-/* Of records: the first failure since this was last asked. */
+/* Of caches, and of records: the first failure since this was last asked. */
+lt_state_outcome lt_state_thread_caches(lt_state_thread *thread);
 lt_state_outcome lt_state_thread_records(lt_state_thread *thread);
 
 typedef struct lt_state_done {
