@@ -52,7 +52,7 @@ static void films_have_it(void **state)
         return;
     }
     for (int ranks = 1; ranks <= 2; ranks++) {
-        char name[16];
+        char name[32];
         (void)snprintf(name, sizeof name, "l%d.mp4", ranks);
         run_well(&s, ranks,
                  RUN_WORDS("render", "-p", PROMPT, "--frames", "90", "--loudness", "-16", "-q",

@@ -38,7 +38,7 @@ static int setup(void **state)
              RUN_WORDS("render", scratch_path(&s, "board.yaml"), TINY, "-o",
                        scratch_path(&s, "film.mkv")));
     for (int i = 1; i <= SHOTS; i++) { /* the second on 2 ranks */
-        char number[8], name[32];
+        char number[16], name[32];
         (void)snprintf(number, sizeof number, "%d", i);
         (void)snprintf(name, sizeof name, "s%d.mkv", i);
         run_well(&s, i == 2 ? 2 : 1,
@@ -75,7 +75,7 @@ static void a_shot_has_the_films_bits(void **state)
     (void)state;
     static const json_int_t frames[SHOTS] = {31, 141, 24};
     for (int i = 1; i <= SHOTS; i++) {
-        char run[32], group[16];
+        char run[32], group[32];
         (void)snprintf(run, sizeof run, "s%d.run", i);
         (void)snprintf(group, sizeof group, "shot-%02d/", i);
         same_shot(scratch_path(&s, "film.run"), group, scratch_path(&s, run), "shot-01/");

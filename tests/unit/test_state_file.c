@@ -88,7 +88,7 @@ static void values_come_back(void **state)
     lt_state_array all[COUNT];
     const char *path = scratch_path(&s, "a.lt");
     for (int i = 0; i < COUNT; i++) {
-        char name[8];
+        char name[16];
         (void)snprintf(name, sizeof name, "a%d", i);
         all[i] = array_of(name, cases[i].dtype, cases[i].count, noise);
         OK(lt_state_file_write(path, &a_head, &all[i], 1, NULL));
