@@ -120,8 +120,11 @@ static lt_status denoise_shots(lt_session *s, const lt_plan *plan, const float *
     const int64_t width = s->model->family->text_width(s->model);
     lt_text text[LT_TEXTS_MAX];
     int before = 0, all = 0;
-    for (int i = 0; i < f->count; i++)
+    double weight = 0;
+    for (int i = 0; i < f->count; i++) {
         all += lt_denoise_steps(s->model, &f->shot[i].plan, 0);
+        weight += lt_denoise_weight(s->model, &f->shot[i].plan, 0);
+    }
     for (int i = 0; i < f->count; i++) {
         const lt_film_shot *shot = &f->shot[i];
         const lt_texts texts = lt_tokens_texts(&s->tokens, plan, shot, rows, width, text);
@@ -134,6 +137,7 @@ static lt_status denoise_shots(lt_session *s, const lt_plan *plan, const float *
                                   .texts = &texts,
                                   .steps_before = before,
                                   .steps_all = all,
+                                  .weight_all = weight,
                                   .beside = &beside,
                                   .progress = s->progress,
                                   .preview = s->preview,

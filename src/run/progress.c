@@ -24,7 +24,12 @@ struct lt_progress {
     int terminal, quiet;
     const char *stage, *unit;
     int64_t total, done;
-    int shot, shots; /* 0: not told */
+    int shot, shots;       /* 0: not told */
+    int window, windows;   /* of the unit at hand; windows below 2: not told */
+    int64_t behind;        /* units that an earlier start has done: no time of this one's */
+    int is_weighed;        /* units are not all alike */
+    double weight, weighs; /* of a unit at hand, and of all units, as one scale */
+    double weight_done, weight_behind;
     double began, said;
     double unit_work, unit_done; /* of the unit at hand, as lt_pulse counts; unit_work 0: unknown */
     struct {
@@ -114,20 +119,29 @@ static int columns(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-/* How much of the unit at hand is done, 0 to 1. */
+/* How much of the unit at hand is done, 0 to 1: what is known is the work of one in the mean. */
 static double part_of_unit(const lt_progress *p)
 {
-    const double part = p->unit_work > 0 ? p->unit_done / p->unit_work : 0;
+    const double work = p->weighs > 0 ? p->unit_work * p->weight * (double)p->total / p->weighs : 0;
+    const double part = work > 0 ? p->unit_done / work : 0;
     return p->done >= p->total ? 0 : part < 1 ? part : 1;
+}
+
+/* By what of the weights is behind us since this stage began; 0: nothing is. */
+static double seconds_left(const lt_progress *p, double now)
+{
+    const double weighed = p->weight_done + part_of_unit(p) * p->weight;
+    const double left = p->weighs - p->weight_behind - weighed;
+    return weighed > 0 && left > 0 ? (now - p->began) / weighed * left : 0;
 }
 
 /* What is said of the stage. level 0: all; 1: no time of each; 2: the least. */
 static void facts_text(const lt_progress *p, double now, int final, int level, char *out,
                        size_t bytes)
 {
-    char took[48], left[48] = "", per[48] = "", unit[48] = "", shot[48] = "";
+    char took[48], left[48] = "", per[48] = "", unit[48] = "", shot[48] = "", window[48] = "";
     (void)lt_duration(now - p->began, took, sizeof took);
-    const double done = (double)p->done + part_of_unit(p);
+    const double done = (double)(p->done - p->behind) + part_of_unit(p);
     if (done > 0) {
         const double each = (now - p->began) / done;
         if (p->total > 1 && level < 1 && p->done > 0)
@@ -135,15 +149,17 @@ static void facts_text(const lt_progress *p, double now, int final, int level, c
         else if (part_of_unit(p) > 0 && level < 1) /* the first: how far it has come */
             (void)snprintf(per, sizeof per, ", %.0f %% of the first", 100 * part_of_unit(p));
         if (!final)
-            (void)lt_duration(each * ((double)p->total - done), left, sizeof left);
+            (void)lt_duration(seconds_left(p, now), left, sizeof left);
     }
     if (level < 2)
         (void)snprintf(unit, sizeof unit, " %s%s", p->unit, p->total == 1 ? "" : "s");
     if (p->shot > 0 && !final && level < 2)
         (void)snprintf(shot, sizeof shot, ", shot %d/%d", p->shot, p->shots);
+    if (p->windows > 1 && !final && level < 1)
+        (void)snprintf(window, sizeof window, ", window %d/%d", p->window, p->windows);
     const int has_took = level < 2 || left[0] == '\0';
-    (void)snprintf(out, bytes, "%lld/%lld%s%s%s%s%s%s%s", (long long)p->done, (long long)p->total,
-                   unit, shot, per, has_took ? ", " : "", has_took ? took : "",
+    (void)snprintf(out, bytes, "%lld/%lld%s%s%s%s%s%s%s%s", (long long)p->done, (long long)p->total,
+                   unit, shot, window, per, has_took ? ", " : "", has_took ? took : "",
                    left[0] != '\0' ? ", ETA " : "", left);
 }
 
@@ -233,6 +249,12 @@ void lt_progress_stage(lt_progress *p, const char *stage, const char *unit, int6
     p->unit = unit;
     p->total = total;
     p->done = 0;
+    p->window = p->windows = 0;
+    p->behind = 0;
+    p->is_weighed = 0;
+    p->weight = 1;
+    p->weighs = (double)total;
+    p->weight_done = p->weight_behind = 0;
     p->unit_work = p->unit_done = 0;
     for (int i = 0; i < p->known_count; i++)
         if (strcmp(p->known[i].stage, stage) == 0)
@@ -269,6 +291,7 @@ void lt_progress_step(lt_progress *p, int64_t done)
 {
     if (p == NULL || p->stage == NULL)
         return;
+    p->weight_done += p->weight * (double)(done - p->done);
     p->done = done;
     p->unit_done = 0;
     json_t *fields = json_pack("{s:s, s:I, s:I}", "stage", p->stage, "done", (json_int_t)done,
@@ -276,9 +299,43 @@ void lt_progress_step(lt_progress *p, int64_t done)
     if (fields != NULL && p->shot > 0)
         (void)json_object_set_new(fields, "shot", json_integer(p->shot));
     lt_progress_event(p, "step", fields);
-    if (!p->quiet && done < p->total && /* the last step's line is the stage's end */
-        lt_seconds() - p->said >= (p->terminal ? draw_every_s : line_every_s))
+    const double now = lt_seconds();
+    /* the first step of a long stage tells how long; the last one's line is the stage's end */
+    const int is_first = done == p->behind + 1 && seconds_left(p, now) >= line_every_s;
+    if (!p->quiet && done < p->total &&
+        (is_first || now - p->said >= (p->terminal ? draw_every_s : line_every_s)))
         draw(p, 0);
+}
+
+void lt_progress_weigh(lt_progress *p, double all)
+{
+    if (p == NULL || !(all > 0))
+        return;
+    p->weighs = all;
+    p->is_weighed = 1;
+}
+
+void lt_progress_weight(lt_progress *p, double weight)
+{
+    if (p != NULL && p->is_weighed && weight > 0)
+        p->weight = weight;
+}
+
+void lt_progress_from(lt_progress *p, int64_t done)
+{
+    if (p == NULL || p->stage == NULL)
+        return;
+    p->behind = done;
+    p->weight_behind = p->total > 0 ? p->weighs * (double)done / (double)p->total : 0;
+    p->done = done;
+}
+
+void lt_progress_window(lt_progress *p, int window, int windows)
+{
+    if (p == NULL)
+        return;
+    p->window = window;
+    p->windows = windows;
 }
 
 void lt_progress_shot(lt_progress *p, int shot, int shots)

@@ -1,7 +1,8 @@
 /* progress.h - what a run reports to people and programs while it works.
  * On a terminal one line that is drawn again and never wider than it (stage, count, s each, time,
  * ETA; the narrower it is, the fewer of them),
- * else a plain line at most every 10 s and at each stage's end, nothing with --quiet; to stderr.
+ * else a plain line at most every 10 s, behind the first unit where more than that is left, and at
+ * each stage's end, nothing with --quiet; to stderr.
  * The same facts go to RUN/events.ndjson, one JSON object a line. Rank 0 only, Blocking: other
  * ranks pass NULL, which every function here but lt_progress_open accepts. */
 #ifndef LT_PROGRESS_H
@@ -28,6 +29,16 @@ void lt_progress_stage(lt_progress *progress, const char *stage, const char *uni
  * of the unit at hand counts too, and there is an ETA from the first unit on. 0: unknown. stage
  * stays the caller's. Once for each stage. */
 void lt_progress_work(lt_progress *progress, const char *stage, double unit_work);
+/* Of a stage whose units are not all alike, right behind lt_progress_stage: what all of them weigh,
+ * on the caller's own scale; 0: unknown. The time left goes by weights then. */
+void lt_progress_weigh(lt_progress *progress, double all);
+/* What each unit weighs from here on. */
+void lt_progress_weight(lt_progress *progress, double weight);
+/* So many units were done by an earlier start of the run: they took none of this one's time. */
+void lt_progress_from(lt_progress *progress, int64_t done);
+/* Window `window` (from 1) of `windows` of the unit at hand is at work here; of fewer than 2
+ * nothing is said. */
+void lt_progress_window(lt_progress *progress, int window, int windows);
 /* Units done so far. */
 void lt_progress_step(lt_progress *progress, int64_t done);
 /* Units are of shot `shot` of `shots` (from 1) from here on, in words and events; 0, 0: of the

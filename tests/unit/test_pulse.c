@@ -116,10 +116,67 @@ static void bar_has_an_eta_in_the_first_unit(void **state)
         fail_msg("want 0/20 with an ETA, found: %s", text);
 }
 
+/* A line for logs behind the first unit of a stage that takes long: the time left goes by weights,
+ * and not by what an earlier start has done. */
+static void time_left_goes_by_weights(void **state)
+{
+    (void)state;
+    static char text[1 << 16];
+    static const struct {
+        const char *name;
+        int behind;         /* of 40 */
+        double all, weight; /* 0: not told */
+        double units;       /* like the first one that are left */
+        const char *says;
+    } cases[] = {
+        {"all alike", 0, 0, 0, 39, "1/40 evaluations, window 2/9, "},
+        /* 20 of weight 1, then 20 of weight 9: the first one is a two-hundredth of all */
+        {"cheap ones first", 0, 200, 1, 199, "1/40 evaluations, window 2/9, "},
+        {"resumed", 15, 0, 0, 24, "16/40 evaluations, window 2/9, "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lt_progress *p = NULL;
+        int ends[2];
+        assert_int_equal(pipe(ends), 0);
+        assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+        const int before = dup(STDERR_FILENO);
+        assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+        assert_int_equal(lt_progress_open(-1, 0, &p), LT_OK);
+        const double began = lt_seconds();
+        lt_progress_stage(p, "denoise", "evaluation", 40);
+        lt_progress_weigh(p, cases[i].all);
+        if (cases[i].behind > 0)
+            lt_progress_from(p, cases[i].behind);
+        lt_progress_weight(p, cases[i].weight);
+        lt_progress_window(p, 2, 9);
+        (void)usleep(500000);
+        lt_progress_step(p, cases[i].behind + 1);
+        const double took = lt_seconds() - began; /* all of it, so at least what it counts */
+        lt_progress_close(&p);
+        assert_true(dup2(before, STDERR_FILENO) >= 0);
+        (void)close(before);
+        memset(text, 0, sizeof text);
+        (void)gather(ends[0], text, 0, sizeof text);
+        (void)close(ends[0]);
+        (void)close(ends[1]);
+        const char *eta = strstr(text, "ETA ");
+        if (strstr(text, cases[i].says) == NULL || eta == NULL)
+            fail_msg("%s: want \"%s\" and an ETA, found %s", cases[i].name, cases[i].says, text);
+        double left = atof(eta + 4);
+        if (strncmp(eta + 4 + strspn(eta + 4, "0123456789"), " min", 4) == 0)
+            left = 60 * left + atof(strstr(eta, "min ") + 4);
+        /* minutes are said in whole seconds */
+        if (!(left >= cases[i].units * 0.5 - 1.1 && left <= cases[i].units * took + 1.1))
+            fail_msg("%s: a unit took 0.5 to %.3f s: want %g of them left, found %s", cases[i].name,
+                     took, cases[i].units, text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(is_heard_on_its_thread),
                                        cmocka_unit_test(kernels_report),
-                                       cmocka_unit_test(bar_has_an_eta_in_the_first_unit)};
+                                       cmocka_unit_test(bar_has_an_eta_in_the_first_unit),
+                                       cmocka_unit_test(time_left_goes_by_weights)};
     return cmocka_run_group_tests_name("pulse", tests, NULL, NULL);
 }

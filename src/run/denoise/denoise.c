@@ -9,6 +9,7 @@
 #include "parallel/context.h"
 #include "parallel/transport/agree.h"
 #include "run/denoise/loop.h"
+#include "run/plan_windowing.h"
 
 int lt_denoise_steps(const lt_model *model, const lt_plan *plan, int has_coarse)
 {
@@ -29,6 +30,30 @@ int lt_denoise_steps(const lt_model *model, const lt_plan *plan, int has_coarse)
         lt_levels_free(&levels);
     }
     return steps;
+}
+
+/* Latents that the windows of this plan's first step have. */
+static double cells_of(const lt_plan *plan)
+{
+    lt_window_set set = {0};
+    const double cells =
+        lt_window_set_new(plan, 0, 1, &set) == LT_OK ? (double)lt_window_set_cells(&set) : 0;
+    lt_window_set_free(&set);
+    return cells;
+}
+
+double lt_denoise_weight(const lt_model *model, const lt_plan *plan, int has_coarse)
+{
+    const int evaluations = model->family->evaluations(plan->steps);
+    const double cells = cells_of(plan);
+    lt_plan coarse;
+    if (plan->windowing.mode != LT_MODE_REFINE)
+        return evaluations * cells;
+    const double own = lt_denoise_steps(model, plan, 1) * cells;
+    if (has_coarse)
+        return own;
+    return lt_plan_coarse(plan, model, &coarse) == LT_OK ? own + evaluations * cells_of(&coarse)
+                                                         : 0;
 }
 
 lt_status lt_denoise_holding(const lt_model *model, const lt_plan *plan, const lt_mesh *mesh,
@@ -70,6 +95,14 @@ static lt_status run(lt_loop *loop, const lt_denoise_in *in, int steps, lt_clip 
     }
 }
 
+static void begin_stage(const lt_denoise_in *in, int steps)
+{
+    lt_progress_stage(in->progress, "denoise", "evaluation", steps);
+    lt_progress_weigh(in->progress, in->weight_all > 0 ? in->weight_all
+                                                       : lt_denoise_weight(in->model, in->plan,
+                                                                           in->coarse != NULL));
+}
+
 lt_status lt_denoise(const lt_denoise_in *in, lt_engine *engine, lt_clip *clip)
 {
     lt_group *world = in->mesh->world;
@@ -96,9 +129,9 @@ lt_status lt_denoise(const lt_denoise_in *in, lt_engine *engine, lt_clip *clip)
     lt_status st = lt_fault_step(lt_group_rank(world), -1);
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     if (in->steps_before == 0)
-        lt_progress_stage(in->progress, "denoise", "evaluation", loop.of);
+        begin_stage(in, loop.of);
     if (loop.first > 0)
-        lt_progress_step(in->progress, loop.done);
+        lt_progress_from(in->progress, loop.done);
     lt_stop_arm(lt_group_rank(world) == 0);
     LT_TRY_GOTO(run(&loop, in, steps, clip), st, done);
 done:

@@ -43,6 +43,7 @@ typedef struct lt_denoise_in {
     const lt_clip *coarse;
     /* of a film of several shots: steps of the shots before this one, and of all; 0, 0: alone */
     int steps_before, steps_all;
+    double weight_all;   /* of all shots, as lt_denoise_weight; 0: alone */
     int shot;            /* its number, from 0 */
     lt_run_state *state; /* keeps the steps, and has those that the run goes on from; may be NULL */
     const lt_denoise_beside *beside; /* NULL: nothing */
@@ -53,6 +54,8 @@ typedef struct lt_denoise_in {
 
 /* Steps of all passes and chunks: what progress counts. 0: no memory. Local. */
 int lt_denoise_steps(const lt_model *model, const lt_plan *plan, int has_coarse);
+/* What they weigh beside each other: latents that their forwards see. 0: unknown. Local. */
+double lt_denoise_weight(const lt_model *model, const lt_plan *plan, int has_coarse);
 
 /* Who holds what of the clip (held.h). The caller owns *out. Local. Errors: LT_ENOMEM. */
 lt_status lt_denoise_holding(const lt_model *model, const lt_plan *plan, const lt_mesh *mesh,

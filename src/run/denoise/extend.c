@@ -277,6 +277,10 @@ static lt_status one_chunk(extend *e, int64_t k, int first)
     lt_clip view;
     lt_status st = e->computes ? chunk_begin(e, k, first) : LT_OK;
     LT_TRY(lt_agree(loop->meet, st));
+    const lt_box box = lt_window_set_box(&e->set, 0, k);
+    lt_progress_window(loop->progress, (int)k + 1, (int)e->set.time[0].count);
+    lt_progress_weight(loop->progress,
+                       (double)(box.time.count * box.rows.count * box.columns.count));
     hold_part(e, k, &view);
     for (int i = first; i < e->pass->evaluations; i++) {
         const double began = lt_seconds();

@@ -265,6 +265,7 @@ static lt_status windows_of_step(joint *j, int step, lt_status st)
     lt_window_exchange_order(&overlap, run, j->order);
     for (int64_t i = 0; i < run.count; i++) {
         float **v = j->mine[j->order[i] - run.first];
+        lt_progress_window(j->loop->progress, (int)i + 1, (int)run.count);
         if (st == LT_OK)
             st = one_window(j, step, j->order[i], v);
         const lt_status sent = lt_window_exchange_send(&overlap, j->order[i], v);
@@ -359,6 +360,8 @@ lt_status lt_denoise_joint(lt_loop *loop, const lt_pass *pass, lt_clip *clip)
                .held = loop->holding->held,
                .local = *clip};
     lt_status st = lt_agree(loop->mesh->world, joint_open(&j, clip));
+    if (st == LT_OK)
+        lt_progress_weight(loop->progress, (double)lt_window_set_cells(&j.set));
     for (int i = loop->first; i < pass->evaluations && st == LT_OK; i++) {
         const double began = lt_seconds();
         lt_operation_step(loop->done + 1, 0);

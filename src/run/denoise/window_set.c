@@ -92,6 +92,16 @@ lt_range lt_window_set_held(const lt_window_set *set, int stream, lt_range tiles
     return lt_layout_held(&set->time[stream], (lt_range){first, last - first + 1});
 }
 
+int64_t lt_window_set_cells(const lt_window_set *set)
+{
+    int64_t cells = 0;
+    for (int64_t t = 0; t < lt_window_set_count(set); t++) {
+        const lt_box box = lt_window_set_box(set, 0, t);
+        cells += box.time.count * box.rows.count * box.columns.count;
+    }
+    return cells;
+}
+
 int64_t lt_box_elements(const lt_stream *stream, const lt_box *box)
 {
     return lt_stream_outer(stream) * box->time.count *

@@ -41,6 +41,9 @@ lt_box lt_window_set_box(const lt_window_set *set, int stream, int64_t tile);
 /* Positions of a stream's time axis from the first of these tiles' to the last one's. */
 lt_range lt_window_set_held(const lt_window_set *set, int stream, lt_range tiles);
 
+/* Latents of all tiles, what neighbours share counted by each: what a step of them weighs. */
+int64_t lt_window_set_cells(const lt_window_set *set);
+
 /* Elements of a stream in a box. */
 int64_t lt_box_elements(const lt_stream *stream, const lt_box *box);
 /* Copy a box out of an array that holds time positions `has` of the whole canvas, into a dense
