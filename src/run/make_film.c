@@ -18,8 +18,10 @@ static lt_status finish(lt_session *s, const lt_plan *plan, int manifest, lt_out
     lt_status st = LT_OK;
     json_t *film = lt_records_film(plan->output);
     out->stages = lt_progress_stages(s->progress);
-    if (manifest)
-        st = lt_records_manifest(plan, s->world, &s->nodes, film, out->stages, s->memory);
+    if (manifest) {
+        const lt_epoch epoch = lt_session_epoch(s, "whole");
+        st = lt_records_manifest(plan, s->world, &s->nodes, &epoch, film, out->stages, s->memory);
+    }
     if (st != LT_OK)
         (void)lt_fail(st, __FILE__, __LINE__, "%s is whole, but %s", plan->output, lt_error_text());
     lt_progress_event(s->progress, "end",

@@ -320,11 +320,20 @@ static lt_status take_folder(rendering *r)
     return st;
 }
 
+/* The manifest says that this start is at work, and behind which step. */
+static lt_status record_start(const rendering *r)
+{
+    const lt_epoch epoch = lt_session_epoch(&r->s, NULL);
+    if (lt_group_rank(r->s.world) != 0)
+        return LT_OK;
+    return lt_records_manifest(&r->plan, r->s.world, &r->s.nodes, &epoch, NULL, NULL, NULL);
+}
+
 static lt_status render_folder(rendering *r)
 {
     LT_TRY(take_folder(r));
     LT_TRY(lt_fence_begin(&r->s.run_lease));
-    LT_TRY(lt_records_manifest(&r->plan, r->s.world, &r->s.nodes, NULL, NULL, NULL));
+    LT_TRY(record_start(r));
     if (r->job->seed.drawn && !r->job->quiet)
         lt_say("longtake: seed %llu was drawn", (unsigned long long)r->plan.seed);
     return lt_film_progress(r->job, &r->s, &r->plan, 1);
@@ -395,6 +404,7 @@ static lt_status film_of_noise(rendering *r, lt_outcome *out)
                                      .keep = r->job->keep_steps,
                                      .goes_on = r->resume.goes_on};
     LT_TRY(lt_film_state_open(&args, &r->s.bound.mesh, &r->s.state));
+    LT_TRY(lt_agree(r->s.world, r->resume.goes_on ? record_start(r) : LT_OK));
     LT_TRY(lt_preview_open(r->s.model, r->s.world, r->plan.run, r->job->preview_every,
                            r->s.progress, &r->s.preview));
     if (r->job->trace)
@@ -461,6 +471,18 @@ static lt_status render_run(rendering *r, lt_outcome *out)
     return render_film(r, out);
 }
 
+/* The manifest says why this start ended, where it may still be written. */
+static void record_end(rendering *r, lt_status st)
+{
+    char text[512];
+    if (st == LT_OK || !r->s.run_lease.held || r->resume.is_done)
+        return;
+    (void)snprintf(text, sizeof text, "%s", lt_error_text());
+    const lt_epoch epoch = lt_session_epoch(&r->s, text);
+    if (lt_fence_check() == LT_OK)
+        lt_records_ended(&r->plan, r->s.world, &r->s.nodes, &epoch);
+}
+
 lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *world, lt_outcome *out)
 {
     rendering r = {.job = job, .options = options, .s = {.world = world}};
@@ -468,6 +490,7 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     const lt_status st = render_run(&r, out);
     lt_stop_ends();
     hint_of_resume(st);
+    record_end(&r, st);
     lt_progress_failed(r.s.progress, st);
     lt_outcome_end(st, out);
     render_close(&r.made, st);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -99,6 +100,82 @@ static json_t *hosts_by_rank(const lt_nodes *nodes)
     return hosts;
 }
 
+/* A process makes one film. */
+static char began[LT_UTC_BYTES];
+static json_t *model_files, *earlier; /* starts that an older manifest tells of */
+
+/* The first manifest of this process: what the one before it said of earlier starts. */
+static void begin(const lt_plan *plan)
+{
+    char file[LT_PATH_BYTES];
+    json_t *old = NULL;
+    if (began[0] != '\0')
+        return;
+    (void)lt_utc_now(began);
+    model_files = lt_model_files(plan->model);
+    if (lt_folder_path(plan, "manifest.json", file, sizeof file) == LT_OK && lt_file_exists(file) &&
+        lt_json_read(file, &old) == LT_OK)
+        earlier = json_incref(json_object_get(old, "epochs"));
+    json_decref(old);
+    lt_error_clear(); /* one that is not whole was named, and says nothing */
+}
+
+/* latents.h5, by its seal (store_hdf5.h): its last 24 bytes. NULL: it is not there. */
+static json_t *latents_of(const lt_plan *plan)
+{
+    enum { SEAL_BYTES = 24, WORD_BYTES = 8 };
+    char path[LT_PATH_BYTES], seal[SEAL_BYTES + 1] = "";
+    struct stat info;
+    if (lt_folder_path(plan, "latents.h5", path, sizeof path) != LT_OK)
+        return NULL;
+    const int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return NULL;
+    const int whole = fstat(fd, &info) == 0 && info.st_size > SEAL_BYTES &&
+                      pread(fd, seal, SEAL_BYTES, info.st_size - SEAL_BYTES) == SEAL_BYTES;
+    (void)close(fd);
+    return whole ? json_pack("{s:s, s:I, s:s}", "file", "latents.h5", "bytes",
+                             (json_int_t)info.st_size, "xxh64", seal + WORD_BYTES)
+                 : NULL;
+}
+
+static json_t *step_json(int64_t step)
+{
+    return step >= 0 ? json_integer((json_int_t)step) : json_null();
+}
+
+/* This start, of what the manifest says of all. */
+static json_t *epoch_json(const json_t *facts, const json_t *versions, const lt_epoch *epoch)
+{
+    static const char *const keys[] = {"software", "ranks",     "hosts",  "mesh",
+                                       "threads",  "transport", "device", "isa"};
+    char now[LT_UTC_BYTES];
+    json_t *mine =
+        json_pack("{s:I, s:s, s:s?, s:o, s:o, s:s?, s:O?}", "epoch", (json_int_t)epoch->number,
+                  "date", began, "finished", epoch->ended != NULL ? lt_utc_now(now) : NULL,
+                  "from_step", step_json(epoch->from_step), "to_step", step_json(epoch->to_step),
+                  "ended", epoch->ended, "commit", json_object_get(versions, "commit"));
+    for (size_t i = 0; mine != NULL && i < sizeof keys / sizeof *keys; i++)
+        (void)json_object_set(mine, keys[i], json_object_get(facts, keys[i]));
+    return mine;
+}
+
+static json_t *epochs_json(const json_t *facts, const json_t *versions, const lt_epoch *epoch)
+{
+    json_t *all = json_array();
+    size_t i;
+    json_t *one;
+    json_array_foreach (earlier, i, one)
+        (void)json_array_append_new(all, json_deep_copy(one));
+    (void)json_array_append_new(all, epoch_json(facts, versions, epoch));
+    json_array_foreach (all, i, one) { /* of one that was killed counts what the next one took */
+        json_t *next = json_object_get(json_array_get(all, i + 1), "from_step");
+        if (json_is_integer(next) && !json_is_integer(json_object_get(one, "to_step")))
+            (void)json_object_set(one, "to_step", next);
+    }
+    return all;
+}
+
 static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes)
 {
     char mesh[96];
@@ -109,7 +186,7 @@ static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes 
     return json_pack(
         "{s:s, s:i, s:s, s:o, s:o, s:s, s:i, s:o, s:i, s:s, s:s, s:s, s:s, s:b, s:o, s:s, s:s}",
         "format", "longtake-manifest", "version", 1, "software", "longtake " LT_VERSION, "model",
-        lt_json_of_path(plan->model), "model_files", lt_model_files(plan->model), "mesh",
+        lt_json_of_path(plan->model), "model_files", json_incref(model_files), "mesh",
         lt_mesh_text(&plan->mesh, mesh, sizeof mesh), "ranks", lt_group_size(world), "hosts",
         hosts_by_rank(nodes), "threads", plan->threads, "transport", lt_group_transport(world),
         "device", plan->device, "isa", cpu.isa, "dtype", plan->dtype == LT_BF16 ? "bf16" : "f32",
@@ -118,17 +195,17 @@ static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes 
 }
 
 lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,
-                              json_t *film, json_t *stage_seconds, json_t *memory)
+                              const lt_epoch *epoch, json_t *film, json_t *stage_seconds,
+                              json_t *memory)
 {
-    static char began[LT_UTC_BYTES]; /* a process makes one film */
     char file[LT_PATH_BYTES], now[LT_UTC_BYTES];
-    if (began[0] == '\0')
-        (void)lt_utc_now(began);
+    begin(plan);
     const int done = stage_seconds != NULL;
     json_t *json = facts(plan, world, nodes), *versions = lt_versions();
-    json_t *times = json_pack("{s:s, s:s?, s:O?, s:O?, s:O?}", "date", began, "finished",
+    json_t *times = json_pack("{s:s, s:s?, s:O?, s:O?, s:O?, s:o?, s:o}", "date", began, "finished",
                               done ? lt_utc_now(now) : NULL, "output", film, "stage_seconds",
-                              stage_seconds, "memory", memory);
+                              stage_seconds, "memory", memory, "latents", latents_of(plan),
+                              "epochs", epochs_json(json, versions, epoch));
     lt_status st = LT_OK;
     if (json == NULL || versions == NULL || times == NULL || json_object_update(json, versions) ||
         json_object_update(json, times))
@@ -142,4 +219,19 @@ lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const 
     json_decref(versions);
     json_decref(times);
     return st;
+}
+
+void lt_records_ended(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,
+                      const lt_epoch *epoch)
+{
+    char text[1024], hint[1024];
+    const lt_status was = lt_error_status();
+    (void)snprintf(text, sizeof text, "%s", lt_error_text());
+    (void)snprintf(hint, sizeof hint, "%s", lt_hint_text());
+    if (lt_records_manifest(plan, world, nodes, epoch, NULL, NULL, NULL) == LT_OK || was == LT_OK)
+        return;
+    lt_error_clear();
+    if (hint[0] != '\0')
+        lt_hint("%s", hint);
+    (void)lt_fail(was, __FILE__, __LINE__, "%s", text);
 }

@@ -7,7 +7,9 @@
  *                   "hosts" by rank, "threads" of a rank, "transport", "mesh", "device", "isa",
  *                   "dtype", "deterministic", "seed", "model" and its files; at the end
  *                   "output" {"file", "bytes", "xxh64"} of the film, "stage_seconds", and
- *                   "memory" {"estimated_peak_bytes": of the plan, "peak_bytes": each rank's}
+ *                   "memory" {"estimated_peak_bytes": of the plan, "peak_bytes": each rank's},
+ *                   "latents" as "output"; "epochs": of each start so far number, ranks, hosts,
+ *                   mesh, versions, device, from which step to which, why it ended
  *
  * Rank 0 only, Blocking. Tested: tests/film/test_record.c. */
 #ifndef LT_RECORDS_H
@@ -30,9 +32,21 @@ json_t *lt_records_slurm(void);
 /* {"file", "bytes", "xxh64"} of the film at path, the caller's; NULL where it cannot be read. */
 json_t *lt_records_film(const char *path);
 
-/* manifest.json, written again whole. nodes: who is where. film: of lt_records_film, borrowed; NULL
- * before it is there, as are stage_seconds and memory (session.h). Errors: LT_ECREATE, LT_EIO. */
+/* One start of a run, as the manifest tells of it. */
+typedef struct lt_epoch {
+    int64_t number;
+    int64_t from_step, to_step; /* it went on behind the one, and the other counts; -1: none yet */
+    const char *ended;          /* why; NULL: it goes on */
+} lt_epoch;
+
+/* manifest.json, written again whole; what it said of earlier starts stays. nodes: who is where.
+ * film: of lt_records_film, borrowed; NULL before it is there, as are stage_seconds and memory
+ * (session.h). Errors: LT_ECREATE, LT_EIO. */
 lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,
-                              json_t *film, json_t *stage_seconds, json_t *memory);
+                              const lt_epoch *epoch, json_t *film, json_t *stage_seconds,
+                              json_t *memory);
+/* The same behind a failure, which stays this thread's error. Never fails. */
+void lt_records_ended(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,
+                      const lt_epoch *epoch);
 
 #endif

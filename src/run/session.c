@@ -387,6 +387,19 @@ lt_status lt_session_measure(lt_session *s)
     return LT_OK;
 }
 
+lt_epoch lt_session_epoch(const lt_session *s, const char *ended)
+{
+    lt_epoch epoch = {.number = s->run_lease.epoch, .from_step = -1, .to_step = -1, .ended = ended};
+    if (s->state == NULL)
+        return epoch;
+    epoch.from_step = lt_run_state_from(s->state).step;
+    if (ended == NULL) /* else it could be taken for one that was killed there */
+        return epoch;
+    epoch.to_step = lt_run_state_counts(s->state).last;
+    epoch.to_step = epoch.to_step > epoch.from_step ? epoch.to_step : epoch.from_step;
+    return epoch;
+}
+
 void lt_session_close(lt_session *s)
 {
     json_decref(s->memory);

@@ -15,6 +15,7 @@
 #include "run/plan.h"
 #include "run/progress.h"
 #include "run/prompts.h"
+#include "run/records.h"
 #include "run/residency.h"
 #include "run/state/run_state.h"
 
@@ -64,6 +65,8 @@ lt_status lt_session_plan(lt_session *session, const lt_plan *draft, lt_plan *ou
 /* The peak of every rank so far beside the plan's: fills session->memory on rank 0, for the
  * manifest and the last event. Collective on world, Blocking. */
 lt_status lt_session_measure(lt_session *session);
+/* This start of the run so far, for the manifest; ended: why, NULL: it goes on. Rank 0 only. */
+lt_epoch lt_session_epoch(const lt_session *session, const char *ended);
 /* Release all of it, also after a failed open. Local. */
 void lt_session_close(lt_session *session);
 
