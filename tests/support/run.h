@@ -151,9 +151,7 @@ static inline int run_launcher(int ranks, const char **argv)
     run_tell_sanitizers(ranks);
     if (ranks > 1) {
         run_tell_mpirun();
-        /* as the README has it: mpirun kills 1 s after its TERM, unless told otherwise */
-        const char *const launcher[] = {"mpirun", "--oversubscribe",           "--bind-to", "none",
-                                        "--mca",  "odls_base_sigkill_timeout", "15",        "-n",
+        const char *const launcher[] = {"mpirun", "--oversubscribe", "--bind-to", "none", "-n",
                                         count};
         for (size_t i = 0; i < sizeof launcher / sizeof *launcher; i++)
             argv[n++] = launcher[i];
