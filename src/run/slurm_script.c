@@ -71,7 +71,7 @@ lt_status lt_slurm_check_name(const char *option, const char *text)
 
 void lt_slurm_margins(int64_t seconds, int64_t *time_limit, int64_t *signal_before)
 {
-    enum { LATE = 60, FIRST = 90 };
+    enum { LATE = 60, FIRST = 150 }; /* the signal may come a minute early */
     const int64_t signal = seconds / 6 < LATE ? seconds / 6 : LATE;
     const int64_t before = seconds / 4 < FIRST ? seconds / 4 : FIRST;
     *signal_before = signal;

@@ -57,7 +57,8 @@ void lt_slurm_script(const lt_slurm_job *job, lt_slurm_role role, FILE *to);
 #define LT_SLURM_SAME "# ---- from here on the same in every script ----\n"
 
 /* When a run with this time limit stops itself, in seconds from its start, and how long before the
- * limit Slurm's own signal comes, which is late by up to a minute: the run's clock is first. */
+ * limit Slurm's own signal is asked for. That may be a minute early or late; where there is room
+ * for it, the run's clock is first all the same. */
 void lt_slurm_margins(int64_t seconds, int64_t *time_limit, int64_t *signal_before);
 
 #endif

@@ -137,7 +137,7 @@ static void names_survive(void **state)
         (void)snprintf(film, sizeof film, "%s/%s", cwd, names[i].film);
         (void)snprintf(run, sizeof run, "%.*s.run", (int)strlen(film) - 4, film);
         want_words("log.srun", RUN_WORDS("--mpi=pmix", "--kill-on-bad-exit=0", LT_PROGRAM, "render",
-                                         job, "--resume", run, "-o", film, "--time-limit", "3510",
+                                         job, "--resume", run, "-o", film, "--time-limit", "3450",
                                          "-p", PROMPT, "--steps=7"));
         assert_false(run_exists(scratch_path(&s, "log.scontrol")));
         run_free(&b);

@@ -78,7 +78,7 @@ static void the_runs_clock_is_first(void **state)
     }
     int64_t own = 0, before = 0;
     lt_slurm_margins(14400, &own, &before);
-    assert_int_equal(own, 14310);
+    assert_int_equal(own, 14250);
     assert_int_equal(before, 60);
 }
 
@@ -162,7 +162,7 @@ static void a_script_says_what_was_asked(void **state)
                                         "\ncd -- '/films' || exit 66\n",
                                         "\nrun='/films/a b.run'\n",
                                         "\nrequeues=7 shots=0 overwrite=\n",
-                                        "\nset -- --time-limit 262771 '--steps' '20'\n",
+                                        "\nset -- --time-limit 262711 '--steps' '20'\n",
                                         "srun --mpi=pmix",
                                         "render \"$job\" --resume \"$run\" -o \"$out\" \"$@\"\n"};
     char *text = script(&whole, LT_SLURM_RENDER);
