@@ -262,9 +262,10 @@ static lt_status say(const lt_job *job, const request *q)
         return lt_answer_bytes(q->text, q->bytes);
     for (int i = 0; i < 2 && q->job_id[i][0] != '\0'; i++)
         LT_TRY(lt_answer_line(q->job_id[i]));
+    char shown[LT_PATH_BYTES];
     if (!job->quiet)
-        lt_say("longtake: %s is submitted; `squeue` tells how it goes, run folder %s", q->script,
-               q->run);
+        lt_say("longtake: %s is submitted; `squeue` and `longtake status %s` tell how it goes",
+               q->script, lt_text_quoted(q->run, shown, sizeof shown));
     return LT_OK;
 }
 
