@@ -39,6 +39,12 @@ static const stage stages[] = {
     {"render", 1, 0, {RENDER, "--sheet", "@out.png", "--wav", "@out.wav"}},
     {"decode", 1, 0, {"decode", "@../kept.run", "--threads", "1", "-o", "@out.mp4"}},
     {"render2", 2, 0, {RENDER}},
+    {"windows", 1, 1, {RENDER, "--frames", "141", "--mode", "windows", "--loudness", "-30"}},
+    {"board",
+     1,
+     1,
+     {"render", "@../board.yaml", "--model", NANO, "--size", "64x64", "--steps", "2", "--threads",
+      "1", "-o", "@out.mp4"}},
     {"decode2", 2, 1, {"decode", "@../kept.run", "--threads", "1", "-o", "@out.mp4"}},
 };
 enum { STAGES = sizeof stages / sizeof *stages, RANKS_MAX = 2 };
@@ -64,11 +70,23 @@ typedef struct left {
 static left seen, whole;
 static size_t root_length;
 
+static int begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* What a run could be gone on from: kept or not, by what went wrong. */
+static int is_kept_state(const char *path)
+{
+    return (begins(path, "out.run/cache") || begins(path, "out.run/state")) &&
+           strstr(path, LT_NEW_FILE_PREFIX) == NULL;
+}
+
 static int see(const char *path, const struct stat *info, int type, struct FTW *where)
 {
     (void)info;
     (void)type;
-    if (where->level > 0 && seen.count < PATHS_MAX)
+    if (where->level > 0 && seen.count < PATHS_MAX && !is_kept_state(path + root_length))
         (void)snprintf(seen.path[seen.count++], sizeof seen.path[0], "%s", path + root_length);
     return 0;
 }
@@ -198,11 +216,6 @@ static int code_fits(const fail_site *site, const char *err, int code)
     default:
         return 0;
     }
-}
-
-static int begins(const char *text, const char *with)
-{
-    return strncmp(text, with, strlen(with)) == 0;
 }
 
 /* What may stay after a failure: a run folder with what decode needs and its lease, which has
@@ -517,6 +530,10 @@ static int setup(void **state)
 {
     (void)state;
     scratch_new(&s);
+    scratch_text(
+        &s, "board.yaml",
+        "shots:\n  - {prompt: A ball., frames: 5}\n  - {prompt: A cube., frames: 22, seed: "
+        "3}\n");
     for (int r = 0; r < RANKS_MAX; r++) {
         char path[600];
         (void)snprintf(path, sizeof path, "%s/map.%d", s.folder, r);

@@ -115,6 +115,8 @@ static inline void fuzz_options(unsigned verb, int count, const char *const *wor
             LT_OK);
     require(lt_options_parse_args(*options, count, (char *const *)(uintptr_t)words, rest, 4,
                                   &rest_count) == LT_OK);
+    if (verb == LT_VERB_RENDER && rest_count == 1) /* a job file; flags win */
+        require(lt_options_parse_yaml(*options, rest[0]) == LT_OK);
 }
 
 static inline void fuzz_decode(const char *run, int unsealed)
@@ -178,7 +180,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsi
 /* ---- a run of the tiny model, not denoised ---- */
 
 /* seed.run/latents.h5 as render leaves it, and its plan's text (the caller frees it). */
-static inline char *fuzz_seed_run(void)
+static inline char *fuzz_seed_of(const char *const *words, int count)
 {
     lt_group *world = fuzz_begin();
     lt_job job;
@@ -186,24 +188,24 @@ static inline char *fuzz_seed_run(void)
     lt_model *model = NULL;
     lt_nodes nodes = {0};
     lt_plan draft = {0}, plan = {0};
-    lt_clip clip = {0};
+    lt_clip clip[2] = {{.count = 0}, {.count = 0}};
     lt_film_shot *shot = NULL;
     int shots = 0;
     char *text = NULL;
-    const char *const words[] = {
-        "render", "--model", NANO,      "-p", "A ball.", "--frames", "5",
-        "--size", "32x32",   "--steps", "2",  "-q",      "-o",       fuzz_path("seed.mkv")};
-    fuzz_options(LT_VERB_RENDER, 14, words, &job, &options);
+    fuzz_options(LT_VERB_RENDER, count, words, &job, &options);
     require(lt_group_nodes(world, &nodes) == LT_OK && lt_model_open(NANO, &model) == LT_OK);
     require(lt_plan_make(&job, "shots", model, &nodes, &draft) == LT_OK);
     require(lt_plan_to_text(&draft, NULL, &text) == LT_OK);
     require(lt_plan_from_json(text, strlen(text), &plan) == LT_OK);
     require(lt_plan_streams(&plan, model) == LT_OK);
-    require(lt_film_shots(&plan, model, &shot, &shots) == LT_OK && shots == 1);
-    require(lt_clip_new(&plan, &clip) == LT_OK);
-    lt_clip_noise(&plan, &clip);
-    require(mkdir(plan.run, 0700) == 0 && lt_store_latents(&plan, shot, &clip, 1) == LT_OK);
-    lt_clip_free(&clip);
+    require(lt_film_shots(&plan, model, &shot, &shots) == LT_OK && shots >= 1 && shots <= 2);
+    for (int i = 0; i < shots; i++) {
+        require(lt_clip_new(&shot[i].plan, &clip[i]) == LT_OK);
+        lt_clip_noise(&shot[i].plan, &clip[i]);
+    }
+    require(mkdir(plan.run, 0700) == 0 && lt_store_latents(&plan, shot, clip, shots) == LT_OK);
+    for (int i = 0; i < shots; i++)
+        lt_clip_free(&clip[i]);
     free(shot);
     lt_plan_free(&draft);
     lt_plan_free(&plan);
@@ -211,6 +213,28 @@ static inline char *fuzz_seed_run(void)
     lt_model_close(&model);
     lt_options_free(&options);
     return text;
+}
+
+static inline char *fuzz_seed_run(void)
+{
+    (void)fuzz_begin(); /* which makes the folder of the paths */
+    const char *const words[] = {
+        "render", "--model", NANO,      "-p", "A ball.", "--frames", "5",
+        "--size", "32x32",   "--steps", "2",  "-q",      "-o",       fuzz_path("seed.mkv")};
+    return fuzz_seed_of(words, 14);
+}
+
+/* Of a storyboard of two shots, at board.run. */
+static inline char *fuzz_seed_board(void)
+{
+    static const char board[] =
+        "shots: [{prompt: A ball., frames: 5}, {prompt: A cube., frames: 4, seed: 3}]\n";
+    (void)fuzz_begin();
+    fuzz_write("board.yaml", (const uint8_t *)board, sizeof board - 1);
+    const char *const words[] = {
+        "render", fuzz_path("board.yaml"), "--model", NANO, "--size", "32x32", "--steps", "2", "-q",
+        "-o",     fuzz_path("board.mkv")};
+    return fuzz_seed_of(words, 11);
 }
 
 static inline void fuzz_attribute(hid_t to, const char *name, hid_t type, const void *value)
