@@ -52,7 +52,7 @@ typedef struct lt_bench_suite {
     lt_status (*run)(lt_bench *bench);
 } lt_bench_suite;
 
-extern const lt_bench_suite lt_bench_comm, lt_bench_attention, lt_bench_mesh;
+extern const lt_bench_suite lt_bench_comm, lt_bench_attention, lt_bench_mesh, lt_bench_long;
 
 /* Place this rank's threads and note whether all ranks can be timed; the caller sets row and ctx
  * after it. Collective on world, Blocking. */

@@ -15,7 +15,8 @@
 #include "run/trace.h"
 #include "run/versions.h"
 
-static const lt_bench_suite *const suites[] = {&lt_bench_comm, &lt_bench_attention, &lt_bench_mesh};
+static const lt_bench_suite *const suites[] = {&lt_bench_comm, &lt_bench_attention, &lt_bench_mesh,
+                                               &lt_bench_long};
 enum { SUITE_COUNT = sizeof suites / sizeof *suites };
 
 typedef struct {
@@ -128,7 +129,7 @@ static lt_status run(const lt_job *job, const lt_options *options, const char *c
     lt_status st = LT_OK;
     if (suite == NULL)
         st = lt_fail(LT_EUSAGE, __FILE__, __LINE__,
-                     "bench: want one SUITE (comm, attention or mesh), found %s",
+                     "bench: want one SUITE (comm, attention, mesh or long), found %s",
                      word_count == 0 ? "none" : words[word_count - 1]);
     else if (!suite->has_choice && (job->op != NULL || job->bytes != NULL))
         st =
@@ -160,7 +161,7 @@ const lt_verb lt_verb_bench = {
     .name = "bench",
     .bit = LT_VERB_BENCH,
     .collective = 1,
-    .words = "comm attention mesh",
+    .words = "comm attention mesh long",
     .run = run,
     .summary = "what moving and computing cost on these ranks, and are they right",
     .usage = "longtake bench SUITE [--json] [options]",
@@ -187,8 +188,11 @@ const lt_verb lt_verb_bench = {
         "             computed on these cores, which also copy the messages between ranks of a\n"
         "             host, and as on a device, whose operations take as long but no core.\n"
         "  mesh       one evaluation of --model's DiT at 22 frames on every mesh of a list\n"
-        "             that these ranks can form: diff to one rank, bytes against the formula.",
+        "             that these ranks can form: diff to one rank, bytes against the formula.\n"
+        "  long       what a window costs in a film of 61 s, over what it costs in one of 10 s,\n"
+        "             in turn, in modes windows and extend. wrong: passes with other latents.",
     .examples = "  mpirun -n 2 longtake bench comm --budget 2\n"
                 "  longtake bench comm --op all_gather_rows,sum_partials --bytes 64K,1M\n"
                 "  mpirun -n 2 longtake bench attention --budget 2 --trace   # who works when\n"
-                "  mpirun --oversubscribe -n 4 longtake bench mesh --json\n"};
+                "  mpirun --oversubscribe -n 4 longtake bench mesh --json\n"
+                "  longtake bench long --budget 4\n"};

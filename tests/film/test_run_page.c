@@ -360,6 +360,7 @@ static void ask_all_verbs(void)
                 RUN_WORDS("bench", "comm", "--op", "broadcast", "--bytes", "64", "--json"));
     take_answer(bench, 1, 0, RUN_WORDS("bench", "attention", "--budget", "0.1", "--json"));
     take_answer(bench, 1, 0, RUN_WORDS("bench", "mesh", "--budget", "0.1", "--json"));
+    take_answer(bench, 1, 0, RUN_WORDS("bench", "long", "--budget", "0.1", "--json"));
     take_answer("Answers: failures and `--version`", 1, 0, RUN_WORDS("--version", "--json"));
 }
 

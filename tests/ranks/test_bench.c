@@ -186,6 +186,26 @@ static void meshes_agree_to_the_bit(void **state)
     }
 }
 
+/* The same latents in every pass; times are another matter. */
+static void long_films_come_out_again(void **state)
+{
+    (void)state;
+    int64_t wrong;
+    size_t i;
+    const json_t *row;
+    run_suite(&lt_bench_long, 0.1, &wrong);
+    WANT(wrong == 0);
+    if (!is_root())
+        return;
+    WANT(json_array_size(rows) == 2);
+    json_array_foreach (rows, i, row) {
+        WANT(number(row, "wrong") == 0);
+        WANT(number(row, "windows") == 28 && number(row, "rounds") >= 1);
+    }
+    WANT(strcmp(text(json_array_get(rows, 0), "mode"), "windows") == 0);
+    WANT(strcmp(text(json_array_get(rows, 1), "mode"), "extend") == 0);
+}
+
 int main(void)
 {
     const int failed_open = ranks_open();
@@ -194,7 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(comm_moves_the_right_words),   cmocka_unit_test(comm_finds_a_spoilt_bit),
         cmocka_unit_test(attention_moves_what_it_must), cmocka_unit_test(meshes_agree),
-        cmocka_unit_test(meshes_agree_to_the_bit),
+        cmocka_unit_test(meshes_agree_to_the_bit),      cmocka_unit_test(long_films_come_out_again),
     };
     const int failed = cmocka_run_group_tests_name("bench", tests, NULL, NULL);
     json_decref(rows);
