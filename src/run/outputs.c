@@ -226,9 +226,19 @@ static lt_status check_open_limit(int want)
     return LT_OK;
 }
 
+/* latents.h5 and, where it comes in ranges, these as they lie beside it until it is whole
+ * (store_hdf5_write.c): chunk by chunk, or from several groups of ranks. */
+static int64_t latents_bytes(const lt_plan *plan)
+{
+    int ranges = plan->asked.mode == LT_MODE_EXTEND || plan->mesh.size[LT_AXIS_WIN] > 1;
+    for (int i = 0; i < plan->board.shots; i++)
+        ranges |= plan->board.shot[i].mode == LT_MODE_EXTEND;
+    return (ranges ? 2 : 1) * lt_film_clip_bytes(plan);
+}
+
 lt_status lt_outputs_room(const lt_outputs *all, const lt_plan *plan, const char *run)
 {
-    enum { OPEN_FILES = 7, OPEN_FILES_AN_OUTPUT = 3 /* a lease's two, and the file */ };
+    enum { OPEN_FILES = 11, OPEN_FILES_AN_OUTPUT = 3 /* a lease's two, and the file */ };
     char inside[LT_PATH_BYTES];
     disks need = {.count = 0};
     const int64_t film = (int64_t)film_bytes(plan);
@@ -237,7 +247,7 @@ lt_status lt_outputs_room(const lt_outputs *all, const lt_plan *plan, const char
     if (run != NULL) {
         LT_TRY(lt_path_join(inside, sizeof inside, run, "latents.h5"));
         const char *const at = lt_file_is_dir(run) ? inside : run;
-        add(&need, at, audio + lt_film_clip_bytes(plan) + SMALL_FILES_BYTES, film);
+        add(&need, at, audio + latents_bytes(plan) + SMALL_FILES_BYTES, film);
         add(&need, all->at[0].path, 0, film);
     } else {
         add(&need, all->at[0].path, audio, 2 * film); /* fragments, and the plain file of them */

@@ -100,8 +100,8 @@ static void disk_full_keeps_the_latents(void **state)
                                    "--frames", "39", "--steps", "2", "--codec", "ffv1", "-o", out));
         want_line(disks[i].name, &r, disks[i].code,
                   (const char *const[3]){disks[i].says[0], disks[i].says[1]});
-        if (disks[i].latents_fit && strstr(r.err, "hint: `longtake decode") == NULL)
-            fail_msg("%s: want the hint of decode, found %s", disks[i].name, r.err);
+        if (disks[i].latents_fit && strstr(r.err, "hint: `longtake render --resume") == NULL)
+            fail_msg("%s: want the hint of --resume, found %s", disks[i].name, r.err);
         if (disks[i].latents_fit && strstr(r.err, "the job may write ") == NULL)
             fail_msg("%s: want a warning before work, found %s", disks[i].name, r.err);
         if (!disks[i].latents_fit && run_exists(run))
