@@ -224,7 +224,7 @@ static const lt_memory pinned_memory = {
 
 /* rows of `width` bytes between a device tensor and dense host memory. */
 static lt_status copy(lt_queue *queue, const char *what, const lt_tensor *x, void *to,
-                      const void *from, cudaMemcpyKind kind)
+                      const void *from, enum cudaMemcpyKind kind)
 {
     const lt_cuda_queue *q = (const lt_cuda_queue *)queue;
     const size_t size = lt_dtype_bytes(x->dtype), width = (size_t)lt_row_width(x) * size;
@@ -265,9 +265,11 @@ static void cuda_describe(int device, lt_device *out)
 {
     struct cudaDeviceProp p;
     size_t left = 0, all = 0;
-    int version = 0;
+    int version = 0, count = 0;
     *out =
         (lt_device){.memory_bytes = -1, .left_bytes = -1, .row_block = 8192, .query_chunk = 8192};
+    if (cudaGetDeviceCount(&count) == cudaSuccess && count > 0)
+        device %= count;
     if (cudaGetDeviceProperties(&p, device) != cudaSuccess) {
         (void)cudaGetLastError();
         (void)snprintf(out->name, sizeof out->name, "no CUDA device %d", device);
@@ -294,8 +296,9 @@ static lt_status cuda_open(int device, int threads)
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess)
         LT_FAIL(LT_EUNAVAIL, "cuda: no device: %s", cudaGetErrorString(error));
-    if (device < 0 || device >= count)
+    if (count < 1 || device < 0)
         LT_FAIL(LT_EUNAVAIL, "cuda: device %d: found %d of them", device, count);
+    device %= count; /* more ranks than cards share them */
     LT_TRY(lt_cuda_try("open", cudaSetDevice(device)));
     LT_TRY(lt_cuda_try("open", cudaGetDeviceProperties(&p, device)));
     if (p.major < CC_LEAST)

@@ -67,7 +67,7 @@ LT_DEVICE float factor_of(float squares, int64_t width, float eps)
 
 /* op.prepare<WARPS>(row) by all threads of a row, then op.at(row, column, left, prepared). */
 template <int WARPS, class Op>
-__global__ void __launch_bounds__(LT_BLOCK) by_rows(const Op op, int64_t rows, int64_t width)
+__global__ void __launch_bounds__(LT_BLOCK, 4) by_rows(const Op op, int64_t rows, int64_t width)
 {
     const int64_t row = (int64_t)blockIdx.x * blockDim.y + threadIdx.y;
     if (row >= rows) /* a whole warp; with WARPS > 1 there is no such block */
@@ -247,7 +247,7 @@ LT_DEVICE float normed(const head_args &a, float v, float factor, int64_t channe
     return round_to(a.x.dtype, v);
 }
 
-__global__ void __launch_bounds__(LT_BLOCK) head_norm_rope(const head_args a, int64_t rows)
+__global__ void __launch_bounds__(LT_BLOCK, 4) head_norm_rope(const head_args a, int64_t rows)
 {
     const int64_t unit = (int64_t)blockIdx.x * blockDim.y + threadIdx.y;
     if (unit >= rows * a.heads) /* a whole warp */

@@ -233,7 +233,7 @@ LT_DEVICE float activate(int32_t f, float v)
 /* op.at(row, column, left) for each chunk of each row. A block is tx chunks by ty rows, so that
  * narrow rows fill it too; no division. */
 template <class Op>
-__global__ void __launch_bounds__(LT_BLOCK) each(const Op op, int64_t rows, int64_t width)
+__global__ void __launch_bounds__(LT_BLOCK, 4) each(const Op op, int64_t rows, int64_t width)
 {
     const int64_t chunks = (width + LT_CHUNK - 1) / LT_CHUNK;
     const int64_t row_step = (int64_t)gridDim.y * blockDim.y;

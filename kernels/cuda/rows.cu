@@ -9,7 +9,8 @@
 
 /* ---- copies ---- */
 
-/* Bits of rows, in units of 1 to 16 bytes; row_at (or NULL) gives x's row, or y's if scatters. */
+/* Bits of rows, one unit of 1 to 16 bytes a thread; row_at (or NULL) gives x's row, or y's if
+ * scatters. Its columns are counted in chunks: `each` hands out one unit a chunk. */
 struct copy_bits {
     const char *x;
     char *y;
@@ -20,24 +21,20 @@ struct copy_bits {
 
     LT_MEMBER void at(int64_t row, int64_t column, int left) const
     {
+        (void)left;
         const int64_t other = row_at != NULL ? (int64_t)row_at[row] : row;
-        const int64_t from = (scatters ? row : other) * x_stride + column;
-        const int64_t to = (scatters ? other : row) * y_stride + column;
-        LT_UNROLL
-        for (int i = 0; i < LT_CHUNK; i++) {
-            if (i >= left)
-                continue;
-            if (unit == 16)
-                ((quad *)y)[to + i] = ((const quad *)x)[from + i];
-            else if (unit == 8)
-                ((uint64_t *)y)[to + i] = ((const uint64_t *)x)[from + i];
-            else if (unit == 4)
-                ((uint32_t *)y)[to + i] = ((const uint32_t *)x)[from + i];
-            else if (unit == 2)
-                ((uint16_t *)y)[to + i] = ((const uint16_t *)x)[from + i];
-            else
-                y[to + i] = x[from + i];
-        }
+        const int64_t from = (scatters ? row : other) * x_stride + column / LT_CHUNK;
+        const int64_t to = (scatters ? other : row) * y_stride + column / LT_CHUNK;
+        if (unit == 16)
+            ((quad *)y)[to] = ((const quad *)x)[from];
+        else if (unit == 8)
+            ((uint64_t *)y)[to] = ((const uint64_t *)x)[from];
+        else if (unit == 4)
+            ((uint32_t *)y)[to] = ((const uint32_t *)x)[from];
+        else if (unit == 2)
+            ((uint16_t *)y)[to] = ((const uint16_t *)x)[from];
+        else
+            y[to] = x[from];
     }
 };
 
@@ -83,7 +80,7 @@ static lt_status copy_rows(lt_cuda_queue *q, const char *what, const lt_tensor *
                           unit,
                           scatters,
                           row_at};
-    return launch_each(q, what, op, rows, lt_row_width(x) * size / unit);
+    return launch_each(q, what, op, rows, lt_row_width(x) * size / unit * LT_CHUNK);
 }
 
 lt_status lt_cuda_copy(lt_cuda_queue *q, const lt_op *op)

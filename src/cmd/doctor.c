@@ -12,6 +12,7 @@
 #include "cmd/answer.h"
 #include "cmd/verbs.h"
 #include "kernels/backend.h"
+#include "kernels/gpu_part.h"
 #include "media/mux.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/transport.h"
@@ -47,14 +48,20 @@ static void tell(finding *f, const char *what, int ok, const char *remedy, const
 
 static void tell_gpus(finding *f)
 {
+    const lt_gpu *gpu = lt_gpu_look();
+    if (gpu->found != LT_GPU_NO_PART) {
+        tell(f, "GPU", gpu->found == LT_GPU_READY, "not needed: without one, on the processor",
+             "%s", gpu->text);
+        return;
+    }
     glob_t found = {0};
     const int any =
         glob("/proc/driver/nvidia/gpus/*/information", 0, NULL, &found) == 0 && found.gl_pathc > 0;
     if (any)
-        tell(f, "GPU", 0, "this version computes on the processor; the device is left alone",
+        tell(f, "GPU", 0, "build with --preset cuda; this build computes on the processor",
              "%zu NVIDIA device(s)", found.gl_pathc);
     else
-        tell(f, "GPU", 0, "not needed: this version computes on the processor",
+        tell(f, "GPU", 0, "not needed: this build computes on the processor",
              "no NVIDIA device (no driver loaded)");
     globfree(&found);
 }

@@ -1,0 +1,178 @@
+/* test_gpu_part.c - longtake_cuda.so as the program finds it, and a film on it.
+ * Goal: a plug-in that is not there, has no driver, is of another version, has holes, finds no
+ * device or says that it is not complete is refused in one line, with exit code 69 for --device
+ * cuda and a film on the processor for auto; and the program, with the kernels of kernels/cuda
+ * behind that plug-in (built for the host), makes the film that it makes on cpu: alone under
+ * several orders of streams and threads, on two ranks over staged exchanges. Method: a copy of the
+ * program with a plug-in beside it. Ranks: mpirun with 1 and 2. Needs: models/demo, mpirun.
+ *
+ * Tolerance of latents: 1e-4 of the largest, as between meshes (film/test_ranks_film). */
+#include "tests/support/film.h"
+#include "tests/support/run.h"
+#include "tests/support/the_scratch.h"
+
+static const double latents_tol = 1e-4;
+
+static void copy_file(const char *from, const char *to)
+{
+    char block[65536];
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    assert_true(in != NULL && out != NULL);
+    for (size_t n; (n = fread(block, 1, sizeof block, in)) > 0;)
+        assert_int_equal(fwrite(block, 1, n, out), n);
+    assert_int_equal(fclose(in), 0);
+    assert_int_equal(fclose(out), 0);
+    assert_int_equal(chmod(to, 0755), 0);
+}
+
+/* The program in a folder of its own, with a plug-in beside it (NULL: none). */
+static void install(const char *folder, const char *part)
+{
+    char path[512], from[512];
+    scratch_folder(&s, folder);
+    (void)snprintf(path, sizeof path, "%s/%s/longtake", s.folder, folder);
+    copy_file(LT_PROGRAM, path);
+    if (part == NULL)
+        return;
+    (void)snprintf(from, sizeof from, LT_TEST_PARTS "/%s/longtake_cuda.so", part);
+    (void)snprintf(path, sizeof path, "%s/%s/longtake_cuda.so", s.folder, folder);
+    copy_file(from, path);
+}
+
+/* The installed program; with a driver's library or without. */
+static run_result run_installed(const char *folder, int ranks, int driver, const char *const *words)
+{
+    enum { LIMIT_S = 600 };
+    const char *argv[RUN_WORDS_MAX];
+    char program[512];
+    int n = run_launcher(ranks, argv);
+    (void)snprintf(program, sizeof program, "%s/%s/longtake", s.folder, folder);
+    (void)setenv("LD_LIBRARY_PATH", driver ? LT_TEST_PARTS "/shim_driver" : "", 1);
+    argv[n++] = program;
+    for (int i = 0; words[i] != NULL; i++)
+        argv[n++] = words[i];
+    argv[n] = NULL;
+    return run_argv(&s, argv, LIMIT_S);
+}
+
+static int lines_of(const char *text, const char *with)
+{
+    int n = 0;
+    for (const char *at = strstr(text, with); at != NULL; at = strstr(at + 1, with))
+        n++;
+    return n;
+}
+
+static const struct {
+    const char *reason, *folder, *part, *wrong; /* wrong: LT_TEST_PART */
+    int driver;
+    const char *says; /* of --device cuda */
+} refusals[] = {
+    {"a build without one", "bare", NULL, "", 1, "this build has no GPU part (longtake_cuda.so)"},
+    {"a node without a card", "part", "wrong_part", "", 0, "no driver (libcuda.so.1)"},
+    {"not a plug-in of ours", "part", "wrong_part", "nothing", 1, "found nothing"},
+    {"another interface", "part", "wrong_part", "api", 1, "interfaces 2 and"},
+    {"another backend's table", "part", "wrong_part", "backend_api", 1, "want version 0.1.0"},
+    {"ops of another size", "part", "wrong_part", "op", 1, "ops of"},
+    {"another version", "part", "wrong_part", "version", 1, "found version 0.0.1"},
+    {"a table with holes", "part", "wrong_part", "holes", 1, "backend cuda lacks: memory"},
+    {"no device", "part", "wrong_part", "devices", 1, "no CUDA device: a reason of a test"},
+    {"not complete", "part", "wrong_part", "lacks", 1, "it lacks a thing of a test"},
+};
+
+static void refuses_what_cannot_be_used(void **state)
+{
+    (void)state;
+    install("bare", NULL);
+    install("part", "wrong_part");
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        (void)setenv("LT_TEST_PART", refusals[i].wrong, 1);
+        const int none = refusals[i].part == NULL;
+        run_result r = run_installed(refusals[i].folder, 1, refusals[i].driver,
+                                     RUN_WORDS("render", "-p", "a ball", "--dry-run", "--frames",
+                                               "5", "--model", LT_SOURCE_DIR "/models/demo",
+                                               "--device", "cuda", "-o", "/tmp/none.mp4"));
+        if (r.code != 69 || strstr(r.err, refusals[i].says) == NULL)
+            fail_msg("%s: exit code %d, want '%s', found: %s", refusals[i].reason, r.code,
+                     refusals[i].says, r.err);
+        assert_int_equal(lines_of(r.err, "error: device cuda: "), 1);
+        run_free(&r);
+        r = run_installed(refusals[i].folder, 1, refusals[i].driver,
+                          RUN_WORDS("render", "-p", "a ball", "--dry-run", "--frames", "5",
+                                    "--model", LT_SOURCE_DIR "/models/demo", "-o",
+                                    "/tmp/none.mp4"));
+        if (r.code != 0 || lines_of(r.err, ": on the processor") != !none)
+            fail_msg("%s: auto: exit code %d, said: %s", refusals[i].reason, r.code, r.err);
+        run_free(&r);
+        r = run_installed(refusals[i].folder, 1, refusals[i].driver, RUN_WORDS("doctor"));
+        assert_int_equal(r.code, 0);
+        if (!none && strstr(r.out, refusals[i].says) == NULL)
+            fail_msg("%s: doctor says: %s", refusals[i].reason, r.out);
+        run_free(&r);
+    }
+}
+
+/* A film of 5 frames into RUN/latents.h5. */
+static void make_film(const char *folder, int ranks, const char *mesh, const char *device,
+                      const char *name, latents *out)
+{
+    char output[64], run[64];
+    (void)snprintf(output, sizeof output, "%s.mp4", name);
+    (void)snprintf(run, sizeof run, "%s.run", name);
+    char *path = strdup(scratch_path(&s, output));
+    assert_non_null(path);
+    run_result r = run_installed(
+        folder, ranks, 1,
+        RUN_WORDS("render", "-p", "A large red ball.", "--frames", "5", "--size", "32x32",
+                  "--steps", "2", "--seed", "3", "--dtype", "f32", "--model",
+                  LT_SOURCE_DIR "/models/demo", "--mesh", mesh, "--device", device, "-o", path));
+    if (r.code != 0)
+        fail_msg("%s: exit code %d: %s", name, r.code, r.err);
+    run_free(&r);
+    free(path);
+    latents_read(scratch_path(&s, run), out);
+}
+
+static const struct {
+    const char *name, *mesh, *seed;
+    int ranks;
+} films[] = {
+    {"in_order", "win=1", "0", 1},
+    {"late", "win=1", "1", 1},  /* queues run only when something needs them */
+    {"ring", "ring=2", "2", 2}, /* or in any order that events allow */
+    {"uly", "uly=2", "3", 2},
+};
+
+static void makes_the_film_of_the_processor(void **state)
+{
+    (void)state;
+    latents cpu, first, got;
+    install("shim", "shim_part");
+    (void)setenv("LT_SHIM_SEED", "0", 1);
+    make_film("shim", 1, "win=1", "cpu", "cpu", &cpu);
+    for (size_t i = 0; i < sizeof films / sizeof *films; i++) {
+        (void)setenv("LT_SHIM_SEED", films[i].seed, 1);
+        make_film("shim", films[i].ranks, films[i].mesh, "cuda", films[i].name, &got);
+        const double apart = latents_differ(&cpu, &got);
+        if (!(apart <= latents_tol))
+            fail_msg("%s: latents differ by %.3g of the largest, allowed %.3g", films[i].name,
+                     apart, latents_tol);
+        if (i == 0)
+            first = got;
+        else if (films[i].ranks == 1 && latents_differ(&first, &got) != 0)
+            fail_msg("%s: other bits than in order", films[i].name);
+        if (i > 0)
+            latents_free(&got);
+    }
+    latents_free(&first);
+    latents_free(&cpu);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refuses_what_cannot_be_used),
+        cmocka_unit_test(makes_the_film_of_the_processor),
+    };
+    return cmocka_run_group_tests_name("gpu_part", tests, scratch_setup, scratch_teardown);
+}
