@@ -318,8 +318,8 @@ static void render_without_a_film(void)
 {
     static const char script[] =
         "cd \"$1\"; \"$0\" render -p x --frames 39 --size 64x64 --steps 3000 -q -o stop.mp4 & "
-        "while ! grep -qs '\"stage\":\"denoise\",\"done\"' stop.run/events.ndjson; do sleep 0.05; "
-        "done; kill -TERM $!; wait $!; "
+        "while ! ls stop.run/state/*.commit > ls 2>&1; do sleep 0.05; done; kill -TERM $!; wait "
+        "$!; "
         "\"$0\" render --resume stop.run -q & "
         "while ! grep -qs '\"event\":\"resume\"' stop.run/events.ndjson; do sleep 0.05; done; "
         "kill -TERM $!; wait $!";
