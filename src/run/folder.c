@@ -220,10 +220,12 @@ static lt_status write_first(const lt_plan *plan, const char *job_yaml)
     return LT_OK;
 }
 
-/* A folder that we made goes again, with our lease, as long as nothing else is in it. */
-static void unmake(const lt_plan *plan, lt_lease *lease)
+/* A folder that we made goes again, with our lease, as long as nothing else is in it. The failure
+ * that ends it keeps its words, whatever cannot be looked at on the way. */
+static lt_status unmake(const lt_plan *plan, lt_lease *lease, lt_status why)
 {
-    char file[LT_PATH_BYTES];
+    char file[LT_PATH_BYTES], text[1024];
+    (void)snprintf(text, sizeof text, "%s", lt_error_text());
     remove_own_files(plan);
     lt_lease_end(lease);
     if (lt_path_join(file, sizeof file, plan->run, "lease/000001") == LT_OK)
@@ -233,6 +235,7 @@ static void unmake(const lt_plan *plan, lt_lease *lease)
     if (lt_folder_path(plan, "lease", file, sizeof file) == LT_OK)
         (void)rmdir(file);
     (void)rmdir(plan->run);
+    return strcmp(lt_error_text(), text) == 0 ? why : lt_fail(why, __FILE__, __LINE__, "%s", text);
 }
 
 lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrite, lt_lease *lease)
@@ -255,7 +258,7 @@ lt_status lt_folder_make(const lt_plan *plan, const char *job_yaml, int overwrit
         st = write_first(plan, job_yaml);
     }
     if (st != LT_OK && made && lease->held)
-        unmake(plan, lease);
+        st = unmake(plan, lease, st);
     else if (st != LT_OK)
         lt_lease_end(lease);
     return st;

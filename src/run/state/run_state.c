@@ -194,7 +194,8 @@ lt_status lt_run_state_open(const lt_mesh *mesh, const lt_state_settings *settin
     take_shared(state, &all);
     LT_TRY_GOTO(lt_agree(mesh->world, open_mine(state, root ? settings : NULL)), st, done);
     LT_TRY_GOTO(share_chosen(state, root ? settings->chosen : NULL), st, done);
-    const int sees = all.is_on && finds(&all);
+    /* rank 0 made the token: where it cannot read it, it would send its states to itself */
+    const int sees = all.is_on && (root || finds(&all));
     LT_TRY_GOTO(lt_all_gather_host(mesh->world, &sees, sizeof sees, state->sees), st, done);
     LT_TRY_GOTO(lt_agree(mesh->world, open_thread(state)), st, done);
 done:
