@@ -7,7 +7,7 @@
  * Method: the same line starts and resumes; the kill comes once RUN's events show the stage that
  * chance chose, and up to 60 ms later. Ranks: 2 at first. Needs: mpirun, /proc, tests/parity/nano.
  *
- *     test_kill_loop [KILLS [SEED]]       in each mode; without it a few */
+ *     test_kill_loop [KILLS [SEED [MODE]]]       in each mode, or one; without it a few kills */
 #include "tests/support/film.h"
 #include "tests/support/rank_process.h"
 #include "tests/support/the_scratch.h"
@@ -294,5 +294,7 @@ int main(int argc, char **argv)
         kills_wanted = (int)strtol(argv[1], NULL, 10);
     if (argc > 2)
         chance = strtoull(argv[2], NULL, 10);
+    if (argc > 3)
+        cmocka_set_test_filter(argv[3]);
     return cmocka_run_group_tests_name("kill_loop", tests, scratch_setup, scratch_teardown);
 }
