@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -53,9 +54,15 @@ static const struct {
     [LT_EPEER] = {"LT_EPEER", 75},
 };
 
+static atomic_int work_begun;
+
+void lt_status_work_begins(void) { atomic_store(&work_begun, 1); }
+
 int lt_exit_code(lt_status status)
 {
     assert((unsigned)status < LT_STATUS_COUNT);
+    if (status == LT_EDEVICE && atomic_load(&work_begun))
+        return statuses[LT_ETEMP].exit_code;
     return statuses[status].exit_code;
 }
 

@@ -26,7 +26,7 @@ typedef enum lt_status {
     LT_ENOINPUT,  /* 66: a file is not there or cannot be read */
     LT_EUNAVAIL,  /* 69: this build or machine lacks a codec, a device, ranks for this mesh */
     LT_ENOMEM,    /* 69: the work does not fit into memory; the text holds the numbers */
-    LT_EDEVICE,   /* 69: a device failed */
+    LT_EDEVICE,   /* 69: a device failed; 75 once work has begun */
     LT_ESHAPE,    /* 70: tensors do not fit each other: our bug once inputs were checked */
     LT_EINTERNAL, /* 70: our bug */
     LT_ECREATE,   /* 73: an output cannot be made */
@@ -38,6 +38,9 @@ typedef enum lt_status {
 
 /* The sysexits code of a status; 0 for LT_OK. */
 int lt_exit_code(lt_status status);
+/* From here on a run can be gone on with: a device that fails is 75, since another may do better.
+ */
+void lt_status_work_begins(void);
 
 /* The enum's name, e.g. "LT_EDATA". */
 const char *lt_status_name(lt_status status);

@@ -41,8 +41,8 @@ static void print_help(FILE *to)
         "`longtake help --man` is for man, `help --completion bash|zsh|fish` for shells.\n"
         "Exit codes are those of sysexits.h: 64 usage, 65 bad data, 66 no input,\n"
         "69 unavailable, 70 a bug of ours, 73 and 74 output; 75 stopped or a rank lost:\n"
-        "`longtake decode RUN -o FILE` makes the film if RUN/latents.h5 is there, else\n"
-        "the same command begins again.\n",
+        "`longtake render --resume RUN` goes on, `longtake status RUN` says how far it\n"
+        "is.\n",
         to);
 }
 

@@ -172,7 +172,7 @@ const lt_verb lt_verb_render = {
     .complete = complete,
     .run = run,
     .summary = "a prompt becomes a film with sound",
-    .usage = "longtake render [JOB.yaml] -p TEXT -o FILE [options]",
+    .usage = "longtake render [JOB.yaml] [-p TEXT] [--resume RUN] -o FILE [options]",
     .intro = "Renders picture and sound of a prompt and writes them as one film. A job file is "
              "YAML with the same\n"
              "names as the long options; flags win; its `shots:` are a storyboard. Under mpirun or "
@@ -182,4 +182,5 @@ const lt_verb lt_verb_render = {
                 "  longtake render glass.run/job.yaml --seed 2 --codec hevc \\\n"
                 "    --sheet two.png --wav two.wav -o two.mkv\n"
                 "  mpirun --oversubscribe -n 4 longtake render glass.run/job.yaml \\\n"
-                "    --mesh uly=2,tp=2 -o three.mp4\n"};
+                "    --mesh uly=2,tp=2 -o three.mp4\n"
+                "  longtake render --resume three.run\n"};

@@ -313,8 +313,8 @@ void lt_shell_man(FILE *to, const lt_verb *const *verbs, size_t count)
             man_option(to, &lt_job_options[k], verbs, count);
     (void)fputs(".SH EXIT STATUS\n"
                 "0 done; 64 usage, 65 bad data, 66 no input, 69 unavailable, 70 a bug of ours, 73 "
-                "and 74 output; 75 stopped or a rank lost: \\fBlongtake decode RUN \\-o FILE\\fR "
-                "makes the film if RUN/latents.h5 is there, else the same command begins again.\n"
+                "and 74 output; 75 stopped or a rank lost: \\fBlongtake render "
+                "\\-\\-resume RUN\\fR goes on.\n"
                 ".SH ENVIRONMENT\n.TP\nLONGTAKE_NODE\nnames a rank's node where the host's name "
                 "does not tell.\n"
                 ".SH EXAMPLES\n.nf\n",

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "base/host.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/stop.h"
@@ -343,8 +344,8 @@ static lt_status render_folder(rendering *r)
 static void hint_of_resume(lt_status st)
 {
     const char *hint = lt_stop_hint();
-    const int may_go_on =
-        st == LT_ETEMP || st == LT_EPEER || st == LT_EIO || st == LT_ENOMEM || st == LT_ECREATE;
+    const int may_go_on = st == LT_ETEMP || st == LT_EPEER || st == LT_EDEVICE || st == LT_EIO ||
+                          st == LT_ENOMEM || st == LT_ECREATE;
     if (may_go_on && hint[0] != '\0' && lt_hint_text()[0] == '\0')
         lt_hint("%s", hint);
 }
@@ -444,6 +445,18 @@ static lt_status say_done(rendering *r, lt_outcome *out)
     return lt_resume_done(&r->resume, out);
 }
 
+/* Which device failed, and where. */
+static lt_status name_device(const rendering *r, lt_status st)
+{
+    char text[1024];
+    lt_host_id here;
+    if (st != LT_EDEVICE)
+        return st;
+    lt_host_me(&here);
+    (void)snprintf(text, sizeof text, "%s", lt_error_text());
+    LT_FAIL(st, "device %s on %s: %s", r->plan.device, here.name, text);
+}
+
 static lt_status render_run(rendering *r, lt_outcome *out)
 {
     lt_status st = LT_OK;
@@ -468,7 +481,8 @@ static lt_status render_run(rendering *r, lt_outcome *out)
         st = render_folder(r);
     LT_TRY(lt_agree(r->s.world, st));
     lt_stop_resumes(r->plan.run);
-    return render_film(r, out);
+    lt_status_work_begins();
+    return name_device(r, render_film(r, out));
 }
 
 /* The manifest says why this start ended, where it may still be written. */

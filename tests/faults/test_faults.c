@@ -74,8 +74,9 @@ static const struct {
      "1:3:error",
      "3",
      "uly=3",
-     69,
-     {"rank 1 on %s at step 3 after agree", "a fault that LONGTAKE_FAULT asked for"}},
+     75,
+     {"rank 1 on %s at step 3 after agree",
+      "device cpu on %s: a fault that LONGTAKE_FAULT asked for"}},
     /* found before the first collective of the work */
     {"another model",
      "1:0:model",

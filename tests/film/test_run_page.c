@@ -324,7 +324,7 @@ static void render_without_a_film(void)
         "while ! grep -qs '\"event\":\"resume\"' stop.run/events.ndjson; do sleep 0.05; done; "
         "kill -TERM $!; wait $!";
     (void)setenv("LONGTAKE_FAULT", "0:-2:error", 1);
-    take_answer("Answers: failures and `--version`", 1, 69,
+    take_answer("Answers: failures and `--version`", 1, 75,
                 RUN_WORDS("render", "-p", PROMPT, TINY, "--seconds", "0.2", "--json", "-o",
                           scratch_path(&s, "c.mp4")));
     (void)unsetenv("LONGTAKE_FAULT");

@@ -186,8 +186,8 @@ static void a_failed_rank_ends_the_job(void **state)
                                     RUN_WORDS("render", LONG, "--mesh", "win=2", "--overwrite",
                                               "-o", scratch_path(&s, "failed.mkv")));
         (void)unsetenv("LONGTAKE_FAULT");
-        if (r.code != 69 || strstr(r.err, "a fault that LONGTAKE_FAULT asked for") == NULL)
-            fail_msg("%s: want exit code 69, found %d: %s", faults[i], r.code, r.err);
+        if (r.code != 75 || strstr(r.err, "a fault that LONGTAKE_FAULT asked for") == NULL)
+            fail_msg("%s: want exit code 75, found %d: %s", faults[i], r.code, r.err);
         if (r.seconds > 60)
             fail_msg("%s: took %.0f s", faults[i], r.seconds);
         run_free(&r);

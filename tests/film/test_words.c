@@ -241,7 +241,7 @@ static const row rows[] = {
      "\"$0\" --help >> h; awk 'length($0) > 80 { print; n++ } END { print n + 0, (NR > 100) }' h",
      0,
      {"0 1\n"}},
-    {"help says what 75 leaves", "\"$0\" --help", 0, {"75 stopped", "longtake decode RUN -o FILE"}},
+    {"help says what 75 leaves", "\"$0\" --help", 0, {"75 stopped", "render --resume RUN"}},
     {"the model's own length, size and steps",
      "\"$0\" inspect " DEMO "; \"$0\" inspect --json " DEMO,
      0,
