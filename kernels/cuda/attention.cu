@@ -186,6 +186,8 @@ lt_status lt_cuda_attention(lt_cuda_queue *q, const lt_op *op)
                               op->a,
                               op->causal};
     const int64_t slices = (width + TILE - 1) / TILE, deep = (slices + SLICES_MAX - 1) / SLICES_MAX;
+    if (op->heads <= GRID_MAX && lt_cuda_attention_is_mma(op))
+        return lt_cuda_attention_mma(q, op);
     if (op->heads > GRID_MAX || deep > GRID_MAX)
         LT_FAIL(LT_EUNAVAIL, "attention: want at most %d heads, found %lld of %lld", (int)GRID_MAX,
                 (long long)op->heads, (long long)width);

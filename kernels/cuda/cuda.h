@@ -101,8 +101,10 @@ lt_status lt_cuda_head_norm_rope(lt_cuda_queue *q, const lt_op *op);
 /* group_norm.cu */
 lt_status lt_cuda_group_norm(lt_cuda_queue *q, const lt_op *op);
 
-/* attention.cu; attention_mma.cu answers whether it takes the op */
+/* attention.cu, which gives what it can to attention_mma.cu */
 lt_status lt_cuda_attention(lt_cuda_queue *q, const lt_op *op);
+int lt_cuda_attention_is_mma(const lt_op *op); /* by dtype, width, alignment */
+lt_status lt_cuda_attention_mma(lt_cuda_queue *q, const lt_op *op);
 lt_status lt_cuda_attention_merge(lt_cuda_queue *q, const lt_op *op);
 
 /* media.cu */

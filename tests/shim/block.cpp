@@ -34,17 +34,34 @@ enum {
     WARPS_MAX = THREADS_MAX / 32,
     STACK_BYTES = 128 << 10,
     SHARED_MAX = 232448, /* of a block: sm_90 */
-    SHARED_GAP = 64
+    SHARED_GAP = 64,
+    COPIES_MAX = 256, /* of a thread, under way */
+    GROUPS_MAX = 16
 };
 
 typedef enum { RUNS, AT_BARRIER, IN_WARP, ENDED } fiber_state;
 
+/* What lanes give each other; two in turn: a slow lane may still read the last exchange's. */
+struct slots {
+    uint64_t word[32];
+    uint32_t row[32][4]; /* load_matrices: the row that the lane names */
+    uint32_t a[32][4], b[32][2];
+};
+
 struct warp {
-    uint64_t slot[2][32]; /* two in turn: a slow lane may still read the last exchange's */
-    int live, waiting;    /* waiting: lanes that are IN_WARP */
+    slots slot[2];
+    int live, waiting; /* waiting: lanes that are IN_WARP */
+};
+
+struct pending_copy {
+    unsigned char *to;
+    const unsigned char *from;
+    int bytes;
 };
 
 struct fiber {
+    pending_copy copy[COPIES_MAX];
+    int copies, group_end[GROUPS_MAX], groups; /* group i: the copies before group_end[i] */
     void *stack_pointer;
 #ifndef __x86_64__
     ucontext_t context;
@@ -170,14 +187,116 @@ uint64_t lt_shim_exchange(uint64_t mine, int from)
 {
     fiber *me = running;
     const int turn = me->exchanges++ & 1;
-    me->mine->slot[turn][me->lane] = mine;
+    me->mine->slot[turn].word[me->lane] = mine;
     __syncwarp();
     if (from < 0 || from > 31)
         die("an exchange with no lane");
-    return me->mine->slot[turn][from];
+    return me->mine->slot[turn].word[from];
 }
 
 void *lt_shim_dynamic(void) { return shared_memory; }
+
+/* ---- copies under way ---- */
+
+void copy_async_16(void *to, const void *from, int bytes)
+{
+    fiber *me = running;
+    if (((uintptr_t)to | (uintptr_t)from) % 16 != 0 || (bytes != 0 && bytes != 16))
+        die("cp.async: want 16 aligned bytes, or none");
+    if (me->copies == COPIES_MAX)
+        die("cp.async: more under way than the shim keeps");
+    memset(to, 0xff, 16);
+    me->copy[me->copies++] = {(unsigned char *)to, (const unsigned char *)from, bytes};
+}
+
+void copy_commit(void)
+{
+    fiber *me = running;
+    if (me->groups == GROUPS_MAX)
+        die("cp.async: more groups than the shim keeps");
+    me->group_end[me->groups++] = me->copies;
+}
+
+void lt_shim_copy_wait(int groups)
+{
+    fiber *me = running;
+    const int done = me->groups - groups, end = done > 0 ? me->group_end[done - 1] : 0;
+    if (done <= 0)
+        return;
+    for (int i = 0; i < end; i++) {
+        memset(me->copy[i].to, 0, 16);
+        memcpy(me->copy[i].to, me->copy[i].from, (size_t)me->copy[i].bytes);
+    }
+    me->copies -= end;
+    memmove(me->copy, me->copy + end, (size_t)me->copies * sizeof *me->copy);
+    me->groups -= done;
+    for (int i = 0; i < me->groups; i++)
+        me->group_end[i] = me->group_end[done + i] - end;
+}
+
+/* ---- matrices: who holds what is the PTX ISA's, for m8n8.x4 and m16n8k16 ---- */
+
+static slots *trade(void) { return &running->mine->slot[running->exchanges++ & 1]; }
+
+static slots *trade_rows(const void *row)
+{
+    if ((uintptr_t)row % 16 != 0)
+        die("ldmatrix: a row that does not begin at 16 bytes");
+    slots *s = trade();
+    memcpy(s->row[running->lane], row, 16);
+    __syncwarp();
+    return s;
+}
+
+static uint32_t half_of(const uint32_t (&row)[4], int column)
+{
+    return row[column / 2] >> (column % 2 * 16) & 0xffffu;
+}
+
+void load_matrices(uint32_t (&r)[4], const void *row)
+{
+    const slots *s = trade_rows(row);
+    const int lane = running->lane;
+    for (int i = 0; i < 4; i++)
+        r[i] = s->row[i * 8 + lane / 4][lane % 4];
+}
+
+void load_matrices_transposed(uint32_t (&r)[4], const void *row)
+{
+    const slots *s = trade_rows(row);
+    const int lane = running->lane, from = lane % 4 * 2;
+    for (int i = 0; i < 4; i++)
+        r[i] = half_of(s->row[i * 8 + from], lane / 4) | half_of(s->row[i * 8 + from + 1], lane / 4)
+                                                             << 16;
+}
+
+/* A's element (row, k), B's (k, column) among the lanes' registers. */
+static float of_a(const slots *s, int row, int k)
+{
+    const uint32_t *a = s->a[row % 8 * 4 + k % 8 / 2];
+    return lt_bf16_to_f32((uint16_t)(a[row / 8 + k / 8 * 2] >> (k % 2 * 16)));
+}
+
+static float of_b(const slots *s, int k, int column)
+{
+    const uint32_t *b = s->b[column * 4 + k % 8 / 2];
+    return lt_bf16_to_f32((uint16_t)(b[k / 8] >> (k % 2 * 16)));
+}
+
+void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
+{
+    slots *s = trade();
+    const int lane = running->lane;
+    memcpy(s->a[lane], a, sizeof a);
+    s->b[lane][0] = b0;
+    s->b[lane][1] = b1;
+    __syncwarp();
+    for (int i = 0; i < 4; i++) {
+        const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+        for (int k = 0; k < 16; k++)
+            c[i] += of_a(s, row, k) * of_b(s, k, column);
+    }
+}
 
 void *lt_shim_shared(size_t bytes)
 {
@@ -279,7 +398,7 @@ static void start_block(uint3 block, dim3 threads)
         f->at = uint3{n % threads.x, n / threads.x % threads.y, n / threads.x / threads.y};
         f->state = RUNS;
         f->lane = i % 32;
-        f->exchanges = 0;
+        f->exchanges = f->copies = f->groups = 0;
         f->shared = 0;
         f->fake_stack = NULL;
         f->mine = &warps[i / 32];

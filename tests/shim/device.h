@@ -84,6 +84,24 @@ template <class T> static inline T __shfl_xor_sync(unsigned mask, T v, int bits)
     return lt_shim_take(v, lt_shim_lane() ^ bits);
 }
 
+/* What prims.cuh says of these. copy_async_16 soils its 16 bytes at once and fills them when they
+ * are waited for. */
+void copy_async_16(void *to, const void *from, int bytes);
+void copy_commit(void);
+void lt_shim_copy_wait(int groups);
+void load_matrices(uint32_t (&r)[4], const void *row);
+void load_matrices_transposed(uint32_t (&r)[4], const void *row);
+void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
+
+template <int N> static inline void copy_wait(void) { lt_shim_copy_wait(N); }
+
+static inline float power_of_two(float x) { return exp2f(x); }
+
+static inline uint32_t pack_bf16(float low, float high)
+{
+    return (uint32_t)lt_f32_to_bf16(low) | (uint32_t)lt_f32_to_bf16(high) << 16;
+}
+
 static inline float from_bf16(uint16_t h) { return lt_bf16_to_f32(h); }
 static inline uint16_t to_bf16(float f) { return lt_f32_to_bf16(f); }
 static inline float from_f16(uint16_t h) { return lt_f16_to_f32(h); }

@@ -285,7 +285,8 @@ static inline void kt_same_bits(const kt_rig *a, const kt_rig *b, const char *wh
 
 #ifdef KT_DEVICE
 
-enum { KT_SEEDS = 3 };
+/* KT_ROUNDS_WEIGHTS: its attention may round probabilities to bf16, as kernels.h allows. */
+enum { KT_SEEDS = 3, KT_ROUNDS_WEIGHTS = 1 };
 static const lt_backend *const kt_backends[] = {&lt_backend_ref, &KT_DEVICE};
 
 /* See the top. */
@@ -313,6 +314,7 @@ static inline void kt_case(const char *what, void (*run)(kt_rig *, const void *)
 
 #else
 
+enum { KT_ROUNDS_WEIGHTS = 0 };
 static const lt_backend *const kt_backends[] = {&lt_backend_ref, &lt_backend_cpu, &lt_backend_far};
 
 /* The sets of inner loops but the widest, which is what everybody else takes. */
