@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "media/mux.h"
 #include "run/folder.h"
 #include "run/plan_json.h"
@@ -97,8 +98,9 @@ lt_status lt_store_file(const char *run, char *out, size_t bytes)
     }
     LT_TRY(lt_path_join(out, bytes, run, "latents.h5"));
     if (!lt_file_exists(out)) {
-        lt_hint(
-            "latents are there once a run has denoised; until then `longtake render` makes them");
+        char word[LT_PATH_BYTES];
+        lt_hint("latents are there once a run has denoised: `longtake render --resume %s` goes on",
+                lt_text_quoted(run, word, sizeof word));
         LT_FAIL(LT_ENOINPUT, "%s: no latents.h5 in this run folder", run);
     }
     return LT_OK;

@@ -255,6 +255,7 @@ static void run_mode(size_t mode)
         assert_true(run_exists(l.film));
         remove_all(&l);
         films++;
+        print_message("%s: film %d, %d kills so far\n", l.name, films, l.kills);
     }
     latents_free(&whole);
     print_message("%s: %d kills (%d of all ranks), %d ends by itself, %d starts, %d films, all "
