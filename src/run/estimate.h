@@ -68,6 +68,7 @@ typedef struct lt_estimate_of {
     const lt_tokens *tokens;        /* of the prompts */
     int threads, local_ranks;       /* of this rank; on this host */
     int has_sheet, has_previews;    /* a contact sheet, previews are asked for (rank 0) */
+    int keeps_states;               /* --checkpoint-every is not 0 */
 } lt_estimate_of;
 
 /* Run the phases dry; fills memory but resident_bytes, work and flops. Local: no

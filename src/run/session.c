@@ -354,7 +354,8 @@ lt_status lt_session_open(lt_session *s, lt_plan *draft, const lt_job *job, lt_p
         .threads = s->bound.placed.threads,
         .local_ranks = s->bound.placed.local_ranks,
         .has_sheet = job->sheet != NULL,
-        .has_previews = job->preview_every > 0};
+        .has_previews = job->preview_every > 0,
+        .keeps_states = job->checkpoint_every > 0};
     LT_TRY(fit_memory(s, draft, &of, job, first));
     lt_status st = decide_decoding(s, &of);
     if (st == LT_OK) {
