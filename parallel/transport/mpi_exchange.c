@@ -8,8 +8,10 @@
  * Ends that name different sizes wait for each other for ever, so a wait that has gone on for long
  * looks for strays: a message from a peer that we still receive from, and which no receive takes.
  * One may be a later exchange's, sent by a peer that has ended this one while its last bytes are
- * under way to us, over another rail. They come within moments: a stray counts once it has stood
- * for a thirtieth of the longest wait (2 s).
+ * under way to us, over another rail. They come within moments: a stray counts once ten looks in
+ * ten seconds have met one beside the same receive. Looks are counted, so that the time in which
+ * this process was stopped is none. The detector, which knows nothing of sizes, calls a standstill
+ * after a minute (verdict.h): this has to come before.
  *
  * With more ranks than cores a waiting rank must leave its core to others: a wait yields while the
  * bytes may be on their way, then sleeps 100 us between polls. What a rank sends to itself is
@@ -53,7 +55,8 @@ static lt_status messages_new(const lt_mpi_group *group, size_t capacity, messag
     return LT_OK;
 }
 
-/* Those that have not ended are cancelled: no peer writes into freed memory. */
+/* Of those that have not ended, receives are cancelled. One whose bytes are coming can't be: they
+ * are written all the same, as what is being sent is read. */
 static void messages_free(messages *m)
 {
     lt_mpi_enter();
@@ -145,18 +148,32 @@ static lt_status find_stray(const messages *m, int *at, int *bytes)
     return LT_OK;
 }
 
-/* Two collectives have met that don't belong together. since: when a stray was first seen; < 0: at
- * the last look there was none. */
-static lt_status refuse_stray(const messages *m, double now, double seconds, double *since)
+/* What a wait has seen of strays. */
+typedef struct strays {
+    int beside, looks; /* this receive; so often in a row */
+    double look_at;    /* the next look: a look costs a search for each receive */
+} strays;
+
+/* How long a stray must have stood. */
+static double stray_seconds(double wait_seconds)
 {
+    static const double most = 10;
+    return wait_seconds / 30 < most ? wait_seconds / 30 : most;
+}
+
+/* Two collectives have met that don't belong together. */
+static lt_status refuse_stray(const messages *m, double now, double seconds, strays *seen)
+{
+    enum { LOOKS = 10 };
     int at = -1, bytes = 0;
+    if (now < seen->look_at)
+        return LT_OK;
     lt_mpi_enter();
     LT_TRY(lt_mpi_out(find_stray(m, &at, &bytes)));
-    if (at < 0)
-        *since = -1;
-    else if (*since < 0)
-        *since = now;
-    else if (now - *since > seconds)
+    seen->looks = at >= 0 && at == seen->beside ? seen->looks + 1 : 0;
+    seen->beside = at;
+    seen->look_at = now + seconds / LOOKS;
+    if (seen->looks >= LOOKS)
         LT_FAIL(LT_EINTERNAL, "MPI: message from rank %d: want %d bytes, found %d",
                 m->message[at].peer, m->message[at].bytes, bytes);
     return LT_OK;
@@ -171,7 +188,7 @@ static lt_status wait_for(messages *m, double seconds_max, const lt_host_call *c
 {
     const double begin = lt_seconds(), patience = 5e-4 + (double)m->bytes * 1e-9;
     double backoff = 2e-5, waiter_since = -1; /* when a thread began to wait for this one */
-    double stray_since = -1;
+    strays seen = {.beside = -1, .look_at = begin + patience};
     for (;;) {
         int done = 0;
         lt_mpi_enter();
@@ -182,8 +199,7 @@ static lt_status wait_for(messages *m, double seconds_max, const lt_host_call *c
         if (now - begin > seconds_max && lt_detected_since_progress_s() > seconds_max)
             LT_FAIL(LT_EPEER, "MPI: a peer said nothing for %.0f s: it is gone or stuck",
                     seconds_max);
-        if (now - begin > patience)
-            LT_TRY(refuse_stray(m, now, seconds_max / 30, &stray_since));
+        LT_TRY(refuse_stray(m, now, stray_seconds(seconds_max), &seen));
         const lt_backoff why = lt_host_backoff(call, backoff);
         lt_operation_waiter(why == LT_BACKOFF_WAITER, call);
         if (why == LT_BACKOFF_CANCELLED)
