@@ -65,8 +65,9 @@ lt_status lt_request_recv(lt_group *group, int peer, int tag, void *data, size_t
 /* 1 in *done when complete (then the request is freed and *request NULL). Never blocks. */
 lt_status lt_request_test(lt_request **request, int *done);
 lt_status lt_request_wait(lt_request **request); /* Blocking, with the deadline */
-/* After an error: a receive writes nothing any more; what a send was given may still be read until
- * the process ends. NULL is allowed. Local, never blocks. */
+/* After an error: what a send was given may still be read until the process ends, and where a
+ * receive's bytes are coming already, they may still be written. A receive whose message has not
+ * begun to come writes nothing any more. NULL is allowed. Local, never blocks. */
 void lt_request_drop(lt_request **request);
 /* A rank whose message with this tag has come and waits to be received, or -1, into *peer. Never
  * blocks. One thread beside the main one (the file server's) may call this and send, receive and

@@ -475,17 +475,16 @@ lt_status lt_decoding_open(const lt_decode_in *in, lt_decoding **out)
     return lt_agree(d->world, open_here(d));
 }
 
-/* After an error: messages that will not end any more may read what they were given until the
- * process ends. */
-static void *keep_sent(lt_request **request, void *sent)
+/* After an error: messages that will not end any more may read or write what they were given until
+ * the process ends. */
+static void *keep(int is_used, void *given)
 {
-    static void *kept[5];
+    static void *kept[8];
     static int count;
-    if (*request == NULL)
-        return sent;
-    lt_request_drop(request);
+    if (!is_used)
+        return given;
     if (count < (int)(sizeof kept / sizeof *kept))
-        kept[count++] = sent;
+        kept[count++] = given;
     return NULL;
 }
 
@@ -494,19 +493,23 @@ void lt_decoding_close(lt_decoding **decoding)
     lt_decoding *d = *decoding;
     if (d == NULL)
         return;
-    lt_request_drop(&d->incoming);
-    free(keep_sent(&d->overlap_request, d->overlap_out));
+    const int comes = d->incoming != NULL; /* to overlap_in or the first slot */
+    free(keep(comes, d->overlap_in));
+    free(keep(d->overlap_request != NULL, d->overlap_out));
     for (int i = 0; i < 2; i++) {
-        free(keep_sent(&d->frames_request[i], d->frames[i]));
-        free(keep_sent(&d->pcm_request[i], d->pcm[i]));
+        free(keep((comes && i == 0) || d->frames_request[i] != NULL, d->frames[i]));
+        free(keep((comes && i == 0) || d->pcm_request[i] != NULL, d->pcm[i]));
+        lt_request_drop(&d->frames_request[i]);
+        lt_request_drop(&d->pcm_request[i]);
     }
+    lt_request_drop(&d->overlap_request);
+    lt_request_drop(&d->incoming);
     lt_film_file_close(&d->file);
     lt_film_chunks_free(&d->chunks);
     free(d->early_group);
     free(d->early_rank);
     free(d->latents);
     free(d->raw);
-    free(d->overlap_in);
     free(d);
     *decoding = NULL;
 }

@@ -153,9 +153,9 @@ const float *lt_window_exchange_part(const lt_window_exchange *o, int64_t tile, 
 static void end_list(lt_window_message *list, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
-        const int was_sent_late = list[i].request != NULL;
+        const int is_late = list[i].request != NULL;
         lt_request_drop(&list[i].request);
-        if (!was_sent_late) /* what a dropped send was given may still be read */
+        if (!is_late) /* what a dropped one was given may still be read or written */
             free(list[i].data);
     }
     free(list);

@@ -328,7 +328,10 @@ void lt_step_copy_end(lt_run_state *state)
         }
     for (int i = 0; i < state->remotes; i++) {
         for (int k = 0; k < LT_STREAMS_MAX; k++)
-            lt_request_drop(&state->remote[i].request[k]);
+            if (state->remote[i].request[k] != NULL) {
+                lt_request_drop(&state->remote[i].request[k]);
+                state->remote[i].copy.count = 0; /* and what comes, written */
+            }
         arrays_free(&state->remote[i].copy);
     }
     free(state->remote);
