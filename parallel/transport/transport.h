@@ -4,11 +4,11 @@
  * rank, copies), MPI (mpi.c, which alone includes mpi.h), later NCCL. Everything else (packing,
  * gathers, ordered sums) is written once, in host_collectives.c and collective/, over exchange.
  * docs/design.md 4 (threads of a rank) says which thread may call what, and what of it blocks.
- * Buffers are host memory. Errors: LT_EPEER when a peer is dead or past the deadline, LT_EINTERNAL
- * when a message has another size than this end expects: a request sees it at once, an exchange once
- * it has waited for 10 s. (Two messages of one exchange that a peer sends in another order are told
- * apart by their sizes alone.) No message is written beyond its buffer. After an error in an exchange or a request
- * the group is of no use: print, then lt_world_abort (world.h). */
+ * Buffers are host memory, and no message is written beyond its own. Errors: LT_EPEER when a peer
+ * is dead or past the deadline, LT_EINTERNAL when a message has another size than this end expects:
+ * a request sees it at once, an exchange once it has waited for 10 s. (Messages of one exchange
+ * that a peer sends in another order are told apart by their sizes alone.) After an error in an
+ * exchange or a request the group is of no use: print, then lt_world_abort (world.h). */
 #ifndef LT_TRANSPORT_H
 #define LT_TRANSPORT_H
 
