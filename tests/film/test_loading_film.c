@@ -434,14 +434,18 @@ static void copies_that_differ_behind(void **state)
     assert_false(run_exists(out));
 }
 
-/* Latents on two hosts: of another seed, of a larger film, and none. */
-static void runs_that_differ(void **state)
+/* RUN is read by rank 0 alone: what another rank finds under its name is no concern. */
+static void another_run_on_another_rank(void **state)
 {
     (void)state;
     static const struct {
         const char *frames, *seed, *size;
-    } theirs[] = {{"5", "1", "32x32"}, {"5", "0", "64x64"}, {"39", "0", "32x32"}};
+    } theirs[] = {{"39", "1", "32x32"}, {"39", "0", "64x64"}, {"5", "0", "32x32"}};
     char other[SPOIL_PATH], at[SPOIL_PATH], out[SPOIL_PATH];
+    const char *const decode[] = {"decode", "r.run",       "--model", "nano", "--codec", "ffv1",
+                                  "-q",     "--overwrite", "-o",      out,    NULL};
+    film usual;
+    uint64_t hash = 0;
     run_result r;
     (void)spoil_join(out, s.folder, "runs.mkv");
     assert_int_equal(mkdir(spoil_join(other, s.folder, "runs"), 0777), 0);
@@ -449,21 +453,19 @@ static void runs_that_differ(void **state)
     for (int i = -1; i < 3; i++) {
         run_well_in(i < 0 ? home : other, 1, bare, 0,
                     RUN_WORDS("render", "--model", "nano", "-p", PROMPT, "--steps", "2", "--frames",
-                              i < 0 ? "5" : theirs[i].frames, "--size",
+                              i < 0 ? "39" : theirs[i].frames, "--size",
                               i < 0 ? "32x32" : theirs[i].size, "--seed",
                               i < 0 ? "0" : theirs[i].seed, "-q", "--overwrite", "-o", "r.mkv"),
                     &r);
         run_free(&r);
+        run_well_in(home, 1, i < 0 ? bare : other, i < 0 ? 0 : 1, decode, &r);
+        run_free(&r);
         if (i < 0)
-            continue;
-        r = run_in(home, 1, other, 1,
-                   RUN_WORDS("decode", "r.run", "--model", "nano", "-q", "-o", out));
-        want_refusal(&r, 65,
-                     (const char *const[3]){"r.run/latents.h5: want the same on all ranks, found "
-                                            "another on rank 1",
-                                            "xxh64: want "});
-        assert_false(run_exists(out));
+            look(out, &usual, &hash);
+        else
+            same_film(&usual, hash, out);
     }
+    film_free(&usual);
 }
 
 int main(void)
@@ -476,7 +478,7 @@ int main(void)
         cmocka_unit_test(a_model_that_nobody_has),
         cmocka_unit_test(copies_that_differ),
         cmocka_unit_test(copies_that_differ_behind),
-        cmocka_unit_test(runs_that_differ),
+        cmocka_unit_test(another_run_on_another_rank),
     };
     return cmocka_run_group_tests_name("loading_film", tests, setup, teardown);
 }
