@@ -61,22 +61,22 @@ static const struct {
      75,
      {"rank 1 on %s is lost (silent for 5.", "rank 0 on %s waits at step 3",
       "in ring_attention (ring, call "}},
-    /* its thread sends heartbeats: only that nothing moves tells */
+    /* its thread sends heartbeats: only that nothing moves tells. Its last operation is the step's
+     * agreement, or the gather by which ranks tell each other of states */
     {"hangs",
      "1:3:hang",
      "2",
      "uly=2",
      75,
      {"no progress anywhere for ", "rank 0 on %s waits at step 3 in all_to_all_heads (uly, call ",
-      "rank 1 on %s is at step 3 after agree"}},
+      "rank 1 on %s is at step 3 after a"}},
     /* the others are inside a forward pass, to which the failed rank never came */
     {"fails alone",
      "1:3:error",
      "3",
      "uly=3",
      75,
-     {"rank 1 on %s at step 3 after agree",
-      "device cpu on %s: a fault that LONGTAKE_FAULT asked for"}},
+     {"rank 1 on %s at step 3 after a", "device cpu on %s: a fault that LONGTAKE_FAULT asked for"}},
     /* found before the first collective of the work */
     {"another model",
      "1:0:model",
