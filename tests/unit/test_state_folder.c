@@ -7,8 +7,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/new_file.h"
 #include "base/record.h"
 #include "run/state/state_folder.h"
 
@@ -294,9 +296,29 @@ static void what_no_step_needs_goes(void **state)
     assert_int_equal(access(folder, F_OK), -1);
 }
 
+/* A process that was killed while it wrote a cache leaves an unfinished file. */
+static void what_a_killed_writer_left_goes(void **state)
+{
+    (void)state;
+    int status = 0;
+    folder_new();
+    scratch_folder(&s, "cache");
+    const pid_t child = fork();
+    if (child == 0) {
+        lt_new_file f;
+        _exit(lt_new_file_open(scratch_path(&s, "cache/tables.lt"), &f) == LT_OK ? 7 : 0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(WEXITSTATUS(status), 7);
+    assert_int_equal(rmdir(scratch_path(&s, "cache")), -1);
+    lt_state_sweep(s.folder);
+    assert_int_equal(rmdir(scratch_path(&s, "cache")), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(names_there_and_back),
+                                       cmocka_unit_test(what_a_killed_writer_left_goes),
                                        cmocka_unit_test(the_newest_step_is_found),
                                        cmocka_unit_test(a_bad_step_gives_way_to_an_older_one),
                                        cmocka_unit_test(what_no_step_needs_goes)};

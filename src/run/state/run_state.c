@@ -53,7 +53,7 @@ static lt_status make_folder(const lt_state_settings *s, shared *out)
 {
     char name[LT_STATE_NAME_BYTES];
     LT_TRY(lt_dir_make(out->folder));
-    lt_state_sweep(out->folder);
+    lt_state_sweep(s->run);
     LT_TRY(
         lt_path_join(out->token, sizeof out->token, out->folder, lt_state_token(s->epoch, name)));
     make_content(out->content);

@@ -395,8 +395,13 @@ const char *lt_state_token(int64_t epoch, char out[LT_STATE_NAME_BYTES])
     return out;
 }
 
-void lt_state_sweep(const char *folder)
+void lt_state_sweep(const char *run)
 {
+    char folder[LT_PATH_BYTES];
+    if (lt_path_join(folder, sizeof folder, run, "cache") == LT_OK)
+        lt_new_file_sweep(folder);
+    if (lt_path_join(folder, sizeof folder, run, "state") != LT_OK)
+        return;
     lt_new_file_sweep(folder);
     DIR *dir = opendir(folder);
     for (const struct dirent *e = dir != NULL ? readdir(dir) : NULL; e != NULL; e = readdir(dir))
@@ -429,10 +434,9 @@ void lt_state_clear(const char *run)
             remove_one(folder, lt_state_name_text(&found.name[i], text));
         free(found.name);
     }
-    if (lt_path_join(folder, sizeof folder, run, "state") == LT_OK) {
-        lt_state_sweep(folder);
+    lt_state_sweep(run);
+    if (lt_path_join(folder, sizeof folder, run, "state") == LT_OK)
         (void)rmdir(folder);
-    }
     if (lt_path_join(folder, sizeof folder, run, "cache") == LT_OK) {
         for (size_t i = 0; i < sizeof cache_files / sizeof *cache_files; i++)
             remove_one(folder, cache_files[i]);

@@ -71,7 +71,7 @@ void lt_state_prune(const char *folder, int64_t epoch, int64_t from, int keep);
 /* The token of a start (run_state.h): ".here.e003". Returns out. */
 const char *lt_state_token(int64_t epoch, char out[LT_STATE_NAME_BYTES]);
 /* Remove what starts that have ended left in the folder: unfinished files, tokens. Never fails. */
-void lt_state_sweep(const char *folder);
+void lt_state_sweep(const char *run);
 /* Does RUN/state hold a commit record, of whatever job? Never fails. */
 int lt_state_any(const char *run);
 /* Remove all that lies in RUN/state and RUN/cache under names of ours, and the folders if nothing
