@@ -318,9 +318,9 @@ static void what_a_killed_writer_left_goes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(names_there_and_back),
-                                       cmocka_unit_test(what_a_killed_writer_left_goes),
                                        cmocka_unit_test(the_newest_step_is_found),
                                        cmocka_unit_test(a_bad_step_gives_way_to_an_older_one),
-                                       cmocka_unit_test(what_no_step_needs_goes)};
+                                       cmocka_unit_test(what_no_step_needs_goes),
+                                       cmocka_unit_test(what_a_killed_writer_left_goes)};
     return cmocka_run_group_tests_name("state_folder", tests, NULL, scratch_teardown);
 }
