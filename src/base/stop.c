@@ -222,6 +222,17 @@ void lt_stop_shield(int on) { atomic_store(&shielded, on); }
 int lt_stop_signal(void) { return atomic_load(&came); }
 int lt_stop_asked(void) { return atomic_load(&asked); }
 void lt_stop_hold(int on) { atomic_store(&held, on); }
+
+lt_status lt_stop_check(void)
+{
+    char words[256];
+    if (!atomic_load(&asked))
+        return LT_OK;
+    if (lt_stop_hint()[0] != '\0')
+        lt_hint("%s", lt_stop_hint());
+    LT_FAIL(LT_ETEMP, "%s", lt_stop_words(atomic_load(&came), words, sizeof words));
+}
+
 int lt_stop_is_armed(void) { return atomic_load(&armed); }
 
 int lt_stop_is_late(void)

@@ -6,15 +6,19 @@
  *   in order    from lt_stop_arm on, where the run looks at lt_stop_asked: after the present step,
  *               at once if that takes longer than 8 s, for a second INT a second later, for QUIT
  *
+ * A run arms as its folder is made, and looks between steps, clips, and slices of weights.
+ *
  * A line at once says what will happen. Ranks of a job first look for the reason, since a launcher
  * sends SIGTERM when a rank died: there the detector decides (parallel/liveness). XFSZ is
  * ignored, so that a write gives EFBIG and its own line. What the parent ignores (nohup) stays
  * ignored. A time limit (lt_stop_limit) acts like a signal, of the run's own clock. All functions
- * are Local and never fail; those marked H are for signal handlers too. */
+ * are Local, and but for lt_stop_check none fails; those marked H are for signal handlers too. */
 #ifndef LT_STOP_H
 #define LT_STOP_H
 
 #include <stddef.h>
+
+#include "base/status.h"
 
 /* Call once, as the program starts. prints: this rank prints the lines. */
 void lt_stop_catch(int prints);
@@ -40,6 +44,9 @@ void lt_stop_arm(int prints);
 int lt_stop_is_armed(void);
 /* 1 if the run shall end now, in order. */
 int lt_stop_asked(void);
+/* The same as a status, for an agreement: asked between two pieces of work. Errors: LT_ETEMP in
+ * lt_stop_words' words, with lt_stop_hint. */
+lt_status lt_stop_check(void);
 /* It shall, for this signal: lt_stop_asked says so from here on, and the 8 s begin. H */
 void lt_stop_ask(int signal_number);
 /* The 8 s are over, or a second signal came. */

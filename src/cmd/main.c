@@ -118,8 +118,13 @@ static int report(lt_status st, lt_group *world, int verbose, int json)
                                    : silent;
     if (!agreed) { /* alone with it: the line says where that was, unless all know better by now */
         const char *me = lt_detector_me();
-        char text[1024];
+        char text[1024], hint[1024];
+        if (st == LT_ETEMP) /* the user's wish, and no failure of this rank */
+            me = "";
         (void)snprintf(text, sizeof text, "%s%s%s", me, me[0] != '\0' ? ": " : "", lt_error_text());
+        (void)snprintf(hint, sizeof hint, "%s", lt_hint_text());
+        if (hint[0] != '\0')
+            lt_hint("%s", hint);
         (void)lt_fail(st, __FILE__, __LINE__, "%s", text);
     }
     if (!agreed || rank == 0)

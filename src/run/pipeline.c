@@ -41,6 +41,9 @@
 
 /* What the last step may take on its way to the disk, once latents.h5 is there. */
 enum { STATES_SECONDS = 10 };
+/* What text rows and tables may take that are on their way when the run is stopped (base/stop.h: 8
+ * s for all). */
+enum { CACHES_SECONDS = 5 };
 
 /* What a render makes, beside the session. */
 typedef struct render {
@@ -62,6 +65,8 @@ static lt_status encode_text(lt_session *s, const lt_plan *plan, float *rows)
         const int64_t count = s->tokens.count[i];
         if (s->text_group != NULL)
             st = family->text_encode(s->model, s->tokens.ids + at, count, rows + at * width);
+        if (st == LT_OK && i + 1 < s->tokens.prompts)
+            st = lt_stop_check();
         LT_TRY(lt_agree(s->world, st));
         at += count;
         if (i + 1 < s->tokens.prompts)
@@ -86,6 +91,8 @@ static lt_status make_text(lt_session *s, const lt_plan *plan, float **rows)
     if (*rows == NULL)
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "text: no memory for %lld rows",
                      (long long)s->tokens.all);
+    if (st == LT_OK)
+        st = lt_stop_check();
     LT_TRY(lt_agree(s->world, st));
     int hit = 0;
     LT_TRY(lt_cache_text(s->state, &s->tokens, width, *rows, &hit));
@@ -171,6 +178,18 @@ static lt_status film_beside(lt_session *s, const lt_plan *plan, const lt_job *j
                          out, &r->film);
 }
 
+/* A stop that was asked for meanwhile waits until the latents are whole. */
+static lt_status store(lt_session *s, lt_streaming *streaming)
+{
+    lt_progress_stage(s->progress, "store", "file", 1);
+    LT_TRY(lt_agree(s->world, lt_fault_at(lt_group_rank(s->world), "store")));
+    LT_TRY(lt_streaming_store(streaming));
+    LT_TRY(lt_run_state_finish(s->state, STATES_SECONDS));
+    lt_progress_event(s->progress, "states", lt_film_state_json(s->state));
+    lt_progress_step(s->progress, 1);
+    return lt_agree(s->world, lt_stop_check());
+}
+
 static lt_status denoise(lt_session *s, const lt_plan *plan, const lt_job *job, const float *rows,
                          render *r, lt_outcome *out)
 {
@@ -186,11 +205,7 @@ static lt_status denoise(lt_session *s, const lt_plan *plan, const lt_job *job, 
                                   &streaming),
                 st, done);
     LT_TRY_GOTO(denoise_shots(s, plan, rows, &levels, &r->latents, streaming), st, done);
-    lt_progress_stage(s->progress, "store", "file", 1);
-    LT_TRY_GOTO(lt_streaming_store(streaming), st, done);
-    LT_TRY_GOTO(lt_run_state_finish(s->state, STATES_SECONDS), st, done);
-    lt_progress_event(s->progress, "states", lt_film_state_json(s->state));
-    lt_progress_step(s->progress, 1);
+    LT_TRY_GOTO(store(s, streaming), st, done);
 done:
     lt_streaming_close(&streaming);
     lt_levels_free(&levels);
@@ -477,6 +492,7 @@ static lt_status render_run(rendering *r, lt_outcome *out)
             st = lt_json_parse(r->plan.text, strlen(r->plan.text), "plan", &out->plan);
         return lt_agree(r->s.world, st);
     }
+    lt_stop_arm(root); /* RUN is made: what is whole by then stays */
     if (root)
         st = render_folder(r);
     LT_TRY(lt_agree(r->s.world, st));
@@ -503,6 +519,8 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     memset(out, 0, sizeof *out);
     const lt_status st = render_run(&r, out);
     lt_stop_ends();
+    if (st != LT_OK && lt_stop_asked())
+        lt_cache_finish(r.s.state, CACHES_SECONDS);
     hint_of_resume(st);
     record_end(&r, st);
     lt_progress_failed(r.s.progress, st);

@@ -44,7 +44,7 @@ lt_tensor_info lt_checkpoint_at(const lt_checkpoint *checkpoint, int64_t index);
 /* Read rows x columns of a tensor seen as [dim0, product of the rest] into dense host memory,
  * converted to `want` (float types among each other; others only as stored). The tensor must have
  * dims `dims` exactly. A NaN or Inf is LT_EDATA naming file, tensor, index. Marks the tensor as
- * used. Asserts that the slice lies inside. Errors also: LT_EIO. */
+ * used. Asserts that the slice lies inside. Errors also: LT_EIO; LT_ETEMP (base/stop.h). */
 typedef struct lt_slice {
     lt_range rows, columns;
 } lt_slice;

@@ -21,6 +21,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/stop.h"
 #include "model/files/hash_list.h"
 #include "model/files/same_reads.h"
 
@@ -318,6 +319,7 @@ lt_status lt_checkpoint_read(lt_checkpoint *checkpoint, const char *name, lt_dim
     e->used = e->is_loaded = 1;
     if (slice.rows.count == 0 || slice.columns.count == 0)
         return LT_OK;
+    LT_TRY(lt_stop_check()); /* loading ends here like for a damaged file: all ranks learn it */
     if (checkpoint->buffer == NULL &&
         (checkpoint->buffer = aligned_alloc(4096, BUFFER_BYTES)) == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for %d bytes to read into", checkpoint->path,

@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/stop.h"
 #include "model/text/qwen3vl_tensors.h"
 #include "model/weights/split_weights.h"
 #include "parallel/transport/agree.h"
@@ -423,6 +424,15 @@ static lt_status feed_forward(lt_qwen3vl *t, const decoder_layer *d, pass *p)
     return lt_row_finish(&back);
 }
 
+/* Behind a layer: was some rank asked to stop? On a device the host waits for the layer, once. */
+static lt_status may_go_on(lt_qwen3vl *t)
+{
+    if (t->dry || !lt_stop_is_armed())
+        return LT_OK;
+    LT_TRY(lt_sync(t->engine->compute));
+    return lt_agree(t->tp, lt_stop_check());
+}
+
 static lt_status run(lt_qwen3vl *t, pass *p)
 {
     lt_queue *q = t->engine->compute;
@@ -437,6 +447,7 @@ static lt_status run(lt_qwen3vl *t, pass *p)
             continue;
         LT_TRY(attend(t, &t->layers[i], p));
         LT_TRY(feed_forward(t, &t->layers[i], p));
+        LT_TRY(may_go_on(t));
     }
     if (!t->dry)
         LT_TRY(lt_download(q, p->embedded, &p->x));

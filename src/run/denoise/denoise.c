@@ -127,6 +127,8 @@ lt_status lt_denoise(const lt_denoise_in *in, lt_engine *engine, lt_clip *clip)
     loop.done += loop.first;
     lt_states_open(in->model, in->texts, &loop.states);
     lt_status st = lt_fault_step(lt_group_rank(world), -1);
+    if (st == LT_OK && in->steps_before == 0)
+        st = lt_stop_check(); /* while all was loaded */
     LT_TRY_GOTO(lt_agree(world, st), st, done);
     if (in->steps_before == 0)
         begin_stage(in, loop.of);

@@ -241,3 +241,9 @@ void lt_cache_keep_tables(lt_run_state *state, const lt_model *model, lt_dtype d
     }
     keep(state, &c, values);
 }
+
+void lt_cache_finish(lt_run_state *state, double seconds)
+{
+    if (state != NULL && state->thread != NULL)
+        (void)lt_state_thread_wait(state->thread, seconds);
+}

@@ -33,4 +33,8 @@ lt_status lt_cache_tables(lt_run_state *state, const lt_model *model, lt_dtype d
 void lt_cache_keep_tables(lt_run_state *state, const lt_model *model, lt_dtype dtype,
                           const lt_levels *levels);
 
+/* Wait until what was kept is on the disk, so long at most: closing drops what has not begun.
+ * state may be NULL. Local, never fails. */
+void lt_cache_finish(lt_run_state *state, double seconds);
+
 #endif
