@@ -116,9 +116,10 @@ static json_t *clip_json(const lt_metrics *m)
     put(o, "frame_loop", loop_json(&m->frame_loop));
     put(o, "drift", drift_json(m));
     put_real(o, "histogram_chi2", m->histogram_chi2);
-    put(o, "onset_offset",
-        isnan(m->onset.correlation) ? json_null() : json_integer((json_int_t)m->onset.frames));
+    put_real(o, "onset_offset", isnan(m->onset.correlation) ? NAN : m->onset.frames);
     put_real(o, "onset_correlation", m->onset.correlation);
+    put_real(o, "onset_deviations", m->onset.deviations);
+    put(o, "onset_says", json_boolean(lt_metrics_onset_says(m)));
     return o;
 }
 
@@ -242,9 +243,8 @@ static void clip_text(const lt_metrics *m, FILE *to)
     if (isnan(m->onset.correlation))
         (void)fputs("none to compare\n", to);
     else
-        (void)fprintf(to, "audio %+lld frames from video (correlation %.2f%s)\n",
-                      (long long)m->onset.frames, m->onset.correlation,
-                      m->onset.correlation < LT_ONSET_CORRELATION ? ": says nothing" : "");
+        (void)fprintf(to, "audio %+.2f frames from video (correlation %.2f%s)\n", m->onset.frames,
+                      m->onset.correlation, lt_metrics_onset_says(m) ? "" : ": says nothing");
 }
 
 void lt_metrics_text(const lt_metrics *m, const char *film, FILE *to)

@@ -254,6 +254,11 @@ static lt_status measure_joins(const lt_metrics_ask *ask, lt_metrics *m)
 
 /* ---- the whole film ---- */
 
+int lt_metrics_onset_says(const lt_metrics *m)
+{
+    return lt_onset_says(&m->onset, (double)m->frames / m->facts.fps);
+}
+
 int lt_metrics_step_over(const lt_metrics *m) { return m->step_ratio > LT_SEAM_RATIO_MAX; }
 
 int lt_metrics_level_over(const lt_metrics *m) { return m->level_jump_db > LT_AUDIO_LEVEL_MAX_DB; }
@@ -284,13 +289,15 @@ static lt_status measure_tiles(const lt_metrics_ask *ask, lt_metrics *m)
 static lt_status measure_onsets(lt_metrics *m)
 {
     const lt_audio_series audio = lt_metrics_audio(m);
-    double *video = malloc(2 * (size_t)m->frames * sizeof *video);
+    const int64_t values = m->frames * LT_ONSET_PARTS;
+    double *video = malloc(2 * (size_t)values * sizeof *video);
     if (video == NULL)
         LT_FAIL(LT_ENOMEM, "metrics: no memory for %lld frames", (long long)m->frames);
     lt_onsets_of_video(lt_video_series_values(m->video, LT_SERIES_STEP),
-                       lt_video_series_values(m->video, LT_SERIES_LUMA_MEAN), m->frames, video);
-    lt_onsets_of_audio(&audio, m->facts.audio_start_s, m->frames, m->facts.fps, video + m->frames);
-    m->onset = lt_onset_offset_of(video, video + m->frames, m->frames);
+                       lt_video_series_values(m->video, LT_SERIES_ACCELERATION),
+                       lt_video_series_values(m->video, LT_SERIES_SPAN), m->frames, video);
+    lt_onsets_of_audio(&audio, m->facts.audio_start_s, m->frames, m->facts.fps, video + values);
+    m->onset = lt_onset_offset_of(video, video + values, m->frames);
     free(video);
     return LT_OK;
 }

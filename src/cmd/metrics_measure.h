@@ -85,6 +85,9 @@ int lt_metrics_step_over(const lt_metrics *metrics);
 int lt_metrics_level_over(const lt_metrics *metrics);
 int lt_metrics_tiles_over(const lt_metrics *metrics);
 
+/* Does the onsets' offset say anything? */
+int lt_metrics_onset_says(const lt_metrics *metrics);
+
 /* The sample at which a frame is shown. */
 double lt_metrics_sample(const lt_metrics *metrics, int64_t frame);
 

@@ -106,8 +106,8 @@ static void card(FILE *to, int verdict, const char *name, const char *format, do
                                 : "");
     if (isnan(value))
         (void)fputs("&ndash;", to);
-    else if (strcmp(format, "int") == 0)
-        (void)fprintf(to, "%+.0f", value);
+    else if (strcmp(format, "sign") == 0)
+        (void)fprintf(to, "%+.2f", value);
     else if (strcmp(format, "percent") == 0)
         (void)fprintf(to, "%.0f %%", 100 * value);
     else if (strcmp(format, "dB") == 0)
@@ -179,8 +179,8 @@ static void cards(const lt_metrics *m, FILE *to)
     if (!isnan(tiles))
         card(to, verdict_of(tiles, lt_metrics_tiles_over(m)),
              "difference across the worst tile border (budget 1.15)", "", tiles);
-    card(to, 0, "frames by which audio is late", "int",
-         m->onset.correlation >= LT_ONSET_CORRELATION ? (double)m->onset.frames : NAN);
+    card(to, 0, "frames by which audio is late", "sign",
+         lt_metrics_onset_says(m) ? m->onset.frames : NAN);
     card(to, 0, "pixels of movement a frame", "", m->motion);
     card(to, 0, "of the steps stand still", "percent", m->freeze_share);
     card(to, 0, "likeness to itself, over half a second later", "", m->frame_loop.correlation);

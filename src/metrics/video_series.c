@@ -3,6 +3,7 @@
  *   frame      t-2   t-1    t          when t arrives, these are known for the first time:
  *   step              [t-1]            t-1 -> t
  *   acceleration      [t-1]            needs t-2, t-1, t
+ *   span        [t-2]                  t-3 -> t
  *   flow u            [t-1]            t-1 -> t, on the smaller frames
  *   flow jump   [t-2]                  needs u[t-3], u[t-2], u[t-1]
  * Thumbnails: when there are LT_THUMBS_MAX, every other one goes and the stride doubles. */
@@ -15,7 +16,7 @@
 
 #include "metrics/flow.h"
 
-enum { KEPT = 3, THUMB_BYTES = LT_THUMB_SIDE * LT_THUMB_SIDE, FIRST_ROOM = 1024 };
+enum { KEPT = 4, THUMB_BYTES = LT_THUMB_SIDE * LT_THUMB_SIDE, FIRST_ROOM = 1024 };
 
 struct lt_video_series {
     int width, height;
@@ -262,6 +263,8 @@ lt_status lt_video_series_add(lt_video_series *s, const lt_frame_planes *f)
         if (t >= 2)
             to[LT_SERIES_ACCELERATION][t - 1] =
                 acceleration_of(s, y, before, s->luma[(t - 2) % KEPT]);
+        if (t >= 3)
+            to[LT_SERIES_SPAN][t - 2] = step_of(s, y, s->luma[(t - 3) % KEPT]);
     }
     return LT_OK;
 }

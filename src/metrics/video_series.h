@@ -1,6 +1,6 @@
 /* video_series.h - a film's frames, looked at one by one, as a few numbers each.
  *
- * Frames are shown in order; three of them are kept, and of each a row of scalars, so that an
+ * Frames are shown in order; four of them are kept, and of each a row of scalars, so that an
  * hour of film is some 14 MB. What is computed from the rows stands in seams.h, drift.h and
  * onsets.h. Values are codes of 8-bit luma and chroma as the file has them (BT.709, limited
  * range: 16 to 235); sums over pixels are integers, so they are exact. Source: spec/long-video.md
@@ -17,6 +17,7 @@
 typedef enum lt_series {
     LT_SERIES_STEP,         /* mean |y[t + 1] - y[t]|^2; NaN at the last frame */
     LT_SERIES_ACCELERATION, /* mean |y[t + 1] - 2 y[t] + y[t - 1]|^2; NaN at the first and last */
+    LT_SERIES_SPAN,         /* mean |y[t + 2] - y[t - 1]|^2; NaN at the first and the last two */
     LT_SERIES_FLOW_JUMP, /* mean |u[t] - (u[t - 1] + u[t + 1]) / 2|, pixels of the film; u[t]: the
                                flow from t to t + 1. NaN at the first and the last two */
     LT_SERIES_MOTION,    /* mean |u[t]|, pixels; NaN at the last */

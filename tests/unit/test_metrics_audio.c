@@ -1,7 +1,7 @@
-/* test_metrics_audio.c - figures of tones and clicks whose jumps and delays are known.
- * Goal: a step of 3 dB is seen as 3 dB, a tone that changes its pitch as a change of spectrum, an
- * onset that is late by 3 frames as 3 frames. Method: samples go through media/spectrum in parts
- * of odd lengths. Ranks: 1. Needs: FFmpeg's libavutil. */
+/* test_metrics_audio.c - figures of tones whose jumps are known.
+ * Goal: a step of 3 dB is seen as 3 dB, a tone that changes its pitch as a change of spectrum.
+ * Method: samples go through media/spectrum in parts of odd lengths. Ranks: 1. Needs: FFmpeg's
+ * libavutil. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,6 @@
 
 #include "media/spectrum.h"
 #include "metrics/audio_jumps.h"
-#include "metrics/onsets.h"
 #include "tests/support/check.h"
 
 enum { RATE = 32000, SECONDS = 5, SAMPLES = RATE * SECONDS };
@@ -135,56 +134,12 @@ static void spectrum_has_the_power(void **state)
     }
 }
 
-/* Bounces: the step energy leaps, a click is heard `late` frames later. */
-static void delays_are_found(void **state)
-{
-    (void)state;
-    enum { FRAMES = (int)(SECONDS * 24) };
-    static const int at[] = {13, 31, 44, 70, 88, 101};
-    double step[FRAMES], luma[FRAMES], video[FRAMES], audio[FRAMES];
-    for (int late = -6; late <= 6; late += 3)
-        for (int bright = 0; bright < 2; bright++) {
-            for (int t = 0; t < FRAMES; t++) {
-                step[t] = 4 + t % 3;
-                luma[t] = 100;
-            }
-            for (int i = 0; i < SAMPLES; i++)
-                left[i] = right[i] = 0.001f * (float)sin(i * 0.3);
-            for (size_t k = 0; k < sizeof at / sizeof *at; k++) {
-                if (bright)
-                    luma[at[k]] = 120;
-                else
-                    step[at[k] - 1] = 150; /* what frame at[k] brings */
-                const int first = (int)((at[k] + late) / FPS * RATE) + 400;
-                for (int i = 0; i < 2000; i++)
-                    left[first + i] += 0.5f * (float)(exp(-i / 400.0) * sin(i * 0.2));
-            }
-            lt_spectrum *s = spectrum_of(1);
-            const lt_audio_series a = series_of(s);
-            lt_onsets_of_video(step, luma, FRAMES, video);
-            lt_onsets_of_audio(&a, 0, FRAMES, FPS, audio);
-            lt_onset_offset o = lt_onset_offset_of(video, audio, FRAMES);
-            if (o.frames != late || !(o.correlation > 0.8))
-                fail_msg("want %d frames, found %lld (%.3g)", late, (long long)o.frames,
-                         o.correlation);
-            lt_onsets_of_audio(&a, 2 / FPS, FRAMES, FPS, audio); /* a stream that begins late */
-            o = lt_onset_offset_of(video, audio, FRAMES);
-            assert_int_equal(o.frames, late + 2);
-            lt_spectrum_free(&s);
-        }
-    for (int t = 0; t < FRAMES; t++)
-        audio[t] = 0;
-    const lt_onset_offset none = lt_onset_offset_of(video, audio, FRAMES);
-    assert_true(none.frames == 0 && isnan(none.correlation));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jumps_have_their_size),
         cmocka_unit_test(ends_have_no_jump),
         cmocka_unit_test(spectrum_has_the_power),
-        cmocka_unit_test(delays_are_found),
     };
     return cmocka_run_group_tests_name("metrics_audio", tests, NULL, NULL);
 }
