@@ -52,6 +52,12 @@ lt_status lt_store_create(const lt_plan *plan, const lt_film_shot *shot, int cou
 {
     char file[LT_PATH_BYTES];
     LT_TRY(lt_folder_path(plan, "latents.h5", file, sizeof file));
+    return lt_store_create_at(file, plan, shot, count, out);
+}
+
+lt_status lt_store_create_at(const char *file, const lt_plan *plan, const lt_film_shot *shot,
+                             int count, lt_latents_writer **out)
+{
     json_t *whole = NULL;
     assert(plan->text != NULL);
     LT_TRY(lt_json_parse(plan->text, strlen(plan->text), "plan", &whole));
@@ -244,6 +250,23 @@ lt_status lt_store_plan(const char *run, const lt_job *job, lt_latents **store, 
     LT_TRY(lt_latents_open(file, job->unsealed, store));
     LT_TRY(read_plan(file, *store, job, out));
     return LT_OK;
+}
+
+lt_status lt_store_plan_json(const char *run, const lt_job *job, lt_plan *out)
+{
+    enum { BYTES_MAX = 64 << 20 };
+    char file[LT_PATH_BYTES];
+    char *text = NULL;
+    size_t bytes = 0;
+    LT_TRY(lt_path_join(file, sizeof file, run, "plan.json"));
+    LT_TRY(lt_file_read_regular(file, BYTES_MAX, &text, &bytes));
+    lt_status st = lt_plan_from_json(text, bytes, out);
+    if (st == LT_OK)
+        st = apply_job(file, job, out);
+    else
+        st = lt_fail(st, __FILE__, __LINE__, "%s: %s", file, lt_error_text());
+    free(text);
+    return st;
 }
 
 lt_status lt_store_check(const char *run, const lt_latents *store, const lt_model *model,

@@ -12,6 +12,9 @@
  * rest. Rank 0 only, Blocking. Errors: LT_ECREATE, LT_EIO. */
 lt_status lt_store_create(const lt_plan *plan, const lt_film_shot *shot, int count,
                           lt_latents_writer **out);
+/* The same in a file of another name. */
+lt_status lt_store_create_at(const char *file, const lt_plan *plan, const lt_film_shot *shot,
+                             int count, lt_latents_writer **out);
 
 /* All of it at once, of whole clips [count]. Rank 0 only, Blocking. Errors: LT_ECREATE, LT_EIO. */
 lt_status lt_store_latents(const lt_plan *plan, const lt_film_shot *shot, const lt_clip *clip,
@@ -26,6 +29,9 @@ lt_status lt_store_file(const char *run, char *out, size_t bytes);
  * plan in attributes of its own must be what the plan says. The caller closes *store, after an
  * error too. Rank 0 only. Errors: LT_ENOINPUT, LT_EDATA, LT_EUSAGE. */
 lt_status lt_store_plan(const char *run, const lt_job *job, lt_latents **store, lt_plan *out);
+/* The same of RUN/plan.json, where there are no latents yet. Errors: LT_ENOINPUT, LT_EDATA,
+ * LT_EUSAGE. */
+lt_status lt_store_plan_json(const char *run, const lt_job *job, lt_plan *out);
 /* Open RUN's latents alone. Errors: as lt_store_plan's. */
 lt_status lt_store_open(const char *run, int unsealed, lt_latents **store);
 /* Complete that plan with its model, now open: do lengths, rates and grid belong together, and are

@@ -14,6 +14,7 @@
 #include "parallel/mesh.h"
 #include "run/plan_json.h"
 #include "run/resume/model_files.h"
+#include "run/state/film_state.h"
 
 /* ---- what RUN says ---- */
 
@@ -46,27 +47,38 @@ static json_t *read_json(const char *run, const char *name)
     return value;
 }
 
-static void read_settled(lt_resume *r)
+static lt_status read_plan(const char *run, lt_plan *out)
 {
     char file[LT_PATH_BYTES];
     char *text = NULL;
     size_t bytes = 0;
-    if (lt_path_join(file, sizeof file, r->job.run, "plan.json") != LT_OK ||
-        !lt_file_exists(file)) {
-        lt_warn("%s: no plan.json: what --mode, --dtype and the like choose is chosen anew",
-                r->job.run);
-    } else {
-        lt_status st = lt_file_read_regular(file, 64 << 20, &text, &bytes);
-        if (st == LT_OK)
-            st = lt_plan_from_json(text, bytes, &r->settled);
-        r->has_settled = st == LT_OK;
-        if (st != LT_OK) {
-            lt_warn("%s: not used: %s: what --mode, --dtype and the like choose is chosen anew",
-                    file, lt_error_text());
-            lt_plan_free(&r->settled);
-        }
-    }
+    LT_TRY(lt_path_join(file, sizeof file, run, "plan.json"));
+    if (!lt_file_exists(file))
+        LT_FAIL(LT_ENOINPUT, "%s: no plan.json", run);
+    lt_status st = lt_file_read_regular(file, 64 << 20, &text, &bytes);
+    if (st == LT_OK)
+        st = lt_plan_from_json(text, bytes, out);
     free(text);
+    if (st != LT_OK)
+        LT_FAIL(st, "%s: not used: %s", file, lt_error_text());
+    return LT_OK;
+}
+
+/* Without a plan.json the heads of what was kept say what was chosen. */
+static void read_settled(lt_resume *r)
+{
+    char from[LT_PATH_BYTES];
+    r->has_settled = read_plan(r->job.run, &r->settled) == LT_OK;
+    if (!r->has_settled) {
+        char why[600];
+        (void)snprintf(why, sizeof why, "%s", lt_error_text());
+        lt_plan_free(&r->settled);
+        r->chosen = lt_film_chosen(r->job.run, from, sizeof from);
+        if (r->chosen != NULL)
+            lt_warn("%s: what --mode, --dtype and the like chose is taken from %s", why, from);
+        else
+            lt_warn("%s: what --mode, --dtype and the like choose is chosen anew", why);
+    }
     lt_error_clear();
 }
 
@@ -161,6 +173,21 @@ static void settle(lt_resume *r)
         job->seed = (lt_seed){was->seed, 0};
 }
 
+/* The same, as heads of state files have it (state/film_state.h). */
+static void settle_chosen(const json_t *chosen, lt_job *job)
+{
+    const char *dtype = json_string_value(json_object_get(chosen, "dtype"));
+    const char *mode = json_string_value(json_object_get(chosen, "mode"));
+    if (dtype != NULL && (job->dtype == NULL || strcmp(job->dtype, "auto") == 0))
+        job->dtype = dtype;
+    if (mode != NULL && job->shots == NULL && (job->mode == NULL || strcmp(job->mode, "auto") == 0))
+        job->mode = mode;
+    if (job->window == 0 && mode != NULL && strcmp(mode, lt_mode_names[LT_MODE_SINGLE]) != 0)
+        job->window = json_integer_value(json_object_get(chosen, "window"));
+    if (job->steps == 0)
+        job->steps = json_integer_value(json_object_get(chosen, "steps"));
+}
+
 /* What RUN's job.yaml said of a mesh is for the ranks of then. */
 static void settle_ranks(lt_resume *r, const lt_options *options, int ranks)
 {
@@ -188,6 +215,8 @@ lt_status lt_resume_begin(const lt_job *job, const lt_options *options, int rank
     read_settled(out);
     if (out->has_settled)
         settle(out);
+    else
+        settle_chosen(out->chosen, &out->job);
     settle_ranks(out, options, ranks);
     out->has_latents = is_in(job->run, "latents.h5");
     if (out->job.output == NULL)
@@ -198,7 +227,12 @@ lt_status lt_resume_begin(const lt_job *job, const lt_options *options, int rank
     return LT_OK;
 }
 
-void lt_resume_end(lt_resume *resume) { lt_plan_free(&resume->settled); }
+void lt_resume_end(lt_resume *resume)
+{
+    lt_plan_free(&resume->settled);
+    json_decref(resume->chosen);
+    resume->chosen = NULL;
+}
 
 /* ---- is it the same? ---- */
 
@@ -280,6 +314,7 @@ static lt_status plan_of_yaml(const lt_resume *r, const lt_model *model, const l
         st = lt_fail(LT_ENOINPUT, __FILE__, __LINE__, "%s: no job.yaml", r->job.run);
     if (st == LT_OK)
         st = lt_options_parse_yaml_text(options, text, bytes, "job.yaml");
+    settle_chosen(r->chosen, &was);
     was.output = r->job.output;
     was.run = r->job.run;
     was.mesh = "auto";

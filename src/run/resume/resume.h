@@ -2,7 +2,7 @@
  *
  *     RUN/job.yaml     what was asked: enough to go on
  *     RUN/plan.json    where it is whole: what `auto` chose (mode, windows, dtype, steps), the
- *                      film's name and codec
+ *                      film's name and codec; else the heads of caches and states say the first
  *     RUN/manifest.json   which files the model had
  *
  * What differs in a flag, a job file or the model is refused, but for what changes no latent: mesh,
@@ -30,6 +30,7 @@ typedef struct lt_resume {
     int has_latents; /* RUN/latents.h5 is there */
     int has_settled; /* plan.json was whole */
     lt_plan settled; /* of plan.json, with its text */
+    json_t *chosen;  /* where it was not, of a head; NULL: nothing is known */
     char output[LT_PATH_BYTES];
 } lt_resume;
 

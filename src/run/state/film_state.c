@@ -1,6 +1,7 @@
 /* film_state.c - a render's states: whose they are, and where it goes on. */
 #include "run/state/film_state.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -66,6 +67,60 @@ done:
     json_decref(whole);
     free(text);
     return st;
+}
+
+/* The newest state file that is older than *at (step 0: of all); 0: there is none. */
+static int older_file(const char *folder, lt_state_name *at)
+{
+    lt_state_name best = {0}, name;
+    DIR *dir = opendir(folder);
+    for (const struct dirent *e = dir != NULL ? readdir(dir) : NULL; e != NULL; e = readdir(dir)) {
+        if (!lt_state_name_parse(e->d_name, &name) || name.part < 0)
+            continue;
+        const int is_older =
+            at->step == 0 || name.step < at->step ||
+            (name.step == at->step &&
+             (name.epoch < at->epoch || (name.epoch == at->epoch && name.part < at->part)));
+        const int is_newer =
+            name.step > best.step ||
+            (name.step == best.step &&
+             (name.epoch > best.epoch || (name.epoch == best.epoch && name.part >= best.part)));
+        if (is_older && is_newer)
+            best = name;
+    }
+    if (dir != NULL)
+        (void)closedir(dir);
+    *at = best;
+    return best.step > 0;
+}
+
+/* Of a file that is whole. */
+static json_t *chosen_of(const char *path)
+{
+    lt_state_reader *reader = NULL;
+    json_t *chosen = NULL;
+    if (lt_file_exists(path) && lt_state_file_check(path, NULL) == LT_OK &&
+        lt_state_reader_open(path, &reader) == LT_OK)
+        chosen = json_deep_copy(lt_state_reader_head(reader)->chosen);
+    lt_state_reader_close(&reader);
+    lt_error_clear();
+    return chosen;
+}
+
+json_t *lt_film_chosen(const char *run, char *from, size_t bytes)
+{
+    char folder[LT_PATH_BYTES], text[LT_STATE_NAME_BYTES];
+    lt_state_name at = {0};
+    json_t *chosen = NULL;
+    if (lt_path_join(folder, sizeof folder, run, "cache") == LT_OK &&
+        lt_path_join(from, bytes, folder, "text.lt") == LT_OK)
+        chosen = chosen_of(from);
+    if (chosen == NULL && lt_path_join(folder, sizeof folder, run, "state") == LT_OK)
+        while (chosen == NULL && older_file(folder, &at))
+            if (lt_path_join(from, bytes, folder, lt_state_name_text(&at, text)) == LT_OK)
+                chosen = chosen_of(from);
+    lt_error_clear();
+    return chosen;
 }
 
 static void tell(const lt_commit *from, int64_t epoch)

@@ -11,6 +11,10 @@
  * state files; the caller's. Rank 0 only, Blocking. Errors: LT_ENOMEM. */
 lt_status lt_film_job(const lt_plan *plan, uint64_t *hash, json_t **chosen);
 
+/* What `auto` chose, as the head of RUN's cache/text.lt says, or of the newest state file that is
+ * whole; from: its path. NULL: none is. The caller's. Rank 0 only, Blocking, never fails. */
+json_t *lt_film_chosen(const char *run, char *from, size_t bytes);
+
 /* The states of a render in plan->run. Rank 0's count on all ranks. goes_on: find the newest step
  * that counts, tell it, and go on from it; else what lies there is no concern. epoch: of the run's
  * lease. every, keep: --checkpoint-every, --keep-steps. Collective on mesh->world, Blocking.

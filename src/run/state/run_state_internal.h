@@ -91,4 +91,8 @@ lt_status lt_step_copy_commit(const lt_run_state *state, int with_sums, lt_commi
 /* Its messages are done with; state->out itself stays. Local. */
 void lt_step_copy_end(lt_run_state *state);
 
+/* Which stream of the plan an array of a file is, and does it fit? Local. Errors: LT_EDATA. */
+lt_status lt_state_stream(const char *path, const lt_state_array *array, const lt_plan *plan,
+                          int *stream);
+
 #endif

@@ -63,9 +63,8 @@ static lt_status pass_on(const restoring *r, const passage *p)
     return LT_OK;
 }
 
-/* Which stream of the plan is it, and does it fit? */
-static lt_status find_stream(const char *path, const lt_state_array *a, const lt_plan *plan,
-                             int *stream)
+lt_status lt_state_stream(const char *path, const lt_state_array *a, const lt_plan *plan,
+                          int *stream)
 {
     for (int s = 0; s < plan->stream_count; s++) {
         const lt_stream *want = &plan->stream[s];
@@ -109,7 +108,7 @@ static lt_status check_arrays(restoring *r, const char *path, const lt_state_rea
 {
     for (int i = 0; i < lt_state_reader_count(reader); i++) {
         const lt_state_array *a = lt_state_reader_array(reader, i);
-        LT_TRY(find_stream(path, a, r->plan, &stream_of[i]));
+        LT_TRY(lt_state_stream(path, a, r->plan, &stream_of[i]));
         LT_TRY(note_range(r, path, a, stream_of[i]));
     }
     return LT_OK;
