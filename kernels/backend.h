@@ -235,7 +235,9 @@ typedef struct lt_dry_memory {
 void lt_dry_host(int64_t bytes);
 void lt_dry_memory_reset(void);
 lt_dry_memory lt_dry_memory_read(void);
-/* Whose *_bytes dry answers with (default cpu). */
+/* Whose *_bytes, scratch and device dry answers with (default cpu). */
 void lt_dry_target(const lt_backend *target);
+/* The target's host_access: what the CPU cannot read is staged beside it. */
+int lt_dry_host_access(void);
 
 #endif

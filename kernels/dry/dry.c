@@ -157,6 +157,8 @@ static lt_status dry_host(lt_queue *q, lt_host_fn fn, const void *work, size_t b
 
 static uint64_t dry_done(const lt_queue *q) { return ((const dry_queue *)q)->seq; }
 
+int lt_dry_host_access(void) { return target->host_access; }
+
 static void dry_describe(int device, lt_device *out) { target->describe(device, out); }
 
 static void dry_cancel(lt_queue *q) { (void)q; }

@@ -79,10 +79,13 @@ static void host_release(void *ctx, void *p, size_t bytes)
     (void)gone;
 }
 
-const lt_memory lt_memory_host = {"host", NULL, host_alloc, host_release, NULL, 1};
+const lt_memory lt_memory_host = {"host", NULL, host_alloc, host_release, NULL, 1, 0};
 
 /* Backends may hand out addresses that no code can follow, so no pointer arithmetic. */
 static void *at(const lt_arena *a, size_t place) { return (void *)((uintptr_t)a->base + place); }
+
+/* Are its gaps poisoned? */
+static int has_gaps(const lt_memory *mem) { return HAVE_ASAN && mem->host && !mem->is_part; }
 
 static size_t aligned(size_t bytes)
 {
@@ -103,7 +106,7 @@ lt_status lt_arena_new(const char *name, const lt_memory *mem, size_t capacity_b
     a->mem = *mem;
     a->capacity = capacity_bytes;
     a->reserved = aligned(capacity_bytes);
-    if (HAVE_ASAN && mem->host)
+    if (has_gaps(mem))
         a->reserved += a->reserved / ALIGN_BYTES * GAP_BYTES;
     lt_status st = LT_OK;
     LT_TRY_GOTO(mem->alloc(mem->ctx, a->reserved, &a->base), st, no_base);
@@ -120,7 +123,7 @@ void lt_arena_free(lt_arena **arena)
     lt_arena *a = *arena;
     if (a == NULL)
         return;
-    if (a->mem.host)
+    if (has_gaps(&a->mem))
         ASAN_UNPOISON_MEMORY_REGION(a->base, a->touched);
     a->mem.release(a->mem.ctx, a->base, a->reserved);
     free(a->blocks);
@@ -183,9 +186,9 @@ lt_status lt_arena_alloc(lt_arena *arena, const char *what, size_t bytes, void *
     if (bytes == 0)
         return LT_OK;
     const size_t taken = aligned(bytes);
-    const size_t gap = a->mem.host ? GAP_BYTES : 0;
+    const size_t gap = has_gaps(&a->mem) ? GAP_BYTES : 0;
     assert(a->place + taken + gap <= a->reserved);
-    if (HAVE_ASAN && a->mem.host) {
+    if (gap > 0) {
         ASAN_UNPOISON_MEMORY_REGION(*out, bytes);
         ASAN_POISON_MEMORY_REGION(at(a, a->place + bytes), taken - bytes + gap);
     }
@@ -213,7 +216,7 @@ void lt_arena_release(lt_arena *arena, lt_mark mark)
         return;
     if (a->mem.discard != NULL)
         a->mem.discard(a->mem.ctx, at(a, a->place), end - a->place);
-    if (HAVE_ASAN && a->mem.host)
+    if (has_gaps(&a->mem))
         ASAN_POISON_MEMORY_REGION(at(a, a->place), end - a->place);
 }
 

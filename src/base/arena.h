@@ -25,7 +25,8 @@ typedef struct lt_memory {
     lt_status (*alloc)(void *ctx, size_t bytes, void **out);
     void (*release)(void *ctx, void *p, size_t bytes);
     void (*discard)(void *ctx, void *p, size_t bytes);
-    int host; /* 1: the CPU may follow pointers into it */
+    int host;    /* 1: the CPU may follow pointers into it */
+    int is_part; /* 1: a block of another arena, copied as a whole: nothing in it is poisoned */
 } lt_memory;
 
 /* Anonymous pages of this process, reserved lazily (MAP_NORESERVE). */

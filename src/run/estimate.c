@@ -18,6 +18,7 @@
 #include "run/estimate.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -108,11 +109,14 @@ static size_t output_bytes(const lt_estimate_of *of)
 
 static const size_t endless = (size_t)1 << 46; /* dry counts and maps nothing */
 
-static lt_status dry_run_begin(lt_engine *engine, const lt_mesh *mesh)
+static lt_status dry_run_begin(const lt_estimate_of *of, lt_phase phase, lt_engine *engine)
 {
     lt_dry_reset();
     lt_dry_memory_reset();
-    LT_TRY(lt_engine_open(&lt_backend_dry, 0, 1, mesh, endless, endless, engine));
+    lt_dry_target(of->backend);
+    LT_TRY(lt_engine_open(&lt_backend_dry, 0, 1, of->mesh[phase], endless, endless, engine));
+    engine->resident_layers =
+        phase == LT_PHASE_TEXT ? of->plan->resident_text_layers : of->plan->resident_layers;
     return LT_OK;
 }
 
@@ -163,7 +167,7 @@ static lt_status dry_run_text(const lt_estimate_of *of, lt_footprint *out)
 {
     lt_model *model = of->model;
     lt_engine engine;
-    LT_TRY(dry_run_begin(&engine, of->mesh[LT_PHASE_TEXT]));
+    LT_TRY(dry_run_begin(of, LT_PHASE_TEXT, &engine));
     lt_status st = model->family->text_open(model, &engine, of->plan->dtype);
     if (st == LT_OK)
         st = model->family->text_encode(model, NULL, of->tokens->most, NULL);
@@ -204,7 +208,7 @@ static lt_status dry_run_shot(const lt_estimate_of *of, const lt_film_shot *shot
     LT_TRY(lt_denoise_host_bytes(model, mesh, plan, &clip, &host));
     if (of->has_previews && lt_group_rank(mesh->world) == 0)
         host += lt_preview_host_bytes(model, plan);
-    LT_TRY(dry_run_begin(&engine, mesh));
+    LT_TRY(dry_run_begin(of, LT_PHASE_DIT, &engine));
     lt_status st = LT_OK;
     LT_TRY_GOTO(lt_levels_make(model, plan, &levels), st, done);
     host += state_bytes(of, plan, levels.timestep_count, clip);
@@ -305,7 +309,7 @@ static lt_status dry_run_decode(const lt_estimate_of *of, lt_footprint *out)
     const int helps = lt_group_rank(mesh->axis[LT_AXIS_TP]) != 0;
     size_t clips = 0;
     LT_TRY(clips_of(of, &clips));
-    LT_TRY(dry_run_begin(&engine, mesh));
+    LT_TRY(dry_run_begin(of, LT_PHASE_DECODE, &engine));
     lt_status st = LT_OK;
     LT_TRY_GOTO(family->decode_open(model, &engine), st, done);
     lt_dry_reset();
@@ -521,6 +525,27 @@ void lt_estimate_beside(const lt_estimate_of *of, const lt_footprint *footprint,
         *need = device_bytes(&both);
         *left = on_device;
     }
+}
+
+/* Of one phase, what this rank may have beyond what it needs, by what is scarcest. */
+double lt_estimate_spare(const lt_estimate_of *of, const lt_footprint *footprint, lt_phase phase)
+{
+    const lt_phase_memory *m = &footprint->memory[phase];
+    const char *option = "";
+    lt_device device;
+    const int64_t available = lt_memory_available_bytes(), limit = limit_left(&option);
+    const double need = (double)m->resident_bytes - (double)footprint->base_bytes;
+    double spare = (double)LT_SPARE_MAX;
+    of->backend->describe(of->device, &device);
+    if (available >= 0)
+        spare = fmin(spare, (double)available / of->local_ranks - need);
+    if (limit >= 0)
+        spare = fmin(spare, (double)limit - need);
+    if (device.left_bytes >= 0)
+        spare = fmin(spare,
+                     (double)device.left_bytes / (of->backend->host_access ? of->local_ranks : 1) -
+                         device_bytes(m));
+    return spare;
 }
 
 lt_status lt_estimate_fits(const lt_estimate_of *of, const lt_footprint *footprint)

@@ -91,6 +91,11 @@ lt_status lt_estimate_fits_latents(const lt_estimate_of *of);
  * (ulimit -v, -d), or into what its device has left. Local. Errors: LT_ENOMEM with numbers. */
 lt_status lt_estimate_fits(const lt_estimate_of *of, const lt_footprint *footprint);
 
+/* Bytes that one phase may have on this rank beyond what it needs, of what is scarcest; less than
+ * 0: it lacks so many; LT_SPARE_MAX: nobody knows a limit. Local. */
+#define LT_SPARE_MAX ((int64_t)1 << 62)
+double lt_estimate_spare(const lt_estimate_of *of, const lt_footprint *footprint, lt_phase phase);
+
 /* How long each stage takes here: fills seconds. Short jobs are not measured unless `always`. The
  * engine is open and its queues idle. Local, Blocking for some 40 ms. Errors: the backend's. */
 lt_status lt_estimate_time(const lt_estimate_of *of, lt_engine *engine, int always,

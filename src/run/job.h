@@ -23,6 +23,8 @@ enum {
     LT_VERB_ALL = 0x3ff
 };
 
+enum { LT_JOB_LAYERS_MAX = 100000 };
+
 /* Strings belong to the options object. 0, 0.0 or NULL: not given. */
 typedef struct lt_job {
     const char *model, *prompt, *output, *run, *codec, *mesh, *placement, *attention, *mode, *dtype,
@@ -31,6 +33,7 @@ typedef struct lt_job {
     json_t *shots;
     double seconds, refine_from, time_limit_s;
     lt_seed seed;
+    int64_t resident_layers;
     int64_t frames, shot, size[2], steps, threads, decode_tp, crf, window, overlap, owner_cut_steps,
         tile[2];
     int64_t preview_every, checkpoint_every, keep_steps;

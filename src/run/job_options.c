@@ -392,6 +392,18 @@ const lt_option lt_job_options[] = {
      .help = "beside: what is final (extend: each chunk, else each shot) is decoded while the rest "
              "is denoised, and the film grows meanwhile; after: once all is denoised; auto: beside "
              "where the DiT and the decoders fit into memory together. The frames are the same"},
+    {.name = "resident-layers",
+     .type = LT_OPT_INT,
+     .value_name = "N",
+     .min = 1,
+     .max = LT_JOB_LAYERS_MAX,
+     .offset = AT(resident_layers),
+     .group = "Machine",
+     .verbs = LT_VERB_RENDER,
+     .help = "layers of the DiT, and of the text encoder, that stay in memory; the others take "
+             "turns in the room of two, and come from $TMPDIR (else /tmp), beside a GPU from the "
+             "host's memory, while others compute. Without it all, where they fit, else as many as "
+             "do. The film is the same"},
     {.name = "decode-tp",
      .type = LT_OPT_INT,
      .value_name = "N",

@@ -277,6 +277,7 @@ lt_status lt_plan_make(const lt_job *job, const char *shots, const lt_model *mod
     LT_TRY(plan_dtype(job, model, out));
     LT_TRY(plan_mesh(job, facts->heads, nodes, out));
     out->decoding = lt_plan_decoding(job->decoding);
+    out->resident_layers = out->resident_text_layers = (int)job->resident_layers;
     LT_TRY(lt_plan_decode_tp(job, nodes->ranks, out));
     LT_TRY(plan_paths(job, out));
     out->model = copy_text(model->path);

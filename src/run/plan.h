@@ -50,7 +50,9 @@ typedef struct lt_plan {
     int decode_tp;                    /* ranks that decode a chunk together; divides all ranks */
     lt_attention_algorithm attention; /* how it reaches over ring */
     int deterministic;                /* 1: the same bits on every mesh */
-    lt_decoding_when decoding;        /* of a plan never auto */
+    int resident_layers, resident_text_layers; /* of the DiT, of the text encoder, that stay in
+                                                  memory while they work; 0: all */
+    lt_decoding_when decoding;                 /* of a plan never auto */
     lt_dtype dtype;
     char device[16], codec[16], suffix[8], preset[16]; /* preset "": the codec's default */
     int crf;                                           /* 0: the codec's default */

@@ -23,6 +23,8 @@ static lt_status open_phase(lt_residency *r, lt_phase phase, const lt_plan *plan
     lt_engine *engine = &r->engine[phase];
     if (engine->mesh == NULL)
         return LT_OK;
+    engine->resident_layers =
+        phase == LT_PHASE_TEXT ? plan->resident_text_layers : plan->resident_layers;
     if (phase == LT_PHASE_TEXT)
         return family->text_open(r->model, engine, plan->dtype);
     if (phase == LT_PHASE_DIT) {

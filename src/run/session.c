@@ -16,9 +16,9 @@
 #include "parallel/transport/host_collectives.h"
 #include "run/decode/chunks.h"
 #include "run/estimate.h"
+#include "run/fit.h"
 #include "run/place.h"
 #include "run/plan_json.h"
-#include "run/plan_windowing.h"
 #include "run/resume/fence.h"
 
 lt_status lt_session_check(lt_session *s, const lt_job *job, const lt_plan *plan, const char *run)
@@ -159,17 +159,6 @@ static lt_status largest_peak(lt_session *s)
     return LT_OK;
 }
 
-/* What the draft takes here; refused where that is too much. */
-static lt_status estimate_memory(const lt_estimate_of *of, lt_footprint *out)
-{
-    if (of->mesh[LT_PHASE_DIT] != NULL)
-        LT_TRY(lt_estimate_fits_latents(of));
-    LT_TRY(lt_estimate_dry_run(of, out));
-    lt_estimate_peak(of, out);
-    LT_TRY(lt_estimate_fits(of, out));
-    return LT_OK;
-}
-
 /* What a rank would need for DiT and decoders together, and has. */
 typedef struct room {
     double need, left;
@@ -279,60 +268,6 @@ static lt_status connect(lt_session *s, const lt_estimate_of *of)
     return LT_OK;
 }
 
-/* Does this fail for lack of memory on any rank, and on none for another reason? Collective. */
-static lt_status only_memory(lt_session *s, lt_status mine, int *too_large)
-{
-    const size_t said = mine == LT_OK ? 0 : mine == LT_ENOMEM ? 1 : 2;
-    size_t *all = NULL;
-    *too_large = 0;
-    LT_TRY(gather_sizes(s->world, said, &all));
-    for (int i = 0; i < lt_group_size(s->world); i++)
-        *too_large = all[i] == 0 || *too_large == 2 ? *too_large : (int)all[i];
-    *too_large = *too_large == 1;
-    free(all);
-    return LT_OK;
-}
-
-/* `auto` took one window since the model knows the length: where that does not fit, but windows do,
- * they are taken. The mesh stays, which windows of their own might have wanted otherwise. What fits
- * neither way is refused as it was asked. */
-static lt_status fit_memory(lt_session *s, lt_plan *draft, const lt_estimate_of *of,
-                            const lt_job *job, lt_phase first)
-{
-    int too_large = 0, may = first <= LT_PHASE_DIT && lt_plan_may_cut(job, draft);
-    char why[1024], hint[512];
-    lt_status st = estimate_memory(of, &s->footprint);
-    LT_TRY(only_memory(s, st, &too_large));
-    LT_TRY(lt_broadcast(s->world, 0, &may, sizeof may));
-    if (!too_large || !may)
-        return lt_agree(s->world, st);
-    (void)snprintf(why, sizeof why, "%s", st != LT_OK ? lt_error_text() : "on another rank");
-    (void)snprintf(hint, sizeof hint, "%s", lt_hint_text());
-    const lt_status whole = st;
-    const lt_windows_asked asked = draft->asked;
-    lt_error_clear();
-    s->footprint = (lt_footprint){0};
-    draft->asked.mode = LT_MODE_WINDOWS;
-    st = lt_plan_streams(draft, s->model);
-    if (st == LT_OK)
-        st = estimate_memory(of, &s->footprint);
-    LT_TRY(only_memory(s, st, &too_large));
-    if (!too_large) {
-        if (st == LT_OK && lt_group_rank(s->world) == 0)
-            lt_warn("%lld frames do not fit in one window (%s): --mode windows, %lld frames each, "
-                    "%lld shared",
-                    (long long)draft->shape.frames, why, (long long)asked.window,
-                    (long long)asked.overlap);
-        return lt_agree(s->world, st);
-    }
-    lt_error_clear();
-    draft->asked = asked;
-    if (whole != LT_OK && hint[0] != '\0')
-        lt_hint("%s", hint);
-    return lt_agree(s->world,
-                    whole == LT_OK ? LT_OK : lt_fail(whole, __FILE__, __LINE__, "%s", why));
-}
-
 lt_status lt_session_open(lt_session *s, lt_plan *draft, const lt_job *job, lt_phase first)
 {
     size_t phase = 0, step = 0;
@@ -356,7 +291,7 @@ lt_status lt_session_open(lt_session *s, lt_plan *draft, const lt_job *job, lt_p
         .has_sheet = job->sheet != NULL,
         .has_previews = job->preview_every > 0,
         .keeps_states = job->checkpoint_every > 0};
-    LT_TRY(fit_memory(s, draft, &of, job, first));
+    LT_TRY(lt_fit(s->world, draft, &of, job, first, &s->footprint));
     lt_status st = decide_decoding(s, &of);
     if (st == LT_OK) {
         lt_estimate_arenas(&s->footprint, &phase, &step);

@@ -63,11 +63,14 @@ typedef struct run {
     lt_qwen3vl *text;
 } run;
 
+static int stay; /* layers that stay in memory; 0: all */
+
 static void run_open(run *r, const char *folder, const lt_backend *backend, lt_dtype compute)
 {
     char path[512];
     *r = (run){0};
     OK(lt_engine_open(backend, 0, 2, &mesh, (size_t)1 << 26, (size_t)1 << 26, &r->engine));
+    r->engine.resident_layers = stay;
     (void)snprintf(path, sizeof path, "%s/config.json", folder);
     OK(lt_qwen3vl_config_read(path, &r->config));
     OK(lt_checkpoint_open(folder, NULL, &r->files));
@@ -155,6 +158,32 @@ static void far_gives_cpu_bits(void **state)
         free(rows);
         run_close(&r);
     }
+    free(want);
+    golden_close(&g);
+}
+
+/* Layers that take turns, over two texts: the bits of those that stay. */
+static void turns_give_the_same_bits(void **state)
+{
+    (void)state;
+    static const lt_backend *const backends[] = {&lt_backend_cpu, &lt_backend_far};
+    golden g;
+    run r;
+    golden_open("text_bf16", &g);
+    run_open(&r, DATA "nano-bf16/text_encoder", &lt_backend_cpu, LT_BF16);
+    float *want = encode(&r, g.ids, g.count);
+    run_close(&r);
+    for (int i = 0; i < 4; i++) {
+        stay = 1 + i / 2;
+        run_open(&r, DATA "nano-bf16/text_encoder", backends[i % 2], LT_BF16);
+        for (int text = 0; text < 2; text++) {
+            float *rows = encode(&r, g.ids, g.count);
+            assert_memory_equal(rows, want, (size_t)(g.count * g.width) * sizeof *rows);
+            free(rows);
+        }
+        run_close(&r);
+    }
+    stay = 0;
     free(want);
     golden_close(&g);
 }
@@ -290,10 +319,15 @@ static void reads_configs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_on_ref),         cmocka_unit_test(agrees_on_cpu_with_each_isa),
-        cmocka_unit_test(far_gives_cpu_bits),    cmocka_unit_test(rows_do_not_depend_on_later_ones),
-        cmocka_unit_test(refuses_ids),           cmocka_unit_test(dry_run_predicts),
-        cmocka_unit_test(leaves_out_identities), cmocka_unit_test(reads_configs),
+        cmocka_unit_test(agrees_on_ref),
+        cmocka_unit_test(agrees_on_cpu_with_each_isa),
+        cmocka_unit_test(far_gives_cpu_bits),
+        cmocka_unit_test(turns_give_the_same_bits),
+        cmocka_unit_test(rows_do_not_depend_on_later_ones),
+        cmocka_unit_test(refuses_ids),
+        cmocka_unit_test(dry_run_predicts),
+        cmocka_unit_test(leaves_out_identities),
+        cmocka_unit_test(reads_configs),
     };
     return cmocka_run_group_tests_name("qwen3vl", tests, alone_setup, alone_teardown);
 }

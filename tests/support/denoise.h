@@ -43,6 +43,7 @@ static inline lt_status denoise_kept(lt_model *model, lt_group *group, const lt_
     OK(lt_mesh_open(group, &plan->mesh, &mesh));
     mesh.deterministic = deterministic;
     OK(lt_engine_open(backend, 0, 1, &mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
+    engine.resident_layers = plan->resident_layers;
     if (clip->count == 0) {
         OK(lt_clip_new(plan, clip));
         lt_clip_noise(plan, clip);

@@ -72,7 +72,7 @@ static void marks_give_back(void **state)
 {
     (void)state;
     counted c = {0};
-    const lt_memory mem = {"counted", &c, counted_alloc, counted_release, counted_discard, 0};
+    const lt_memory mem = {"counted", &c, counted_alloc, counted_release, counted_discard, 0, 0};
     lt_arena *a = NULL;
     void *first, *second, *again;
     assert_int_equal(lt_arena_new("test", &mem, 1024, &a), LT_OK);
@@ -124,7 +124,7 @@ static void impossible_arenas_are_refused(void **state)
 {
     (void)state;
     counted c = {0};
-    const lt_memory mem = {"counted", &c, counted_alloc, counted_release, NULL, 0};
+    const lt_memory mem = {"counted", &c, counted_alloc, counted_release, NULL, 0, 0};
     lt_arena *a = NULL;
     assert_int_equal(lt_arena_new("test", &mem, (size_t)1 << 30, &a), LT_ENOMEM);
     assert_null(a);

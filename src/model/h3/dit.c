@@ -119,6 +119,7 @@ void lt_h3_dit_close(lt_h3_dit **dit)
     assert(d->states == NULL);
     if (d->dry)
         lt_dry_host(-(int64_t)lt_h3_dit_tables_bytes(d, d->timestep_count));
+    lt_layers_close(&d->turns);
     lt_weights_close(&d->weights);
     free(d->blocks);
     free(d->refiner);
@@ -209,9 +210,13 @@ static lt_status load_all(lt_h3_dit *dit, lt_loading *loading)
     for (int64_t i = 0; i < c->refiner_layers; i++)
         LT_TRY(load_block(dit, name_of(prefix, "token_refiner.refiner_blocks.%lld.", (long long)i),
                           &dit->refiner[i]));
-    for (int64_t i = 0; i < c->layers; i++)
+    LT_TRY(lt_layers_new(dit->weights, "DiT's blocks", c->layers, &dit->turns));
+    for (int64_t i = 0; i < c->layers; i++) {
+        LT_TRY(lt_layers_begin(dit->turns, i));
         LT_TRY(load_block(dit, name_of(prefix, "transformer_blocks.%lld.", (long long)i),
                           &dit->blocks[i]));
+        LT_TRY(lt_layers_end(dit->turns, i));
+    }
     return LT_OK;
 }
 

@@ -237,7 +237,9 @@ static lt_status forward_run(const lt_h3_dit_state *q, int used)
         const lt_tensor table = lt_h3_rows_at(&f.table, i * used * LT_H3_TAGS, used * LT_H3_TAGS);
         const double began = lt_span_begin();
         (void)lt_span_layer((int)i);
+        LT_TRY(lt_layers_use(dit->turns, i));
         LT_TRY(lt_h3_block_run(dit, &dit->blocks[i], &table, &f.pass));
+        LT_TRY(lt_layers_done(dit->turns, i));
         lt_span_end(LT_SPAN_LAYER, "block", NULL, began, 0);
         (void)lt_span_layer(-1);
         LT_TRY(lt_h3_show_rows(dit, "block", i, q->share, &h));

@@ -6,6 +6,7 @@
 #define LT_H3_DIT_INTERNAL_H
 
 #include "model/h3/dit.h"
+#include "model/weights/layers.h"
 #include "model/weights/split_weights.h"
 #include "parallel/attention/attention.h"
 
@@ -67,6 +68,7 @@ struct lt_h3_dit {
     lt_split heads, ffn; /* over tp; ordered where the mesh is deterministic */
     int loaded;
     lt_weights *weights;
+    lt_layers *turns; /* the blocks' */
     lt_linear *proj_in, *audio_proj_in, *context, *proj_out, *audio_proj_out;
     lt_tensor refiner_norm, out_norm;
     lt_h3_block *blocks, *refiner; /* [layers], [refiner_layers] */

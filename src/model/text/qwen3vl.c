@@ -30,6 +30,7 @@
 
 #include "base/stop.h"
 #include "model/text/qwen3vl_tensors.h"
+#include "model/weights/layers.h"
 #include "model/weights/split_weights.h"
 #include "parallel/transport/agree.h"
 
@@ -52,6 +53,7 @@ struct lt_qwen3vl {
     lt_split query, key, ffn; /* a thing of query is a group's heads, of key its one head */
     int64_t heads;            /* mine */
     lt_weights *weights;
+    lt_layers *turns;      /* the layers' */
     decoder_layer *layers; /* [hidden_state] */
 };
 
@@ -184,8 +186,12 @@ static lt_status load_all(lt_qwen3vl *t, lt_loading *loading)
     lt_weights_load_with(t->weights, loading);
     /* An identity's tensors are not read, but they must be there as the config has them. */
     LT_TRY(lt_qwen3vl_tensors(c, &check));
-    for (int64_t i = 0; i < c->hidden_state; i++)
+    LT_TRY(lt_layers_new(t->weights, "text encoder's layers", c->hidden_state, &t->turns));
+    for (int64_t i = 0; i < c->hidden_state; i++) {
+        LT_TRY(lt_layers_begin(t->turns, i));
         LT_TRY(load_layer(t, i));
+        LT_TRY(lt_layers_end(t->turns, i));
+    }
     LT_TRY(check_rest(t));
     return LT_OK;
 }
@@ -240,6 +246,7 @@ void lt_qwen3vl_close(lt_qwen3vl **text)
 {
     if (*text == NULL)
         return;
+    lt_layers_close(&(*text)->turns);
     lt_weights_close(&(*text)->weights);
     free((*text)->layers);
     free(*text);
@@ -443,11 +450,14 @@ static lt_status run(lt_qwen3vl *t, pass *p)
         LT_TRY(lt_upload(q, &p->sin_rows, p->sin));
     }
     for (int64_t i = 0; i < t->config.hidden_state; i++) {
-        if (t->layers[i].identity)
-            continue;
-        LT_TRY(attend(t, &t->layers[i], p));
-        LT_TRY(feed_forward(t, &t->layers[i], p));
-        LT_TRY(may_go_on(t));
+        LT_TRY(lt_layers_use(t->turns, i));
+        if (!t->layers[i].identity) {
+            LT_TRY(attend(t, &t->layers[i], p));
+            LT_TRY(feed_forward(t, &t->layers[i], p));
+        }
+        LT_TRY(lt_layers_done(t->turns, i));
+        if (!t->layers[i].identity)
+            LT_TRY(may_go_on(t));
     }
     if (!t->dry)
         LT_TRY(lt_download(q, p->embedded, &p->x));

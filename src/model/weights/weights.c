@@ -29,6 +29,7 @@ struct lt_weights {
     int dry;
     lt_loading *loading; /* NULL: alone */
     lt_mark mark;        /* of the arena phase at open */
+    lt_arena *arena;     /* that layers and tensors come from */
     char *staging;
     size_t staging_bytes, staging_bytes_max;
     int converts; /* dry: the checkpoint's buffer is counted */
@@ -49,6 +50,7 @@ lt_status lt_weights_open(lt_checkpoint *checkpoint, lt_engine *engine, lt_dtype
     w->compute = compute;
     w->dry = engine->backend->is_dry;
     w->mark = lt_arena_mark(engine->phase);
+    w->arena = engine->phase;
     *out = w;
     return LT_OK;
 }
@@ -94,6 +96,11 @@ void lt_weights_close(lt_weights **weights)
 
 lt_engine *lt_weights_engine(const lt_weights *weights) { return weights->engine; }
 lt_checkpoint *lt_weights_checkpoint(const lt_weights *weights) { return weights->checkpoint; }
+void lt_weights_into(lt_weights *weights, lt_arena *arena)
+{
+    weights->arena = arena != NULL ? arena : weights->engine->phase;
+}
+
 int lt_weights_is_dry(const lt_weights *weights) { return weights->dry; }
 void lt_weights_load_with(lt_weights *weights, lt_loading *loading) { weights->loading = loading; }
 size_t lt_weights_staging_bytes(const lt_weights *weights) { return weights->staging_bytes_max; }
@@ -249,7 +256,7 @@ static lt_status prepare(lt_weights *w, const char *name, const lt_linear_spec *
     const char *kept_name = NULL;
     LT_TRY(keep_name(w, name, &kept_name));
     LT_TRY(keep_room(w));
-    LT_TRY(lt_linear_prepare(w->engine->backend, w->engine->phase, kept_name, spec, out));
+    LT_TRY(lt_linear_prepare(w->engine->backend, w->arena, kept_name, spec, out));
     keep(w, KEPT_LINEAR, *out);
     return LT_OK;
 }
@@ -381,7 +388,7 @@ lt_status lt_weights_conv_from(lt_weights *weights, const char *name, const lt_c
     const char *kept_name = NULL;
     LT_TRY(keep_name(weights, name, &kept_name));
     LT_TRY(keep_room(weights));
-    LT_TRY(lt_conv_prepare(weights->engine->backend, weights->engine->phase, kept_name, spec, out));
+    LT_TRY(lt_conv_prepare(weights->engine->backend, weights->arena, kept_name, spec, out));
     keep(weights, KEPT_CONV, *out);
     return LT_OK;
 }
@@ -403,7 +410,7 @@ lt_status lt_weights_tensor(lt_weights *weights, const char *name, lt_dims dims,
     const char *kept_name = NULL;
     LT_TRY(lt_checkpoint_load(weights->checkpoint, name, dims));
     LT_TRY(keep_name(weights, name, &kept_name));
-    LT_TRY(lt_tensor_new(weights->engine->phase, kept_name, dtype, out, dims));
+    LT_TRY(lt_tensor_new(weights->arena, kept_name, dtype, out, dims));
     LT_TRY(stage(weights, name, lt_tensor_bytes(out)));
     if (lt_tensor_bytes(out) == 0)
         return LT_OK;

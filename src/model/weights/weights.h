@@ -26,6 +26,9 @@ int lt_weights_is_dry(const lt_weights *weights);
 /* From here on layers are loaded together with the ranks of this loading (borrowed; NULL: alone).
  * On dry nothing is exchanged; lt_checkpoint_bytes_planned counts what this rank would read. */
 void lt_weights_load_with(lt_weights *weights, lt_loading *loading);
+/* What is prepared from here on comes from this arena of the backend's memory; NULL:
+ * engine->phase, as at first. */
+void lt_weights_into(lt_weights *weights, lt_arena *arena);
 /* All that was asked is loaded: give back the host buffers of reading. Later reads take them again.
  */
 void lt_weights_rest(lt_weights *weights);
