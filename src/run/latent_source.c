@@ -1,43 +1,23 @@
-/* latent_source.c - a film's latents, whoever holds them: the asking, and the thread that answers.
- *
- *     asks                                        answers
- *     {shot, stream, first, count}  ---------->   thread: checks, packs (or reads latents.h5)
- *     {status, words}               <----------
- *     the values, dense             <----------   unless status is a failure
- *
- * The thread waits for nothing but the messages of one answer, so two ranks may ask each other at
- * once. It polls: often while it is asked, every 5 ms when it was not asked for half a second. A
- * range is asked for in blocks of a MiB, and a block has one rank that answers. What cannot be
- * sent leaves a rank waiting that cannot be told: the thread then says so and ends the job. */
+/* latent_source.c - a film's latents, whoever holds them.
+ * Asking and answering are parallel/serve.h's; the ask is {shot, stream, first, count}, the answer
+ * the values, dense. A range is asked for in blocks of a MiB, and a block has one rank that
+ * answers. */
 #include "run/latent_source.h"
 
 #include <assert.h>
 #include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
-#include "base/leave.h"
-#include "base/log.h"
-#include "parallel/liveness/detector.h"
+#include "parallel/serve.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/op_record.h"
-#include "parallel/world.h"
 
-enum { TAG_ASK = 1, TAG_ANSWER = 2, TAG_VALUES = 3, BLOCK_BYTES = 1 << 20, LEAVE_SECONDS = 2 };
+enum { BLOCK_BYTES = 1 << 20 };
 
 typedef struct ask {
     int32_t shot, stream;
     int64_t first, count;
 } ask;
-
-typedef struct answer {
-    int32_t status;
-    char text[508];
-} answer;
 
 struct lt_latent_source {
     lt_latent_parts parts;
@@ -46,14 +26,9 @@ struct lt_latent_source {
     float *block;          /* what is asked for, as it comes */
     pthread_mutex_t store; /* one thread at a time reads latents.h5 */
     ask asked;
-    answer answered;
-    /* the thread's */
-    pthread_t thread;
-    int runs;
-    atomic_int stop;
-    float *packed;
-    ask ask;
-    answer answer;
+    lt_answer answered;
+    lt_server *server; /* NULL: no rank asks this one */
+    float *packed;     /* its thread's: what it sends */
 };
 
 static int64_t values_of(const lt_stream *s, int64_t count)
@@ -137,39 +112,16 @@ static int answers_for(const lt_latent_source *source, int shot, int stream, lt_
 
 /* ---- who asks ---- */
 
-enum { ASKED, ANSWERED, VALUES, REQUESTS };
-
-static lt_status converse(lt_latent_source *source, int peer, size_t bytes,
-                          lt_request *request[REQUESTS])
-{
-    lt_group *group = source->group;
-    LT_TRY(lt_request_recv(group, peer, TAG_ANSWER, &source->answered, sizeof source->answered,
-                           &request[ANSWERED]));
-    LT_TRY(lt_request_recv(group, peer, TAG_VALUES, source->block, bytes, &request[VALUES]));
-    LT_TRY(lt_request_send(group, peer, TAG_ASK, &source->asked, sizeof source->asked,
-                           &request[ASKED]));
-    LT_TRY(lt_request_wait(&request[ASKED]));
-    LT_TRY(lt_request_wait(&request[ANSWERED]));
-    if (source->answered.status == LT_OK)
-        return lt_request_wait(&request[VALUES]);
-    const int32_t status = source->answered.status;
-    source->answered.text[sizeof source->answered.text - 1] = '\0';
-    LT_FAIL(status > LT_OK && status < LT_STATUS_COUNT ? (lt_status)status : LT_EINTERNAL, "%s",
-            source->answered.text);
-}
-
 static lt_status take_there(lt_latent_source *source, int peer, int shot, int stream,
                             lt_range range)
 {
     const lt_stream *s = &source->parts.shot[shot].plan.stream[stream];
-    lt_request *request[REQUESTS] = {NULL, NULL, NULL};
+    const size_t bytes = (size_t)values_of(s, range.count) * sizeof *source->block;
     source->asked = (ask){shot, stream, range.first, range.count};
     lt_operation_begin("latents", NULL, NULL);
-    const lt_status st =
-        converse(source, peer, (size_t)values_of(s, range.count) * sizeof *source->block, request);
+    const lt_status st = lt_ask(source->group, peer, &source->asked, sizeof source->asked,
+                                &source->answered, source->block, bytes);
     lt_operation_end(NULL);
-    for (int i = 0; i < REQUESTS; i++) /* what was not received must not be written any more */
-        lt_request_drop(&request[i]);
     LT_TRY(st);
     return LT_OK;
 }
@@ -196,39 +148,12 @@ lt_status lt_latent_take(lt_latent_source *source, int shot, int stream, lt_rang
 
 /* ---- who answers ---- */
 
-/* 1 in *done when done; 0 when no rank takes it and the thread shall end. */
-static lt_status finish(lt_latent_source *source, lt_request **request, int *done)
+/* The server's, on its thread. */
+static lt_status find(void *ctx, int peer, const void *asked, const void **bytes, size_t *count)
 {
-    double told = 0;
-    for (int poll = 0;; poll++) {
-        LT_TRY(lt_request_test(request, done));
-        if (*done)
-            return LT_OK;
-        if (told > 0 && lt_seconds() - told > LEAVE_SECONDS) {
-            lt_request_drop(request);
-            return LT_OK;
-        }
-        if (told <= 0 && atomic_load(&source->stop))
-            told = lt_seconds();
-        if (poll < 256)
-            (void)sched_yield();
-        else
-            (void)nanosleep(&(struct timespec){0, 50000}, NULL);
-    }
-}
-
-static lt_status send_one(lt_latent_source *source, int peer, int tag, const void *data,
-                          size_t bytes, int *sent)
-{
-    lt_request *request = NULL;
-    LT_TRY(lt_request_send(source->group, peer, tag, data, bytes, &request));
-    LT_TRY(finish(source, &request, sent));
-    return LT_OK;
-}
-
-static lt_status pack_for(lt_latent_source *source, int peer, const ask *q)
-{
+    lt_latent_source *source = ctx;
     const lt_latent_parts *p = &source->parts;
+    const ask *q = asked;
     const lt_stream *s = NULL;
     if (q->shot >= 0 && q->shot < p->shots && q->stream >= 0 &&
         q->stream < p->shot[q->shot].plan.stream_count)
@@ -237,79 +162,14 @@ static lt_status pack_for(lt_latent_source *source, int peer, const ask *q)
     if (s == NULL || q->first < 0 || q->count < 1 || q->count > block_of(s) ||
         q->first > lt_stream_units(s) - q->count || !holds(source, q->shot, q->stream, range))
         LT_FAIL(LT_EINTERNAL,
-                "rank %d asked rank %d for positions %lld to %lld of stream %d of shot %d, which "
-                "it does not hold",
-                peer, source->rank, (long long)q->first, (long long)(q->first + q->count),
-                (int)q->stream, (int)q->shot);
-    return take_here(source, q->shot, q->stream, range, source->packed);
-}
-
-static void fill_answer(lt_latent_source *source, lt_status st)
-{
-    memset(&source->answer, 0, sizeof source->answer);
-    source->answer.status = (int32_t)st;
-    if (st != LT_OK)
-        (void)snprintf(source->answer.text, sizeof source->answer.text, "%s", lt_error_text());
-}
-
-/* Answer one rank if one asks: 1 in *served. */
-static lt_status serve_one(lt_latent_source *source, int *served)
-{
-    int peer = -1, done = 0;
-    lt_request *request = NULL;
-    *served = 0;
-    LT_TRY(lt_request_probe(source->group, TAG_ASK, &peer));
-    if (peer < 0)
-        return LT_OK;
-    LT_TRY(
-        lt_request_recv(source->group, peer, TAG_ASK, &source->ask, sizeof source->ask, &request));
-    LT_TRY(finish(source, &request, &done));
-    if (!done)
-        return LT_OK;
-    *served = 1;
-    const lt_status st = pack_for(source, peer, &source->ask);
-    fill_answer(source, st);
-    LT_TRY(send_one(source, peer, TAG_ANSWER, &source->answer, sizeof source->answer, &done));
-    if (done && st == LT_OK) {
-        const lt_stream *s = &source->parts.shot[source->ask.shot].plan.stream[source->ask.stream];
-        LT_TRY(send_one(source, peer, TAG_VALUES, source->packed,
-                        (size_t)values_of(s, source->ask.count) * sizeof *source->packed, &done));
-    }
+                "rank %d asks for positions %lld to %lld of stream %d of shot %d, which are not "
+                "held here",
+                peer, (long long)q->first, (long long)(q->first + q->count), (int)q->stream,
+                (int)q->shot);
+    LT_TRY(take_here(source, q->shot, q->stream, range, source->packed));
+    *bytes = source->packed;
+    *count = (size_t)values_of(s, q->count) * sizeof *source->packed;
     return LT_OK;
-}
-
-/* A rank waits for what this thread cannot send. */
-static void end_job(lt_status st)
-{
-    const char *me = lt_detector_me(); /* does not return where a dead rank was the reason */
-    char text[1024];
-    (void)snprintf(text, sizeof text, "latents: %s, which other ranks ask for them: %s", me,
-                   lt_error_text());
-    (void)lt_fail(st, __FILE__, __LINE__, "%s", text);
-    lt_leave_say_error(0);
-    lt_world_abort(lt_exit_code(st));
-}
-
-static void *serve(void *ctx)
-{
-    lt_latent_source *source = ctx;
-    double last = lt_seconds();
-    while (!atomic_load(&source->stop)) {
-        int served = 0;
-        const lt_status st = serve_one(source, &served);
-        if (st != LT_OK && atomic_load(&source->stop))
-            break; /* no rank asks any more */
-        if (st != LT_OK) {
-            end_job(st);
-            break;
-        }
-        const double now = lt_seconds();
-        if (served)
-            last = now;
-        else
-            (void)nanosleep(&(struct timespec){0, now - last < 0.5 ? 100000 : 5000000}, NULL);
-    }
-    return NULL;
 }
 
 /* Is this a rank that others may ask? */
@@ -327,19 +187,6 @@ static int is_asked(const lt_latent_source *source)
 
 /* ---- opening and closing ---- */
 
-static lt_status start(lt_latent_source *source)
-{
-    sigset_t all, before;
-    (void)sigfillset(&all); /* signals are for the other threads */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int error = pthread_create(&source->thread, NULL, serve, source);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error != 0)
-        LT_FAIL(LT_EUNAVAIL, "latents: no thread to give them to other ranks");
-    source->runs = 1;
-    return LT_OK;
-}
-
 static lt_status open_here(lt_latent_source *source)
 {
     const size_t bytes = block_bytes(&source->parts);
@@ -348,7 +195,13 @@ static lt_status open_here(lt_latent_source *source)
     source->packed = asked ? malloc(bytes) : NULL;
     if (source->block == NULL || (asked && source->packed == NULL))
         LT_FAIL(LT_ENOMEM, "latents: no memory for messages of %zu bytes", bytes);
-    return asked ? start(source) : LT_OK;
+    const lt_service service = {.group = source->group,
+                                .ask_bytes = sizeof(ask),
+                                .find = find,
+                                .ctx = source,
+                                .what = "latents",
+                                .who = "which other ranks ask for them"};
+    return asked ? lt_server_start(&service, &source->server) : LT_OK;
 }
 
 static lt_status group_of_all(lt_group *world, lt_group **out)
@@ -398,14 +251,11 @@ void lt_latent_source_close(lt_latent_source **source)
     lt_latent_source *s = *source;
     if (s == NULL)
         return;
-    if (s->runs) {
-        atomic_store(&s->stop, 1);
-        (void)pthread_join(s->thread, NULL);
-    }
+    if (!lt_server_stop(&s->server))
+        free(s->packed);
     lt_group_free(&s->group);
     (void)pthread_mutex_destroy(&s->store);
     free(s->block);
-    free(s->packed);
     free(s);
     *source = NULL;
 }

@@ -39,7 +39,7 @@ int lt_source_below(const lt_source_table *table, const char *path, char *out, s
 /* Index of the file, or -1. */
 int lt_source_find(const lt_source_table *table, const char *below);
 
-/* ---- source_serve.c: messages, and the file server's thread ---- */
+/* ---- source_serve.c: who serves which files ---- */
 
 /* Ask the file server (a rank of group) for bytes of its file. Blocking. Errors: the file server's,
  * LT_ENOMEM, the transport's. */
