@@ -10,7 +10,8 @@
  *     cpu, 3 threads, in parts same bits (row independence): run loops over kt_parts
  *     far, three seeds         same bits: memory unreadable, queues late
  *
- * With KT_DEVICE defined (tests/shim) that backend takes the place of cpu and far:
+ * With KT_DEVICE (tests/shim) that backend takes the place of cpu and far, with KT_PART
+ * (tests/emu) that of longtake_cuda.so:
  *
  *     device, in order         agrees with ref within the case's tolerance
  *     device, in parts         same bits
@@ -34,7 +35,9 @@
 
 #include "base/philox.h"
 #include "kernels/kernels.h"
-#ifdef KT_DEVICE
+#if defined(KT_PART)
+#include "tests/emu/part.h"
+#elif defined(KT_DEVICE)
 #include "tests/shim/cuda_runtime_api.h"
 extern const lt_backend KT_DEVICE;
 #else
@@ -248,8 +251,10 @@ static inline void kt_run_on(kt_rig *r, const lt_backend *backend, int threads, 
     kt_close(r);
 }
 
-static inline void kt_agree(const kt_rig *ref, const kt_rig *got, kt_tol tol, const char *what)
+/* How far apart they are, of the largest value. */
+static inline double kt_agree(const kt_rig *ref, const kt_rig *got, kt_tol tol, const char *what)
 {
+    double worst = 0;
     for (int k = 0; k < ref->count; k++) {
         const kt_operand *p = &ref->operand[k], *g = &got->operand[k];
         const int64_t count = lt_elements(&p->x);
@@ -264,6 +269,8 @@ static inline void kt_agree(const kt_rig *ref, const kt_rig *got, kt_tol tol, co
             const double a = kt_value(g, g->after, i), b = kt_value(p, p->after, i);
             const double allowed = tol.largest * largest + tol.ulps * ldexp(fabs(b), -7);
             differ += a != b;
+            if (a != b && largest > 0)
+                worst = fmax(worst, fabs(a - b) / largest);
             if (a != b && !(fabs(a - b) <= allowed))
                 fail_msg("%s: %s: %s[%lld]: %.9g, ref %.9g, allowed %.3g apart", got->backend->name,
                          what, p->name, (long long)i, a, b, allowed);
@@ -273,6 +280,7 @@ static inline void kt_agree(const kt_rig *ref, const kt_rig *got, kt_tol tol, co
                      got->backend->name, what, p->name, (long long)differ, (long long)count,
                      tol.share);
     }
+    return worst;
 }
 
 static inline void kt_same_bits(const kt_rig *a, const kt_rig *b, const char *what, const char *how)
@@ -283,39 +291,64 @@ static inline void kt_same_bits(const kt_rig *a, const kt_rig *b, const char *wh
             fail_msg("%s: %s: %s: other bits %s", b->backend->name, what, a->operand[k].name, how);
 }
 
-#ifdef KT_DEVICE
+#if defined(KT_PART) || defined(KT_DEVICE)
 
 /* KT_ROUNDS_WEIGHTS: its attention may round probabilities to bf16, as kernels.h allows. */
-enum { KT_SEEDS = 3, KT_ROUNDS_WEIGHTS = 1 };
-static const lt_backend *const kt_backends[] = {&lt_backend_ref, &KT_DEVICE};
+enum { KT_ROUNDS_WEIGHTS = 1, KT_BACKENDS = 2 };
+#ifdef KT_PART
+enum { KT_SEEDS = 1 };
+static inline const lt_backend *kt_device(void) { return lt_emu_backend(); }
+static inline void kt_seed(uint64_t seed) { lt_emu_seed(seed), (void)lt_emu_count(); }
+
+static inline void kt_row(const char *what, const kt_rig *r, double worst)
+{
+    int first = 0;
+    while (first < r->count - 1 && r->operand[first].role == KT_IN)
+        first++;
+    lt_emu_row(what, &r->operand[first].x, worst);
+}
+#else
+enum { KT_SEEDS = 3 };
+static inline const lt_backend *kt_device(void) { return &KT_DEVICE; }
+static inline void kt_seed(uint64_t seed) { lt_shim_seed(seed); }
+#define kt_row(what, rig, worst) ((void)(worst))
+#endif
+
+static inline const lt_backend *kt_backend(int i) { return i == 0 ? &lt_backend_ref : kt_device(); }
 
 /* See the top. */
 static inline void kt_case(const char *what, void (*run)(kt_rig *, const void *), const void *c,
                            kt_tol tol)
 {
     kt_rig ref, whole, other;
-    lt_shim_seed(0);
+    kt_seed(0);
     kt_run_on(&ref, &lt_backend_ref, 1, 1, what, run, c);
-    kt_run_on(&whole, &KT_DEVICE, 1, 1, what, run, c);
-    kt_agree(&ref, &whole, tol, what);
-    kt_run_on(&other, &KT_DEVICE, 1, 2, what, run, c);
+    kt_run_on(&whole, kt_device(), 1, 1, what, run, c);
+    kt_row(what, &whole, kt_agree(&ref, &whole, tol, what));
+    kt_run_on(&other, kt_device(), 1, 2, what, run, c);
     kt_same_bits(&whole, &other, what, "in parts");
     kt_forget(&other);
     for (uint64_t seed = 1; seed <= KT_SEEDS; seed++) {
-        lt_shim_seed(seed);
-        kt_run_on(&other, &KT_DEVICE, 1, 1, what, run, c);
+        kt_seed(seed);
+        kt_run_on(&other, kt_device(), 1, 1, what, run, c);
         kt_same_bits(&whole, &other, what, "in another order");
         kt_forget(&other);
     }
-    lt_shim_seed(0);
+    kt_seed(0);
     kt_forget(&whole);
     kt_forget(&ref);
 }
 
 #else
 
-enum { KT_ROUNDS_WEIGHTS = 0 };
-static const lt_backend *const kt_backends[] = {&lt_backend_ref, &lt_backend_cpu, &lt_backend_far};
+enum { KT_ROUNDS_WEIGHTS = 0, KT_BACKENDS = 3 };
+
+static inline const lt_backend *kt_backend(int i)
+{
+    static const lt_backend *const all[KT_BACKENDS] = {&lt_backend_ref, &lt_backend_cpu,
+                                                       &lt_backend_far};
+    return all[i];
+}
 
 /* The sets of inner loops but the widest, which is what everybody else takes. */
 static inline void kt_narrower(const kt_rig *ref, kt_tol tol, const char *what,
@@ -364,7 +397,4 @@ static inline void kt_case(const char *what, void (*run)(kt_rig *, const void *)
 }
 
 #endif
-
-enum { KT_BACKENDS = sizeof kt_backends / sizeof *kt_backends };
-
 #endif
