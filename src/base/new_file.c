@@ -79,7 +79,7 @@ void lt_new_file_abandon(void)
 void lt_new_file_at_abandon(void (*also)(void)) { atomic_store(&also_abandon, also); }
 void lt_new_file_guard(lt_status (*may)(void)) { atomic_store(&guard, may); }
 
-static lt_status ask_guard(void)
+lt_status lt_new_file_ask(void)
 {
     lt_status (*may)(void) = atomic_load(&guard);
     return may != NULL ? may() : LT_OK;
@@ -243,7 +243,7 @@ static lt_status give_name(int from_folder, const char *from, int to_folder, con
                            const char *shown, lt_replace replace)
 {
     LT_TRY(may_take(to_folder, to, shown, replace));
-    LT_TRY(ask_guard());
+    LT_TRY(lt_new_file_ask());
     const int error = replace == LT_KEEP ? take_free_name(from_folder, from, to_folder, to)
                       : renameat(from_folder, from, to_folder, to) != 0 ? errno
                                                                         : 0;
@@ -282,27 +282,50 @@ lt_status lt_new_file_move(const char *from, const char *path, lt_replace replac
 /* Not an error: file systems and descriptors that know no sync. */
 static int sync_failed(int error) { return error != EINVAL && error != ENOTSUP && error != EBADF; }
 
-lt_status lt_new_file_done(lt_new_file *file, lt_replace replace)
+/* syncs: the disk is waited for. */
+static lt_status finish(lt_new_file *file, lt_replace replace, int syncs)
 {
     assert(file->is_open);
     lt_status st = LT_OK;
-    if (fdatasync(file->fd) != 0 && sync_failed(errno))
+    if (syncs && fdatasync(file->fd) != 0 && sync_failed(errno))
         LT_FAIL_GOTO(LT_EIO, st, done, "%s: fdatasync: %s", file->path, strerror(errno));
     if (!file->shown)
         LT_TRY_GOTO(lt_new_file_show(file, replace), st, done);
     else
-        LT_TRY_GOTO(ask_guard(), st, done);
+        LT_TRY_GOTO(lt_new_file_ask(), st, done);
     const int fd = file->fd;
     file->fd = -1;
     if (close(fd) != 0) /* NFS reports a full disk only here */
         LT_FAIL_GOTO(LT_EIO, st, done, "%s: close: %s", file->path, strerror(errno));
-    if (fsync(file->folder) != 0 && sync_failed(errno))
+    if (syncs && fsync(file->folder) != 0 && sync_failed(errno))
         LT_FAIL_GOTO(LT_EIO, st, done, "%s: fsync of its folder: %s", file->path, strerror(errno));
     (void)close(file->folder);
     file->is_open = 0;
 done:
     lt_new_file_drop(file);
     return st;
+}
+
+lt_status lt_new_file_done(lt_new_file *file, lt_replace replace)
+{
+    return finish(file, replace, 1);
+}
+
+lt_status lt_new_file_place(lt_new_file *file, lt_replace replace)
+{
+    return finish(file, replace, 0);
+}
+
+lt_status lt_new_file_sync(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return lt_file_unopened(path, errno);
+    const int error = fsync(fd) != 0 && sync_failed(errno) ? errno : 0;
+    (void)close(fd);
+    if (error != 0)
+        LT_FAIL(LT_EIO, "%s: fsync: %s", path, strerror(error));
+    return LT_OK;
 }
 
 /* A shown file goes only if the name is still its own. */
@@ -372,16 +395,27 @@ lt_status lt_own_file_append(const char *path, int *fd)
             "%s: cannot be appended to: want a file of its folder's owner with one name", path);
 }
 
-lt_status lt_new_file_write(const char *path, const void *data, size_t bytes, lt_replace replace)
+static lt_status write_file(const char *path, const void *data, size_t bytes, lt_replace replace,
+                            int syncs)
 {
     lt_new_file file;
     LT_TRY(lt_new_file_open(path, &file));
     lt_status st = lt_file_write_full(file.fd, path, data, bytes);
     if (st == LT_OK)
-        st = lt_new_file_done(&file, replace);
+        st = finish(&file, replace, syncs);
     lt_new_file_drop(&file);
     LT_TRY(st);
     return LT_OK;
+}
+
+lt_status lt_new_file_write(const char *path, const void *data, size_t bytes, lt_replace replace)
+{
+    return write_file(path, data, bytes, replace, 1);
+}
+
+lt_status lt_new_file_put(const char *path, const void *data, size_t bytes, lt_replace replace)
+{
+    return write_file(path, data, bytes, replace, 0);
 }
 
 lt_status lt_new_file_try(const char *option, const char *path, lt_replace replace)

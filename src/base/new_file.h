@@ -58,6 +58,15 @@ lt_status lt_new_file_show(lt_new_file *file, lt_replace replace);
  * nothing is left. Errors: LT_EIO (a full disk may show only here), LT_ECREATE. */
 lt_status lt_new_file_done(lt_new_file *file, lt_replace replace);
 
+/* The same without waiting for the disk: from now on the file is whole for every process, also if
+ * this one is killed. A power failure may leave it empty, cut short or not at all, until
+ * lt_new_file_sync has come back for the file and for its folder: for files whose readers ask a
+ * checksum. Errors: as done. */
+lt_status lt_new_file_place(lt_new_file *file, lt_replace replace);
+/* What a file or a folder holds by now is on the disk when this comes back. Errors: LT_ENOINPUT (it
+ * is not there), LT_EIO. */
+lt_status lt_new_file_sync(const char *path);
+
 /* Close and remove what is unfinished, also one that was shown. Does nothing after done. */
 void lt_new_file_drop(lt_new_file *file);
 
@@ -71,6 +80,8 @@ lt_status lt_new_file_scratch(const char *path, int *fd);
 
 /* A whole file from memory. Errors: as open and done. */
 lt_status lt_new_file_write(const char *path, const void *data, size_t bytes, lt_replace replace);
+/* The same, placed: the disk is not waited for. Errors: as open and place. */
+lt_status lt_new_file_put(const char *path, const void *data, size_t bytes, lt_replace replace);
 
 /* Give a file that is whole another name, on the same file system. Errors: LT_ECREATE. */
 lt_status lt_new_file_move(const char *from, const char *path, lt_replace replace);
@@ -92,6 +103,8 @@ void lt_new_file_sweep(const char *folder);
 /* Asked before any file of this process gets the name that its caller wants, by whatever thread;
  * NULL: nobody is asked. What is no LT_OK fails the file, and no name changes. */
 void lt_new_file_guard(lt_status (*may)(void));
+/* What it says now: for who removes files that another process may need. */
+lt_status lt_new_file_ask(void);
 
 /* Before the process leaves without unwinding (_exit, MPI_Abort): remove what is unfinished. Safe
  * in a signal handler. */

@@ -283,8 +283,9 @@ const lt_option lt_job_options[] = {
      .group = "Output",
      .verbs = LT_VERB_RENDER,
      .help =
-         "so many steps stay in the run folder, each as large as the latents; where the newest "
-         "turns out damaged, --resume takes the one before. More are safer, and take more room"},
+         "so many steps stay in the run folder, each as large as the latents (and as many before "
+         "them, until the disk has the newest); where one turns out damaged, --resume takes the "
+         "one before. More are safer, and take more room"},
     {.name = "tags",
      .type = LT_OPT_FLAG,
      .default_text = "true",

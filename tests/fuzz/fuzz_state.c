@@ -105,7 +105,7 @@ static void as_record(const uint8_t *data, size_t size)
     lt_commit_free(&c);
     require(lt_state_find(run, 0x5eed, &c) == LT_OK);
     lt_commit_free(&c);
-    lt_state_prune(folder, 3, 0, 1);
+    lt_state_prune(folder, &(lt_state_marks){.epoch = 3, .keep = 1});
     (void)unlink(path_of(RECORD));
 }
 

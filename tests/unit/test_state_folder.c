@@ -257,7 +257,7 @@ static void what_no_step_needs_goes(void **state)
     put_file(3, 1, 5, &f);
     put_step(9, 3, NULL); /* somebody newer's */
     scratch_text(&s, "state/notes.txt", "mine");
-    lt_state_prune(folder, 2, 8, 2);
+    lt_state_prune(folder, &(lt_state_marks){.epoch = 2, .from = 8, .keep = 2, .durable = 11});
     static const struct {
         const char *name;
         int stays;
@@ -296,6 +296,44 @@ static void what_no_step_needs_goes(void **state)
     assert_int_equal(access(folder, F_OK), -1);
 }
 
+/* Steps 1 to 4 of epoch 1, gone on from behind 4 by epoch 2, whose steps 5 to 12 count. */
+static void what_is_not_on_the_disk_keeps_what_is(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *why;
+        int keep;
+        int64_t durable, syncing;
+        const char *stay; /* a letter a step: x */
+    } cases[] = {
+        {"no step is known to be on the disk", 2, 0, 0, "xxxx......xx"},
+        {"the first round is under way", 2, 0, 6, "xxxxxx....xx"},
+        {"what was gone on from is", 2, 4, 0, "..xx......xx"},
+        {"one is, another is on its way", 2, 6, 9, "....xx.xx.xx"},
+        {"the newest is", 2, 12, 0, "..........xx"},
+        {"one step is kept", 1, 6, 9, ".....x..x..x"},
+        {"what is kept reaches over the marks", 3, 10, 11, ".......xxxxx"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char found[13] = "";
+        folder_new();
+        for (int64_t step = 1; step <= 12; step++)
+            put_step(step, step <= 4 ? 1 : 2, NULL);
+        lt_state_prune(folder,
+                       &(lt_state_marks){2, 4, cases[i].keep, cases[i].durable, cases[i].syncing});
+        for (int64_t step = 1; step <= 12; step++) {
+            const lt_state_name record = {step, step <= 4 ? 1 : 2, -1},
+                                file = {step, record.epoch, 1};
+            char text[LT_STATE_NAME_BYTES];
+            const int has = there(lt_state_name_text(&record, text));
+            assert_int_equal(has, there(lt_state_name_text(&file, text)));
+            found[step - 1] = has ? 'x' : '.';
+        }
+        if (strcmp(found, cases[i].stay) != 0)
+            fail_msg("%s: want %s to stay, found %s", cases[i].why, cases[i].stay, found);
+    }
+}
+
 /* A process that was killed while it wrote a cache leaves an unfinished file. */
 static void what_a_killed_writer_left_goes(void **state)
 {
@@ -321,6 +359,7 @@ int main(void)
                                        cmocka_unit_test(the_newest_step_is_found),
                                        cmocka_unit_test(a_bad_step_gives_way_to_an_older_one),
                                        cmocka_unit_test(what_no_step_needs_goes),
+                                       cmocka_unit_test(what_is_not_on_the_disk_keeps_what_is),
                                        cmocka_unit_test(what_a_killed_writer_left_goes)};
     return cmocka_run_group_tests_name("state_folder", tests, NULL, scratch_teardown);
 }

@@ -23,6 +23,7 @@ enum { EVENTS_BYTES_MAX = 1 << 20 };
 typedef struct seen {
     char stage[32];
     int64_t done, total;       /* of that stage; total 0: unknown */
+    int64_t durable;           /* step that the events say is on the disk; 0: none */
     char last[16], error[512]; /* last: of "start", "end", "stop", "error" */
     char time[48];             /* of the last event */
 } seen;
@@ -38,12 +39,15 @@ static void take_event(const json_t *event, seen *s)
     if (time != NULL)
         (void)snprintf(s->time, sizeof s->time, "%s", time);
     if (strcmp(name, "start") == 0)
-        *s = (seen){.last = "start"};
+        *s = (seen){.last = "start", .durable = s->durable};
     if (strcmp(name, "stage") == 0 && stage != NULL) {
         (void)snprintf(s->stage, sizeof s->stage, "%s", stage);
         s->done = 0;
         s->total = json_integer_value(json_object_get(event, "total"));
     }
+    const int64_t step = json_integer_value(json_object_get(event, "step"));
+    if (strcmp(name, "durable") == 0 || (strcmp(name, "resume") == 0 && step < s->durable))
+        s->durable = step; /* a run that goes on further back has lost what was behind */
     if (strcmp(name, "step") == 0 && stage != NULL && strcmp(stage, s->stage) == 0)
         s->done = json_integer_value(json_object_get(event, "done"));
     if (strcmp(name, "end") == 0 || strcmp(name, "stop") == 0 || strcmp(name, "error") == 0) {
@@ -168,6 +172,9 @@ static void print(const char *run, const json_t *a, FILE *to)
                       (long long)json_integer_value(json_object_get(commit, "step")),
                       (long long)json_integer_value(json_object_get(commit, "epoch")),
                       json_real_value(json_object_get(commit, "age_seconds")));
+    if (json_is_integer(json_object_get(a, "durable")))
+        (void)fprintf(to, "\ndurable step %lld, even if the power fails",
+                      (long long)json_integer_value(json_object_get(a, "durable")));
     (void)fprintf(to, "\nlatents %s",
                   json_is_true(json_object_get(a, "latents")) ? "whole" : "not yet whole");
     if (json_is_string(film)) {
@@ -203,14 +210,16 @@ lt_status lt_run_status(const char *run, FILE *to, json_t **out)
                         ? json_null()
                         : json_pack("{s:s, s:I, s:s}", "host", holder.owner.host, "pid",
                                     (json_int_t)holder.owner.pid, "state", owner_word(&holder));
-    *out = json_pack("{s:s, s:i, s:o, s:s, s:s?, s:I, s:I, s:I, s:o, s:o, s:b, s:O?, s:s?, s:s?}",
-                     "format", "longtake-status", "version", 1, "run", lt_json_of_path(run),
-                     "state", state_word(&holder, &s, film), "stage",
-                     s.stage[0] != '\0' ? s.stage : NULL, "done", (json_int_t)s.done, "total",
-                     (json_int_t)s.total, "epoch", (json_int_t)holder.epoch, "owner", owner,
-                     "commit", newest_commit(run), "latents", is_in(run, "latents.h5"), "film",
-                     film, "error", s.error[0] != '\0' ? s.error : NULL, "last_event",
-                     s.time[0] != '\0' ? s.time : NULL);
+    *out = json_pack(
+        "{s:s, s:i, s:o, s:s, s:s?, s:I, s:I, s:I, s:o, s:o, s:o, s:b, s:O?, s:s?, "
+        "s:s?}",
+        "format", "longtake-status", "version", 1, "run", lt_json_of_path(run), "state",
+        state_word(&holder, &s, film), "stage", s.stage[0] != '\0' ? s.stage : NULL, "done",
+        (json_int_t)s.done, "total", (json_int_t)s.total, "epoch", (json_int_t)holder.epoch,
+        "owner", owner, "commit", newest_commit(run), "durable",
+        s.durable > 0 ? json_integer((json_int_t)s.durable) : json_null(), "latents",
+        is_in(run, "latents.h5"), "film", film, "error", s.error[0] != '\0' ? s.error : NULL,
+        "last_event", s.time[0] != '\0' ? s.time : NULL);
     json_decref(film);
     if (*out == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for its status", run);

@@ -165,7 +165,8 @@ json_t *lt_film_state_json(lt_run_state *state)
     if (state == NULL)
         return NULL;
     const lt_state_counts c = lt_run_state_counts(state);
-    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "committed", (json_int_t)c.committed, "last_step",
-                     (json_int_t)c.last, "skipped", (json_int_t)c.skipped, "failed",
-                     (json_int_t)c.failed, "bytes", (json_int_t)c.bytes);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "committed", (json_int_t)c.committed,
+                     "last_step", (json_int_t)c.last, "durable", (json_int_t)c.durable, "skipped",
+                     (json_int_t)c.skipped, "failed", (json_int_t)c.failed, "bytes",
+                     (json_int_t)c.bytes);
 }

@@ -26,8 +26,8 @@ typedef struct lt_film_state_args {
 } lt_film_state_args;
 lt_status lt_film_state_open(const lt_film_state_args *args, const lt_mesh *mesh,
                              lt_run_state **out);
-/* {"committed", "last_step", "skipped", "failed", "bytes"} of steps so far, for manifest and
- * events; NULL: none are kept, or no memory (lt_json_starved). The caller's. Rank 0 only. */
+/* {"committed", "last_step", "durable", "skipped", "failed", "bytes"} of steps so far, for manifest
+ * and events; NULL: none are kept, or no memory (lt_json_starved). The caller's. Rank 0 only. */
 json_t *lt_film_state_json(lt_run_state *state);
 
 #endif

@@ -3,10 +3,11 @@
  *     every step   own messages, then a gather: who is busy, how the last copy fared, who stops
  *     nobody busy  the last copy is settled: rank 0 queues its record, or a warning says why not
  *     its turn     the oldest copy that waits, else this step, goes out; else it is skipped
+ *     once a second, at most, what goes out is to be brought to the disk (state_durable.c)
  *
  * All ranks decide by the same reports, so they decide alike and no further word is needed. A copy
  * goes out only when the one before is settled: so a rank's thread has one file at a time, and a
- * record names files that are durable on every rank. */
+ * record names files that are whole on every rank. */
 #include "run/state/run_state.h"
 
 #include <assert.h>
@@ -198,6 +199,7 @@ lt_status lt_run_state_open(const lt_mesh *mesh, const lt_state_settings *settin
     const int sees = all.is_on && (root || finds(&all));
     LT_TRY_GOTO(lt_all_gather_host(mesh->world, &sees, sizeof sees, state->sees), st, done);
     LT_TRY_GOTO(lt_agree(mesh->world, open_thread(state)), st, done);
+    LT_TRY_GOTO(lt_agree(mesh->world, lt_durable_open(state)), st, done);
 done:
     if (st != LT_OK)
         lt_run_state_close(out);
@@ -291,6 +293,7 @@ static void fill_report(lt_run_state *state, const lt_state_part *part, lt_state
         tell_records(state);
         mine->last = state->counts.last;
     }
+    lt_durable_report(state, mine);
     if (state->out == NULL || mine->busy)
         return;
     if (state->out->failed)
@@ -375,6 +378,8 @@ static lt_status commit_copy(lt_run_state *state)
     lt_status st = remember(state, &commit);
     if (st == LT_OK && !state->record_queued && commit.count > 0)
         st = lt_state_thread_commit(state->thread, &commit);
+    if (st == LT_OK)
+        st = lt_durable_follow(state);
     lt_commit_free(&commit);
     LT_TRY(st);
     return LT_OK;
@@ -396,6 +401,8 @@ static lt_status settle(lt_run_state *state)
     } else {
         state->counts.failed++;
         state->gave_up = 1;
+        state->sync_void |= p->place.step == state->sync_step;
+        state->sync_waits &= !state->sync_void;
         if (root && state->report[rank].status != LT_EUNAVAIL) /* that: a newer copy, see above */
             lt_warn("step %lld does not count: %s%s", (long long)p->place.step, why,
                     p->stays ? "; it is tried again" : "");
@@ -432,6 +439,8 @@ static lt_status next_copy(lt_run_state *state, const lt_state_part *part, int i
         state->waiting = state->out->next;
         state->out->next = NULL;
         st = lt_step_copy_send(state);
+        if (st == LT_OK && state->sync_step == 0 && state->report[0].sync_due)
+            st = lt_durable_begin(state, state->out->place.step, 1);
         if (st == LT_OK)
             st = lt_step_copy_move(state); /* where all is in the thread's hands: the record too */
     }
@@ -445,6 +454,8 @@ static lt_status one_round(lt_run_state *state, const lt_state_part *part)
     const int idle = !ANY(busy);
     const int takes = part != NULL && is_due(state, part) && (idle || part->stays);
     lt_status st = idle ? settle(state) : LT_OK;
+    if (st == LT_OK && idle && state->sync_step != 0 && !ANY(sync_busy))
+        lt_durable_settle(state);
     if (st == LT_OK)
         st = next_copy(state, part, idle);
     if (takes || (idle && (first->out || first->waiting)))
@@ -452,18 +463,40 @@ static lt_status one_round(lt_run_state *state, const lt_state_part *part)
     return st;
 }
 
-/* Until what is out, and what waits, is on the disk and committed, or the time is over. */
+/* Is the newest step that counts still to become durable? */
+static int wants_sync(const lt_run_state *state)
+{
+    return !state->sync_gave_up && state->report[0].last > state->durable;
+}
+
+/* drain's: behind all copies the newest step that counts is brought to the disk. */
+static lt_status last_round(lt_run_state *state)
+{
+    const lt_state_report *first = &state->report[0];
+    if (ANY(busy) || first->out || first->waiting || state->sync_step != 0 || !wants_sync(state))
+        return LT_OK;
+    return lt_agree(state->meet, lt_durable_begin(state, first->last, 0));
+}
+
+/* What this rank waits for before it asks the others. */
+static int is_at_work(const lt_run_state *state)
+{
+    return lt_step_copy_is_busy(state) ||
+           (state->thread != NULL && lt_state_thread_is_syncing(state->thread));
+}
+
+/* Until what is out, and what waits, is written, committed and on the disk, or the time is over. */
 static lt_status drain(lt_run_state *state, double seconds)
 {
     const double until = lt_seconds() + seconds;
     lt_operation_begin("states on their way to the disk", NULL, NULL);
     lt_status st = LT_OK;
-    state->gave_up = 0;
+    state->gave_up = state->sync_gave_up = 0;
     for (int more = 1; more && st == LT_OK;) {
         for (;;) {
             st = lt_step_copy_move(state);
             const double left = until - lt_seconds();
-            if (st != LT_OK || left <= 0 || !lt_step_copy_is_busy(state))
+            if (st != LT_OK || left <= 0 || !is_at_work(state))
                 break;
             if (state->thread == NULL || lt_state_thread_wait(state->thread, 0.002))
                 (void)nanosleep(&(struct timespec){0, 1000000}, NULL); /* messages */
@@ -471,9 +504,12 @@ static lt_status drain(lt_run_state *state, double seconds)
         st = gather(state, NULL, 0, lt_seconds() >= until);
         if (st == LT_OK)
             st = one_round(state, NULL);
+        if (st == LT_OK)
+            st = last_round(state);
         /* one round more behind the last copy: its record */
         const lt_state_report *first = &state->report[0];
-        more = !ANY(late) && !first->gave_up && (ANY(busy) || first->out || first->waiting);
+        more = !ANY(late) && !first->gave_up &&
+               (ANY(busy) || first->out || first->waiting || state->sync_step != 0);
     }
     lt_operation_end(NULL);
     return st;

@@ -2,16 +2,19 @@
  *
  *     step 11     step 12     step 13      the main threads denoise
  *           |copy       |           |
- *           '--> pack, write, sync, rename, commit         I/O threads of rank 0 and the writers
+ *           '--> pack, write, rename, commit               I/O threads of rank 0 and the writers
+ *                       '--> sync                          sync threads beside them
  *
  * Denoising never waits for the disk: at a step's end each group of `win` hands a copy of what it
  * owns to the I/O thread of its first rank. All ranks learn of each other, in a gather of a few
- * hundred bytes a step, whether their last file is durable; while one is not, the steps that end
+ * hundred bytes a step, whether their last file is whole; while one is not, the steps that end
  * are skipped. Once all are, rank 0 makes the commit record (state_folder.h), and from then on the
- * step counts. Where rank 0's thread writes all files of a step, the record follows at once.
+ * step counts: no kill loses it. Where rank 0's thread writes all files of a step, the record
+ * follows at once. On the disk it is later (state_durable.c): then it is durable, and a power
+ * failure does not lose it either. Older durable steps stay until there is a newer one.
  *
  * What later steps do not repeat (a chunk of `extend`, a shot of a storyboard) is never skipped:
- * it waits, a copy in memory, until the disk has taken it, and no later step counts before. What
+ * it waits, a copy in memory, until it is written, and no later step counts before. What
  * cannot be written (a full disk) is told in a warning; the run goes on, and the older steps stand.
  * A copy that a newer one has overtaken makes no file any more (run/resume/fence.h).
  *
@@ -73,8 +76,8 @@ typedef struct lt_state_part {
 
 /* A step has ended well on all ranks: keep it, if it is its turn. stop: this rank was asked to
  * stop; *stops: some rank was, then all stop, and the step at hand was waited for, so that it
- * counts (8 s at most). Collective on the group that makes steps, Blocking, but for the disk only
- * where it stops.
+ * counts and is durable (8 s at most). Collective on the group that makes steps, Blocking, but for
+ * the disk only where it stops.
  * Errors: LT_EPEER, LT_ENOMEM. What the disk does not take is no error. */
 lt_status lt_run_state_step(lt_run_state *state, const lt_state_part *part, int stop, int *stops);
 /* The last step is behind: wait until all that was handed over is on the disk, `seconds` at most,
@@ -85,6 +88,7 @@ lt_status lt_run_state_finish(lt_run_state *state, double seconds);
 typedef struct lt_state_counts {
     int64_t written, committed, skipped, failed; /* steps */
     int64_t last;                                /* the newest step of ours that counts; 0: none */
+    int64_t durable;                             /* and that is on the disk */
     int64_t bytes;                               /* of files by this epoch */
 } lt_state_counts;
 lt_state_counts lt_run_state_counts(lt_run_state *state); /* Local */

@@ -1,4 +1,5 @@
-/* run_state_internal.h - what run_state.c, state_copies.c and state_restore.c share. */
+/* run_state_internal.h - what run_state.c, state_copies.c, state_durable.c and state_restore.c
+ * share. */
 #ifndef LT_RUN_STATE_INTERNAL_H
 #define LT_RUN_STATE_INTERNAL_H
 
@@ -32,9 +33,12 @@ typedef struct lt_state_report {
     int32_t out, waiting; /* there are copies: rank 0's word counts, which has all of them */
     int32_t error;        /* messages failed: the run ends */
     int32_t status;       /* how the copy that is out fared here; LT_OK while it is busy */
+    int32_t sync_busy;    /* this rank's syncs of the round are not behind it */
+    int32_t sync_due;     /* rank 0: the next round may begin */
+    int32_t sync_status;  /* how this rank's went */
     int64_t last;         /* rank 0: the step that counts */
     lt_state_sum sum;     /* of its file, where this rank's thread writes it */
-    char text[LT_STATE_TEXT_BYTES];
+    char text[LT_STATE_TEXT_BYTES], sync_text[LT_STATE_TEXT_BYTES];
 } lt_state_report;
 
 struct lt_run_state {
@@ -64,7 +68,12 @@ struct lt_run_state {
     lt_commit_file *stays; /* rank 0: [stays_count] durable files that every record names */
     int stays_count;
     lt_state_counts counts;
-    int gave_up; /* a copy has failed since drain began */
+    int gave_up, sync_gave_up; /* a copy, a round of syncs has failed since drain began */
+    int64_t sync_step;         /* all ranks alike: what the round of syncs is for; 0: none is */
+    int64_t durable;           /* and which of our steps is on the disk; 0: none */
+    int sync_void;             /* the copy that the round was for has failed */
+    int sync_waits;            /* rank 0: its part of the round follows the record */
+    double sync_began;         /* rank 0: the last round */
 };
 
 /* ---- state_copies.c: a copy's way to the disk ---- */
@@ -94,5 +103,20 @@ void lt_step_copy_end(lt_run_state *state);
 /* Which stream of the plan an array of a file is, and does it fit? Local. Errors: LT_EDATA. */
 lt_status lt_state_stream(const char *path, const lt_state_array *array, const lt_plan *plan,
                           int *stream);
+
+/* ---- state_durable.c: rounds of syncs ---- */
+
+/* The first round, once the threads are there: what the run goes on from. Local. Errors: LT_ENOMEM.
+ */
+lt_status lt_durable_open(lt_run_state *state);
+/* This rank's word of the round, and of the next. Local. */
+void lt_durable_report(const lt_run_state *state, lt_state_report *mine);
+/* A round begins, for a step whose copy has just gone out (follows: rank 0's part waits for the
+ * record), or that counts already. All ranks alike; Local. Errors: LT_ENOMEM. */
+lt_status lt_durable_begin(lt_run_state *state, int64_t step, int follows);
+/* Rank 0: the record of state->out is with the thread. Local. Errors: LT_ENOMEM. */
+lt_status lt_durable_follow(lt_run_state *state);
+/* Nobody is busy with the round, by the reports: what came of it? All ranks alike; Local. */
+void lt_durable_settle(lt_run_state *state);
 
 #endif

@@ -110,7 +110,8 @@ static lt_status write_copy(lt_run_state *state, const lt_step_copy *p, int part
                                  .epoch = state->epoch,
                                  .place = p->place,
                                  .chosen = state->chosen},
-                        .count = p->count};
+                        .count = p->count,
+                        .stays = p->stays};
     (void)snprintf(w.head.mode, sizeof w.head.mode, "%s", state->mode);
     memcpy(w.array, p->array, (size_t)p->count * sizeof *w.array);
     LT_TRY(lt_state_thread_write(state->thread, &w));
@@ -254,11 +255,10 @@ static lt_status queue_record(lt_run_state *state)
             return LT_OK; /* it has not come */
     LT_TRY(lt_step_copy_commit(state, 0, &commit));
     state->record_queued = 1;
-    if (commit.count == 0) {
-        lt_commit_free(&commit);
-        return LT_OK;
-    }
-    return lt_state_thread_commit(state->thread, &commit);
+    if (commit.count > 0)
+        LT_TRY(lt_state_thread_commit(state->thread, &commit));
+    lt_commit_free(&commit);
+    return lt_durable_follow(state);
 }
 
 lt_status lt_step_copy_move(lt_run_state *state)

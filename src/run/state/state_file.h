@@ -85,8 +85,9 @@ typedef struct lt_state_sum {
 /* Elements of an array that was checked, or is ours. */
 int64_t lt_state_elements(const lt_state_array *array);
 
-/* Make the file: new, whole and on the disk before it has its name (base/new_file), replacing one
- * of that name. sum may be NULL. Errors: LT_ECREATE, LT_EIO (a full disk), LT_ENOMEM. */
+/* Make the file: new, whole before it has its name (base/new_file), replacing one of that name. The
+ * disk is not waited for: what a power failure leaves of it, the seal tells. sum may be NULL.
+ * Errors: LT_ECREATE, LT_EIO (a full disk), LT_ENOMEM. */
 lt_status lt_state_file_write(const char *path, const lt_state_head *head,
                               const lt_state_array *array, int count, lt_state_sum *sum);
 

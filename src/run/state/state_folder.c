@@ -76,10 +76,12 @@ lt_status lt_commit_write(const char *folder, const lt_commit *c)
                              (json_int_t)c->epoch, "step", (json_int_t)c->place.step, "steps",
                              (json_int_t)c->place.steps, "shot", c->place.shot, "pass",
                              c->place.pass, "chunk", (json_int_t)c->place.chunk, "files", files);
-    if (json == NULL)
-        LT_FAIL(LT_ENOMEM, "%s: no memory for its text", path);
-    const lt_status st = lt_json_write(path, json);
+    char *text = json != NULL ? lt_json_text(json, JSON_INDENT(2)) : NULL;
     json_decref(json);
+    if (text == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory for its text", path);
+    const lt_status st = lt_new_file_put(path, text, strlen(text), LT_REPLACE);
+    free(text);
     LT_TRY(st);
     return LT_OK;
 }
@@ -367,11 +369,28 @@ static void prune_files(const char *folder, int64_t epoch, const listing *commit
     free(names);
 }
 
-void lt_state_prune(const char *folder, int64_t epoch, int64_t from, int keep)
+/* Records of what may be gone on from are looked at newest first. */
+typedef struct tally {
+    int all, durable, syncing; /* that stay so far: of all; up to that mark */
+} tally;
+
+static int stays(const lt_state_marks *m, const lt_state_name *name, tally *seen)
+{
+    const int counts = name->epoch == m->epoch || (name->epoch < m->epoch && name->step <= m->from);
+    if (!counts)
+        return name->epoch > m->epoch;
+    const int newest = seen->all++ < m->keep;
+    const int durable = name->step <= m->durable && seen->durable++ < m->keep;
+    const int syncing = name->step <= m->syncing && seen->syncing++ < m->keep;
+    return newest || durable || syncing || (m->durable == 0 && name->epoch < m->epoch);
+}
+
+void lt_state_prune(const char *folder, const lt_state_marks *marks)
 {
     listing all;
+    tally seen = {0, 0, 0};
     size_t kept = 0;
-    assert(keep >= 1);
+    assert(marks->keep >= 1);
     if (list(folder, 1, &all) != LT_OK) {
         lt_error_clear();
         return;
@@ -379,13 +398,12 @@ void lt_state_prune(const char *folder, int64_t epoch, int64_t from, int keep)
     for (size_t i = 0; i < all.count; i++) {
         const lt_state_name name = all.name[i];
         char text[LT_STATE_NAME_BYTES];
-        const int counts = name.epoch == epoch || (name.epoch < epoch && name.step <= from);
-        if (name.epoch > epoch || (counts && kept < (size_t)keep))
+        if (stays(marks, &name, &seen))
             all.name[kept++] = name;
         else
             remove_one(folder, lt_state_name_text(&name, text));
     }
-    prune_files(folder, epoch, &all, kept);
+    prune_files(folder, marks->epoch, &all, kept);
     free(all.name);
 }
 

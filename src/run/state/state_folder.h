@@ -6,7 +6,7 @@
  *                                 steps do not repeat: it stays
  *     step-000012.e003.commit     JSON: the files that make step 12 whole, with size and xxh64,
  *                                 those of finished chunks and shots among them. It is made once
- *                                 all of them are on the disk: then the step counts
+ *                                 all of them have their names: then the step counts
  *     .longtake-new-...           unfinished (base/new_file); gone with the next owner's sweep
  *
  *     {"format": "longtake-commit", "version": 1, "job": "0123456789abcdef", "epoch": 3,
@@ -50,23 +50,34 @@ typedef struct lt_commit {
 } lt_commit;
 
 void lt_commit_free(lt_commit *commit);
-/* Make FOLDER/step-...commit, whole and on the disk. Errors: LT_ECREATE, LT_EIO, LT_ENOMEM. */
+/* Make FOLDER/step-...commit, whole; the disk is not waited for (state_sync.h). Errors:
+ * LT_ECREATE, LT_EIO, LT_ENOMEM. */
 lt_status lt_commit_write(const char *folder, const lt_commit *commit);
 /* The caller owns *out, also after an error. Errors: LT_ENOINPUT, LT_EDATA (its name says another
  * step or epoch, too), LT_ENOMEM. */
 lt_status lt_commit_read(const char *path, lt_commit *out);
 
 /* The newest step of this job in RUN/state whose files are all there and whole (each is read):
- * highest step, then highest epoch. One that is not is named in a warning, and an older one taken;
+ * highest step, then highest epoch. One that is not (a power failure came before it was on the
+ * disk, say) is named in a warning, and an older one taken;
  * *out is zeroed where none is left, or no folder that can be listed: the run starts from noise.
  * The caller owns *out. Rank 0 only. Errors: LT_ENOMEM. */
 lt_status lt_state_find(const char *run, uint64_t job, lt_commit *out);
 
-/* Of steps that a run of this epoch, which went on from step `from`, may go on from again the last
- * `keep`, 1 or more, stay; commit records of other steps go, then files that no record names and
+/* What is known of the steps of a run of this epoch, which went on from step `from`. */
+typedef struct lt_state_marks {
+    int64_t epoch, from;
+    int keep;        /* 1 or more */
+    int64_t durable; /* the newest step of this epoch that is on the disk; 0: none is known to be */
+    int64_t syncing; /* the one that is on its way there; 0: none */
+} lt_state_marks;
+
+/* Of steps that the run may go on from again the last `keep` stay, the last `keep` up to the
+ * durable one and as many up to the one that is being synced; until a step of its own is durable,
+ * all of earlier epochs. Commit records of other steps go, then files that no record names and
  * that this epoch does not still write, those behind its newest record. What newer epochs made is
  * left alone, and so is everything of another name. Never fails: what cannot be removed stays. */
-void lt_state_prune(const char *folder, int64_t epoch, int64_t from, int keep);
+void lt_state_prune(const char *folder, const lt_state_marks *marks);
 
 /* The token of a start (run_state.h): ".here.e003". Returns out. */
 const char *lt_state_token(int64_t epoch, char out[LT_STATE_NAME_BYTES]);

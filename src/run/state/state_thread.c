@@ -2,9 +2,6 @@
  * the main thread's calls take as long as a few copies of small structs. */
 #include "run/state/state_thread.h"
 
-#include <assert.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,11 +9,12 @@
 #include "base/clock.h"
 #include "base/record.h"
 
-/* A file, or (write NULL) a record. */
+/* A file, or (write NULL) a record, or (that empty too) a round of syncs. */
 typedef struct task {
     struct task *next;
     lt_state_write *write;
     lt_commit commit;
+    int64_t sync;
 } task;
 
 struct lt_state_thread {
@@ -25,8 +23,10 @@ struct lt_state_thread {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t more, idle;
+    lt_state_sync *sync;
     task *first, *last; /* what is queued */
     int works, ends;
+    int syncs_queued;
     lt_commit_file *written; /* [written_count], since lt_state_thread_files_begin */
     int written_count;
     lt_state_outcome files, records, caches;
@@ -42,16 +42,6 @@ static void task_free(task *t)
     free(t);
 }
 
-/* The first failure stays. */
-static void keep_failure(lt_state_outcome *outcome, lt_status st)
-{
-    if (st != LT_OK && outcome->status == LT_OK) {
-        outcome->status = st;
-        (void)snprintf(outcome->text, sizeof outcome->text, "%s", lt_error_text());
-    }
-    lt_error_clear();
-}
-
 /* ---- the thread ---- */
 
 static lt_status write_file(const lt_state_thread *t, const lt_state_write *w, lt_commit_file *out)
@@ -60,14 +50,17 @@ static lt_status write_file(const lt_state_thread *t, const lt_state_write *w, l
     (void)lt_state_name_text(&w->name, out->name);
     LT_TRY(lt_path_join(path, sizeof path, t->folder, out->name));
     LT_TRY(lt_state_file_write(path, &w->head, w->array, w->count, &out->sum));
+    LT_TRY(lt_state_sync_add(t->sync, path, w->name.step, w->stays));
     return LT_OK;
 }
 
 static void do_cache(lt_state_thread *t, const lt_state_write *w)
 {
-    const lt_status st = lt_state_file_write(w->cache, &w->head, w->array, w->count, NULL);
+    lt_status st = lt_state_file_write(w->cache, &w->head, w->array, w->count, NULL);
+    if (st == LT_OK)
+        st = lt_state_sync_add(t->sync, w->cache, 0, 1);
     (void)pthread_mutex_lock(&t->lock);
-    keep_failure(&t->caches, st);
+    lt_state_outcome_keep(&t->caches, st);
     (void)pthread_mutex_unlock(&t->lock);
 }
 
@@ -76,7 +69,7 @@ static void do_file(lt_state_thread *t, const lt_state_write *w)
     lt_commit_file file = {.name = ""};
     const lt_status st = write_file(t, w, &file);
     (void)pthread_mutex_lock(&t->lock);
-    keep_failure(&t->files, st);
+    lt_state_outcome_keep(&t->files, st);
     if (st == LT_OK) {
         t->written[t->written_count++] = file; /* room was made when it was queued */
         t->done.files++;
@@ -110,17 +103,27 @@ static void tell(const lt_commit *c)
                               (json_int_t)c->epoch, "files", c->count, "bytes", (json_int_t)bytes));
 }
 
+static lt_status write_record(const lt_state_thread *t, const lt_commit *c)
+{
+    char name[LT_STATE_NAME_BYTES], path[LT_PATH_BYTES];
+    const lt_state_name of = {c->place.step, c->epoch, -1};
+    LT_TRY(lt_commit_write(t->folder, c));
+    LT_TRY(lt_path_join(path, sizeof path, t->folder, lt_state_name_text(&of, name)));
+    LT_TRY(lt_state_sync_add(t->sync, path, c->place.step, 0));
+    return LT_OK;
+}
+
 static void do_commit(lt_state_thread *t, lt_commit *c)
 {
     if (!complete(t, c))
         return; /* why is known of the file */
-    const lt_status st = lt_commit_write(t->folder, c);
+    const lt_status st = write_record(t, c);
     if (st == LT_OK) {
         tell(c);
-        lt_state_prune(t->folder, t->args.epoch, t->args.from, t->args.keep);
+        lt_state_sync_prune(t->sync);
     }
     (void)pthread_mutex_lock(&t->lock);
-    keep_failure(&t->records, st);
+    lt_state_outcome_keep(&t->records, st);
     if (st == LT_OK) {
         t->done.committed++;
         t->done.last = c->place.step;
@@ -128,9 +131,18 @@ static void do_commit(lt_state_thread *t, lt_commit *c)
     (void)pthread_mutex_unlock(&t->lock);
 }
 
+static void do_sync(lt_state_thread *t, int64_t step)
+{
+    lt_state_sync_begin(t->sync, step);
+    (void)pthread_mutex_lock(&t->lock);
+    t->syncs_queued--;
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
 static void *thread_main(void *argument)
 {
     lt_state_thread *t = argument;
+    (void)pthread_setname_np(pthread_self(), "lt-states");
     (void)pthread_mutex_lock(&t->lock);
     while (!t->ends) {
         task *next = t->first;
@@ -145,8 +157,10 @@ static void *thread_main(void *argument)
             do_cache(t, next->write);
         else if (next->write != NULL)
             do_file(t, next->write);
-        else
+        else if (next->commit.count > 0)
             do_commit(t, &next->commit);
+        else
+            do_sync(t, next->sync);
         task_free(next);
         (void)pthread_mutex_lock(&t->lock);
         t->works = 0;
@@ -159,9 +173,8 @@ static void *thread_main(void *argument)
 
 /* ---- begin, end ---- */
 
-static int start(lt_state_thread *t)
+static void locks_new(lt_state_thread *t)
 {
-    sigset_t all, before;
     pthread_condattr_t monotonic;
     (void)pthread_mutex_init(&t->lock, NULL);
     (void)pthread_cond_init(&t->more, NULL);
@@ -169,15 +182,11 @@ static int start(lt_state_thread *t)
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&t->idle, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    (void)sigfillset(&all); /* signals are for the main thread */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int error = pthread_create(&t->thread, NULL, thread_main, t);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error;
 }
 
 static void destroy(lt_state_thread *t)
 {
+    lt_state_sync_close(&t->sync);
     (void)pthread_mutex_destroy(&t->lock);
     (void)pthread_cond_destroy(&t->more);
     (void)pthread_cond_destroy(&t->idle);
@@ -199,7 +208,13 @@ lt_status lt_state_thread_open(const lt_state_thread_args *args, lt_state_thread
     (void)snprintf(t->folder, sizeof t->folder, "%s", args->folder);
     t->args = *args;
     t->args.folder = t->folder;
-    const int error = start(t);
+    locks_new(t);
+    const lt_status st =
+        lt_state_sync_open(t->folder, args->epoch, args->from, args->keep, &t->sync);
+    if (st != LT_OK)
+        destroy(t);
+    LT_TRY(st);
+    const int error = lt_state_thread_start(&t->thread, thread_main, t);
     if (error != 0) {
         destroy(t);
         LT_FAIL(LT_EUNAVAIL, "%s: no thread to write states: %s", args->folder, strerror(error));
@@ -277,6 +292,30 @@ lt_status lt_state_thread_commit(lt_state_thread *t, lt_commit *commit)
     append(t, one);
     return LT_OK;
 }
+
+lt_status lt_state_thread_sync(lt_state_thread *t, int64_t step)
+{
+    task *one = calloc(1, sizeof *one);
+    if (one == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory to sync step %lld", t->folder, (long long)step);
+    one->sync = step;
+    (void)pthread_mutex_lock(&t->lock);
+    t->syncs_queued++;
+    (void)pthread_mutex_unlock(&t->lock);
+    append(t, one);
+    return LT_OK;
+}
+
+/* Whoever asks while the order moves from one thread to the other finds it with one of them. */
+int lt_state_thread_is_syncing(lt_state_thread *t)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    const int queued = t->syncs_queued > 0;
+    (void)pthread_mutex_unlock(&t->lock);
+    return queued || lt_state_sync_is_busy(t->sync);
+}
+
+lt_state_sync *lt_state_thread_syncs(lt_state_thread *t) { return t->sync; }
 
 int lt_state_thread_is_busy(lt_state_thread *t)
 {

@@ -171,7 +171,7 @@ lt_status lt_state_file_write(const char *path, const lt_state_head *head,
     for (int i = 0; i < count; i++)
         LT_TRY_GOTO(put_array(&w, &array[i]), st, done);
     LT_TRY_GOTO(put_seal(&w, sum), st, done);
-    LT_TRY_GOTO(lt_new_file_done(&w.file, LT_REPLACE), st, done);
+    LT_TRY_GOTO(lt_new_file_place(&w.file, LT_REPLACE), st, done);
 done:
     lt_new_file_drop(&w.file);
     (void)XXH64_freeState(w.hash);
