@@ -26,7 +26,8 @@ struct lt_engine {
     const lt_mesh *mesh;
     int device, threads;
     int resident_layers; /* of a network of many equal layers, those that stay in memory; 0: all
-                            (src/model/weights/layers.h). For its opener to set */
+                            (src/model/weights/layers.h). For its opener to set, as is: */
+    int layers_at_peers; /* 1: the others are shared out over mesh->tokens */
     int64_t row_block, query_chunk; /* as the device wants them (backend.h); one kind of device on
                                        all ranks, since messages follow them */
     lt_comm_memory *memory;         /* what collectives pack, stage and add up in */

@@ -117,6 +117,7 @@ static lt_status dry_run_begin(const lt_estimate_of *of, lt_phase phase, lt_engi
     LT_TRY(lt_engine_open(&lt_backend_dry, 0, 1, of->mesh[phase], endless, endless, engine));
     engine->resident_layers =
         phase == LT_PHASE_TEXT ? of->plan->resident_text_layers : of->plan->resident_layers;
+    engine->layers_at_peers = phase == LT_PHASE_DIT && of->plan->layers_at_peers;
     return LT_OK;
 }
 

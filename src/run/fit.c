@@ -27,7 +27,7 @@ typedef struct fit {
 /* What a rank tells of a try. */
 typedef struct told {
     int64_t status;
-    double spare[LT_PHASES], phase_bytes; /* the DiT's weights */
+    double spare[LT_PHASES];
 } told;
 
 static lt_status estimate(const lt_estimate_of *of, lt_footprint *out)
@@ -50,7 +50,6 @@ static lt_status attempt(fit *f, told *least)
     told mine = {.status = f->status == LT_OK ? 0 : f->status == LT_ENOMEM ? 1 : 2};
     for (int i = 0; i < LT_PHASES; i++)
         mine.spare[i] = lt_estimate_spare(f->of, f->out, (lt_phase)i);
-    mine.phase_bytes = (double)f->out->memory[LT_PHASE_DIT].phase_bytes;
     told *all = malloc((size_t)size * sizeof *all);
     lt_status st =
         all != NULL ? LT_OK
@@ -64,7 +63,6 @@ static lt_status attempt(fit *f, told *least)
         worst = all[r].status > worst ? (int)all[r].status : worst;
         for (int i = 0; i < LT_PHASES; i++)
             least->spare[i] = fmin(least->spare[i], all[r].spare[i]);
-        least->phase_bytes = fmax(least->phase_bytes, all[r].phase_bytes);
     }
     free(all);
     LT_TRY(st);
@@ -74,58 +72,71 @@ static lt_status attempt(fit *f, told *least)
 
 /* ---- layers that take turns ---- */
 
-static void say_turns(const fit *f, double whole_bytes, const told *now, double layer_bytes)
+static void say_turns(const fit *f)
 {
-    const double gib = 1024.0 * 1024.0 * 1024.0;
+    const char *from = f->draft->layers_at_peers     ? "gathered from the ranks of ring and uly"
+                       : f->of->backend->host_access ? "read from $TMPDIR (else /tmp)"
+                                                     : "copied from the host's memory";
     if (f->draft->resident_layers > 0)
         lt_warn("the DiT does not fit into memory: of its layers %d stay, the others take turns, "
-                "and each evaluation reads %.2f GiB a rank",
-                f->draft->resident_layers,
-                (whole_bytes - now->phase_bytes + 2 * layer_bytes) / gib);
+                "%s at each evaluation",
+                f->draft->resident_layers, from);
     if (f->draft->resident_text_layers > 0)
         lt_warn("the text encoder does not fit into memory: its layers take turns");
 }
 
-/* As many of the DiT's layers as fit, given that not all do. *layer_bytes: of one. */
-static lt_status most_layers(fit *f, double *layer_bytes, told *now)
+/* As many of the DiT's layers as fit, given that not all do. */
+static lt_status most_layers(fit *f)
 {
-    told one, two;
+    told one, two, now;
     f->draft->resident_layers = 1;
     LT_TRY(attempt(f, &one));
-    *now = one;
     if (f->too_large || f->status != LT_OK)
         return LT_OK;
     f->draft->resident_layers = 2;
     LT_TRY(attempt(f, &two));
-    *layer_bytes = two.phase_bytes - one.phase_bytes;
     const double each = one.spare[LT_PHASE_DIT] - two.spare[LT_PHASE_DIT];
     const double more = each > 0 ? floor(one.spare[LT_PHASE_DIT] / each) : 0;
     f->draft->resident_layers = 1 + (int)fmin(more, LT_JOB_LAYERS_MAX - 1);
-    LT_TRY(attempt(f, now));
+    LT_TRY(attempt(f, &now));
     while (f->too_large && f->draft->resident_layers > 1) { /* memory that others took meanwhile */
         f->draft->resident_layers--;
-        LT_TRY(attempt(f, now));
+        LT_TRY(attempt(f, &now));
     }
     return LT_OK;
+}
+
+/* Do several ranks compute with the same of the DiT's weights, in step? */
+static int has_peers(const lt_plan *draft)
+{
+    return draft->mesh.size[LT_AXIS_RING] * draft->mesh.size[LT_AXIS_ULY] > 1;
 }
 
 /* The last try lacked memory, as `least` says. */
 static lt_status take_turns(fit *f, const told *least)
 {
-    double layer_bytes = 0;
-    told now = *least;
-    if (f->draft->resident_layers > 0 ||
-        (least->spare[LT_PHASE_TEXT] >= 0 && least->spare[LT_PHASE_DIT] >= 0))
+    lt_plan *draft = f->draft;
+    const int dit = least->spare[LT_PHASE_DIT] < 0, text = least->spare[LT_PHASE_TEXT] < 0;
+    told now;
+    if ((!dit && !text) || (draft->resident_layers > 0 && !draft->layers_at_peers))
         return LT_OK;
-    f->draft->resident_text_layers = least->spare[LT_PHASE_TEXT] < 0;
-    if (least->spare[LT_PHASE_DIT] < 0)
-        LT_TRY(most_layers(f, &layer_bytes, &now));
+    const int asked = draft->resident_layers;
+    draft->resident_text_layers = asked > 0 ? asked : text;
+    if (asked > 0)
+        draft->layers_at_peers = 0;
     else
-        LT_TRY(attempt(f, &now));
+        draft->layers_at_peers = dit && has_peers(draft);
+    LT_TRY(asked > 0 || !dit ? attempt(f, &now) : most_layers(f));
+    if (f->too_large && draft->layers_at_peers) {
+        draft->layers_at_peers = 0;
+        LT_TRY(most_layers(f));
+    }
     if (!f->too_large && f->status == LT_OK && lt_group_rank(f->world) == 0)
-        say_turns(f, least->phase_bytes, &now, layer_bytes);
-    if (f->too_large)
-        f->draft->resident_layers = f->draft->resident_text_layers = 0;
+        say_turns(f);
+    if (f->too_large) {
+        draft->resident_layers = draft->resident_text_layers = asked;
+        draft->layers_at_peers = asked > 0 && has_peers(draft);
+    }
     return LT_OK;
 }
 
@@ -157,6 +168,7 @@ lt_status lt_fit(lt_group *world, lt_plan *draft, const lt_estimate_of *of, cons
     told least;
     char why[1024], hint[512];
     int may_cut = first <= LT_PHASE_DIT && lt_plan_may_cut(job, draft);
+    draft->layers_at_peers = draft->resident_layers > 0 && has_peers(draft);
     LT_TRY(attempt(&f, &least));
     if (!f.too_large)
         return lt_agree(world, f.status);

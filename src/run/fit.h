@@ -2,7 +2,8 @@
  *
  * What was asked for is taken where it fits. Where it does not, what no film's bits depend on gives
  * way first: layers of the text encoder and the DiT take turns (model/weights/layers.h), as few as
- * need be. Then, where `auto` took one window since the model knows the length, windows. What fits
+ * need be, the DiT's gathered from the ranks of ring and uly where those have room for their
+ * shares. Then, where `auto` took one window since the model knows the length, windows. What fits
  * in no such way is refused as it was asked. */
 #ifndef LT_FIT_H
 #define LT_FIT_H

@@ -402,9 +402,10 @@ const lt_option lt_job_options[] = {
      .group = "Machine",
      .verbs = LT_VERB_RENDER,
      .help = "layers of the DiT, and of the text encoder, that stay in memory; the others take "
-             "turns in the room of two, and come from $TMPDIR (else /tmp), beside a GPU from the "
-             "host's memory, while others compute. Without it all, where they fit, else as many as "
-             "do. The film is the same"},
+             "turns in the room of two, and come while others compute: from the ranks of ring and "
+             "uly, who keep a share each, else from $TMPDIR (else /tmp), beside a GPU from the "
+             "host's memory. Without it all, where they fit, else as many as do. The film is the "
+             "same"},
     {.name = "decode-tp",
      .type = LT_OPT_INT,
      .value_name = "N",

@@ -52,7 +52,8 @@ typedef struct lt_plan {
     int deterministic;                /* 1: the same bits on every mesh */
     int resident_layers, resident_text_layers; /* of the DiT, of the text encoder, that stay in
                                                   memory while they work; 0: all */
-    lt_decoding_when decoding;                 /* of a plan never auto */
+    int layers_at_peers; /* 1: of the DiT's other layers each rank of ring and uly keeps a share */
+    lt_decoding_when decoding; /* of a plan never auto */
     lt_dtype dtype;
     char device[16], codec[16], suffix[8], preset[16]; /* preset "": the codec's default */
     int crf;                                           /* 0: the codec's default */

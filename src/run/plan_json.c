@@ -281,6 +281,7 @@ static const row rows[] = {
     {"resident_layers", NUMBER, AT(resident_layers), 0, LT_JOB_LAYERS_MAX, .is_optional = 1},
     {"resident_text_layers", NUMBER, AT(resident_text_layers), 0, LT_JOB_LAYERS_MAX,
      .is_optional = 1},
+    {"layers_at_peers", FLAG, AT(layers_at_peers), .is_optional = 1},
     {"deterministic", FLAG, AT(deterministic), .is_optional = 1},
     {"dtype", CHOICE, AT(dtype), .hi = 8, .choices = dtypes},
     {"device", NAME, AT(device), .hi = BYTES(device)},

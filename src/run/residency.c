@@ -25,6 +25,7 @@ static lt_status open_phase(lt_residency *r, lt_phase phase, const lt_plan *plan
         return LT_OK;
     engine->resident_layers =
         phase == LT_PHASE_TEXT ? plan->resident_text_layers : plan->resident_layers;
+    engine->layers_at_peers = phase == LT_PHASE_DIT && plan->layers_at_peers;
     if (phase == LT_PHASE_TEXT)
         return family->text_open(r->model, engine, plan->dtype);
     if (phase == LT_PHASE_DIT) {

@@ -22,19 +22,27 @@ static lt_plan plan_of(const lt_mesh_spec *spec)
     return denoise_plan(demo, spec, 3, shape, (lt_windows_asked){.mode = LT_MODE_SINGLE});
 }
 
-static lt_status fit(const lt_mesh *mesh, lt_plan *plan, const lt_backend *backend,
-                     lt_footprint *out)
+static lt_backend small;
+
+static lt_estimate_of of_plan(const lt_mesh *mesh, const lt_plan *plan, const lt_tokens *tokens)
+{
+    return (lt_estimate_of){.plan = plan,
+                            .model = demo,
+                            .backend = &small,
+                            .mesh = {[LT_PHASE_DIT] = mesh},
+                            .tokens = tokens,
+                            .threads = 1,
+                            .local_ranks = 1};
+}
+
+static int64_t tokens_count = DENOISE_TEXT_ROWS;
+static const lt_tokens tokens = {
+    .count = &tokens_count, .prompts = 1, .all = DENOISE_TEXT_ROWS, .most = DENOISE_TEXT_ROWS};
+
+static lt_status fit(const lt_mesh *mesh, lt_plan *plan, lt_footprint *out)
 {
     static const lt_job job = {.mode = "single"};
-    int64_t count = DENOISE_TEXT_ROWS;
-    const lt_tokens tokens = {.count = &count, .prompts = 1, .all = count, .most = count};
-    const lt_estimate_of of = {.plan = plan,
-                               .model = demo,
-                               .backend = backend,
-                               .mesh = {[LT_PHASE_DIT] = mesh},
-                               .tokens = &tokens,
-                               .threads = 1,
-                               .local_ranks = 1};
+    const lt_estimate_of of = of_plan(mesh, plan, &tokens);
     return lt_fit(mesh->world, plan, &of, &job, LT_PHASE_DIT, out);
 }
 
@@ -44,11 +52,41 @@ static int64_t device_bytes(const lt_footprint *f)
     return (int64_t)(m->phase_bytes + m->step_bytes + m->comm_bytes);
 }
 
+/* Device bytes of this rank where so many layers stay, whatever it has. */
+static int64_t need(const lt_mesh *mesh, const lt_plan *plan, int stay, int at_peers)
+{
+    lt_plan other = *plan;
+    lt_footprint out;
+    other.resident_layers = stay;
+    other.layers_at_peers = at_peers;
+    const lt_estimate_of of = of_plan(mesh, &other, &tokens);
+    OK(lt_estimate_dry_run(&of, &out));
+    return device_bytes(&out);
+}
+
+/* The last rank has `left` bytes, the others have enough. */
+static void fits_in(const lt_mesh *mesh, const lt_mesh_spec *spec, int64_t left, int wants_peers)
+{
+    const int size = lt_group_size(mesh->world), last = lt_group_rank(mesh->world) == size - 1;
+    lt_footprint out;
+    lt_plan plan = plan_of(spec);
+    left_bytes = last ? left : -1;
+    OK(fit(mesh, &plan, &out));
+    WANT(!last || device_bytes(&out) <= left);
+    WANT(plan.resident_layers >= 1 && plan.layers_at_peers == wants_peers);
+    int32_t of_root[2] = {plan.resident_layers, plan.layers_at_peers};
+    OK(lt_broadcast(mesh->world, 0, of_root, sizeof of_root));
+    WANT(of_root[0] == plan.resident_layers && of_root[1] == plan.layers_at_peers);
+    WANT(device_bytes(&out) == need(mesh, &plan, of_root[0], of_root[1]));
+    /* one more would not have done */
+    WANT(!last || need(mesh, &plan, of_root[0] + 1, of_root[1]) > left);
+}
+
 static void as_many_stay_as_fit(void **state)
 {
     (void)state;
-    static const char *const meshes[] = {"win=1", "tp=2", "ring=2", "uly=3"};
-    lt_backend small = lt_backend_cpu;
+    static const char *const meshes[] = {"win=1", "tp=2", "ring=2", "uly=3", "win=2,ring=2"};
+    small = lt_backend_cpu;
     small.describe = describe;
     for (size_t i = 0; i < sizeof meshes / sizeof *meshes; i++) {
         lt_mesh_spec spec;
@@ -57,44 +95,26 @@ static void as_many_stay_as_fit(void **state)
         if (group == NULL)
             continue;
         OK(lt_mesh_open(group, &spec, &mesh));
-        lt_footprint all, one, some, none;
-        lt_plan plan = plan_of(&spec);
-        left_bytes = -1;
-        OK(fit(&mesh, &plan, &small, &all));
-        WANT(plan.resident_layers == 0);
-        left_bytes = device_bytes(&all);
-        OK(fit(&mesh, &plan, &small, &some));
-        WANT(plan.resident_layers == 0);
-        left_bytes = -1;
-        plan.resident_layers = 1;
-        OK(fit(&mesh, &plan, &small, &one));
-        WANT(device_bytes(&one) < device_bytes(&all));
+        const int peers = lt_group_size(mesh.tokens) > 1;
         const int last = lt_group_rank(group) == lt_group_size(group) - 1;
-        for (int cut = 1; cut <= 4; cut++) { /* one rank lacks a little, and more */
-            const int64_t less = (device_bytes(&all) - device_bytes(&one)) * cut / 4;
-            const int64_t left = device_bytes(&all) - (last ? less : 0);
-            left_bytes = left;
-            plan.resident_layers = 0;
-            OK(fit(&mesh, &plan, &small, &some));
-            WANT(device_bytes(&some) <= left);
-            WANT(plan.resident_layers >= 1);
-            const int stay = plan.resident_layers;
-            int32_t of_root = stay;
-            OK(lt_broadcast(group, 0, &of_root, sizeof of_root));
-            WANT(of_root == stay);
-            left_bytes = -1; /* one more would not have done */
-            plan.resident_layers = stay + 1;
-            OK(fit(&mesh, &plan, &small, &some));
-            int32_t over = device_bytes(&some) > left;
-            OK(lt_broadcast(group, lt_group_size(group) - 1, &over, sizeof over));
-            WANT(over);
-        }
-        left_bytes = last ? 1 << 20 : -1;
-        plan.resident_layers = 0;
-        const lt_status st = fit(&mesh, &plan, &small, &none);
+        lt_footprint out;
+        lt_plan plan = plan_of(&spec);
+        const int64_t all = need(&mesh, &plan, 0, 0), own = need(&mesh, &plan, 1, 0);
+        const int64_t shared = need(&mesh, &plan, 1, peers);
+        WANT(own < all && (!peers || (own < shared && shared < all)));
+        left_bytes = all;
+        OK(fit(&mesh, &plan, &out));
+        WANT(plan.resident_layers == 0 && plan.layers_at_peers == 0);
+        fits_in(&mesh, &spec, all - 1, peers);
+        fits_in(&mesh, &spec, shared, peers);
+        fits_in(&mesh, &spec, shared - (peers != 0), 0);
+        fits_in(&mesh, &spec, (own + shared) / 2, 0);
+        fits_in(&mesh, &spec, own, 0);
+        left_bytes = last ? own - 1 : -1;
+        const lt_status st = fit(&mesh, &plan, &out);
         WANT(st == (last ? LT_ENOMEM : LT_EPEER));
         WANT(!last || strstr(lt_error_text(), "weights") != NULL);
-        WANT(plan.resident_layers == 0); /* as it was asked */
+        WANT(plan.resident_layers == 0 && plan.layers_at_peers == 0); /* as it was asked */
         lt_error_clear();
         lt_mesh_close(&mesh);
         lt_group_free(&group);
@@ -109,17 +129,19 @@ static void bits_do_not_depend_on_what_stays(void **state)
     XXH64_hash_t wanted = 0;
     for (size_t i = 0; i < sizeof meshes / sizeof *meshes; i++)
         for (int b = 0; b < 2; b++)
-            for (int stay = 0; stay < 6; stay += 1 + 2 * (stay > 0)) { /* all, 1, 4 */
+            for (int k = 0; k < 5; k++) {
+                const int stay = (int[]){0, 1, 4, 1, 4}[k], at_peers = k >= 3;
                 lt_mesh_spec spec;
                 lt_group *group = mesh_group(meshes[i], &spec);
                 if (group == NULL)
                     continue;
                 lt_plan plan = plan_of(&spec);
                 plan.resident_layers = stay;
+                plan.layers_at_peers = at_peers;
                 lt_clip clip = {0};
                 denoise_on(demo, group, &plan, backends[b], 1, NULL, &clip);
                 const XXH64_hash_t found = clip_hash(&clip);
-                if (i == 0 && b == 0 && stay == 0)
+                if (i == 0 && b == 0 && k == 0)
                     wanted = found;
                 if (lt_group_rank(group) == 0 && lt_group_rank(world) == 0)
                     WANT(found == wanted);

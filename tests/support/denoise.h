@@ -44,6 +44,7 @@ static inline lt_status denoise_kept(lt_model *model, lt_group *group, const lt_
     mesh.deterministic = deterministic;
     OK(lt_engine_open(backend, 0, 1, &mesh, (size_t)1 << 26, (size_t)1 << 28, &engine));
     engine.resident_layers = plan->resident_layers;
+    engine.layers_at_peers = plan->layers_at_peers;
     if (clip->count == 0) {
         OK(lt_clip_new(plan, clip));
         lt_clip_noise(plan, clip);

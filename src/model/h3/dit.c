@@ -239,6 +239,7 @@ lt_status lt_h3_dit_load(lt_h3_dit *dit)
                (unsigned long long)lt_checkpoint_reads());
     }
     LT_TRY(st);
+    LT_TRY(lt_layers_check(dit->turns));
     dit->loaded = 1;
     return LT_OK;
 }

@@ -1,15 +1,16 @@
 /* layers.c - layers of a network that take turns in memory.
  *
  * A slot is a block of the phase arena with an arena of its own in it: a layer is prepared there as
- * it would be in the phase arena. Who may write a slot: the copy queue once the compute queue has
- * passed the slot's last layer (`left`), or the file's thread, which is asked when a CPU's compute
- * queue, which runs at once, has passed it. A slot's bytes are copied as a whole. */
+ * it would be in the phase arena. A slot is written once its last layer has computed: what comes by
+ * a queue waits for the event `left`; a file's thread is asked when a CPU's compute queue, which
+ * runs at once, has passed it. A slot's bytes are kept and come as a whole, so what no block of it
+ * covers is set to 0 once: ranks compare what they keep. */
 #include "model/weights/layers.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-#include "model/weights/layer_file.h"
+#include "model/weights/layer_home.h"
 
 enum { SLOTS = LT_LAYER_PLACES };
 
@@ -17,8 +18,8 @@ typedef struct slot {
     lt_memory part; /* the arena's */
     lt_arena *arena;
     void *bytes;
-    int64_t holds;       /* whose bytes are there, or on their way; -1: nobody's */
-    lt_event came, left; /* on a device: they are there; its layer has computed */
+    int64_t holds; /* whose bytes are there, or on their way; -1: nobody's */
+    lt_layer_events events;
 } slot;
 
 struct lt_layers {
@@ -29,15 +30,8 @@ struct lt_layers {
     size_t layer_bytes;
     lt_mark before; /* layer 0 */
     slot slot[SLOTS];
-    lt_layer_file *file; /* beside a CPU */
-    char *images;        /* beside a device: [count - resident][layer_bytes] */
-    const lt_memory *images_of;
+    lt_layer_home *home;
 };
-
-static size_t images_bytes(const lt_layers *l)
-{
-    return l->layer_bytes * (size_t)(l->count - l->resident);
-}
 
 lt_status lt_layers_new(lt_weights *weights, const char *what, int64_t count, lt_layers **out)
 {
@@ -61,24 +55,14 @@ lt_status lt_layers_new(lt_weights *weights, const char *what, int64_t count, lt
 
 int64_t lt_layers_resident(const lt_layers *l) { return l->resident; }
 
-/* ---- slots and images ---- */
-
-static lt_queue *copy_queue(const lt_layers *l)
-{
-    return l->engine->copy != NULL ? l->engine->copy : l->engine->compute;
-}
+/* ---- slots ---- */
 
 static int slot_of(const lt_layers *l, int64_t i) { return (int)((i - l->resident) % SLOTS); }
 
-static lt_tensor whole(const lt_layers *l, const slot *s)
+static lt_tensor whole(const lt_layers *l, const slot *s, lt_dtype dtype)
 {
-    return lt_tensor_wrap(s->bytes, l->what, LT_I32,
-                          LT_DIMS((int64_t)(l->layer_bytes / sizeof(int32_t))));
-}
-
-static char *image_of(const lt_layers *l, int64_t i)
-{
-    return l->images != NULL ? l->images + (size_t)(i - l->resident) * l->layer_bytes : NULL;
+    return lt_tensor_wrap(s->bytes, l->what, dtype,
+                          LT_DIMS((int64_t)(l->layer_bytes / lt_dtype_bytes(dtype))));
 }
 
 /* The slot's block is the arena's memory, as often as it is asked for. */
@@ -101,37 +85,17 @@ static lt_status make_slot(const lt_layers *l, slot *s)
                           .release = keep_block,
                           .host = lt_arena_is_host(l->engine->phase),
                           .is_part = 1};
+    lt_tensor all = whole(l, s, LT_F32);
+    LT_TRY(lt_fill(l->engine->compute, &all, 0));
+    LT_TRY(lt_sync(l->engine->compute));
     return lt_arena_new(l->what, &s->part, l->layer_bytes, &s->arena);
 }
 
 static lt_status make_slots(lt_layers *l)
 {
-    const lt_backend *backend = l->engine->backend;
     for (int i = 0; i < SLOTS; i++)
         LT_TRY(make_slot(l, &l->slot[i]));
-    if (backend->is_dry) {
-        if (!lt_dry_host_access())
-            lt_dry_host((int64_t)images_bytes(l));
-        return LT_OK;
-    }
-    if (backend->host_access)
-        return lt_layer_file_new(l->layer_bytes, l->count - l->resident, &l->file);
-    l->images_of = backend->pinned != NULL ? backend->pinned : &lt_memory_host;
-    void *images = NULL;
-    LT_TRY(l->images_of->alloc(l->images_of->ctx, images_bytes(l), &images));
-    l->images = images;
-    return LT_OK;
-}
-
-static lt_status keep_image(const lt_layers *l, int64_t i, const slot *s)
-{
-    if (l->engine->backend->is_dry)
-        return LT_OK;
-    if (l->file != NULL)
-        return lt_layer_file_add(l->file, s->bytes);
-    const lt_tensor bytes = whole(l, s);
-    LT_TRY(lt_download(copy_queue(l), image_of(l, i), &bytes));
-    return lt_sync(copy_queue(l));
+    return lt_layer_home_new(l->engine, l->what, l->layer_bytes, l->count - l->resident, &l->home);
 }
 
 /* ---- loading ---- */
@@ -161,10 +125,14 @@ lt_status lt_layers_end(lt_layers *l, int64_t i)
     if (i < l->resident)
         return LT_OK;
     slot *s = &l->slot[slot_of(l, i)];
-    LT_TRY(keep_image(l, i, s));
-    s->holds = i;
+    const lt_tensor bytes = whole(l, s, LT_I32);
+    LT_TRY(lt_layer_home_keep(l->home, &bytes));
+    if (!l->engine->backend->is_dry) /* which counts a round like the later ones */
+        s->holds = i;
     return LT_OK;
 }
+
+lt_status lt_layers_check(lt_layers *l) { return lt_layer_home_check(l->home); }
 
 /* ---- computing ---- */
 
@@ -172,36 +140,26 @@ lt_status lt_layers_end(lt_layers *l, int64_t i)
 static lt_status bring(lt_layers *l, int64_t i)
 {
     slot *s = &l->slot[slot_of(l, i)];
+    const lt_tensor bytes = whole(l, s, LT_I32);
     if (s->holds == i)
         return LT_OK;
     s->holds = i;
-    if (l->file != NULL) {
-        lt_layer_file_ask(l->file, slot_of(l, i), i - l->resident, s->bytes);
-        return LT_OK;
-    }
-    const lt_tensor bytes = whole(l, s);
-    LT_TRY(lt_wait(copy_queue(l), &s->left));
-    LT_TRY(lt_upload(copy_queue(l), &bytes, image_of(l, i)));
-    return lt_mark_event(copy_queue(l), &s->came);
-}
-
-static lt_status wait_for(lt_layers *l, int64_t i)
-{
-    if (l->file != NULL)
-        return lt_layer_file_wait(l->file, slot_of(l, i));
-    return lt_wait(l->engine->compute, &l->slot[slot_of(l, i)].came);
+    return lt_layer_home_bring(l->home, i - l->resident, slot_of(l, i), &bytes, &s->events);
 }
 
 lt_status lt_layers_use(lt_layers *l, int64_t i)
 {
     assert(i >= 0 && i < l->count);
-    if (l->resident == l->count || l->engine->backend->is_dry)
+    if (l->resident == l->count)
         return LT_OK;
     if (i >= l->resident) {
         LT_TRY(bring(l, i));
-        LT_TRY(wait_for(l, i));
+        LT_TRY(lt_layer_home_wait(l->home, slot_of(l, i), &l->slot[slot_of(l, i)].events));
     }
-    const int64_t next = i + 1 < l->resident || i + 1 == l->count ? l->resident : i + 1;
+    const int is_last = i + 1 == l->count;
+    const int64_t next = i + 1 < l->resident || is_last ? l->resident : i + 1;
+    if (is_last && !lt_layer_home_may_wait(l->home))
+        return LT_OK;
     if (i < l->resident || slot_of(l, next) != slot_of(l, i))
         LT_TRY(bring(l, next));
     return LT_OK;
@@ -209,9 +167,9 @@ lt_status lt_layers_use(lt_layers *l, int64_t i)
 
 lt_status lt_layers_done(lt_layers *l, int64_t i)
 {
-    if (i < l->resident || l->file != NULL || l->engine->backend->is_dry)
+    if (i < l->resident)
         return LT_OK;
-    return lt_mark_event(l->engine->compute, &l->slot[slot_of(l, i)].left);
+    return lt_mark_event(l->engine->compute, &l->slot[slot_of(l, i)].events.left);
 }
 
 void lt_layers_close(lt_layers **layers)
@@ -219,18 +177,9 @@ void lt_layers_close(lt_layers **layers)
     lt_layers *l = *layers;
     if (l == NULL)
         return;
-    lt_queue *const queues[] = {l->engine->compute, l->engine->copy};
-    for (size_t i = 0; i < sizeof queues / sizeof *queues; i++)
-        if (queues[i] != NULL)
-            (void)lt_sync(
-                queues[i]); /* a copy may be under way; its error was told where it arose */
-    lt_layer_file_close(&l->file);
-    if (l->images != NULL)
-        l->images_of->release(l->images_of->ctx, l->images, images_bytes(l));
+    lt_layer_home_close(&l->home);
     for (int i = 0; i < SLOTS; i++)
         lt_arena_free(&l->slot[i].arena);
-    if (l->engine->backend->is_dry && l->slot[0].bytes != NULL && !lt_dry_host_access())
-        lt_dry_host(-(int64_t)images_bytes(l));
     free(l);
     *layers = NULL;
 }
