@@ -5,6 +5,7 @@
  * loop's linear map. Ranks: as launched; meshes with more are left out. Needs: tests/parity/nano.
  * */
 #include "tests/support/denoise.h"
+#include "tests/support/denoise_modes.h"
 #include "tests/support/oracle_grade.h"
 
 #include <math.h>
@@ -13,54 +14,7 @@
 
 /* ---- the nano model ---- */
 
-static const struct {
-    const char *name;
-    lt_shape shape;
-    lt_windows_asked asked;
-} modes[] = {
-    {"single", {192, 64, 32}, {.mode = LT_MODE_SINGLE}},
-    {"windows", {192, 64, 32}, {.mode = LT_MODE_WINDOWS, 90, 39, LT_FUSE_TRAPEZOID}},
-    {"windows, hann", {243, 64, 32}, {.mode = LT_MODE_WINDOWS, 141, 90, LT_FUSE_HANN}},
-    {"windows, dithered",
-     {345, 64, 32},
-     {.mode = LT_MODE_WINDOWS, 141, 39, LT_FUSE_TRAPEZOID, .dither = 1}},
-    {"windows, cut at the end",
-     {192, 64, 32},
-     {.mode = LT_MODE_WINDOWS, 90, 39, LT_FUSE_TRAPEZOID, .owner_cut_steps = 1}},
-    {"windows, global positions",
-     {192, 64, 32},
-     {.mode = LT_MODE_WINDOWS, 90, 39, LT_FUSE_TRAPEZOID, .global_positions = 1}},
-    {"windows, anchors",
-     {192, 64, 32},
-     {.mode = LT_MODE_WINDOWS, 90, 39, LT_FUSE_TRAPEZOID, .anchor = {0, 102}, .anchors = 2}},
-    {"extend", {192, 64, 32}, {.mode = LT_MODE_EXTEND, 90, 39}},
-    {"extend, anchor",
-     {192, 64, 32},
-     {.mode = LT_MODE_EXTEND, 90, 39, .anchor = {0}, .anchors = 1}},
-    {"refine",
-     {192, 64, 64},
-     {.mode = LT_MODE_REFINE,
-      90,
-      39,
-      LT_FUSE_TRAPEZOID,
-      .refine_from = 0.6,
-      .coarse_width = 32,
-      .coarse_height = 32,
-      .tile_width = 32,
-      .tile_height = 32}},
-    {"refine in time alone",
-     {192, 64, 32},
-     {.mode = LT_MODE_REFINE,
-      90,
-      39,
-      LT_FUSE_TRAPEZOID,
-      .refine_from = 0.6,
-      .coarse_width = 64,
-      .coarse_height = 32,
-      .tile_width = 64,
-      .tile_height = 32}},
-};
-enum { MODES = sizeof modes / sizeof *modes, STEPS = 3 };
+enum { STEPS = 3 };
 
 static const char *const meshes[] = {"win=2", "win=3", "win=4", "win=2,cfg=2", "cfg=2"};
 
@@ -69,12 +23,13 @@ static lt_model *nano;
 static XXH64_hash_t nano_on(lt_group *group, const lt_mesh_spec *spec, const lt_backend *backend,
                             int mode)
 {
-    const lt_plan plan = denoise_plan(nano, spec, STEPS, modes[mode].shape, modes[mode].asked);
+    const lt_plan plan =
+        denoise_plan(nano, spec, STEPS, denoise_modes[mode].shape, denoise_modes[mode].asked);
     lt_clip clip = {0};
     denoise_on(nano, group, &plan, backend, 0, NULL, &clip);
     for (int s = 0; s < clip.count; s++)
         want(lt_first_not_finite(clip.data[s], LT_F32, (size_t)clip.elements[s]) < 0,
-             modes[mode].name, "finite", 0, 0);
+             denoise_modes[mode].name, "finite", 0, 0);
     const XXH64_hash_t h = clip_hash(&clip);
     lt_clip_free(&clip);
     return h;
@@ -83,27 +38,27 @@ static XXH64_hash_t nano_on(lt_group *group, const lt_mesh_spec *spec, const lt_
 static void same_bits_on_all_meshes(void **state)
 {
     (void)state;
-    XXH64_hash_t alone[MODES];
+    XXH64_hash_t alone[DENOISE_MODES];
     static const lt_mesh_spec one = {{1, 1, 1, 1, 1}};
     lt_group *self = group_of_one();
-    for (int m = 0; m < MODES; m++) {
+    for (int m = 0; m < DENOISE_MODES; m++) {
         alone[m] = nano_on(self, &one, &lt_backend_cpu, m);
-        print_message("%-26s %016llx\n", modes[m].name, (unsigned long long)alone[m]);
+        print_message("%-26s %016llx\n", denoise_modes[m].name, (unsigned long long)alone[m]);
         for (int before = 0; before < m; before++) /* shapes that differ differ anyway */
-            want(alone[m] != alone[before], modes[m].name, "differs from an earlier mode", m,
-                 before);
+            want(alone[m] != alone[before], denoise_modes[m].name, "differs from an earlier mode",
+                 m, before);
         const XXH64_hash_t far = nano_on(self, &one, &lt_backend_far, m);
-        want(far == alone[m], modes[m].name, "bits on far", 0, 0);
+        want(far == alone[m], denoise_modes[m].name, "bits on far", 0, 0);
     }
     lt_group_free(&self);
     OK(lt_barrier(world));
     for (size_t i = 0; i < sizeof meshes / sizeof *meshes; i++) {
         lt_mesh_spec spec;
         lt_group *group = mesh_group(meshes[i], &spec);
-        for (int m = 0; group != NULL && m < MODES; m++) {
+        for (int m = 0; group != NULL && m < DENOISE_MODES; m++) {
             const XXH64_hash_t h = nano_on(group, &spec, &lt_backend_cpu, m);
             if (h != alone[m])
-                stop(meshes[i], modes[m].name, __LINE__);
+                stop(meshes[i], denoise_modes[m].name, __LINE__);
         }
         lt_group_free(&group);
         OK(lt_barrier(world));
