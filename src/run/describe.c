@@ -1,6 +1,8 @@
 /* describe.c - what a run folder or a latents.h5 holds. */
 #include "run/describe.h"
 
+#include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,13 +30,67 @@ int lt_describe_knows(const char *path)
     return has(path, "plan.json") || has(path, "job.yaml");
 }
 
-static json_t *stream_json(const lt_latents_stream *s)
+/* Of a dataset's values. */
+typedef struct summary {
+    double least, most, sum;
+    int finite;
+} summary;
+
+static lt_status summarise(lt_latents *store, size_t index, summary *out)
 {
-    json_t *dims = json_array();
+    enum { AT_ONCE = 1 << 20 };
+    const lt_latents_stream *s = lt_latents_stream_at(store, index);
+    const int64_t positions = s->dims[s->time_axis];
+    int64_t width = 1; /* values of one position */
     for (int i = 0; i < s->ndim; i++)
+        width *= i == s->time_axis ? 1 : s->dims[i];
+    const int64_t step = width < AT_ONCE ? AT_ONCE / width : 1;
+    float *values = malloc((size_t)(step * width) * sizeof *values + 1);
+    lt_status st = LT_OK;
+    *out = (summary){.least = HUGE_VAL, .most = -HUGE_VAL, .finite = 1};
+    if (values == NULL)
+        LT_FAIL(LT_ENOMEM, "%s: no memory for %lld values", s->name, (long long)(step * width));
+    for (int64_t at = 0; at < positions && st == LT_OK; at += step) {
+        const int64_t n = positions - at < step ? positions - at : step;
+        st = lt_latents_read_range(store, index, at, n, values, (size_t)(step * width));
+        for (int64_t i = 0; i < n * width && st == LT_OK; i++) {
+            const double x = (double)values[i];
+            out->finite &= isfinite(x) != 0;
+            out->least = x < out->least ? x : out->least;
+            out->most = x > out->most ? x : out->most;
+            out->sum += x;
+        }
+    }
+    free(values);
+    LT_TRY(st);
+    return LT_OK;
+}
+
+static json_t *number(const summary *of, double x)
+{
+    return of->finite ? json_real(x) : json_null();
+}
+
+static lt_status stream_json(lt_latents *store, size_t index, json_t **out)
+{
+    const lt_latents_stream *s = lt_latents_stream_at(store, index);
+    char hash[24];
+    uint64_t xxh64 = 0;
+    int64_t count = 1;
+    summary of;
+    LT_TRY(summarise(store, index, &of));
+    LT_TRY(lt_latents_values_hash(store, index, &xxh64));
+    (void)snprintf(hash, sizeof hash, "%016" PRIx64, xxh64);
+    json_t *dims = json_array();
+    for (int i = 0; i < s->ndim; i++) {
         (void)json_array_append_new(dims, json_integer((json_int_t)s->dims[i]));
-    return json_pack("{s:s, s:o, s:s, s:s, s:s}", "name", s->name, "shape", dims, "dims",
-                     s->dims_text, "unit", s->unit, "description", s->description);
+        count *= s->dims[i];
+    }
+    *out = json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:s}", "name", s->name, "shape",
+                     dims, "dims", s->dims_text, "unit", s->unit, "description", s->description,
+                     "min", number(&of, of.least), "max", number(&of, of.most), "mean",
+                     number(&of, of.sum / (double)count), "xxh64", hash);
+    return LT_OK;
 }
 
 static lt_status latents_json(const char *file, int unsealed, json_t **out)
@@ -42,12 +98,21 @@ static lt_status latents_json(const char *file, int unsealed, json_t **out)
     lt_latents *store = NULL;
     LT_TRY(lt_latents_open(file, unsealed, &store));
     json_t *streams = json_array();
-    for (size_t i = 0; i < lt_latents_count(store); i++)
-        (void)json_array_append_new(streams, stream_json(lt_latents_stream_at(store, i)));
+    lt_status st = LT_OK;
+    for (size_t i = 0; i < lt_latents_count(store) && st == LT_OK; i++) {
+        json_t *one = NULL;
+        st = stream_json(store, i, &one);
+        (void)json_array_append_new(streams, one);
+    }
     *out = json_pack("{s:o, s:O}", "streams", streams, "attributes", lt_latents_attributes(store));
     lt_latents_close(&store);
-    if (*out == NULL)
-        LT_FAIL(LT_ENOMEM, "%s: no memory for an answer", file);
+    if (st == LT_OK && *out == NULL)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "%s: no memory for an answer", file);
+    if (st != LT_OK) {
+        json_decref(*out);
+        *out = NULL;
+    }
+    LT_TRY(st);
     return LT_OK;
 }
 
@@ -90,6 +155,12 @@ static void say_streams(FILE *to, const json_t *latents)
                       json_string_value(json_object_get(s, "dims")), shape != NULL ? shape : "",
                       json_string_value(json_object_get(s, "description")));
         free(shape);
+        if (json_is_real(json_object_get(s, "min")))
+            (void)fprintf(to, "                 %.4g to %.4g, mean %.4g, xxh64 %s\n",
+                          json_real_value(json_object_get(s, "min")),
+                          json_real_value(json_object_get(s, "max")),
+                          json_real_value(json_object_get(s, "mean")),
+                          json_string_value(json_object_get(s, "xxh64")));
     }
 }
 

@@ -12,8 +12,8 @@ int lt_describe_knows(const char *path);
 
 /* Text to `to` unless NULL; {format "longtake-inspect", version 1, path, kind "run" or "latents",
  * plan {...} or null, latents {streams [...], attributes {...}} or null, films [...]} to *out
- * (the caller's). unsealed: as lt_latents_open's. Local, Blocking. Errors: LT_ENOINPUT, LT_EDATA
- * (damaged latents or plan). */
+ * (the caller's). All values of the latents are read. unsealed: as lt_latents_open's. Local,
+ * Blocking. Errors: LT_ENOINPUT, LT_EDATA (damaged latents or plan). */
 lt_status lt_describe_run(const char *path, int unsealed, FILE *to, json_t **out);
 
 #endif

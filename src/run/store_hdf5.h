@@ -116,6 +116,10 @@ lt_status lt_latents_read(lt_latents *file, size_t index, float *out, size_t roo
 lt_status lt_latents_read_range(lt_latents *file, size_t index, int64_t first, int64_t count,
                                 float *out, size_t room);
 
+/* The xxh64 of a whole dataset's values, dense, as its attribute says them; whatever that says.
+ * Memory is bounded. Errors: as lt_latents_read. */
+lt_status lt_latents_values_hash(lt_latents *file, size_t index, uint64_t *out);
+
 /* "HDF5 1.10.8, zstd 1.5.4": valid for ever. */
 const char *lt_latents_library(void);
 

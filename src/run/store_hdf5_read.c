@@ -531,18 +531,28 @@ done:
     return st;
 }
 
-static lt_status hash_check(lt_latents *f, size_t index)
+lt_status lt_latents_values_hash(lt_latents *file, size_t index, uint64_t *out)
 {
-    store_stream *s = &f->streams[index];
-    if (!s->has_hash)
-        return LT_OK;
+    assert(index < file->count);
+    store_stream *s = &file->streams[index];
     XXH64_state_t *state = XXH64_createState();
     if (state == NULL)
-        LT_FAIL(LT_ENOMEM, "%s: %s: no memory", f->path, s->seen.name);
+        LT_FAIL(LT_ENOMEM, "%s: %s: no memory", file->path, s->seen.name);
     (void)XXH64_reset(state, 0);
-    lt_status st = s->chunk > 0 ? chunks_hash(f, s, state) : contiguous_hash(f, s, state);
-    if (st == LT_OK && XXH64_digest(state) != s->hash)
-        st = hash_differs(f, s, XXH64_digest(state));
+    const lt_status st =
+        s->chunk > 0 ? chunks_hash(file, s, state) : contiguous_hash(file, s, state);
+    *out = XXH64_digest(state);
     XXH64_freeState(state);
-    return st;
+    LT_TRY(st);
+    return LT_OK;
+}
+
+static lt_status hash_check(lt_latents *f, size_t index)
+{
+    const store_stream *s = &f->streams[index];
+    uint64_t found = 0;
+    if (!s->has_hash)
+        return LT_OK;
+    LT_TRY(lt_latents_values_hash(f, index, &found));
+    return found == s->hash ? LT_OK : hash_differs(f, s, found);
 }
