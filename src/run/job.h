@@ -37,7 +37,7 @@ typedef struct lt_job {
     int64_t frames, shot, size[2], steps, threads, decode_tp, crf, window, overlap, owner_cut_steps,
         tile[2];
     int64_t preview_every, checkpoint_every, keep_steps;
-    double loudness;
+    double loudness, cut_fade_ms;
     int rework;
     int dither, overwrite, deterministic, trace, unsealed, tags, dry_run;
     /* diagnostics, every verb */

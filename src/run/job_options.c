@@ -262,6 +262,17 @@ const lt_option lt_job_options[] = {
      .help = "integrated loudness of the sound (EBU R 128: -23; for the web -14 to -16), true peak "
              "at most -1 dBTP; without it as the model makes it. The sound is measured whole, so "
              "no frame is decoded before the last latents are there"},
+    {.name = "cut-fade",
+     .type = LT_OPT_REAL,
+     .value_name = "MS",
+     .default_text = "10",
+     .min = 0,
+     .max = 1000,
+     .offset = AT(cut_fade_ms),
+     .group = "Output",
+     .verbs = RUNS,
+     .help = "milliseconds behind a storyboard's cut over which the sound of the shot before fades "
+             "into the next one's, with equal power; 0 cuts it hard"},
     {.name = "checkpoint-every",
      .type = LT_OPT_INT,
      .value_name = "N",

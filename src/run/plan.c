@@ -208,6 +208,7 @@ void lt_plan_quality(const lt_job *job, lt_plan *out)
 {
     out->crf = (int)job->crf;
     out->loudness = job->loudness;
+    out->cut_fade_ms = job->cut_fade_ms;
     (void)snprintf(out->preset, sizeof out->preset, "%s", job->preset != NULL ? job->preset : "");
 }
 

@@ -58,6 +58,7 @@ typedef struct lt_plan {
     char device[16], codec[16], suffix[8], preset[16]; /* preset "": the codec's default */
     int crf;                                           /* 0: the codec's default */
     double loudness;                                   /* LUFS; 0: as it is */
+    double cut_fade_ms;                                /* of the sound at cuts; 0: none */
     lt_windows_asked asked;
     lt_stream stream[LT_STREAMS_MAX]; /* from here on what follows from the above and the model */
     int stream_count;
@@ -76,7 +77,7 @@ void lt_plan_free(lt_plan *plan);
 lt_status lt_plan_decode_tp(const lt_job *job, int ranks, lt_plan *out);
 /* "after", "beside"; anything else: auto. Local. */
 lt_decoding_when lt_plan_decoding(const char *word);
-/* The job's --crf, --preset and --loudness. Local. */
+/* The job's --crf, --preset, --loudness and --cut-fade. Local. */
 void lt_plan_quality(const lt_job *job, lt_plan *out);
 /* The mesh of the decoding pool: groups of decode_tp ranks in a row. Local. */
 lt_mesh_spec lt_plan_decode_mesh(const lt_plan *plan, int ranks);

@@ -312,6 +312,7 @@ static const row rows[] = {
     {"crf", NUMBER, AT(crf), 1, 63, .is_optional = 1},
     {"preset", NAME, AT(preset), .hi = BYTES(preset), .is_optional = 1},
     {"loudness", REAL, AT(loudness), -70, 0, .is_optional = 1},
+    {"cut_fade", REAL, AT(cut_fade_ms), 0, 1000, .is_optional = 1},
     {"placement", CHOICE, AT(placement), .hi = 8, .is_optional = 1, .choices = placements},
     {.key = "order", COMPUTED, .compute = order_of},
     {.key = "estimate", COMPUTED, .compute = estimate_of},

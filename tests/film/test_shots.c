@@ -1,9 +1,10 @@
 /* test_shots.c - storyboards: films of several shots and prompts.
- * Goal: cuts stand at their frames and samples, and what lies between them is the shot as it is
- * alone: the same latents, frames and samples, bit for bit; other numbers of ranks change nothing;
- * the run is decoded to the same film; a blend is one shot whose text moves; what cannot be is
- * refused by file, entry, field, wanted and found. Method: runs the program, lossless codecs (FFV1
- * and FLAC), --deterministic. Ranks: 1 to 3. Needs: models/demo, mpirun. */
+ * Goal: cuts stand at their frames and samples, where the sound fades as far as is asked and no
+ * further, and what lies between them is the shot as it is alone: the same latents, frames and
+ * samples, bit for bit; other numbers of ranks change nothing; the run is decoded to the same film;
+ * a blend is one shot whose text moves; what cannot be is refused by file, entry, field, wanted and
+ * found. Method: runs the program, lossless codecs (FFV1 and FLAC), --deterministic.
+ * Ranks: 1 to 3. Needs: models/demo, mpirun. */
 #include <jansson.h>
 
 #include "tests/support/film.h"
@@ -85,7 +86,7 @@ static int setup(void **state)
         return 1;
     scratch_text(&s, "board.yaml", board);
     run_well(&s, 1,
-             RUN_WORDS("render", scratch_path(&s, "board.yaml"), TINY, "--sheet",
+             RUN_WORDS("render", scratch_path(&s, "board.yaml"), TINY, "--cut-fade", "0", "--sheet",
                        scratch_path(&s, "film.png"), "--wav", scratch_path(&s, "film.wav"), "-o",
                        scratch_path(&s, "film.mkv")));
     return 0;
@@ -158,6 +159,40 @@ static void a_shot_is_what_it_is_alone(void **state)
     film_free(&whole);
 }
 
+/* The same latents with a fade of 20 ms: other samples there alone, and from the cut on the next
+ * shot no louder than it is. */
+static void a_cut_fades(void **state)
+{
+    (void)state;
+    enum { FADE = RATE / 50 };
+    film hard, soft;
+    hashes of_hard, of_soft;
+    run_well(&s, 1,
+             RUN_WORDS("decode", scratch_path(&s, "film.run"), "--codec", "ffv1", "-q",
+                       "--cut-fade", "20", "-o", scratch_path(&s, "soft.mkv")));
+    read_film("film.mkv", &hard, &of_hard);
+    read_film("soft.mkv", &soft, &of_soft);
+    assert_true(hard.frames == soft.frames && hard.samples == soft.samples);
+    assert_memory_equal(of_hard.frame, of_soft.frame, (size_t)hard.frames * sizeof *of_hard.frame);
+    int64_t differ[SHOTS] = {0};
+    for (int64_t t = 0; t < hard.samples; t++) {
+        int near = 0;
+        for (int i = 1; i < SHOTS; i++)
+            if (llabs(t - samples_of(shots[i].first)) <= FADE) {
+                near = i;
+                differ[i] += fabs(hard.pcm[t] - soft.pcm[t]) > 0;
+            }
+        if (near == 0 && fabs(hard.pcm[t] - soft.pcm[t]) > 0)
+            fail_msg("sample %lld is far from any cut, and differs", (long long)t);
+    }
+    for (int i = 1; i < SHOTS; i++)
+        if (differ[i] < FADE / 2)
+            fail_msg("cut %d: want at least %d other samples, found %lld", i, FADE / 2,
+                     (long long)differ[i]);
+    film_free(&hard);
+    film_free(&soft);
+}
+
 static void extras_are_of_the_whole_film(void **state)
 {
     (void)state;
@@ -221,13 +256,13 @@ static void decode_makes_the_same_film(void **state)
     (void)state;
     film whole, again;
     hashes of_whole, of_again;
-    read_film("film.mkv", &whole, &of_whole);
+    read_film("soft.mkv", &whole, &of_whole);
     for (int ranks = 2; ranks <= 4; ranks++) { /* the last: 2 in groups */
         const int is_grouped = ranks == 4;
         run_well(&s, is_grouped ? 2 : ranks,
                  RUN_WORDS("decode", scratch_path(&s, "film.run"), "--codec", "ffv1", "-q",
-                           "--decode-tp", is_grouped ? "2" : "1", "--overwrite", "-o",
-                           scratch_path(&s, "again.mkv")));
+                           "--decode-tp", is_grouped ? "2" : "1", "--cut-fade", "20", "--overwrite",
+                           "-o", scratch_path(&s, "again.mkv")));
         read_film("again.mkv", &again, &of_again);
         assert_int_equal(again.frames, whole.frames);
         assert_int_equal(again.samples, whole.samples);
@@ -463,6 +498,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plan_has_the_shots),
         cmocka_unit_test(a_shot_is_what_it_is_alone),
+        cmocka_unit_test(a_cut_fades),
         cmocka_unit_test(extras_are_of_the_whole_film),
         cmocka_unit_test(events_say_which_shot),
         cmocka_unit_test(other_ranks_give_the_same_bits),

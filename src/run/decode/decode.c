@@ -46,6 +46,7 @@
 #include "run/decode/decode.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +55,7 @@
 #include "base/stop.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/op_record.h"
+#include "run/decode/shot_fade.h"
 #include "run/resume/fence.h"
 
 enum { TAG_OVERLAP = 1, TAG_FRAMES = 2, TAG_AUDIO = 3 };
@@ -79,7 +81,8 @@ struct lt_decoding {
     float *pcm[2];
     int64_t made_video, made_audio; /* mine so far */
     lt_request *overlap_request, *frames_request[2], *pcm_request[2], *incoming;
-    lt_film_file *file; /* rank 0 */
+    lt_film_file *file; /* rank 0, as are */
+    lt_shot_fade *cuts;
 };
 
 static const lt_film_shot *shot_of(const lt_decoding *d, const lt_film_chunk *chunk)
@@ -159,9 +162,10 @@ static size_t audio_bytes(const lt_decoding *d, const lt_film_chunk *chunk)
     return 2 * (size_t)d->family->audio_samples(d->in.model, ticks.count) * sizeof(float);
 }
 
-/* Rank 0: what falls into the shot goes to the timeline, the rest of the grid is cut. The grid's
- * audio may end a few milliseconds before the video (ticks are rounded): silence fills it. */
-static lt_status keep_audio(lt_decoding *d, const lt_film_chunk *chunk, const float *pcm)
+/* Rank 0: what falls into the shot goes to the timeline; of the rest of the grid cuts take what
+ * they fade. The grid's audio may end a few milliseconds before the video (ticks are rounded):
+ * silence fills it. */
+static lt_status keep_audio(lt_decoding *d, const lt_film_chunk *chunk, float *pcm)
 {
     const lt_film_shot *shot = shot_of(d, chunk);
     const lt_range ticks = lt_audio_chunk(shot, chunk->index);
@@ -172,10 +176,32 @@ static lt_status keep_audio(lt_decoding *d, const lt_film_chunk *chunk, const fl
     const float *const channel[2] = {pcm, pcm + count};
     const int stream = lt_audio_stream(&shot->plan);
     const int is_last = ticks.first + ticks.count == lt_stream_units(&shot->plan.stream[stream]);
+    lt_shot_fade_samples(d->cuts, chunk->shot, first, (float *const[]){pcm, pcm + count}, count);
     if (kept > 0)
         LT_TRY(lt_film_file_audio(d->file, shot->first_sample + first, channel, kept));
     if (is_last && end < shot->plan.samples)
         LT_TRY(lt_film_file_silence(d->file, shot->first_sample + end, shot->plan.samples - end));
+    return LT_OK;
+}
+
+static lt_status open_cuts(lt_decoding *d)
+{
+    const lt_plan *film = d->in.plan;
+    const int64_t samples = llrint(film->cut_fade_ms / 1000 * film->sample_rate);
+    lt_shot_audio *audio = calloc((size_t)d->in.shots, sizeof *audio);
+    if (audio == NULL)
+        LT_FAIL(LT_ENOMEM, "decode: no memory for the sound of %d shots", d->in.shots);
+    for (int i = 0; i < d->in.shots; i++) {
+        const lt_plan *shot = &d->in.shot[i].plan;
+        const int stream = lt_audio_stream(shot);
+        audio[i].asked = shot->samples;
+        if (stream >= 0)
+            audio[i].made =
+                d->family->audio_samples(d->in.model, lt_stream_units(&shot->stream[stream]));
+    }
+    const lt_status st = lt_shot_fade_new(audio, d->in.shots, samples, &d->cuts);
+    free(audio);
+    LT_TRY(st);
     return LT_OK;
 }
 
@@ -294,9 +320,7 @@ static int helps(const lt_decoding *d, const lt_film_chunk *chunk)
 static lt_status visit(lt_decoding *d, const lt_film_chunk *chunk)
 {
     int done = 0;
-    if (chunk->is_audio) {
-        LT_TRY(lt_fault_at(d->rank, "sound"));
-    } else {
+    if (!chunk->is_audio) {
         lt_operation_chunk((int)chunk->number + 1);
         LT_TRY(lt_fault_step(d->rank, -2 - (int)chunk->number));
     }
@@ -340,14 +364,6 @@ static lt_status wait_for_sent(lt_decoding *d)
     return LT_OK;
 }
 
-/* Rank 0. Once begun it is not left: a film is whole then, or not there. */
-static lt_status finish_file(lt_decoding *d)
-{
-    LT_TRY(lt_fault_at(d->rank, "mux"));
-    LT_TRY(stop_here(d));
-    return lt_film_file_finish(d->file);
-}
-
 /* The film has its name by now, and stays where the ranks do not meet any more. */
 static lt_status agree_whole(const lt_decoding *d, lt_status mine)
 {
@@ -367,7 +383,7 @@ lt_status lt_decoding_finish(lt_decoding *d)
     if (st == LT_OK)
         st = wait_for_sent(d);
     if (st == LT_OK)
-        st = agree_whole(d, d->rank == 0 ? finish_file(d) : LT_OK);
+        st = agree_whole(d, d->rank == 0 ? lt_film_file_finish(d->file) : LT_OK);
     lt_progress_shot(d->in.progress, 0, 0);
     lt_progress_done(d->in.progress);
     return st;
@@ -456,6 +472,8 @@ static lt_status open_here(lt_decoding *d)
     LT_TRY(find_early(d));
     LT_TRY(buffers_new(d));
     if (d->rank == 0)
+        LT_TRY(open_cuts(d));
+    if (d->rank == 0)
         LT_TRY(lt_film_file_open(d->in.plan, d->in.outputs, d->in.engine->threads, &d->file));
     return LT_OK;
 }
@@ -515,6 +533,7 @@ void lt_decoding_close(lt_decoding **decoding)
     lt_request_drop(&d->overlap_request);
     lt_request_drop(&d->incoming);
     lt_film_file_close(&d->file);
+    lt_shot_fade_free(&d->cuts);
     lt_film_chunks_free(&d->chunks);
     free(d->early_group);
     free(d->early_rank);
