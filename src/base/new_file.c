@@ -97,8 +97,9 @@ static uint64_t unforeseen(void)
 
 static void own_name(char out[LT_NEW_FILE_OWN_BYTES])
 {
-    lt_owner me;
-    lt_owner_me(&me);
+    static _Thread_local lt_owner me; /* asked once: it is several files of /proc */
+    if (me.pid != (int64_t)getpid())
+        lt_owner_me(&me);
     (void)snprintf(out, LT_NEW_FILE_OWN_BYTES,
                    LT_NEW_FILE_PREFIX "%08" PRIx32 "-%08" PRIx32 "-%" PRIx64 "-%" PRId64 "-%" PRIu64
                                       "-%016" PRIx64,

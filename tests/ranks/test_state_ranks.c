@@ -209,6 +209,7 @@ static void what_is_kept(void **state)
             WANT(bits == wanted[m]);
             const lt_plan plan = plan_of(&spec, m);
             WANT(counts.failed == 0 && counts.last == steps_of(&plan));
+            WANT(counts.durable == counts.last);
             WANT(counts.written + counts.skipped == steps_of(&plan));
         }
         lt_group_free(&group);

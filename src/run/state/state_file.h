@@ -91,6 +91,14 @@ int64_t lt_state_elements(const lt_state_array *array);
 lt_status lt_state_file_write(const char *path, const lt_state_head *head,
                               const lt_state_array *array, int count, lt_state_sum *sum);
 
+/* The same by what is kept from file to file. A packer is for one thread at a time. Errors: as
+ * write; new's LT_ENOMEM. */
+typedef struct lt_state_packer lt_state_packer;
+lt_status lt_state_packer_new(lt_state_packer **out);
+void lt_state_packer_free(lt_state_packer **packer); /* NULL is allowed */
+lt_status lt_state_file_pack(lt_state_packer *packer, const char *path, const lt_state_head *head,
+                             const lt_state_array *array, int count, lt_state_sum *sum);
+
 typedef struct lt_state_reader lt_state_reader;
 
 /* Open it and check its head. The caller closes *out, NULL after an error. Errors: LT_ENOINPUT (not

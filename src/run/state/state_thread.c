@@ -24,6 +24,7 @@ struct lt_state_thread {
     pthread_mutex_t lock;
     pthread_cond_t more, idle;
     lt_state_sync *sync;
+    lt_state_packer *packer;
     task *first, *last; /* what is queued */
     int works, ends;
     int syncs_queued;
@@ -49,14 +50,14 @@ static lt_status write_file(const lt_state_thread *t, const lt_state_write *w, l
     char path[LT_PATH_BYTES];
     (void)lt_state_name_text(&w->name, out->name);
     LT_TRY(lt_path_join(path, sizeof path, t->folder, out->name));
-    LT_TRY(lt_state_file_write(path, &w->head, w->array, w->count, &out->sum));
+    LT_TRY(lt_state_file_pack(t->packer, path, &w->head, w->array, w->count, &out->sum));
     LT_TRY(lt_state_sync_add(t->sync, path, w->name.step, w->stays));
     return LT_OK;
 }
 
 static void do_cache(lt_state_thread *t, const lt_state_write *w)
 {
-    lt_status st = lt_state_file_write(w->cache, &w->head, w->array, w->count, NULL);
+    lt_status st = lt_state_file_pack(t->packer, w->cache, &w->head, w->array, w->count, NULL);
     if (st == LT_OK)
         st = lt_state_sync_add(t->sync, w->cache, 0, 1);
     (void)pthread_mutex_lock(&t->lock);
@@ -187,6 +188,7 @@ static void locks_new(lt_state_thread *t)
 static void destroy(lt_state_thread *t)
 {
     lt_state_sync_close(&t->sync);
+    lt_state_packer_free(&t->packer);
     (void)pthread_mutex_destroy(&t->lock);
     (void)pthread_cond_destroy(&t->more);
     (void)pthread_cond_destroy(&t->idle);
@@ -209,8 +211,9 @@ lt_status lt_state_thread_open(const lt_state_thread_args *args, lt_state_thread
     t->args = *args;
     t->args.folder = t->folder;
     locks_new(t);
-    const lt_status st =
-        lt_state_sync_open(t->folder, args->epoch, args->from, args->keep, &t->sync);
+    lt_status st = lt_state_packer_new(&t->packer);
+    if (st == LT_OK)
+        st = lt_state_sync_open(t->folder, args->epoch, args->from, args->keep, &t->sync);
     if (st != LT_OK)
         destroy(t);
     LT_TRY(st);

@@ -40,20 +40,58 @@ int64_t lt_state_elements(const lt_state_array *array)
     return n;
 }
 
-typedef struct writer {
-    lt_new_file file;
-    const char *path;
+/* Its memory is touched anew for each file otherwise, which is half of a small one's time. */
+struct lt_state_packer {
     XXH64_state_t *hash;
     ZSTD_CCtx *zstd;
     unsigned char *shuffled, *packed; /* [block], [4 + packed_bytes] */
     size_t packed_bytes;
+};
+
+typedef struct writer {
+    lt_new_file file;
+    const char *path;
+    lt_state_packer *p;
     int64_t bytes;
 } writer;
+
+lt_status lt_state_packer_new(lt_state_packer **out)
+{
+    lt_state_packer *p = calloc(1, sizeof *p);
+    *out = p;
+    if (p != NULL) {
+        p->packed_bytes = ZSTD_compressBound(LT_STATE_BLOCK_BYTES);
+        p->hash = XXH64_createState();
+        p->zstd = ZSTD_createCCtx();
+        p->shuffled = malloc(LT_STATE_BLOCK_BYTES);
+        p->packed = malloc(p->packed_bytes + 4);
+    }
+    if (p == NULL || p->hash == NULL || p->zstd == NULL || p->shuffled == NULL ||
+        p->packed == NULL) {
+        lt_state_packer_free(out);
+        LT_FAIL(LT_ENOMEM, "states: no memory to pack them");
+    }
+    (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL);
+    return LT_OK;
+}
+
+void lt_state_packer_free(lt_state_packer **packer)
+{
+    lt_state_packer *p = *packer;
+    *packer = NULL;
+    if (p == NULL)
+        return;
+    (void)XXH64_freeState(p->hash);
+    (void)ZSTD_freeCCtx(p->zstd);
+    free(p->shuffled);
+    free(p->packed);
+    free(p);
+}
 
 static lt_status put(writer *w, const void *data, size_t bytes)
 {
     LT_TRY(lt_file_write_full(w->file.fd, w->path, data, bytes));
-    (void)XXH64_update(w->hash, data, bytes);
+    (void)XXH64_update(w->p->hash, data, bytes);
     w->bytes += (int64_t)bytes;
     return LT_OK;
 }
@@ -119,17 +157,18 @@ static lt_status put_array(writer *w, const lt_state_array *a)
     const size_t width = lt_dtype_bytes(a->dtype);
     const size_t all = (size_t)lt_state_elements(a) * width;
     const unsigned char *from = a->data;
+    const lt_state_packer *p = w->p;
     for (size_t at = 0; at < all; at += LT_STATE_BLOCK_BYTES) {
         const size_t left = all - at;
         const size_t n = left < LT_STATE_BLOCK_BYTES ? left : LT_STATE_BLOCK_BYTES;
-        lt_state_shuffle(from + at, n, width, w->shuffled);
+        lt_state_shuffle(from + at, n, width, p->shuffled);
         const size_t packed =
-            ZSTD_compress2(w->zstd, w->packed + 4, w->packed_bytes, w->shuffled, n);
+            ZSTD_compress2(p->zstd, p->packed + 4, p->packed_bytes, p->shuffled, n);
         if (ZSTD_isError(packed))
             LT_FAIL(LT_ENOMEM, "%s: array %s: zstd: %s", w->path, a->name,
                     ZSTD_getErrorName(packed));
-        lt_state_put_u32(w->packed, (uint32_t)packed);
-        LT_TRY(put(w, w->packed, packed + 4));
+        lt_state_put_u32(p->packed, (uint32_t)packed);
+        LT_TRY(put(w, p->packed, packed + 4));
     }
     return LT_OK;
 }
@@ -137,7 +176,7 @@ static lt_status put_array(writer *w, const lt_state_array *a)
 static lt_status put_seal(writer *w, lt_state_sum *sum)
 {
     char text[LT_STATE_SEAL_BYTES + 1];
-    const uint64_t hash = XXH64_digest(w->hash);
+    const uint64_t hash = XXH64_digest(w->p->hash);
     (void)snprintf(text, sizeof text, LT_STATE_SEAL "%016" PRIx64, hash);
     LT_TRY(lt_file_write_full(w->file.fd, w->path, text, LT_STATE_SEAL_BYTES));
     if (sum != NULL)
@@ -145,28 +184,14 @@ static lt_status put_seal(writer *w, lt_state_sum *sum)
     return LT_OK;
 }
 
-static lt_status writer_open(writer *w)
-{
-    w->packed_bytes = ZSTD_compressBound(LT_STATE_BLOCK_BYTES);
-    w->hash = XXH64_createState();
-    w->zstd = ZSTD_createCCtx();
-    w->shuffled = malloc(LT_STATE_BLOCK_BYTES);
-    w->packed = malloc(w->packed_bytes + 4);
-    if (w->hash == NULL || w->zstd == NULL || w->shuffled == NULL || w->packed == NULL)
-        LT_FAIL(LT_ENOMEM, "%s: no memory to write it", w->path);
-    (void)XXH64_reset(w->hash, 0);
-    (void)ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL);
-    LT_TRY(lt_new_file_open(w->path, &w->file));
-    return LT_OK;
-}
-
-lt_status lt_state_file_write(const char *path, const lt_state_head *head,
-                              const lt_state_array *array, int count, lt_state_sum *sum)
+lt_status lt_state_file_pack(lt_state_packer *packer, const char *path, const lt_state_head *head,
+                             const lt_state_array *array, int count, lt_state_sum *sum)
 {
     assert(count >= 0 && count <= LT_STATE_ARRAYS_MAX);
-    writer w = {.path = path};
+    writer w = {.path = path, .p = packer};
     lt_status st = LT_OK;
-    LT_TRY_GOTO(writer_open(&w), st, done);
+    (void)XXH64_reset(packer->hash, 0);
+    LT_TRY_GOTO(lt_new_file_open(path, &w.file), st, done);
     LT_TRY_GOTO(put_head(&w, head, array, count), st, done);
     for (int i = 0; i < count; i++)
         LT_TRY_GOTO(put_array(&w, &array[i]), st, done);
@@ -174,9 +199,16 @@ lt_status lt_state_file_write(const char *path, const lt_state_head *head,
     LT_TRY_GOTO(lt_new_file_place(&w.file, LT_REPLACE), st, done);
 done:
     lt_new_file_drop(&w.file);
-    (void)XXH64_freeState(w.hash);
-    (void)ZSTD_freeCCtx(w.zstd);
-    free(w.shuffled);
-    free(w.packed);
     return st;
+}
+
+lt_status lt_state_file_write(const char *path, const lt_state_head *head,
+                              const lt_state_array *array, int count, lt_state_sum *sum)
+{
+    lt_state_packer *packer = NULL;
+    LT_TRY(lt_state_packer_new(&packer));
+    const lt_status st = lt_state_file_pack(packer, path, head, array, count, sum);
+    lt_state_packer_free(&packer);
+    LT_TRY(st);
+    return LT_OK;
 }
