@@ -10,8 +10,8 @@ it only widens the interval: the median of the differences and its 95 % interval
 noise is, if pairs are independent), as a share of a step, as if every step were kept.
 
 Beside the wall: processor time of the threads that write and sync ("lt-states", "lt-sync"), of all ranks, a step that was
-kept, as a share of all threads' a step. Copying, microseconds on the main thread, is not in it. It is read every 50 ms, so
-what the last steps took may be missing.
+kept, as a share of all threads' a step. Copying, on the main thread, is not in it. Syncs are, once a second at most, so where
+steps are short this says more than it costs to keep each. It is read every 50 ms: what the last steps took may be missing.
 
 verdict: `under` or `over` 3 % if the whole interval is, else `open`: the machine was too busy to tell. Steps that were
 skipped are counted. A row is wrong (exit status 1) if a step that was to be kept neither counted nor was said to be skipped.
