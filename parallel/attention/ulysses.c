@@ -1,6 +1,7 @@
 /* ulysses.c - rows against heads, inside one ring rank.
- * The exchange itself is lt_all_to_all_heads and lt_all_to_all_rows of collective.h, after
- * DeepSpeed-Ulysses (Jacobs et al. 2023). K and V land in one tensor, as the ring sends them. */
+ * The exchange itself is lt_all_to_all_heads_each and lt_all_to_all_rows of collective.h, after
+ * DeepSpeed-Ulysses (Jacobs et al. 2023). Q, K and V go in one exchange: ranks wait for each other
+ * once, not three times. K and V land in one tensor, as the ring sends them. */
 #include "parallel/attention/ulysses.h"
 #include "parallel/transport/traffic.h"
 
@@ -11,12 +12,10 @@ lt_status lt_ulysses_out(lt_engine *engine, const lt_attention_share *share, con
     const int64_t rows = lt_row_count(q_heads);
     lt_tensor k_heads = lt_view_outer(kv_heads, (lt_range){0, rows});
     lt_tensor v_heads = lt_view_outer(kv_heads, (lt_range){rows, rows});
-    const lt_tensor *from[] = {k, v, q};
-    lt_tensor *to[] = {&k_heads, &v_heads, q_heads};
-    for (int i = 0; i < 3; i++)
-        LT_TRY(lt_all_to_all_heads(engine, share->uly, after, from[i], share->inner,
-                                   share->inner_heads, share->width, to[i], done));
-    return LT_OK;
+    const lt_tensor *const from[] = {k, v, q};
+    lt_tensor *const to[] = {&k_heads, &v_heads, q_heads};
+    return lt_all_to_all_heads_each(engine, share->uly, after, from, 3, share->inner,
+                                    share->inner_heads, share->width, to, done);
 }
 
 lt_status lt_ulysses_back(lt_engine *engine, const lt_attention_share *share, const lt_event *after,

@@ -55,16 +55,20 @@ static lt_status dense(lt_engine *engine, const lt_tensor *x, int filled, lt_ten
     return filled ? copy(engine, x, out) : LT_OK;
 }
 
-/* own: what stays on this rank, dense, or NULL; list has space for it. */
+/* own [owns]: what stays on this rank, dense; list has space for it. */
 static lt_status exchange(lt_engine *engine, lt_group *group, const char *name,
-                          lt_tensor_transfer *list, int count, const lt_tensor_transfer *own)
+                          lt_tensor_transfer *list, int count, const lt_tensor_transfer *own,
+                          int owns)
 {
     lt_link *link = lt_links_find(engine->links, group);
-    if (own != NULL && lt_elements(&own->send) > 0 && own->send.data != own->recv.data) {
-        if (count > 0 && link->how->takes_own)
-            list[count++] = *own;
+    const int beside = count > 0 && link->how->takes_own;
+    for (int i = 0; i < owns; i++) {
+        if (lt_elements(&own[i].send) == 0 || own[i].send.data == own[i].recv.data)
+            continue;
+        if (beside)
+            list[count++] = own[i];
         else
-            LT_TRY(copy(engine, &own->send, &own->recv));
+            LT_TRY(copy(engine, &own[i].send, &own[i].recv));
     }
     if (count == 0)
         return LT_OK;
@@ -106,7 +110,7 @@ static lt_status gather_rows(lt_engine *engine, lt_group *group, const char *nam
         list[count++] = (lt_tensor_transfer){
             peer, is_dense ? *x : mine, lt_view_outer(&whole, (lt_range){before, counts[peer]})};
     }
-    LT_TRY(exchange(engine, group, name, list, count, is_dense ? &own : NULL));
+    LT_TRY(exchange(engine, group, name, list, count, &own, is_dense));
     LT_TRY(copy(engine, &whole, y));
     lt_comm_release(engine->memory, mark);
     return LT_OK;
@@ -150,7 +154,7 @@ static lt_status reduce_at_once(lt_engine *engine, lt_group *group, const lt_ten
         const lt_tensor to = lt_view_outer(&flat, (lt_range){peer * rows, rows});
         *(peer == rank ? &own : &list[count++]) = (lt_tensor_transfer){peer, whole, to};
     }
-    LT_TRY(exchange(engine, group, sum_name, list, count, &own));
+    LT_TRY(exchange(engine, group, sum_name, list, count, &own, 1));
     const lt_tensor parts = lt_view_as(&flat, LT_DIMS(size, rows, width));
     LT_TRY(lt_sum_parts(engine->comm, &parts, y));
     lt_comm_release(engine->memory, mark);
@@ -174,7 +178,7 @@ static lt_status scatter_partials(lt_engine *engine, lt_group *group, const lt_t
         const lt_tensor to = lt_view_outer(parts, (lt_range){peer * mine, mine});
         *(peer == rank ? &own : &list[count++]) = (lt_tensor_transfer){peer, theirs, to};
     }
-    return exchange(engine, group, sum_name, list, count, &own);
+    return exchange(engine, group, sum_name, list, count, &own, 1);
 }
 
 static lt_status gather_sums(lt_engine *engine, lt_group *group, lt_tensor *y)
@@ -265,23 +269,6 @@ static lt_status unpack(lt_engine *engine, const crossing *c, const lt_tensor_tr
     return LT_OK;
 }
 
-static lt_status cross(lt_engine *engine, lt_group *group, const crossing *c)
-{
-    lt_tensor_transfer *list;
-    const lt_tensor mine = lt_view_outer(&c->by_heads, c->rows[c->rank]);
-    const lt_tensor columns = columns_of(c, c->rank);
-    const lt_tensor_transfer own = {c->rank, c->to_heads ? columns : mine,
-                                    c->to_heads ? mine : columns};
-    const int is_dense = lt_is_dense(&columns);
-    LT_TRY(lt_comm_transfers(engine->memory, c->size, &list));
-    LT_TRY(pack(engine, c, list));
-    LT_TRY(exchange(engine, group, c->to_heads ? "all_to_all_heads" : "all_to_all_rows", list,
-                    c->size - 1, is_dense ? &own : NULL));
-    if (!is_dense)
-        LT_TRY(copy(engine, &own.send, &own.recv));
-    return c->to_heads ? LT_OK : unpack(engine, c, list);
-}
-
 static int64_t end_of(const lt_range *ranges, int size, int gaps)
 {
     int64_t end = 0;
@@ -292,12 +279,11 @@ static int64_t end_of(const lt_range *ranges, int size, int gaps)
     return end;
 }
 
-static lt_status all_to_all(lt_engine *engine, lt_group *group, const lt_event *after,
-                            const lt_tensor *x, crossing *c, const lt_tensor *y, lt_event *done)
+/* The two forms of x and y as they are: c->by_heads dense, in scratch where y or x is not. */
+static lt_status begin_crossing(lt_engine *engine, const lt_tensor *x, const lt_tensor *y,
+                                crossing *c)
 {
     const lt_tensor *by_heads = c->to_heads ? y : x, *by_rows = c->to_heads ? x : y;
-    c->size = lt_group_size(group);
-    c->rank = lt_group_rank(group);
     const int64_t rows = end_of(c->rows, c->size, 0);
     const int64_t my_heads = c->heads[c->rank].count, my_rows = c->rows[c->rank].count;
     const int64_t heads = my_rows > 0 ? lt_elements(by_rows) / (my_rows * c->width) : 0;
@@ -307,25 +293,78 @@ static lt_status all_to_all(lt_engine *engine, lt_group *group, const lt_event *
     const int64_t heads_end = end_of(c->heads, c->size, 1);
     assert(my_rows == 0 || heads_end <= heads);
     assert(lt_elements(by_heads) == rows * my_heads * c->width);
-    const size_t mark = lt_comm_mark(engine->memory);
-    LT_TRY(wait_for(engine, after));
     LT_TRY(dense(engine, by_heads, !c->to_heads, &c->by_heads));
     c->by_heads = lt_view_as(&c->by_heads, LT_DIMS(rows, my_heads * c->width));
     c->by_rows =
         lt_view_as(by_rows, LT_DIMS(my_rows, (my_rows > 0 ? heads : heads_end) * c->width));
-    LT_TRY(cross(engine, group, c));
-    if (c->to_heads && !lt_is_dense(by_heads))
-        LT_TRY(copy(engine, &c->by_heads, by_heads));
+    return LT_OK;
+}
+
+static lt_tensor_transfer own_part(const crossing *c)
+{
+    const lt_tensor mine = lt_view_outer(&c->by_heads, c->rows[c->rank]);
+    const lt_tensor columns = columns_of(c, c->rank);
+    return c->to_heads ? (lt_tensor_transfer){c->rank, columns, mine}
+                       : (lt_tensor_transfer){c->rank, mine, columns};
+}
+
+/* Of by_heads it always is. */
+static int own_is_dense(const crossing *c)
+{
+    const lt_tensor columns = columns_of(c, c->rank);
+    return lt_is_dense(&columns);
+}
+
+/* `tensors` all-to-alls of one form in one exchange; c[0] says which. */
+static lt_status all_to_all(lt_engine *engine, lt_group *group, const lt_event *after,
+                            const lt_tensor *const *x, crossing *c, int tensors,
+                            lt_tensor *const *y, lt_event *done)
+{
+    const int size = lt_group_size(group), peers = size - 1;
+    const size_t mark = lt_comm_mark(engine->memory);
+    lt_tensor_transfer own[LT_ALL_TO_ALL_MAX], *list;
+    int owns = 0;
+    assert(tensors >= 1 && tensors <= LT_ALL_TO_ALL_MAX);
+    LT_TRY(wait_for(engine, after));
+    LT_TRY(lt_comm_transfers(engine->memory, size * tensors, &list));
+    for (int i = 0; i < tensors; i++) {
+        c[i] = c[0];
+        c[i].size = size;
+        c[i].rank = lt_group_rank(group);
+        LT_TRY(begin_crossing(engine, x[i], y[i], &c[i]));
+        LT_TRY(pack(engine, &c[i], list + i * peers));
+        if (own_is_dense(&c[i]))
+            own[owns++] = own_part(&c[i]);
+    }
+    LT_TRY(exchange(engine, group, c->to_heads ? "all_to_all_heads" : "all_to_all_rows", list,
+                    peers * tensors, own, owns));
+    for (int i = 0; i < tensors; i++) {
+        const lt_tensor_transfer part = own_part(&c[i]);
+        if (!own_is_dense(&c[i]))
+            LT_TRY(copy(engine, &part.send, &part.recv));
+        if (!c->to_heads)
+            LT_TRY(unpack(engine, &c[i], list + i * peers));
+        else if (!lt_is_dense(y[i]))
+            LT_TRY(copy(engine, &c[i].by_heads, y[i]));
+    }
     lt_comm_release(engine->memory, mark);
     return mark_done(engine, done);
+}
+
+lt_status lt_all_to_all_heads_each(lt_engine *engine, lt_group *group, const lt_event *after,
+                                   const lt_tensor *const *x, int tensors, const lt_range *rows,
+                                   const lt_range *heads, int64_t width, lt_tensor *const *y,
+                                   lt_event *done)
+{
+    crossing c[LT_ALL_TO_ALL_MAX] = {{.rows = rows, .heads = heads, .width = width, .to_heads = 1}};
+    return all_to_all(engine, group, after, x, c, tensors, y, done);
 }
 
 lt_status lt_all_to_all_heads(lt_engine *engine, lt_group *group, const lt_event *after,
                               const lt_tensor *x, const lt_range *rows, const lt_range *heads,
                               int64_t width, lt_tensor *y, lt_event *done)
 {
-    crossing c = {.rows = rows, .heads = heads, .width = width, .to_heads = 1};
-    return all_to_all(engine, group, after, x, &c, y, done);
+    return lt_all_to_all_heads_each(engine, group, after, &x, 1, rows, heads, width, &y, done);
 }
 
 lt_status lt_all_to_all_rows(lt_engine *engine, lt_group *group, const lt_event *after,
@@ -333,7 +372,7 @@ lt_status lt_all_to_all_rows(lt_engine *engine, lt_group *group, const lt_event 
                              int64_t width, lt_tensor *y, lt_event *done)
 {
     crossing c = {.rows = rows, .heads = heads, .width = width, .to_heads = 0};
-    return all_to_all(engine, group, after, x, &c, y, done);
+    return all_to_all(engine, group, after, &x, &c, 1, &y, done);
 }
 
 /* ---- exchange ---- */
@@ -354,7 +393,7 @@ lt_status lt_exchange_tensors(lt_engine *engine, lt_group *group, const char *na
         if (list[i].recv.ndim > 0)
             LT_TRY(dense(engine, &list[i].recv, 0, &dense_list[i].recv));
     }
-    LT_TRY(exchange(engine, group, name, dense_list, count, NULL));
+    LT_TRY(exchange(engine, group, name, dense_list, count, NULL, 0));
     for (int i = 0; i < count; i++)
         if (list[i].recv.ndim > 0)
             LT_TRY(copy(engine, &dense_list[i].recv, &list[i].recv));

@@ -43,6 +43,13 @@ int lt_all_reduce_is_small(int size, int64_t elements);
 lt_status lt_all_to_all_heads(lt_engine *engine, lt_group *group, const lt_event *after,
                               const lt_tensor *x, const lt_range *rows, const lt_range *heads,
                               int64_t width, lt_tensor *y, lt_event *done);
+/* The same for several tensors (q, k, v) in one exchange: one message a tensor and peer, all at
+ * once. */
+enum { LT_ALL_TO_ALL_MAX = 4 };
+lt_status lt_all_to_all_heads_each(lt_engine *engine, lt_group *group, const lt_event *after,
+                                   const lt_tensor *const *x, int tensors, const lt_range *rows,
+                                   const lt_range *heads, int64_t width, lt_tensor *const *y,
+                                   lt_event *done);
 /* The way back: x [S, N/P*D] -> y [S/P, N*D]. Heads that are left out stay as they were in y. */
 lt_status lt_all_to_all_rows(lt_engine *engine, lt_group *group, const lt_event *after,
                              const lt_tensor *x, const lt_range *rows, const lt_range *heads,

@@ -194,6 +194,47 @@ static void heads_case(bench *b, int64_t rows, int64_t heads, int kind, int64_t 
     lt_arena_release(b->engine.step, mark);
 }
 
+/* Three tensors in one exchange, of which one is strided and one lands beside others: each has the
+ * bits that it has alone, and the bytes are three times one's. */
+static void heads_at_once(bench *b, int64_t rows, int64_t heads, int kind)
+{
+    enum { D = 3, TENSORS = 3 };
+    const int rank = lt_group_rank(b->group), size = lt_group_size(b->group);
+    const int64_t each = (int64_t)lt_dtype_bytes(b->dtype), width = heads * D;
+    lt_range of_rows[RANKS_MAX], of_heads[RANKS_MAX];
+    split(rows, size, kind, of_rows);
+    split(heads, size, kind == 1 ? 0 : kind, of_heads);
+    const int64_t my_rows = of_rows[rank].count, my_heads = of_heads[rank].count;
+    const lt_mark mark = lt_arena_mark(b->engine.step);
+    lt_tensor x[TENSORS], wide, y[TENSORS];
+    lt_event after, done;
+    for (int t = 0; t < TENSORS; t++) {
+        for (int64_t i = 0; i < my_rows * width; i++)
+            store(b->host + i * each, b->dtype,
+                  value(t, of_rows[rank].first + i / width, i % width));
+        x[t] = make(b, my_rows, width, b->dtype, t == 1 ? 4 : 0);
+    }
+    OK(lt_tensor_new(b->engine.step, "both", b->dtype, &wide, LT_DIMS(2 * rows, my_heads * D)));
+    OK(lt_tensor_new(b->engine.step, "alone", b->dtype, &y[2], LT_DIMS(rows, my_heads * D)));
+    for (int t = 0; t < 2; t++)
+        y[t] = lt_view_outer(&wide, (lt_range){t * rows, rows});
+    OK(lt_mark_event(b->engine.compute, &after));
+    lt_traffic_reset();
+    const lt_tensor *const from[TENSORS] = {&x[0], &x[1], &x[2]};
+    lt_tensor *const to[TENSORS] = {&y[0], &y[1], &y[2]};
+    OK(lt_all_to_all_heads_each(&b->engine, b->group, &after, from, TENSORS, of_rows, of_heads, D,
+                                to, &done));
+    check_traffic(b, TENSORS * my_rows * (heads - my_heads) * D * each,
+                  TENSORS * (rows - my_rows) * my_heads * D * each, "all-to-all of three");
+    for (int t = 0; t < TENSORS; t++) {
+        for (int64_t i = 0; i < rows * my_heads * D; i++)
+            store(b->want + i * each, b->dtype,
+                  value(t, i / (my_heads * D), of_heads[rank].first * D + i % (my_heads * D)));
+        compare(b, &y[t], &done, "all-to-all of three");
+    }
+    lt_arena_release(b->engine.step, mark);
+}
+
 static void device_cases(bench *b)
 {
     enum { MANY = 5000 }; /* rows: more than one exchange takes */
@@ -208,6 +249,8 @@ static void device_cases(bench *b)
                 gather_case(b, rows[r], kind, gap);
                 for (size_t h = 0; h < sizeof heads / sizeof *heads; h++)
                     heads_case(b, rows[r], heads[h], kind, gap);
+                for (size_t h = 0; h < sizeof heads / sizeof *heads && gap == 0; h++)
+                    heads_at_once(b, rows[r], heads[h], kind);
             }
         }
 }
