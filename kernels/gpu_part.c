@@ -55,7 +55,7 @@ static void describe(const lt_gpu_part *part, char *out, size_t bytes)
 static void check_part(lt_gpu *gpu, const lt_gpu_part *part, const char *path)
 {
     const lt_gpu_part mine = {
-        LT_GPU_PART_API, LT_BACKEND_API, sizeof(lt_op), LT_VERSION, NULL, NULL, NULL};
+        LT_GPU_PART_API, LT_BACKEND_API, sizeof(lt_op), LT_VERSION, NULL, NULL, NULL, NULL, NULL};
     char wanted[128], found[128], both[300], devices[300] = "";
     if (part == NULL || part->api != mine.api || part->backend_api != mine.backend_api ||
         part->op_bytes != mine.op_bytes || part->version == NULL ||
@@ -74,6 +74,7 @@ static void check_part(lt_gpu *gpu, const lt_gpu_part *part, const char *path)
         lt_error_clear();
         return;
     }
+    gpu->has_exchange = part->exchange_found(gpu->exchange, sizeof gpu->exchange);
     if (part->devices(devices, sizeof devices) < 1) {
         refuse(gpu, "no CUDA device: %s%s", devices, "");
         return;

@@ -11,7 +11,7 @@
 
 #include "kernels/backend.h"
 
-enum { LT_GPU_PART_API = 1 }; /* bump when a member is added, moved or changes meaning */
+enum { LT_GPU_PART_API = 2 }; /* bump when a member is added, moved or changes meaning */
 
 #define LT_GPU_PART_FILE  "longtake_cuda.so"
 #define LT_GPU_PART_ENTRY "lt_gpu_part_entry"
@@ -25,6 +25,11 @@ typedef struct lt_gpu_part {
     const char *missing; /* what it cannot do yet, so that it is not used; "": nothing */
     /* How many devices there are. text: their names, or why there are none. */
     int (*devices)(char *text, size_t bytes);
+    /* How tensors go from device to device (parallel/collective/exchange.h); NULL: only through
+     * host memory. */
+    const struct lt_device_exchange *exchange;
+    /* 1: it is of use here. text: its library and version, or why not. */
+    int (*exchange_found)(char *text, size_t bytes);
 } lt_gpu_part;
 
 typedef const lt_gpu_part *(*lt_gpu_part_fn)(void);
@@ -39,6 +44,8 @@ typedef struct lt_gpu {
     lt_gpu_found found;
     const lt_gpu_part *part; /* NULL: not opened */
     char text[512];          /* one line, without an end */
+    int has_exchange;        /* between devices; else through host memory */
+    char exchange[160];      /* its library and version, or why there is none; "": no part */
 } lt_gpu;
 
 /* Looks once. The answer stays. Blocking. */

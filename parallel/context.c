@@ -1,9 +1,13 @@
 /* context.c - the engine: a backend, its queues and arenas, opened together. */
 #include "parallel/context.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "parallel/collective/exchange.h"
+#include "parallel/transport/agree.h"
+#include "parallel/transport/host_collectives.h"
 
 lt_status lt_engine_open(const lt_backend *backend, int device, int threads, const lt_mesh *mesh,
                          size_t phase_bytes, size_t step_bytes, lt_engine *out)
@@ -58,20 +62,49 @@ static lt_status nothing(void *work, const lt_host_call *call)
     return LT_OK;
 }
 
+enum { WHY_BYTES = 256 };
+
+/* Rank 0 says for all why some group's tensors go another way than they could: the lowest rank's
+ * words. Collective on world. */
+static lt_status say_without(lt_group *world, const char without[WHY_BYTES])
+{
+    const int size = lt_group_size(world);
+    char *all = calloc((size_t)size, WHY_BYTES);
+    lt_status st = all != NULL ? LT_OK
+                               : lt_fail(LT_ENOMEM, __FILE__, __LINE__,
+                                         "comm: no memory for words of %d ranks", size);
+    st = lt_agree(world, st);
+    if (st == LT_OK)
+        st = lt_all_gather_host(world, without, WHY_BYTES, all);
+    for (int i = 0; st == LT_OK && i < size; i++)
+        if (all[i * WHY_BYTES] != '\0') {
+            lt_warn("%.*s: tensors go through host memory", WHY_BYTES - 1, all + i * WHY_BYTES);
+            break;
+        }
+    free(all);
+    LT_TRY(st);
+    return LT_OK;
+}
+
 lt_status lt_engine_connect(lt_engine *engine, const lt_mesh *mesh, const lt_comm_need *need)
 {
     int ranks = 1;
     lt_status refused = LT_OK;
+    char why[WHY_BYTES], without[WHY_BYTES] = "";
     for (int axis = -1; axis < LT_AXIS_COUNT; axis++) {
         lt_group *group = axis < 0 ? mesh->tokens : mesh->axis[axis];
-        const lt_status st = lt_links_connect(engine->links, group);
+        const lt_status st = lt_links_connect(engine->links, group, why, sizeof why);
         if (st == LT_EUNAVAIL) /* all of this group know; others of the axis go on */
             refused = st;
         else
             LT_TRY(st);
+        if (without[0] == '\0')
+            memcpy(without, why, strlen(why));
         ranks *= lt_group_size(group);
     }
     LT_TRY(refused);
+    if (ranks > 1 && !engine->backend->host_access && !engine->backend->is_dry)
+        LT_TRY(say_without(mesh->world, without));
     LT_TRY(lt_comm_memory_reserve(engine->memory, need));
     if (ranks > 1)
         LT_TRY(lt_host(engine->comm, nothing, NULL, 0));

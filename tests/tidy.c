@@ -51,7 +51,7 @@ static const struct {
                {"<png.h>", "src/media/contact_sheet"},
                {"<ebur128.h>", "src/media/loudness"},
                {"<openssl/", "src/model/files/hash_list"},
-               {"<nccl.h>", "parallel/comm_nccl.c"},
+               {"<nccl.h>", "parallel/collective/exchange_nccl.c"},
                {"<cuda", "kernels/cuda/"},
                {"<cublas", "kernels/cuda/gemm_lt.c"},
                {"<utf8proc.h>", "src/model/text/bpe"},

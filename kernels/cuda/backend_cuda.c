@@ -2,11 +2,16 @@
  *
  * A queue is a stream; comm's has the highest priority, so that an exchange that is queued before
  * the attention that hides it gets its processors. No call here blocks the host but sync, prepare,
- * open and close. Marks are a ring of events: one that has come round stands for a later mark,
- * which was queued before the wait, so waiting for it is right and cannot deadlock. */
+ * open and close. A stream may hold an exchange that waits for another rank, which may be dead: so
+ * sync polls, and asks lt_cuda.waiting between two polls. Marks are a ring of events: one that has
+ * come round stands for a later mark, which was queued before the wait, so waiting for it is right
+ * and cannot deadlock. */
 #include <assert.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "kernels/cuda/cuda.h"
 
 enum { WORKSPACE_BYTES = 64 << 20 };
@@ -88,12 +93,57 @@ static uint64_t cuda_done(const lt_queue *queue)
     return seen;
 }
 
+/* Ask the stream, and what else may say that it never ends. A short wait yields, a long one sleeps.
+ */
+static lt_status poll_stream(const char *what, cudaStream_t stream)
+{
+    static const double yield_s = 2e-4;
+    const double begin = lt_seconds();
+    lt_status status = LT_OK;
+    while (status == LT_OK) {
+        const cudaError_t error = cudaStreamQuery(stream);
+        if (error != cudaErrorNotReady) {
+            status = lt_cuda_try(what, error);
+            break;
+        }
+        status = lt_cuda.waiting(0);
+        if (lt_seconds() - begin < yield_s)
+            (void)sched_yield();
+        else
+            (void)nanosleep(&(struct timespec){0, 50000}, NULL);
+    }
+    (void)lt_cuda.waiting(1);
+    return status;
+}
+
+lt_status lt_cuda_stream_wait(const char *what, cudaStream_t stream)
+{
+    if (lt_cuda.stuck)
+        return LT_EPEER; /* the error text is the failure's own */
+    if (lt_cuda.waiting == NULL)
+        return lt_cuda_try(what, cudaStreamSynchronize(stream));
+    return poll_stream(what, stream);
+}
+
 static lt_status cuda_sync(lt_queue *queue)
 {
     lt_cuda_queue *q = (lt_cuda_queue *)queue;
     LT_TRY(lt_cuda_host_wait(q));
-    LT_TRY(lt_cuda_try("sync", cudaStreamSynchronize(q->stream)));
+    LT_TRY(lt_cuda_stream_wait("sync", q->stream));
     return lt_cuda_host_failure(q);
+}
+
+static void free_queue(lt_cuda_queue *q)
+{
+    if (q->stream != NULL) {
+        (void)lt_cuda_stream_wait("close", q->stream);
+        (void)cudaStreamDestroy(q->stream);
+    }
+    for (int i = 0; i < LT_CUDA_EVENTS; i++)
+        if (q->event[i] != NULL)
+            (void)cudaEventDestroy(q->event[i]);
+    if (q->workspace != NULL)
+        (void)cudaFree(q->workspace);
 }
 
 static void cuda_queue_close(lt_queue **queue)
@@ -102,15 +152,8 @@ static void cuda_queue_close(lt_queue **queue)
     if (q == NULL)
         return;
     lt_cuda_host_close(q);
-    if (q->stream != NULL) {
-        (void)cudaStreamSynchronize(q->stream);
-        (void)cudaStreamDestroy(q->stream);
-    }
-    for (int i = 0; i < LT_CUDA_EVENTS; i++)
-        if (q->event[i] != NULL)
-            (void)cudaEventDestroy(q->event[i]);
-    if (q->workspace != NULL)
-        (void)cudaFree(q->workspace);
+    if (!lt_cuda.stuck)
+        free_queue(q);
     lt_cuda_queue **at = &lt_cuda.queues;
     while (*at != NULL && *at != q)
         at = &(*at)->next;
@@ -154,11 +197,22 @@ static lt_status cuda_queue_open(lt_queue_kind kind, lt_queue **out)
     return LT_OK;
 }
 
+/* What a device has begun can't be dropped, and where it waits for another rank it may never end:
+ * then the stream and all that it uses stay as they are, for the process ends after a failure. */
 static void cuda_cancel(lt_queue *queue)
 {
+    static const double patience_s = 1;
     lt_cuda_queue *q = (lt_cuda_queue *)queue;
     lt_cuda_host_cancel(q);
-    (void)cudaStreamSynchronize(q->stream);
+    if (lt_cuda.waiting == NULL) {
+        (void)cudaStreamSynchronize(q->stream);
+        return;
+    }
+    const double begin = lt_seconds();
+    while (!lt_cuda.stuck && cudaStreamQuery(q->stream) == cudaErrorNotReady) {
+        lt_cuda.stuck = lt_seconds() - begin > patience_s;
+        (void)nanosleep(&(struct timespec){0, 50000}, NULL);
+    }
 }
 
 /* ---- memory ---- */
@@ -192,13 +246,15 @@ static void cuda_discard(void *ctx, void *p, size_t bytes)
 static lt_status idle(void)
 {
     for (lt_cuda_queue *q = lt_cuda.queues; q != NULL; q = q->next)
-        LT_TRY(lt_cuda_try("memory", cudaStreamSynchronize(q->stream)));
+        LT_TRY(lt_cuda_stream_wait("memory", q->stream));
     return LT_OK;
 }
 
 static void cuda_release(void *ctx, void *p, size_t bytes)
 {
     (void)ctx, (void)bytes;
+    if (lt_cuda.stuck)
+        return;
     (void)idle();
     (void)cudaFree(p);
 }
@@ -213,6 +269,8 @@ static lt_status pinned_alloc(void *ctx, size_t bytes, void **out)
 static void pinned_release(void *ctx, void *p, size_t bytes)
 {
     (void)ctx, (void)bytes;
+    if (lt_cuda.stuck)
+        return;
     (void)idle();
     (void)cudaFreeHost(p);
 }
@@ -310,7 +368,11 @@ static lt_status cuda_open(int device, int threads)
     return lt_cuda_lt_open();
 }
 
-static void cuda_close(void) { lt_cuda_lt_close(); }
+static void cuda_close(void)
+{
+    if (!lt_cuda.stuck)
+        lt_cuda_lt_close();
+}
 
 static lt_scratch cuda_op_scratch(const lt_op *op)
 {

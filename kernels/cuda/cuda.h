@@ -55,12 +55,19 @@ typedef struct lt_cuda_queue {
     struct lt_cuda_queue *next; /* of all that are open */
 } lt_cuda_queue;
 
+/* Asked again and again while the main thread waits for a stream; a failure ends the wait. over:
+ * the last call of a wait, whose answer does not count. What carries tensors between devices sets
+ * it (parallel/collective/exchange_nccl.c): a stream may hold work that waits for another rank. */
+typedef lt_status (*lt_cuda_waiting_fn)(int over);
+
 /* What backend_cuda.c knows of the device that is open. */
 typedef struct lt_cuda_state {
     int device, processors;
     size_t lt_bytes; /* cuBLASLt's workspace */
     void *lt;        /* cublasLtHandle_t */
     lt_cuda_queue *queues;
+    lt_cuda_waiting_fn waiting; /* NULL: nothing but the device itself is waited for */
+    int stuck; /* 1: a cancelled stream did not end. What it uses stays; the process ends soon */
 } lt_cuda_state;
 extern lt_cuda_state lt_cuda;
 
@@ -70,6 +77,8 @@ extern const lt_backend lt_backend_cuda;
 
 /* what: "copy", "linear". Errors: LT_EDEVICE with CUDA's words; LT_ENOMEM for its own. */
 lt_status lt_cuda_try(const char *what, cudaError_t error);
+/* Until the stream is empty; main thread. Blocking. Errors: LT_EDEVICE, lt_cuda.waiting's. */
+lt_status lt_cuda_stream_wait(const char *what, cudaStream_t stream);
 /* Until all queues are empty. Blocking. */
 lt_status lt_cuda_idle(void);
 /* rows of `width` bytes from host memory. Blocking. */
@@ -173,6 +182,11 @@ lt_status lt_cuda_place(lt_cuda_queue *q, const lt_cuda_places *places, const fl
 
 /* driver.c: the stream goes on once the word at `at` has reached value, cyclically. */
 cudaError_t lt_cuda_wait_value(cudaStream_t stream, const uint32_t *at, uint32_t value);
+
+/* ---- parallel/collective/exchange_nccl.c, where this build has NCCL (LT_HAVE_NCCL) ---- */
+extern const struct lt_device_exchange lt_exchange_nccl;
+/* text: "NCCL 2.28.9", or why it is of no use. 1: it is of use. Local. */
+int lt_nccl_found(char *text, size_t bytes);
 
 /* ---- host.c: work of the host in a stream's order ---- */
 lt_status lt_cuda_host_push(lt_cuda_queue *q, lt_host_fn fn, const void *work, size_t bytes);

@@ -4,8 +4,7 @@
 
 /* What stands between this part and a film on a card; tests/shim builds it without. */
 #ifndef LT_CUDA_MISSING
-#define LT_CUDA_MISSING                                                                            \
-    "NCCL, a plan of its memory, and a first run on a card (kernels/cuda/README.md)"
+#define LT_CUDA_MISSING "a plan of its memory, and a first run on a card (kernels/cuda/README.md)"
 #endif
 
 /* "2: NVIDIA H100 80GB HBM3 (sm_90), NVIDIA H100 80GB HBM3 (sm_90)" */
@@ -29,6 +28,18 @@ static int devices(char *text, size_t bytes)
     return count;
 }
 
+#ifdef LT_HAVE_NCCL
+#define LT_EXCHANGE &lt_exchange_nccl
+static int exchange_found(char *text, size_t bytes) { return lt_nccl_found(text, bytes); }
+#else
+#define LT_EXCHANGE NULL
+static int exchange_found(char *text, size_t bytes)
+{
+    (void)snprintf(text, bytes, "this GPU part was built without NCCL");
+    return 0;
+}
+#endif
+
 __attribute__((visibility("default"))) const lt_gpu_part *lt_gpu_part_entry(void)
 {
     static const lt_gpu_part part = {.api = LT_GPU_PART_API,
@@ -37,6 +48,8 @@ __attribute__((visibility("default"))) const lt_gpu_part *lt_gpu_part_entry(void
                                      .version = LT_VERSION,
                                      .backend = &lt_backend_cuda,
                                      .missing = LT_CUDA_MISSING,
-                                     .devices = devices};
+                                     .devices = devices,
+                                     .exchange = LT_EXCHANGE,
+                                     .exchange_found = exchange_found};
     return &part;
 }

@@ -124,8 +124,8 @@ void lt_cuda_host_close(lt_cuda_queue *q)
         return;
     lt_comm_thread_close(&h->thread);
     set_done(h, h->queued + FAR_AHEAD);
-    (void)cudaStreamSynchronize(q->stream);
-    (void)cudaFreeHost(h->done);
+    if (lt_cuda_stream_wait("close", q->stream) == LT_OK)
+        (void)cudaFreeHost(h->done);
     free(h);
     q->host = NULL;
 }

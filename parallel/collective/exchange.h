@@ -7,12 +7,13 @@
  *     direct   the CPU reads device memory: one work item, over any transport
  *     staged   down to staging buffers, one work item, up again; over any transport
  *     dry      counts the messages, moves nothing
- *     more     registered by the code that brings them (a GPU's own library)
+ *     nccl     from device to device, by NVIDIA's library (exchange_nccl.c); it comes with the GPU
+ *              part and is registered where that is used
  *
- * All use the same messages, so ranks with direct and with staged understand each other. The ranks
- * agree on which one a group uses when an engine is connected (context.h). Nothing is allocated,
- * freed or connected by an exchange whose memory was reserved. Tested:
- * tests/ranks/test_comm_device.c. */
+ * The first three use the same messages, so ranks with direct and with staged understand each
+ * other. The ranks agree on which one a group uses when an engine is connected (context.h). Nothing
+ * is allocated, freed or connected by an exchange whose memory was reserved. Tested:
+ * tests/ranks/test_comm_device.c, test_exchange.c; nccl: tests/emu/nccl. */
 #ifndef LT_EXCHANGE_H
 #define LT_EXCHANGE_H
 
@@ -27,7 +28,8 @@ struct lt_device_exchange {
     /* 1: this rank can use it for this group and backend. Local. */
     int (*fits)(const lt_group *group, const lt_backend *backend);
     /* Connect; group NULL: a link whose group is given before each exchange (not every table can).
-     * Collective on group, Blocking. */
+     * Collective on group, Blocking. Errors: LT_EUNAVAIL on all ranks of group, with one text: this
+     * group cannot, and the backend's own is taken. */
     lt_status (*open)(lt_group *group, const lt_backend *backend, lt_comm_memory *memory,
                       lt_link **out);
     /* Queue what lt_exchange_tensors says; every tensor is dense, name is a literal. */
@@ -49,8 +51,8 @@ struct lt_link {
 
 extern const lt_device_exchange lt_exchange_direct, lt_exchange_staged, lt_exchange_dry;
 
-/* Prefer this exchange to the three above where it fits; at most four, before any engine is open.
- * Local. */
+/* Prefer this exchange to the three above where it fits; at most four, before any engine is open. A
+ * second time: nothing. Local. */
 void lt_exchange_register(const lt_device_exchange *how);
 
 /* ---- memory (memory.c). Local ---- */
@@ -61,6 +63,7 @@ void lt_comm_memory_free(lt_comm_memory **memory); /* after comm has run to its 
 lt_status lt_comm_memory_reserve(lt_comm_memory *memory, const lt_comm_need *need);
 /* What was needed so far, on dry what would be. */
 lt_comm_need lt_comm_memory_need(const lt_comm_memory *memory);
+lt_queue *lt_comm_memory_queue(const lt_comm_memory *memory); /* the engine's comm queue */
 
 /* Dense device scratch for ops on comm. A release gives back at once what was taken after the mark:
  * the next ops that use it are behind on comm. Beyond what was reserved it grows. */
@@ -89,10 +92,11 @@ size_t lt_link_bytes(const lt_tensor *x);
 
 lt_status lt_links_new(const lt_backend *backend, lt_comm_memory *memory, lt_links **out);
 void lt_links_free(lt_links **links);
-/* Agree on an exchange for this group and open it; a second time: nothing. Collective on group.
+/* Agree on an exchange for this group and open it; a second time: nothing. One that says it cannot
+ * serve this group is left out, and why is put into without [bytes] ("" else). Collective on group.
  * Errors: LT_EUNAVAIL on all ranks of group where they name different ones (the group is still of
  * use); the transport's. */
-lt_status lt_links_connect(lt_links *links, lt_group *group);
+lt_status lt_links_connect(lt_links *links, lt_group *group, char *without, size_t bytes);
 /* The group's link, else the backend's usual one. Local. */
 lt_link *lt_links_find(lt_links *links, lt_group *group);
 void lt_links_abort(lt_links *links);

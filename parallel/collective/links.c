@@ -2,7 +2,9 @@
  *
  * Each rank names the first exchange that fits: registered ones, then its backend's own (direct or
  * staged, whose messages are the same). Ranks that name different ones are refused: they would wait
- * for each other, and nobody would notice a slower one that nobody asked for.
+ * for each other, and nobody would notice a slower one that nobody asked for. One that all name may
+ * find, as it connects, that it cannot serve this group (two ranks on one GPU): then all of the
+ * group take the backend's own, and the reason is printed once.
  * A group that was never connected (tests, a bench's own groups) uses a link of the engine's that
  * knows no group. */
 #include <assert.h>
@@ -27,6 +29,9 @@ struct lt_links {
 
 void lt_exchange_register(const lt_device_exchange *how)
 {
+    for (int i = 0; i < registered_count; i++)
+        if (registered[i] == how)
+            return;
     assert(registered_count < REGISTERED_MAX);
     registered[registered_count++] = how;
 }
@@ -100,9 +105,10 @@ done:
     return st;
 }
 
-lt_status lt_links_connect(lt_links *links, lt_group *group)
+lt_status lt_links_connect(lt_links *links, lt_group *group, char *without, size_t bytes)
 {
     int chosen = -1;
+    without[0] = '\0';
     if (links->backend->is_dry || lt_group_size(group) == 1)
         return LT_OK;
     for (int i = 0; i < links->count; i++)
@@ -113,8 +119,14 @@ lt_status lt_links_connect(lt_links *links, lt_group *group)
         return LT_OK; /* the usual link serves it */
     if (links->count == LINKS_MAX)
         LT_FAIL(LT_EINTERNAL, "comm: more than %d groups are connected", LINKS_MAX);
-    LT_TRY(
-        registered[chosen]->open(group, links->backend, links->memory, &links->link[links->count]));
+    const lt_status st =
+        registered[chosen]->open(group, links->backend, links->memory, &links->link[links->count]);
+    if (st == LT_EUNAVAIL) {
+        (void)snprintf(without, bytes, "%s", lt_error_text());
+        lt_error_clear();
+        return LT_OK;
+    }
+    LT_TRY(st);
     links->count++;
     return LT_OK;
 }

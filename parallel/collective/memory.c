@@ -101,6 +101,7 @@ void lt_comm_memory_free(lt_comm_memory **memory)
 }
 
 lt_comm_need lt_comm_memory_need(const lt_comm_memory *memory) { return memory->need; }
+lt_queue *lt_comm_memory_queue(const lt_comm_memory *memory) { return memory->comm; }
 
 /* ---- scratch ---- */
 

@@ -88,6 +88,21 @@ void lt_operation_end(const lt_host_call *call)
                 lt_traffic_of_thread() - span_bytes);
 }
 
+void lt_operation_device(const char *name, const char *axis, int moved)
+{
+    if (depth > 0) /* the collective that it is in says more */
+        return;
+    if (moved)
+        atomic_fetch_add(&lt_operation.calls, 1);
+    (void)pthread_mutex_lock(&lock);
+    of_main.inside = name != NULL;
+    if (name != NULL) {
+        of_main = (place){name, axis != NULL ? axis : "", 1, 1};
+        latest = &of_main;
+    }
+    (void)pthread_mutex_unlock(&lock);
+}
+
 void lt_operation_step(int step, double predicted_s)
 {
     const double now = lt_seconds();

@@ -17,6 +17,9 @@
  * queue gave its host function; NULL: the main thread itself waits. */
 void lt_operation_begin(const char *name, const char *axis, const lt_host_call *call);
 void lt_operation_end(const lt_host_call *call);
+/* Main thread only, while it waits for a device: this collective is what the device is in, or (name
+ * NULL) none. moved: another one than at the last call, which is progress. */
+void lt_operation_device(const char *name, const char *axis, int moved);
 /* Main thread only. The step at work, from 1; 0: none. The longest step so far (at least
  * predicted_s, 0: not known) gives the deadline for no progress; outside steps only the deadline of
  * a wait holds. */

@@ -3,13 +3,29 @@
 
 #include <string.h>
 
+#include "base/log.h"
+#include "kernels/gpu_part.h"
+#include "parallel/collective/exchange.h"
 #include "parallel/transport/agree.h"
+
+/* The GPU part's own way between devices, where it is what computes. */
+static void take_exchange(const lt_backend *backend, int ranks)
+{
+    if (strcmp(backend->name, "cuda") != 0)
+        return;
+    const lt_gpu *gpu = lt_gpu_look();
+    if (gpu->found == LT_GPU_READY && gpu->part->exchange != NULL)
+        lt_exchange_register(gpu->part->exchange); /* says itself what it cannot */
+    else if (ranks > 1)
+        lt_warn("%s: tensors go through host memory", gpu->exchange);
+}
 
 lt_status lt_bind(lt_group *world, const lt_plan *plan, lt_binding *out)
 {
     memset(out, 0, sizeof *out);
     LT_TRY(lt_place(world, plan->threads, &out->placed));
     LT_TRY(lt_agree(world, lt_backend_find(plan->device, &out->backend)));
+    take_exchange(out->backend, lt_group_size(world));
     LT_TRY(lt_mesh_open_placed(world, &plan->mesh, plan->placement, &out->mesh));
     out->mesh.attention = plan->attention;
     out->mesh.deterministic = plan->deterministic;

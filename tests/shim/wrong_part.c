@@ -16,6 +16,12 @@ static int no_devices(char *text, size_t bytes)
     return 0;
 }
 
+static int no_exchange(char *text, size_t bytes)
+{
+    (void)snprintf(text, bytes, "a library of a test");
+    return 0;
+}
+
 const lt_gpu_part *lt_gpu_part_entry(void)
 {
     static lt_backend holes;
@@ -28,7 +34,8 @@ const lt_gpu_part *lt_gpu_part_entry(void)
                          .version = LT_VERSION,
                          .backend = &lt_backend_cpu,
                          .missing = "",
-                         .devices = devices};
+                         .devices = devices,
+                         .exchange_found = no_exchange};
     if (wrong == NULL || strcmp(wrong, "nothing") == 0)
         return NULL;
     part.api += strcmp(wrong, "api") == 0;
