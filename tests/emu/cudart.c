@@ -5,6 +5,7 @@
  * calls; they are no part of CUDA's manual (crt/host_runtime.h has them). */
 #include <cuda.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "tests/emu/stream.h"
 
@@ -164,23 +165,32 @@ static cudaError_t fails(cudaError_t error, const char *what)
     return given;
 }
 
+/* One; or, for ranks that have one each, as many as LT_EMU_DEVICES says. */
+static int device_count(void)
+{
+    const char *text = getenv("LT_EMU_DEVICES");
+    return text != NULL ? (int)strtol(text, NULL, 10) : 1;
+}
+
 cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = 1;
+    *count = device_count();
     return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-    return device == 0 ? cudaSuccess : fails(cudaErrorInvalidDevice, NULL);
+    return device >= 0 && device < device_count() ? cudaSuccess
+                                                  : fails(cudaErrorInvalidDevice, NULL);
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int device)
 {
     enum { PROCESSORS = 4, MAJOR = 9 };
     memset(out, 0, sizeof *out);
-    if (device != 0)
+    if (device < 0 || device >= device_count())
         return fails(cudaErrorInvalidDevice, NULL);
+    out->uuid.bytes[0] = (char)(device + 1);
     (void)snprintf(out->name, sizeof out->name, "an interpreter of PTX");
     emu_enter();
     out->totalGlobalMem = emu_memory_limit();

@@ -12,12 +12,21 @@
 
 enum { STUCK_S = 60, LOOK_NS = 20000, STREAMS_MAX = 16, SOILED = 1 << 18 };
 
-typedef enum { WORK_FN, WORK_KERNEL, WORK_COPY, WORK_RECORD, WORK_WAIT, WORK_VALUE } work_kind;
+typedef enum {
+    WORK_FN,
+    WORK_HOST,
+    WORK_KERNEL,
+    WORK_COPY,
+    WORK_RECORD,
+    WORK_WAIT,
+    WORK_VALUE
+} work_kind;
 
 typedef struct work {
     struct work *next;
     work_kind kind;
     void (*fn)(void *);
+    void *data; /* of WORK_HOST's fn */
     ptx_launch launch;
     emu_copy copy;
     cudaEvent_t event;
@@ -236,6 +245,8 @@ static void do_work(work *w)
     if (w->kind == WORK_FN) {
         products++;
         w->fn(w->payload);
+    } else if (w->kind == WORK_HOST) {
+        w->fn(w->data);
     } else if (w->kind == WORK_KERNEL) {
         w->launch.params = w->payload;
         w->launch.seed = seed_now == 0 ? 0 : emu_draw(&random_state) | 1;
@@ -426,6 +437,27 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     const cudaError_t error = broken;
     emu_leave();
     return error;
+}
+
+/* A device gets on while it is asked. */
+cudaError_t cudaStreamQuery(cudaStream_t stream)
+{
+    emu_enter();
+    if (!is_empty(stream))
+        (void)run_something();
+    const cudaError_t error = broken != cudaSuccess ? broken
+                              : is_empty(stream)    ? cudaSuccess
+                                                    : cudaErrorNotReady;
+    emu_leave();
+    return error;
+}
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t fn, void *data)
+{
+    work *w = new_work(WORK_HOST, NULL, 0);
+    w->fn = fn;
+    w->data = data;
+    return push(stream, w);
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)

@@ -2,12 +2,13 @@
  * Goal: they move exactly what collective.h says, with uneven and empty shares, f32 and bf16, dense
  * and strided, on cpu and far; sums are the sequential sum in rank order, to the bit; traffic is
  * the closed form, also on dry. Method: element (rank, row, column) has a value that any rank can
- * compute. Ranks: as launched (4 in ctest; any number up to 16). Needs: nothing. */
+ * compute. Ranks: as launched (4 in ctest; any number up to 16). Needs: nothing. Built once more
+ * for kernels/cuda on the host, over NCCL's exchange: tests/emu/nccl. */
 #include <stdlib.h>
 
 #include "parallel/context.h"
 #include "parallel/transport/traffic.h"
-#include "tests/support/ranks.h"
+#include "tests/support/rank_device.h"
 
 enum { BUFFER_BYTES = 1 << 18 };
 
@@ -257,12 +258,14 @@ static void device_cases(bench *b)
 
 static void device_on(lt_group *group)
 {
-    const lt_backend *const backends[] = {&lt_backend_cpu, &lt_backend_far, &lt_backend_dry};
-    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
+    for (int i = 0; i <= RANK_BACKENDS; i++)
         for (int narrow = 0; narrow < 2; narrow++) {
-            bench b = {.backend = backends[i], .dtype = narrow ? LT_BF16 : LT_F32, .group = group};
+            bench b = {.backend = i < RANK_BACKENDS ? rank_backends[i] : &lt_backend_dry,
+                       .dtype = narrow ? LT_BF16 : LT_F32,
+                       .group = group};
             lt_far_seed(narrow ? 1 : 2); /* as late as may be; mostly early */
-            OK(lt_engine_open(b.backend, 0, 1, NULL, 0, 1 << 20, &b.engine));
+            OK(lt_engine_open(b.backend, rank_device(), 1, NULL, 0, 1 << 20, &b.engine));
+            rank_connect(&b.engine, group);
             b.host = malloc(BUFFER_BYTES);
             b.want = malloc(BUFFER_BYTES);
             b.got = malloc(BUFFER_BYTES);
@@ -297,7 +300,9 @@ static void three_at_once(lt_group *group)
         float host[3][ROWS * WIDTH], got[3][ROWS * WIDTH];
         lt_engine e;
         lt_far_seed((uint64_t)seed);
-        OK(lt_engine_open(&lt_backend_far, 0, 1, NULL, 0, 1 << 16, &e));
+        OK(lt_engine_open(rank_backends[RANK_BACKENDS - 1], rank_device(), 1, NULL, 0, 1 << 16,
+                          &e));
+        rank_connect(&e, group);
         for (int k = 0; k < 3; k++) {
             OK(lt_tensor_new(e.step, "x", LT_F32, &x[k], LT_DIMS(mine.count, WIDTH)));
             OK(lt_tensor_new(e.step, "y", LT_F32, &y[k], LT_DIMS(ROWS, WIDTH)));

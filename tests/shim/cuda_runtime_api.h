@@ -3,7 +3,8 @@
  * What the shim build finds in place of CUDA's own header. Device memory is the heap's (so that
  * AddressSanitizer sees it), a stream is a queue of work that runs late, in an order that a seed
  * chooses (stream.cpp), a kernel runs on fibers (block.cpp). Each call fails as the real one where
- * its arguments are wrong. LT_SHIM_SEED in the environment, or lt_shim_seed, chooses the orders. */
+ * its arguments are wrong. LT_SHIM_SEED in the environment, or lt_shim_seed, chooses the orders;
+ * LT_SHIM_DEVICES says how many devices there are (1). */
 #ifndef LT_SHIM_RUNTIME_H
 #define LT_SHIM_RUNTIME_H
 
@@ -39,8 +40,13 @@ enum cudaMemcpyKind {
     cudaMemcpyDefault
 };
 
+typedef struct {
+    char bytes[16];
+} cudaUUID_t;
+
 struct cudaDeviceProp {
     char name[256];
+    cudaUUID_t uuid;
     size_t totalGlobalMem;
     int major, minor, multiProcessorCount;
 };
@@ -69,6 +75,8 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest);
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t *out, unsigned flags, int priority);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamQuery(cudaStream_t stream);
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, void (*fn)(void *data), void *data);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
@@ -89,6 +97,8 @@ cudaError_t lt_shim_enqueue(cudaStream_t stream, void (*fn)(void *work), const v
                             size_t bytes);
 /* How many kernels and products ran since the last call. */
 long lt_shim_launches(void);
+/* How often device or pinned memory was taken since the last call. */
+long lt_shim_allocations(void);
 
 #ifdef __cplusplus
 }

@@ -14,7 +14,15 @@
 
 enum { FRESH_BYTES_MAX = 8 << 20 };
 
-typedef enum { WORK_FN, WORK_KERNEL, WORK_COPY, WORK_RECORD, WORK_WAIT, WORK_VALUE } work_kind;
+typedef enum {
+    WORK_FN,
+    WORK_HOST,
+    WORK_KERNEL,
+    WORK_COPY,
+    WORK_RECORD,
+    WORK_WAIT,
+    WORK_VALUE
+} work_kind;
 
 struct work {
     work *next;
@@ -44,7 +52,7 @@ struct lt_shim_event {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static lt_shim_stream *streams;
-static uint64_t seed_now, random_state, launched;
+static uint64_t seed_now, random_state, launched, allocated;
 static unsigned eager = 256; /* of 256: that queued work runs at once */
 static cudaError_t last_error = cudaSuccess;
 
@@ -77,6 +85,11 @@ long lt_shim_launches(void)
     return n;
 }
 
+long lt_shim_allocations(void)
+{
+    return (long)__atomic_exchange_n(&allocated, 0, __ATOMIC_RELAXED);
+}
+
 /* ---- running; all with the lock held ---- */
 
 static int ready(const lt_shim_stream *s)
@@ -102,6 +115,8 @@ static void run_first(lt_shim_stream *s)
     if (w->kind == WORK_FN) {
         launched++;
         w->fn(payload_of(w));
+    } else if (w->kind == WORK_HOST) {
+        w->fn(w->to);
     } else if (w->kind == WORK_KERNEL) {
         launched++;
         lt_shim_run_blocks(w->grid, w->block, w->shared, w->kernel, payload_of(w),
@@ -241,22 +256,29 @@ cudaError_t cudaGetLastError(void)
     return error;
 }
 
+static int device_count(void)
+{
+    const char *text = getenv("LT_SHIM_DEVICES");
+    return text != NULL ? (int)strtol(text, NULL, 10) : 1;
+}
+
 cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = 1;
+    *count = device_count();
     return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-    return device == 0 ? cudaSuccess : fails(cudaErrorInvalidDevice);
+    return device >= 0 && device < device_count() ? cudaSuccess : fails(cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int device)
 {
     memset(out, 0, sizeof *out);
-    if (device != 0)
+    if (device < 0 || device >= device_count())
         return fails(cudaErrorInvalidDevice);
+    out->uuid.bytes[0] = (char)(device + 1);
     memcpy(out->name, "the host, as a device", sizeof "the host, as a device");
     out->totalGlobalMem = (size_t)1 << 30;
     out->major = 9;
@@ -278,6 +300,7 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 
 cudaError_t cudaMalloc(void **out, size_t bytes)
 {
+    (void)__atomic_add_fetch(&allocated, 1, __ATOMIC_RELAXED);
     *out = aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (*out == NULL)
         return fails(cudaErrorMemoryAllocation);
@@ -365,6 +388,25 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     run_until(is_empty, stream);
     (void)pthread_mutex_unlock(&lock);
     return cudaSuccess;
+}
+
+/* A device gets on while it is asked. */
+cudaError_t cudaStreamQuery(cudaStream_t stream)
+{
+    (void)pthread_mutex_lock(&lock);
+    if (!is_empty(stream))
+        run_something();
+    const int done = is_empty(stream);
+    (void)pthread_mutex_unlock(&lock);
+    return done ? cudaSuccess : cudaErrorNotReady;
+}
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, void (*fn)(void *), void *data)
+{
+    work *w = new_work(WORK_HOST, NULL, 0);
+    w->fn = fn;
+    w->to = data;
+    return push(stream, w);
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)

@@ -3,8 +3,9 @@
  * device or says that it is not complete is refused in one line, with exit code 69 for --device
  * cuda and a film on the processor for auto; and the program, with the kernels of kernels/cuda
  * behind that plug-in (built for the host), makes the film that it makes on cpu: alone under
- * several orders of streams and threads, on two ranks over staged exchanges. Method: a copy of the
- * program with a plug-in beside it. Ranks: mpirun with 1 and 2. Needs: models/demo, mpirun.
+ * several orders of streams and threads, on two ranks through the host and over NCCL's stand-in, to
+ * the same bits; a killed rank is named. Method: a copy of the program with a plug-in beside it.
+ * Ranks: mpirun with 1 and 2. Needs: models/demo, mpirun.
  *
  * Tolerance of latents: 1e-4 of the largest, as between meshes (film/test_ranks_film). */
 #include "tests/support/film.h"
@@ -133,39 +134,75 @@ static void make_film(const char *folder, int ranks, const char *mesh, const cha
     latents_read(scratch_path(&s, run), out);
 }
 
+/* Ranks with a device each: over NCCL's stand-in (tests/emu/nccl); else through the host. */
 static const struct {
-    const char *name, *mesh, *seed;
-    int ranks;
+    const char *name, *mesh, *seed, *devices;
+    int ranks, same_as; /* bits of that row; -1: of none */
 } films[] = {
-    {"in_order", "win=1", "0", 1},
-    {"late", "win=1", "1", 1},  /* queues run only when something needs them */
-    {"ring", "ring=2", "2", 2}, /* or in any order that events allow */
-    {"uly", "uly=2", "3", 2},
+    {"in_order", "win=1", "0", "1", 1, -1},
+    {"late", "win=1", "1", "1", 1, 0},     /* queues run only when something needs them */
+    {"staged", "ring=2", "2", "1", 2, -1}, /* or in any order that events allow */
+    {"ring", "ring=2", "1", "2", 2, 2},
+    {"uly", "uly=2", "3", "2", 2, -1},
 };
+enum { FILMS = sizeof films / sizeof *films };
 
 static void makes_the_film_of_the_processor(void **state)
 {
     (void)state;
-    latents cpu, first, got;
+    latents cpu, got[FILMS];
     install("shim", "shim_part");
+    (void)setenv("LT_EMU_NCCL_LOG", scratch_path(&s, "nccl.log"), 1);
     (void)setenv("LT_SHIM_SEED", "0", 1);
     make_film("shim", 1, "win=1", "cpu", "cpu", &cpu);
-    for (size_t i = 0; i < sizeof films / sizeof *films; i++) {
+    for (size_t i = 0; i < FILMS; i++) {
         (void)setenv("LT_SHIM_SEED", films[i].seed, 1);
-        make_film("shim", films[i].ranks, films[i].mesh, "cuda", films[i].name, &got);
-        const double apart = latents_differ(&cpu, &got);
+        (void)setenv("LT_SHIM_DEVICES", films[i].devices, 1);
+        make_film("shim", films[i].ranks, films[i].mesh, "cuda", films[i].name, &got[i]);
+        const double apart = latents_differ(&cpu, &got[i]);
         if (!(apart <= latents_tol))
             fail_msg("%s: latents differ by %.3g of the largest, allowed %.3g", films[i].name,
                      apart, latents_tol);
-        if (i == 0)
-            first = got;
-        else if (films[i].ranks == 1 && latents_differ(&first, &got) != 0)
-            fail_msg("%s: other bits than in order", films[i].name);
-        if (i > 0)
-            latents_free(&got);
+        const int same_as = films[i].same_as;
+        if (same_as >= 0 && latents_differ(&got[same_as], &got[i]) != 0)
+            fail_msg("%s: other bits than %s", films[i].name, films[same_as].name);
     }
-    latents_free(&first);
+    char *log = run_text(scratch_path(&s, "nccl.log")); /* a line a rank */
+    assert_non_null(log);
+    assert_int_equal(lines_of(log, "\"groups\": 0,"), 2 + 2);
+    assert_int_equal(lines_of(log, "\"groups\": "), 2 + 3 * 2);
+    assert_int_equal(lines_of(log, "\"empty\": 0,"), 2 + 3 * 2);
+    free(log);
+    (void)unsetenv("LT_EMU_NCCL_LOG");
+    for (size_t i = 0; i < FILMS; i++)
+        latents_free(&got[i]);
     latents_free(&cpu);
+}
+
+/* Rank 0 sits in a sync, and its device in an exchange that rank 1 never comes to. */
+static void names_a_killed_rank(void **state)
+{
+    (void)state;
+    static const char *const says[] = {"rank 1 on ", " is lost (its process is gone)",
+                                       " waits at step 2 in ring_attention (ring, call "};
+    enum { SECONDS_MAX = 10 + 20 }; /* and what the start takes on a machine that others use */
+    install("killed", "shim_part");
+    (void)setenv("LT_SHIM_SEED", "0", 1);
+    (void)setenv("LT_SHIM_DEVICES", "2", 1);
+    (void)setenv("LONGTAKE_FAULT", "1:2:kill", 1);
+    run_result r = run_installed(
+        "killed", 2, 1,
+        RUN_WORDS("render", "-p", "A large red ball.", "--frames", "5", "--size", "32x32",
+                  "--steps", "4", "--dtype", "f32", "--model", LT_SOURCE_DIR "/models/demo",
+                  "--mesh", "ring=2", "--device", "cuda", "-o", scratch_path(&s, "killed.mp4")));
+    (void)unsetenv("LONGTAKE_FAULT");
+    assert_int_equal(lines_of(r.err, "longtake: error: "), 1);
+    for (size_t i = 0; i < sizeof says / sizeof *says; i++)
+        if (strstr(r.err, says[i]) == NULL)
+            fail_msg("want '%s', found %s", says[i], r.err);
+    print_message("%.1f s with the start\n", r.seconds);
+    assert_true(r.seconds < SECONDS_MAX);
+    run_free(&r);
 }
 
 int main(void)
@@ -173,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_what_cannot_be_used),
         cmocka_unit_test(makes_the_film_of_the_processor),
+        cmocka_unit_test(names_a_killed_rank),
     };
     return cmocka_run_group_tests_name("gpu_part", tests, scratch_setup, scratch_teardown);
 }
