@@ -178,23 +178,6 @@ static lt_status dry_run_text(const lt_estimate_of *of, lt_footprint *out)
     return st;
 }
 
-/* Copies that wait for the disk (run/state): of what each group of `win` holds, on the rank that
- * writes it; of the DiT's tables on rank 0. */
-static size_t state_bytes(const lt_estimate_of *of, const lt_plan *plan, int timesteps, size_t clip)
-{
-    const lt_mesh *mesh = of->mesh[LT_PHASE_DIT];
-    const lt_family *family = of->model->family;
-    size_t bytes = clip;
-    if (!of->keeps_states)
-        return 0;
-    for (int axis = 0; axis < LT_AXIS_COUNT; axis++)
-        if (axis != LT_AXIS_WIN && mesh->at[axis] != 0)
-            bytes = 0;
-    if (lt_group_rank(mesh->world) == 0 && family->tables_bytes != NULL)
-        bytes += family->tables_bytes(of->model, plan->dtype, timesteps);
-    return bytes;
-}
-
 static lt_status dry_run_shot(const lt_estimate_of *of, const lt_film_shot *shot, lt_footprint *out)
 {
     const lt_plan *plan = &shot->plan;
@@ -205,14 +188,15 @@ static lt_status dry_run_shot(const lt_estimate_of *of, const lt_film_shot *shot
     lt_engine engine;
     lt_levels levels = {0};
     lt_dry_counts step = {0};
-    size_t clip = 0, host = 0, states = 0;
+    size_t clip = 0, host = 0, states = 0, copies = 0;
     LT_TRY(lt_denoise_host_bytes(model, mesh, plan, &clip, &host));
     if (of->has_previews && lt_group_rank(mesh->world) == 0)
         host += lt_preview_host_bytes(model, plan);
     LT_TRY(dry_run_begin(of, LT_PHASE_DIT, &engine));
     lt_status st = LT_OK;
     LT_TRY_GOTO(lt_levels_make(model, plan, &levels), st, done);
-    host += state_bytes(of, plan, levels.timestep_count, clip);
+    LT_TRY_GOTO(lt_estimate_copies(of, plan, levels.timestep_count, clip, &copies), st, done);
+    host += copies;
     LT_TRY_GOTO(model->family->dit_open(model, &engine, plan->dtype, levels.timesteps,
                                         levels.timestep_count),
                 st, close);

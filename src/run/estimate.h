@@ -69,11 +69,17 @@ typedef struct lt_estimate_of {
     int threads, local_ranks;       /* of this rank; on this host */
     int has_sheet, has_previews;    /* a contact sheet, previews are asked for (rank 0) */
     int keeps_states;               /* --checkpoint-every is not 0 */
+    const int *sees;                /* [ranks]: it finds the place of RUN; NULL: all do */
 } lt_estimate_of;
 
 /* Run the phases dry; fills memory but resident_bytes, work and flops. Local: no
  * communication. Errors: the networks', of shapes; LT_ENOMEM. */
 lt_status lt_estimate_dry_run(const lt_estimate_of *of, lt_footprint *out);
+/* Copies that wait for the disk (run/state), of one shot: of what each group of `win` holds (clip
+ * bytes), on the rank that writes it; on rank 0 of the DiT's tables, and of what comes from groups
+ * that do not see RUN. 0 where no step is kept. Local. Errors: LT_ENOMEM. */
+lt_status lt_estimate_copies(const lt_estimate_of *of, const lt_plan *plan, int timesteps,
+                             size_t clip, size_t *out);
 /* The largest of the phases that ran dry, of DiT and decoders both where they are in memory
  * together; with room for alignment. Local. */
 void lt_estimate_arenas(const lt_footprint *footprint, size_t *phase_bytes, size_t *step_bytes);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -268,7 +269,51 @@ static lt_status connect(lt_session *s, const lt_estimate_of *of)
     return LT_OK;
 }
 
-lt_status lt_session_open(lt_session *s, lt_plan *draft, const lt_job *job, lt_phase first)
+/* What tells one folder from another on another host: a file server's clients see the same. */
+typedef struct folder_stamp {
+    uint64_t inode;
+    int64_t changed_s, changed_ns;
+} folder_stamp;
+
+/* Of the folder that RUN is, or will be made in. */
+static folder_stamp stamp_of(const char *run)
+{
+    char path[LT_PATH_BYTES], above[LT_PATH_BYTES];
+    struct stat info;
+    (void)snprintf(path, sizeof path, "%s", run);
+    while (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) {
+        if (lt_path_folder(above, sizeof above, path) != LT_OK || strcmp(above, path) == 0)
+            return (folder_stamp){0};
+        memcpy(path, above, sizeof path);
+    }
+    return (folder_stamp){(uint64_t)info.st_ino, (int64_t)info.st_ctim.tv_sec,
+                          (int64_t)info.st_ctim.tv_nsec};
+}
+
+/* Which ranks find it where rank 0 does? RUN is not there yet, so this may be wrong (a folder that
+ * changes meanwhile): run_state.h finds out later, this is for the estimate. *sees [ranks],
+ * malloc'ed. */
+static lt_status who_sees(lt_session *s, const char *run, int **sees)
+{
+    const int size = lt_group_size(s->world);
+    const folder_stamp mine = stamp_of(run);
+    folder_stamp *all = malloc((size_t)size * sizeof *all);
+    lt_status st = LT_OK;
+    lt_error_clear();
+    *sees = malloc((size_t)size * sizeof **sees);
+    if (all == NULL || *sees == NULL)
+        st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "plan: no memory for %d ranks", size);
+    LT_TRY_GOTO(lt_agree(s->world, st), st, done);
+    LT_TRY_GOTO(lt_all_gather_host(s->world, &mine, sizeof mine, all), st, done);
+    for (int r = 0; r < size; r++)
+        (*sees)[r] = r == 0 || memcmp(&all[r], &all[0], sizeof *all) == 0;
+done:
+    free(all);
+    return st;
+}
+
+static lt_status open_session(lt_session *s, lt_plan *draft, const lt_job *job, lt_phase first,
+                              const int *sees)
 {
     size_t phase = 0, step = 0;
     LT_TRY(lt_bind(s->world, draft, &s->bound));
@@ -290,7 +335,8 @@ lt_status lt_session_open(lt_session *s, lt_plan *draft, const lt_job *job, lt_p
         .local_ranks = s->bound.placed.local_ranks,
         .has_sheet = job->sheet != NULL,
         .has_previews = job->preview_every > 0,
-        .keeps_states = job->checkpoint_every > 0};
+        .keeps_states = job->checkpoint_every > 0,
+        .sees = sees};
     LT_TRY(lt_fit(s->world, draft, &of, job, first, &s->footprint));
     lt_status st = decide_decoding(s, &of);
     if (st == LT_OK) {
@@ -307,6 +353,16 @@ lt_status lt_session_open(lt_session *s, lt_plan *draft, const lt_job *job, lt_p
     if (lt_group_rank(s->world) == 0)
         lt_estimate_say(&s->footprint, lt_group_size(s->world), s->tokens.all);
     return LT_OK;
+}
+
+lt_status lt_session_open(lt_session *s, lt_plan *draft, const lt_job *job, lt_phase first)
+{
+    int *sees = NULL;
+    lt_status st = who_sees(s, draft->run, &sees);
+    if (st == LT_OK)
+        st = open_session(s, draft, job, first, sees);
+    free(sees);
+    return st;
 }
 
 lt_status lt_session_measure(lt_session *s)

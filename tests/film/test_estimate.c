@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "run/state/state_file.h"
 #include "tests/support/film.h"
 #include "tests/support/the_scratch.h"
 
@@ -166,11 +167,72 @@ static void long_jobs_say_how_long(void **state)
     run_free(&r);
 }
 
+/* Two ranks, each a group of windows; rank 1 in this folder. extra: the last word. */
+static run_result on_two(const char *folder, const char *output, const char *extra)
+{
+    char script[300];
+    const char *argv[RUN_WORDS_MAX];
+    int n = run_launcher(2, argv);
+    (void)snprintf(script, sizeof script,
+                   "test $OMPI_COMM_WORLD_RANK = 0 || cd '%s'; exec \"$0\" \"$@\"", folder);
+    const char *const words[] = {"sh",   "-c",     script,    LT_PROGRAM, "render", "--model",
+                                 NANO,   "-p",     "A ball.", "--size",   "64x64",  "--frames",
+                                 "141",  "--mode", "windows", "--window", "90",     "--steps",
+                                 "3",    "--mesh", "win=2",   "-q",       "--json", "-o",
+                                 output, extra};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        argv[n++] = words[i];
+    argv[n] = NULL;
+    run_result r = run_argv(&s, argv, RUN_LIMIT_S);
+    if (r.code != 0)
+        fail_msg("exit code %d: %s", r.code, r.err);
+    return r;
+}
+
+/* Rank 0's buffers while it denoises, of a plan. */
+static int64_t host_bytes(const char *folder)
+{
+    run_result r = on_two(folder, "none.mp4", "--dry-run");
+    json_t *plan = json_loads(r.out, 0, NULL);
+    const json_t *dit = json_object_get(json_object_get(plan, "memory"), "dit");
+    const int64_t bytes = json_integer_value(json_object_get(dit, "host_bytes"));
+    json_decref(plan);
+    run_free(&r);
+    assert_true(bytes > 0);
+    return bytes;
+}
+
+/* What a rank that does not find RUN sends to rank 0 to be kept: as much as the state file holds
+ * that is made of it. */
+static void copies_for_others_count(void **state)
+{
+    (void)state;
+    lt_state_reader *reader = NULL;
+    char here[4096];
+    int64_t wanted = 0;
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(chdir(s.folder), 0);
+    const int64_t together = host_bytes("."), apart = host_bytes("/");
+    run_result r = on_two("/", "sent.mp4", "--no-tags");
+    run_free(&r);
+    assert_int_equal(lt_state_reader_open("sent.run/state/step-000002.e001.w001.lt", &reader),
+                     LT_OK);
+    for (int i = 0; i < lt_state_reader_count(reader); i++)
+        wanted += lt_state_elements(lt_state_reader_array(reader, i)) * (int64_t)sizeof(float);
+    lt_state_reader_close(&reader);
+    assert_true(wanted > 0);
+    if (apart - together != wanted)
+        fail_msg("want %lld bytes more, found %lld", (long long)wanted,
+                 (long long)(apart - together));
+    assert_int_equal(chdir(here), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(peak_is_as_estimated),
                                        cmocka_unit_test(what_cannot_fit_is_refused_with_numbers),
                                        cmocka_unit_test(dry_run_makes_nothing),
+                                       cmocka_unit_test(copies_for_others_count),
                                        cmocka_unit_test(long_jobs_say_how_long)};
     return cmocka_run_group_tests_name("estimate", tests, scratch_setup, scratch_teardown);
 }
