@@ -11,17 +11,38 @@
 #include "run/resume/fence.h"
 #include "run/versions.h"
 
-static lt_status finish(lt_session *s, const lt_plan *plan, int manifest, lt_outcome *out)
+/* Of a sheet or WAV that was asked for, and made. */
+static json_t *extra_of(const char *path, const lt_decode_extra *extra)
 {
+    return path != NULL && extra->status == LT_OK ? lt_records_film(path) : NULL;
+}
+
+static lt_status tell_manifest(const lt_film_making *m, json_t *film, const lt_outcome *out)
+{
+    const lt_session *s = m->session;
+    const lt_epoch epoch = lt_session_epoch(s, "whole");
+    const lt_made made = {.film = film,
+                          .sheet = extra_of(m->outputs.sheet, &out->beside),
+                          .wav = extra_of(m->outputs.wav, &out->beside),
+                          .stage_seconds = out->stages,
+                          .memory = s->memory};
+    const lt_status st = lt_records_manifest(m->plan, s->world, &s->nodes, &epoch, &made);
+    json_decref(made.sheet);
+    json_decref(made.wav);
+    return st;
+}
+
+static lt_status finish(const lt_film_making *m, lt_outcome *out)
+{
+    lt_session *s = m->session;
+    const lt_plan *plan = m->plan;
     if (lt_group_rank(s->world) != 0)
         return LT_OK;
     lt_status st = LT_OK;
     json_t *film = lt_records_film(plan->output);
     out->stages = lt_progress_stages(s->progress);
-    if (manifest) {
-        const lt_epoch epoch = lt_session_epoch(s, "whole");
-        st = lt_records_manifest(plan, s->world, &s->nodes, &epoch, film, out->stages, s->memory);
-    }
+    if (m->is_render)
+        st = tell_manifest(m, film, out);
     if (st != LT_OK)
         (void)lt_fail(st, __FILE__, __LINE__, "%s is whole, but %s", plan->output, lt_error_text());
     lt_progress_event(s->progress, "end",
@@ -119,7 +140,7 @@ lt_status lt_film_finish(lt_film_making *m, lt_outcome *outcome)
     const lt_status measured = lt_session_measure(s);
     if (measured != LT_OK)
         LT_FAIL(measured, "%s is whole, but %s", plan->output, lt_error_text());
-    const lt_status mine = finish(s, plan, m->is_render, outcome);
+    const lt_status mine = finish(m, outcome);
     const lt_status all = lt_agree(s->world, mine);
     if (all != LT_OK && mine == LT_OK && lt_group_rank(s->world) == 0)
         LT_FAIL(all, "%s is whole, but %s", plan->output, lt_error_text());

@@ -31,6 +31,7 @@
 #include "run/make_film.h"
 #include "run/records.h"
 #include "run/resume/fence.h"
+#include "run/resume/model_hash.h"
 #include "run/resume/resume.h"
 #include "run/session.h"
 #include "run/state/caches.h"
@@ -200,6 +201,8 @@ static lt_status denoise(lt_session *s, const lt_plan *plan, const lt_job *job, 
     LT_TRY_GOTO(lt_agree(s->world, lt_levels_make(s->model, plan, &levels)), st, done);
     LT_TRY_GOTO(open_dit(s, plan, &levels), st, done);
     LT_TRY_GOTO(film_beside(s, plan, job, r, out), st, done);
+    if (lt_group_rank(s->world) == 0)
+        lt_model_hash_run(); /* now that all is loaded */
     lt_progress_step(s->progress, 1);
     LT_TRY_GOTO(lt_streaming_open(plan, &s->bound.mesh, &r->latents, r->source, r->film.decoding,
                                   &streaming),
@@ -342,7 +345,7 @@ static lt_status record_start(const rendering *r)
     const lt_epoch epoch = lt_session_epoch(&r->s, NULL);
     if (lt_group_rank(r->s.world) != 0)
         return LT_OK;
-    return lt_records_manifest(&r->plan, r->s.world, &r->s.nodes, &epoch, NULL, NULL, NULL);
+    return lt_records_manifest(&r->plan, r->s.world, &r->s.nodes, &epoch, NULL);
 }
 
 static lt_status render_folder(rendering *r)
@@ -525,6 +528,7 @@ lt_status lt_render(const lt_job *job, const lt_options *options, lt_group *worl
     record_end(&r, st);
     lt_progress_failed(r.s.progress, st);
     lt_outcome_end(st, out);
+    lt_model_hash_end();
     render_close(&r.made, st);
     lt_latents_close(&r.store);
     lt_session_close(&r.s);

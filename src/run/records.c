@@ -18,6 +18,7 @@
 #include "kernels/backend.h"
 #include "run/folder.h"
 #include "run/resume/model_files.h"
+#include "run/resume/model_hash.h"
 #include "run/versions.h"
 
 /* ---- events ---- */
@@ -113,6 +114,7 @@ static void begin(const lt_plan *plan)
         return;
     (void)lt_utc_now(began);
     model_files = lt_model_files(plan->model);
+    lt_model_hash_begin(plan->model, model_files);
     if (lt_folder_path(plan, "manifest.json", file, sizeof file) == LT_OK && lt_file_exists(file) &&
         lt_json_read(file, &old) == LT_OK)
         earlier = json_incref(json_object_get(old, "epochs"));
@@ -178,15 +180,18 @@ static json_t *epochs_json(const json_t *facts, const json_t *versions, const lt
 
 static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes)
 {
-    char mesh[96];
+    char mesh[96], whole[LT_MODEL_HASH_BYTES];
     struct utsname host = {.sysname = ""};
     lt_device cpu;
+    lt_model_hash_tell(model_files);
     (void)uname(&host);
     lt_backend_cpu.describe(0, &cpu);
     return json_pack(
-        "{s:s, s:i, s:s, s:o, s:o, s:s, s:i, s:o, s:i, s:s, s:s, s:s, s:s, s:b, s:o, s:s, s:s}",
+        "{s:s, s:i, s:s, s:o, s:o, s:s*, s:s, s:i, s:o, s:i, s:s, s:s, s:s, s:s, s:b, s:o, s:s, "
+        "s:s}",
         "format", "longtake-manifest", "version", 1, "software", "longtake " LT_VERSION, "model",
-        lt_json_of_path(plan->model), "model_files", json_incref(model_files), "mesh",
+        lt_json_of_path(plan->model), "model_files", json_incref(model_files), "model_xxh64",
+        lt_model_hash_text(whole)[0] != '\0' ? whole : NULL, "mesh",
         lt_mesh_text(&plan->mesh, mesh, sizeof mesh), "ranks", lt_group_size(world), "hosts",
         hosts_by_rank(nodes), "threads", plan->threads, "transport", lt_group_transport(world),
         "device", plan->device, "isa", cpu.isa, "dtype", plan->dtype == LT_BF16 ? "bf16" : "f32",
@@ -195,17 +200,18 @@ static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes 
 }
 
 lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,
-                              const lt_epoch *epoch, json_t *film, json_t *stage_seconds,
-                              json_t *memory)
+                              const lt_epoch *epoch, const lt_made *made)
 {
+    static const lt_made nothing;
+    const lt_made *m = made != NULL ? made : &nothing;
     char file[LT_PATH_BYTES], now[LT_UTC_BYTES];
     begin(plan);
-    const int done = stage_seconds != NULL;
     json_t *json = facts(plan, world, nodes), *versions = lt_versions();
-    json_t *times = json_pack("{s:s, s:s?, s:O?, s:O?, s:O?, s:o?, s:o}", "date", began, "finished",
-                              done ? lt_utc_now(now) : NULL, "output", film, "stage_seconds",
-                              stage_seconds, "memory", memory, "latents", latents_of(plan),
-                              "epochs", epochs_json(json, versions, epoch));
+    json_t *times =
+        json_pack("{s:s, s:s?, s:O?, s:O*, s:O*, s:O?, s:O?, s:o?, s:o}", "date", began, "finished",
+                  made != NULL ? lt_utc_now(now) : NULL, "output", m->film, "sheet", m->sheet,
+                  "wav", m->wav, "stage_seconds", m->stage_seconds, "memory", m->memory, "latents",
+                  latents_of(plan), "epochs", epochs_json(json, versions, epoch));
     lt_status st = LT_OK;
     if (json == NULL || versions == NULL || times == NULL || json_object_update(json, versions) ||
         json_object_update(json, times))
@@ -228,7 +234,7 @@ void lt_records_ended(const lt_plan *plan, const lt_group *world, const lt_nodes
     const lt_status was = lt_error_status();
     (void)snprintf(text, sizeof text, "%s", lt_error_text());
     (void)snprintf(hint, sizeof hint, "%s", lt_hint_text());
-    if (lt_records_manifest(plan, world, nodes, epoch, NULL, NULL, NULL) == LT_OK || was == LT_OK)
+    if (lt_records_manifest(plan, world, nodes, epoch, NULL) == LT_OK || was == LT_OK)
         return;
     lt_error_clear();
     if (hint[0] != '\0')

@@ -39,12 +39,16 @@ typedef struct lt_epoch {
     const char *ended;          /* why; NULL: it goes on */
 } lt_epoch;
 
+/* What a start has made, all borrowed: of lt_records_film film, contact sheet and WAV, NULL where
+ * there is none; memory (session.h) may be NULL. */
+typedef struct lt_made {
+    json_t *film, *sheet, *wav, *stage_seconds, *memory;
+} lt_made;
+
 /* manifest.json, written again whole; what it said of earlier starts stays. nodes: who is where.
- * film: of lt_records_film, borrowed; NULL before it is there, as are stage_seconds and memory
- * (session.h). Errors: LT_ECREATE, LT_EIO. */
+ * made: NULL before the film is there. Errors: LT_ECREATE, LT_EIO. */
 lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,
-                              const lt_epoch *epoch, json_t *film, json_t *stage_seconds,
-                              json_t *memory);
+                              const lt_epoch *epoch, const lt_made *made);
 /* The same behind a failure, which stays this thread's error. Never fails. */
 void lt_records_ended(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,
                       const lt_epoch *epoch);

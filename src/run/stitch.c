@@ -57,10 +57,32 @@ static void work_free(work *f)
 
 /* Keys of plan.json that say how latents are made, but for text, length and seed. */
 static const char *const alike[] = {
-    "model",      "width",           "height",       "fps",           "sample_rate", "steps",
-    "dtype",      "deterministic",   "window",       "overlap",       "fuse",        "dither",
-    "positions",  "owner_cut_steps", "coarse_width", "coarse_height", "tile_width",  "tile_height",
-    "refine_from"};
+    "width",           "height",       "fps",           "sample_rate",
+    "steps",           "dtype",        "deterministic", "window",
+    "overlap",         "fuse",         "dither",        "positions",
+    "owner_cut_steps", "coarse_width", "coarse_height", "tile_width",
+    "tile_height",     "refine_from"};
+
+/* A model is what its files are, wherever they lie: their heads, and all of them where both files
+ * say it. Files of older versions name its folder only. */
+static lt_status check_model(const char *first_run, const char *run, const part *first,
+                             const part *p)
+{
+    static const char *const keys[] = {"model_xxh64", "model_head_xxh64", "model"};
+    const json_t *a = lt_latents_attributes(first->store), *b = lt_latents_attributes(p->store);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *wanted = json_string_value(json_object_get(a, keys[i]));
+        const char *found = json_string_value(json_object_get(b, keys[i]));
+        if (wanted == NULL || found == NULL)
+            continue;
+        if (strcmp(wanted, found) == 0)
+            return LT_OK;
+        lt_hint("runs are put together that one model made");
+        LT_FAIL(LT_EUSAGE, "%s: %s: want %.200s as %s has, found %.200s", run, keys[i], wanted,
+                first_run, found);
+    }
+    return LT_OK;
+}
 
 static lt_status check_alike(const char *first_run, const char *run, const lt_plan *first,
                              const lt_plan *plan)
@@ -116,6 +138,8 @@ static lt_status read_part(const lt_job *job, const char *const *runs, size_t i,
         LT_TRY(lt_model_open(p->plan.model, &f->model));
     else
         LT_TRY(check_alike(runs[0], runs[i], &f->part[0].plan, &p->plan));
+    if (i > 0)
+        LT_TRY(check_model(runs[0], runs[i], &f->part[0], p));
     LT_TRY(lt_store_check(runs[i], p->store, f->model, &p->plan));
     LT_TRY(lt_film_shots(&p->plan, f->model, &p->shot, &p->shots)); /* as the file names them */
     LT_TRY(shots_of(&p->plan, f->model));

@@ -68,6 +68,8 @@ lt_status lt_latents_create(const char *path, const lt_latents_stream *streams, 
  * in that place of dims, and not needed any more afterwards. */
 lt_status lt_latents_put(lt_latents_writer *writer, size_t index, int64_t first, int64_t count,
                          const float *data);
+/* One attribute of the file more, a text; before finish. Errors: LT_EIO. */
+lt_status lt_latents_attribute(lt_latents_writer *writer, const char *name, const char *text);
 /* Frees *writer, also after an error, which leaves no file. Errors also: LT_EINTERNAL (a position
  * was not put). */
 lt_status lt_latents_finish(lt_latents_writer **writer);

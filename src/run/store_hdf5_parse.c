@@ -27,9 +27,10 @@ typedef struct parse {
 } parse;
 
 /* Attributes of the file that are read, where they are there. */
-static const char *const known[] = {"format", "version", "streams",    "model",  "prompt",
-                                    "frames", "fps",     "width",      "height", "samples",
-                                    "seed",   "plan",    "sample_rate"};
+static const char *const known[] = {"format",      "version",          "streams",    "model",
+                                    "prompt",      "frames",           "fps",        "width",
+                                    "height",      "samples",          "seed",       "plan",
+                                    "sample_rate", "model_head_xxh64", "model_xxh64"};
 
 /* HDF5 failed: what it says, or that it had no memory for what the file asks for. */
 static lt_status failed(const char *of, const char *what)

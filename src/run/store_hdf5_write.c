@@ -474,6 +474,14 @@ lt_status lt_latents_put(lt_latents_writer *w, size_t index, int64_t first, int6
     return whole_write(w, d, data);
 }
 
+lt_status lt_latents_attribute(lt_latents_writer *w, const char *name, const char *text)
+{
+    lt_h5_begin();
+    if (!attribute_text(w->file, name, text))
+        return lt_h5_fail(LT_EIO, w->made.path, name);
+    return LT_OK;
+}
+
 lt_status lt_latents_finish(lt_latents_writer **writer)
 {
     lt_latents_writer *w = *writer;

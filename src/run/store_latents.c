@@ -13,6 +13,8 @@
 #include "media/mux.h"
 #include "run/folder.h"
 #include "run/plan_json.h"
+#include "run/resume/model_files.h"
+#include "run/resume/model_hash.h"
 
 static void dataset_of(const lt_film_shot *shot, int s, char name[LT_DATASET_BYTES],
                        lt_latents_stream *out)
@@ -55,6 +57,24 @@ lt_status lt_store_create(const lt_plan *plan, const lt_film_shot *shot, int cou
     return lt_store_create_at(file, plan, shot, count, out);
 }
 
+/* Which model it was, wherever its folder is by then. */
+static void tell_head(const char *model, json_t *attributes)
+{
+    char head[LT_MODEL_HASH_BYTES];
+    json_t *files = lt_model_files(model);
+    if (attributes != NULL && lt_model_head_text(files, head)[0] != '\0')
+        (void)json_object_set_new(attributes, "model_head_xxh64", json_string(head));
+    json_decref(files);
+}
+
+lt_status lt_store_tell_hash(lt_latents_writer *writer)
+{
+    char whole[LT_MODEL_HASH_BYTES];
+    if (lt_model_hash_text(whole)[0] == '\0')
+        return LT_OK;
+    return lt_latents_attribute(writer, "model_xxh64", whole);
+}
+
 lt_status lt_store_create_at(const char *file, const lt_plan *plan, const lt_film_shot *shot,
                              int count, lt_latents_writer **out)
 {
@@ -68,6 +88,7 @@ lt_status lt_store_create_at(const char *file, const lt_plan *plan, const lt_fil
         (json_int_t)plan->samples, "sample_rate", plan->sample_rate, "seed",
         lt_json_of_u64(plan->seed), "plan", whole);
     json_decref(whole);
+    tell_head(plan->model, attributes);
     if (attributes == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory for its attributes", file);
     const lt_status st = create_datasets(file, shot, count, attributes, out);

@@ -16,6 +16,10 @@ lt_status lt_store_create(const lt_plan *plan, const lt_film_shot *shot, int cou
 lt_status lt_store_create_at(const char *file, const lt_plan *plan, const lt_film_shot *shot,
                              int count, lt_latents_writer **out);
 
+/* Before lt_latents_finish: the hash of all of the model's bytes, if it is known by now
+ * (resume/model_hash.h). Errors: LT_EIO. */
+lt_status lt_store_tell_hash(lt_latents_writer *writer);
+
 /* All of it at once, of whole clips [count]. Rank 0 only, Blocking. Errors: LT_ECREATE, LT_EIO. */
 lt_status lt_store_latents(const lt_plan *plan, const lt_film_shot *shot, const lt_clip *clip,
                            int count);

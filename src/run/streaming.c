@@ -246,7 +246,9 @@ lt_status lt_streaming_store(lt_streaming *s)
     lt_status st = LT_OK;
     if (s->rank == 0) {
         lt_stop_shield(1);
-        st = lt_latents_finish(&s->writer);
+        st = lt_store_tell_hash(s->writer);
+        if (st == LT_OK)
+            st = lt_latents_finish(&s->writer);
         lt_stop_shield(0);
     }
     LT_TRY(lt_agree(s->mesh->world, st));

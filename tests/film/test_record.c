@@ -362,13 +362,30 @@ static void decode_appends_to_its_own_alone(void **state)
 
 /* ---- the manifest ---- */
 
+static void want_file(const json_t *facts, const char *path)
+{
+    struct stat info;
+    char hash[24];
+    char *text = run_text(path);
+    assert_non_null(text);
+    assert_int_equal(stat(path, &info), 0);
+    (void)snprintf(hash, sizeof hash, "%016llx",
+                   (unsigned long long)XXH64(text, (size_t)info.st_size, 0));
+    if (facts == NULL || json_integer_value(json_object_get(facts, "bytes")) != info.st_size ||
+        strcmp(json_string_value(json_object_get(facts, "xxh64")), hash) != 0)
+        fail_msg("%s: the manifest has other facts of it, or none", path);
+    free(text);
+}
+
 static void manifest_names_what_was_used(void **state)
 {
     (void)state;
     char path[200];
     run_well(&s, 2,
              RUN_WORDS("render", "--model", NANO, "-p", PROMPT, "--frames", "5", "--size", "64x64",
-                       "--steps", "2", "--threads", "1", "-q", "-o", scratch_path(&s, "used.mp4")));
+                       "--steps", "2", "--threads", "1", "-q", "--sheet",
+                       scratch_path(&s, "used.png"), "--wav", scratch_path(&s, "used.wav"), "-o",
+                       scratch_path(&s, "used.mp4")));
     (void)snprintf(path, sizeof path, "%s/used.run/manifest.json", s.folder);
     json_t *m = json_load_file(path, 0, NULL);
     static const char *const texts[] = {"date",  "finished",  "compiler",
@@ -383,17 +400,43 @@ static void manifest_names_what_was_used(void **state)
     assert_int_equal(json_array_size(json_object_get(m, "hosts")), 2);
     assert_int_equal(json_integer_value(json_object_get(m, "threads")), 1);
     assert_non_null(json_object_get(m, "commit"));
-    const json_t *output = json_object_get(m, "output");
-    char *bytes_of = run_text(scratch_path(&s, "used.mp4"));
-    struct stat info;
-    char hash[24];
-    assert_int_equal(stat(scratch_path(&s, "used.mp4"), &info), 0);
-    (void)snprintf(hash, sizeof hash, "%016llx",
-                   (unsigned long long)XXH64(bytes_of, (size_t)info.st_size, 0));
-    assert_int_equal(json_integer_value(json_object_get(output, "bytes")), info.st_size);
-    assert_string_equal(json_string_value(json_object_get(output, "xxh64")), hash);
-    free(bytes_of);
+    want_file(json_object_get(m, "output"), scratch_path(&s, "used.mp4"));
+    want_file(json_object_get(m, "sheet"), scratch_path(&s, "used.png"));
+    want_file(json_object_get(m, "wav"), scratch_path(&s, "used.wav"));
     json_decref(m);
+}
+
+/* The model's hash is made while a run denoises; once it is known manifest and latents.h5 have it,
+ * and no start makes it again. A film that takes no time may end before. */
+static void the_model_has_a_hash(void **state)
+{
+    (void)state;
+    enum { STARTS = 8 };
+    char path[200], hash[24] = "";
+    assert_int_equal(setenv("XDG_CACHE_HOME", scratch_path(&s, "caches"), 1), 0);
+    for (int i = 0; i < STARTS && hash[0] == '\0'; i++) {
+        run_well(&s, 1,
+                 RUN_WORDS("render", "--model", NANO, "-p", PROMPT, "--frames", "5", "--size",
+                           "64x64", "--steps", "40", "--overwrite", "-q", "-o",
+                           scratch_path(&s, "hashed.mp4")));
+        lt_latents *store = NULL;
+        (void)snprintf(path, sizeof path, "%s/hashed.run/latents.h5", s.folder);
+        assert_int_equal(lt_latents_open(path, 0, &store), LT_OK);
+        const json_t *all = lt_latents_attributes(store);
+        assert_int_equal(strlen(json_string_value(json_object_get(all, "model_head_xxh64"))), 16);
+        const char *found = json_string_value(json_object_get(all, "model_xxh64"));
+        (void)snprintf(hash, sizeof hash, "%s", found != NULL ? found : "");
+        lt_latents_close(&store);
+    }
+    assert_int_equal(strlen(hash), 16);
+    (void)snprintf(path, sizeof path, "%s/hashed.run/manifest.json", s.folder);
+    json_t *m = json_load_file(path, 0, NULL), *facts = NULL;
+    const char *name = NULL;
+    assert_string_equal(json_string_value(json_object_get(m, "model_xxh64")), hash);
+    json_object_foreach (json_object_get(m, "model_files"), name, facts)
+        assert_int_equal(strlen(json_string_value(json_object_get(facts, "whole_xxh64"))), 16);
+    json_decref(m);
+    assert_int_equal(unsetenv("XDG_CACHE_HOME"), 0);
 }
 
 /* ---- sizes that an encoder refuses ---- */
@@ -439,6 +482,7 @@ int main(void)
         cmocka_unit_test(slurms_job_is_in_the_first_event),
         cmocka_unit_test(decode_appends_to_its_own_alone),
         cmocka_unit_test(manifest_names_what_was_used),
+        cmocka_unit_test(the_model_has_a_hash),
         cmocka_unit_test(sizes_are_asked_of_the_encoder),
     };
     return cmocka_run_group_tests_name("record", tests, scratch_setup, scratch_teardown);

@@ -191,6 +191,45 @@ static void any_runs_of_one_kind_will_do(void **state)
         RUN_WORDS("decode", scratch_path(&s, "yx.run"), "-q", "-o", scratch_path(&s, "yx.mkv")));
 }
 
+static void shot_by(const char *model, const char *output)
+{
+    run_well(&s, 1,
+             RUN_WORDS("render", "--model", scratch_path(&s, model), "-p", "A ball.", "--frames",
+                       "5", "--size", "64x64", "--steps", "2", "-q", "-o",
+                       scratch_path(&s, output)));
+}
+
+/* A copy is the same model wherever it lies; one whose config has a blank more is another, even in
+ * the same place. */
+static void a_model_is_told_by_its_files(void **state)
+{
+    (void)state;
+    static const char script[] =
+        "cd \"$0\" && cp -r '" LT_SOURCE_DIR "/tests/parity/nano' m1 && cp -r m1 m2";
+    run_result r =
+        run_argv(&s, (const char *const[]){"sh", "-c", script, s.folder, NULL}, RUN_LIMIT_S);
+    assert_int_equal(r.code, 0);
+    run_free(&r);
+    shot_by("m1", "m1.mp4");
+    shot_by("m2", "m2.mp4");
+    run_well(&s, 1,
+             RUN_WORDS("stitch", scratch_path(&s, "m1.run"), scratch_path(&s, "m2.run"), "--run",
+                       scratch_path(&s, "m12.run"), "-q"));
+    r = run_argv(&s,
+                 (const char *const[]){"sh", "-c", "echo >> \"$0/m1/transformer/config.json\"",
+                                       s.folder, NULL},
+                 RUN_LIMIT_S);
+    assert_int_equal(r.code, 0);
+    run_free(&r);
+    shot_by("m1", "m3.mp4");
+    r = run_longtake(&s, 1,
+                     RUN_WORDS("stitch", scratch_path(&s, "m1.run"), scratch_path(&s, "m3.run"),
+                               "--run", scratch_path(&s, "m13.run")));
+    if (r.code != 64 || strstr(r.err, "m3.run") == NULL || strstr(r.err, "model_") == NULL)
+        fail_msg("want exit code 64 and the model named, found %d: %s", r.code, r.err);
+    run_free(&r);
+}
+
 static const struct {
     const char *why, *a, *b, *run;
     int code;
@@ -249,6 +288,7 @@ int main(void)
         cmocka_unit_test(decode_makes_the_same_film),
         cmocka_unit_test(its_job_renders_it_again),
         cmocka_unit_test(any_runs_of_one_kind_will_do),
+        cmocka_unit_test(a_model_is_told_by_its_files),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests_name("stitch", tests, setup, scratch_teardown);
