@@ -1,11 +1,15 @@
 /* test_text_ranks.c - H3's text encoder on meshes of 1 to 4 ranks against one rank.
  * Goal: every tp mesh gives the rows of one rank, the same bits on all ranks, also where ranks have
  * no heads (2 key-value groups on 3 and 4 ranks) and where rows come in several blocks; a rank
- * reads its slices only; a wrong id fails on all ranks and none waits. Method: the first P ranks of
+ * reads its slices only; a wrong id fails on all ranks and none waits, and so does a stop that one
+ * was asked for while weights are loaded. Method: the first P ranks of
  * the world form a mesh; each rank also encodes alone. Ranks: as launched; meshes with more are
  * left out. Needs: tests/parity/nano*. */
 #include "tests/support/ranks.h"
 
+#include <signal.h>
+
+#include "base/stop.h"
 #include "model/text/qwen3vl.h"
 #include "parallel/transport/host_collectives.h"
 
@@ -129,6 +133,38 @@ static void agrees_in_bf16(void **state)
     all_meshes(&(request){"nano-bf16", LT_BF16, &lt_backend_cpu, 37});
 }
 
+/* A stop that one rank was asked for ends the loading of all, at their next slice of weights. */
+static void stop_loading(const lt_mesh *mesh, void *ctx)
+{
+    (void)ctx;
+    lt_engine engine;
+    lt_checkpoint *files;
+    lt_qwen3vl_config config;
+    lt_qwen3vl *text = NULL;
+    const int rank = lt_group_rank(mesh->world), last = lt_group_size(mesh->world) - 1;
+    OK(lt_qwen3vl_config_read(DATA "nano/text_encoder/config.json", &config));
+    OK(lt_engine_open(&lt_backend_cpu, 0, 1, mesh, (size_t)1 << 26, (size_t)1 << 26, &engine));
+    OK(lt_checkpoint_open(DATA "nano/text_encoder", NULL, &files));
+    lt_stop_arm(0);
+    lt_stop_ends(); /* this test may take longer than a stop */
+    if (rank == last)
+        lt_stop_ask(SIGTERM);
+    const lt_status st = lt_qwen3vl_open(files, &engine, &config, LT_F32, &text);
+    want(st == (rank == last ? LT_ETEMP : LT_EPEER), "tp=2", "a stop while loading", (double)st, 0);
+    want(strstr(lt_error_text(), "stopped by SIGTERM") != NULL, "tp=2", "its words on all ranks", 0,
+         1);
+    lt_error_clear();
+    lt_qwen3vl_close(&text);
+    lt_checkpoint_close(&files);
+    lt_engine_close(&engine);
+}
+
+static void a_stop_ends_a_loading(void **state) /* the last: it cannot be taken back */
+{
+    (void)state;
+    on_mesh("tp=2", stop_loading, NULL);
+}
+
 int main(void)
 {
     if (ranks_open() != 0)
@@ -138,6 +174,7 @@ int main(void)
         cmocka_unit_test(agrees_on_far),
         cmocka_unit_test(agrees_in_several_row_blocks),
         cmocka_unit_test(agrees_in_bf16),
+        cmocka_unit_test(a_stop_ends_a_loading),
     };
     const int failed = cmocka_run_group_tests_name("text_ranks", tests, NULL, NULL);
     ranks_close();
