@@ -81,3 +81,21 @@ void lt_emu_row(const char *name, const lt_tensor *x, double worst)
                  c.instructions, c.products > 0 && c.launches > 0 ? " + cuBLASLt" : "");
     (void)fflush(stdout);
 }
+
+void lt_emu_each_order(void (*check)(const lt_backend *))
+{
+    enum { ORDERS = 3 };
+    const lt_backend *b = lt_emu_backend();
+    for (int i = 0; i < ORDERS; i++) {
+        lt_emu_seed((uint64_t)i);
+        lt_emu_sums(i);
+        (void)lt_emu_count();
+        check(b);
+        const lt_emu_counts c = lt_emu_count();
+        (void)printf("    order %d: %" PRIu64 " launches, %" PRIu64 " products, %" PRIu64
+                     " instructions of warps, %" PRIu64 " mma\n",
+                     i, c.launches, c.products, c.instructions, c.mma);
+    }
+    lt_emu_seed(0);
+    lt_emu_sums(LT_EMU_SUMS_ORDERED);
+}

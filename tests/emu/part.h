@@ -15,4 +15,8 @@ const lt_backend *lt_emu_backend(void);
  * case, the last tensor's dtype and shape, how far from the reference, instructions of warps. */
 void lt_emu_row(const char *name, const lt_tensor *x, double worst);
 
+/* check on the part's backend, in order and in two other orders of streams, blocks and warps, each
+ * with another model of tensor cores' sums; a line of counts for each. */
+void lt_emu_each_order(void (*check)(const lt_backend *));
+
 #endif

@@ -11,6 +11,9 @@
 #include "parallel/context.h"
 #include "tests/support/check.h"
 #include "tests/support/each_isa.h"
+#ifdef LT_PART
+#include "tests/emu/part.h"
+#endif
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"
 
@@ -75,13 +78,17 @@ static inline void compare(const char *backend, const char *name, double worst, 
     print_message("    %-24s %-4s %.2e, allowed %.2e\n", name, backend, worst, allowed);
 }
 
-/* check with each set of the cpu backend's inner loops that this machine has. */
+/* check with each set of the cpu backend's inner loops that this machine has; with LT_PART defined
+ * (tests/emu) on longtake_cuda.so's backend too, in several orders. */
 static inline void on_each_isa(void (*check)(const lt_backend *))
 {
     for (int i = 0; i < ISA_COUNT; i++)
         if (isa_take(i))
             check(&lt_backend_cpu);
     isa_leave();
+#ifdef LT_PART
+    lt_emu_each_order(check);
+#endif
 }
 
 static inline void engine_open(lt_engine *engine, const lt_backend *backend)

@@ -70,13 +70,15 @@ static void decoder_agrees(void **state)
             decode_golden(decodes[i].name, diffusers, backends[b]);
 }
 
+static void decodes_one(const lt_backend *backend)
+{
+    decode_golden("audio_decode", diffusers, backend);
+}
+
 static void decoder_agrees_with_each_isa(void **state)
 {
     (void)state;
-    for (int i = 0; i < ISA_COUNT; i++)
-        if (isa_take(i))
-            decode_golden("audio_decode", diffusers, &lt_backend_cpu);
-    isa_leave();
+    on_each_isa(decodes_one);
 }
 
 static void decoder_reads_original_layout(void **state)
