@@ -31,7 +31,7 @@ static char *read_all(const char *path, size_t *bytes)
 
 static void install_file(const char *from, const char *name, int is_part)
 {
-    static const char sentence[] = "NCCL, a plan of its memory";
+    static const char sentence[] = "a plan of its memory"; /* entry.c */
     size_t bytes = 0;
     char *data = read_all(from, &bytes);
     if (is_part) {
