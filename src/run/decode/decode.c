@@ -320,7 +320,9 @@ static int helps(const lt_decoding *d, const lt_film_chunk *chunk)
 static lt_status visit(lt_decoding *d, const lt_film_chunk *chunk)
 {
     int done = 0;
-    if (!chunk->is_audio) {
+    if (chunk->is_audio) {
+        LT_TRY(lt_fault_at(d->rank, "sound"));
+    } else {
         lt_operation_chunk((int)chunk->number + 1);
         LT_TRY(lt_fault_step(d->rank, -2 - (int)chunk->number));
     }
@@ -364,6 +366,14 @@ static lt_status wait_for_sent(lt_decoding *d)
     return LT_OK;
 }
 
+/* Rank 0. Once begun it is not left: a film is whole then, or not there. */
+static lt_status finish_file(lt_decoding *d)
+{
+    LT_TRY(lt_fault_at(d->rank, "mux"));
+    LT_TRY(stop_here(d));
+    return lt_film_file_finish(d->file);
+}
+
 /* The film has its name by now, and stays where the ranks do not meet any more. */
 static lt_status agree_whole(const lt_decoding *d, lt_status mine)
 {
@@ -383,7 +393,7 @@ lt_status lt_decoding_finish(lt_decoding *d)
     if (st == LT_OK)
         st = wait_for_sent(d);
     if (st == LT_OK)
-        st = agree_whole(d, d->rank == 0 ? lt_film_file_finish(d->file) : LT_OK);
+        st = agree_whole(d, d->rank == 0 ? finish_file(d) : LT_OK);
     lt_progress_shot(d->in.progress, 0, 0);
     lt_progress_done(d->in.progress);
     return st;
