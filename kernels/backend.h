@@ -231,8 +231,11 @@ lt_dry_counts lt_dry_read(void);
 typedef struct lt_dry_memory {
     int64_t now_bytes, peak_bytes; /* as said */
     lt_scratch scratch;            /* the largest of all ops */
+    int64_t disk_now_bytes, disk_peak_bytes;
 } lt_dry_memory;
 void lt_dry_host(int64_t bytes);
+/* The same of a file of the run's own. */
+void lt_dry_disk(int64_t bytes);
 void lt_dry_memory_reset(void);
 lt_dry_memory lt_dry_memory_read(void);
 /* Whose *_bytes, scratch and device dry answers with (default cpu). */

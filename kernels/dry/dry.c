@@ -48,6 +48,14 @@ void lt_dry_host(int64_t bytes)
     host.peak_bytes = host.now_bytes > host.peak_bytes ? host.now_bytes : host.peak_bytes;
 }
 
+void lt_dry_disk(int64_t bytes)
+{
+    host.disk_now_bytes += bytes;
+    assert(host.disk_now_bytes >= 0);
+    if (host.disk_now_bytes > host.disk_peak_bytes)
+        host.disk_peak_bytes = host.disk_now_bytes;
+}
+
 void lt_dry_memory_reset(void) { host = (lt_dry_memory){0}; }
 
 lt_dry_memory lt_dry_memory_read(void) { return host; }

@@ -154,6 +154,7 @@ static void dry_run_end(lt_engine *engine, int threads, lt_phase phase, lt_time 
     out->staging[1] = comm.in_bytes;
     out->kernel_bytes = host.scratch.shared_bytes + (size_t)threads * host.scratch.thread_bytes;
     out->host_bytes = (size_t)host.peak_bytes;
+    out->disk_bytes = (size_t)host.disk_peak_bytes;
     work_of(&counts, stage, footprint);
     lt_engine_close(engine);
 }
@@ -224,6 +225,7 @@ static void take_larger(lt_phase_memory *to, const lt_phase_memory *m)
     to->staging[1] = larger(to->staging[1], m->staging[1]);
     to->host_bytes = larger(to->host_bytes, m->host_bytes);
     to->kernel_bytes = larger(to->kernel_bytes, m->kernel_bytes);
+    to->disk_bytes = larger(to->disk_bytes, m->disk_bytes);
 }
 
 /* Is a shot another's like, and no longer? Then that one stands for it. */

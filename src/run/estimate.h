@@ -43,6 +43,7 @@ typedef struct lt_phase_memory {
     size_t comm_bytes;     /* what collectives pack and add up in, device */
     size_t staging[2];     /* out and in: what they stage in where the CPU reads no tensors */
     size_t host_bytes;     /* buffers beside them */
+    size_t disk_bytes;     /* in files of its own, in TMPDIR */
     size_t kernel_bytes;   /* what kernels take for themselves, all threads */
     size_t resident_bytes; /* the process in this phase, at most */
 } lt_phase_memory;

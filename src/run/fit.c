@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
+#include "model/weights/layer_file.h"
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "run/plan_windowing.h"
@@ -22,6 +24,7 @@ typedef struct fit {
     lt_footprint *out;
     lt_status status; /* of the last try here */
     int too_large;    /* it lacked memory somewhere, and failed nowhere for another reason */
+    char disk[256]; /* what layers that take turns lacked here, "": nothing, or it was not tried */
 } fit;
 
 /* What a rank tells of a try. */
@@ -29,6 +32,25 @@ typedef struct told {
     int64_t status;
     double spare[LT_PHASES];
 } told;
+
+/* Layers that take turns have room on this rank's disk, which the host's ranks share. */
+static lt_status fits_disk(const lt_estimate_of *of, const lt_footprint *footprint)
+{
+    const double gib = 1024.0 * 1024.0 * 1024.0;
+    char folder[LT_PATH_BYTES];
+    int64_t room = 0;
+    size_t most = 0;
+    for (int i = 0; i < LT_PHASES; i++)
+        if (footprint->memory[i].disk_bytes > most)
+            most = footprint->memory[i].disk_bytes;
+    if (most == 0)
+        return LT_OK;
+    LT_TRY(lt_layer_file_room(folder, sizeof folder, &room));
+    if ((double)most * of->local_ranks <= (double)room)
+        return LT_OK;
+    LT_FAIL(LT_ENOMEM, "layers that take turns want %.2f GiB a rank in %s, found %.2f GiB for %d",
+            (double)most / gib, folder, (double)room / gib, of->local_ranks);
+}
 
 static lt_status estimate(const lt_estimate_of *of, lt_footprint *out)
 {
@@ -38,7 +60,7 @@ static lt_status estimate(const lt_estimate_of *of, lt_footprint *out)
     LT_TRY(lt_estimate_dry_run(of, out));
     lt_estimate_peak(of, out);
     LT_TRY(lt_estimate_fits(of, out));
-    return LT_OK;
+    return fits_disk(of, out);
 }
 
 /* The draft as it is. *least: of all ranks the least spare bytes of each phase. Collective. */
@@ -86,11 +108,12 @@ static void say_turns(const fit *f)
 }
 
 /* As many of the DiT's layers as fit, given that not all do. */
-static lt_status most_layers(fit *f)
+static lt_status most_layers(fit *f, told *now)
 {
-    told one, two, now;
+    told one, two;
     f->draft->resident_layers = 1;
     LT_TRY(attempt(f, &one));
+    *now = one;
     if (f->too_large || f->status != LT_OK)
         return LT_OK;
     f->draft->resident_layers = 2;
@@ -98,10 +121,11 @@ static lt_status most_layers(fit *f)
     const double each = one.spare[LT_PHASE_DIT] - two.spare[LT_PHASE_DIT];
     const double more = each > 0 ? floor(one.spare[LT_PHASE_DIT] / each) : 0;
     f->draft->resident_layers = 1 + (int)fmin(more, LT_JOB_LAYERS_MAX - 1);
-    LT_TRY(attempt(f, &now));
-    while (f->too_large && f->draft->resident_layers > 1) { /* memory that others took meanwhile */
+    LT_TRY(attempt(f, now));
+    while (f->too_large && now->spare[LT_PHASE_DIT] < 0 && f->draft->resident_layers > 1) {
+        /* others took memory meanwhile */
         f->draft->resident_layers--;
-        LT_TRY(attempt(f, &now));
+        LT_TRY(attempt(f, now));
     }
     return LT_OK;
 }
@@ -126,13 +150,16 @@ static lt_status take_turns(fit *f, const told *least)
         draft->layers_at_peers = 0;
     else
         draft->layers_at_peers = dit && has_peers(draft);
-    LT_TRY(asked > 0 || !dit ? attempt(f, &now) : most_layers(f));
+    LT_TRY(asked > 0 || !dit ? attempt(f, &now) : most_layers(f, &now));
     if (f->too_large && draft->layers_at_peers) {
         draft->layers_at_peers = 0;
-        LT_TRY(most_layers(f));
+        LT_TRY(most_layers(f, &now));
     }
     if (!f->too_large && f->status == LT_OK && lt_group_rank(f->world) == 0)
         say_turns(f);
+    if (f->too_large && f->status != LT_OK && now.spare[LT_PHASE_DIT] >= 0 &&
+        now.spare[LT_PHASE_TEXT] >= 0)
+        (void)snprintf(f->disk, sizeof f->disk, "%s", lt_error_text());
     if (f->too_large) {
         draft->resident_layers = draft->resident_text_layers = asked;
         draft->layers_at_peers = asked > 0 && has_peers(draft);
@@ -185,6 +212,6 @@ lt_status lt_fit(lt_group *world, lt_plan *draft, const lt_estimate_of *of, cons
     if (as_asked == LT_OK)
         return lt_agree(world, LT_OK);
     if (hint[0] != '\0')
-        lt_hint("%s", hint);
+        lt_hint("%s%s%s", hint, f.disk[0] != '\0' ? "; " : "", f.disk);
     return lt_agree(world, lt_fail(as_asked, __FILE__, __LINE__, "%s", why));
 }

@@ -335,8 +335,13 @@ static void a_film_needs_one_copy(void **state)
         latents_read(run, &some);
         assert_true(latents_differ(&all, &some) == 0);
         latents_free(&some);
-        for (int k = 0; k < 2; k++) /* names, sizes, times and hashes of the model's files */
+        for (int k = 0; k < 2; k++) { /* names, sizes, times and hashes of the model's files */
+            const char *name;
+            json_t *file;
             files[k] = json_load_file(manifest[k], 0, NULL);
+            json_object_foreach (json_object_get(files[k], "model_files"), name, file)
+                (void)json_object_del(file, "whole_xxh64"); /* who has the files knows it, later */
+        }
         assert_true(json_object_size(json_object_get(files[0], "model_files")) > 10);
         assert_true(json_equal(json_object_get(files[0], "model_files"),
                                json_object_get(files[1], "model_files")));

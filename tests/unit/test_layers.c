@@ -146,6 +146,7 @@ static void dry_counts_the_same(void **state)
             const int64_t each = (int64_t)lt_arena_used(n.engine.phase) /
                                  (turn > 0 ? COUNT_MAX - turn + 2 : COUNT_MAX);
             assert_int_equal(lt_dry_memory_read().peak_bytes, t == 1 ? turn * each : 0);
+            assert_int_equal(lt_dry_memory_read().disk_peak_bytes, t == 0 ? turn * each : 0);
             close_net(&n);
             close_net(&dry);
             assert_int_equal(lt_dry_memory_read().now_bytes, 0);

@@ -89,18 +89,26 @@ static int start(lt_layer_file *f)
 
 /* ---- its callers ---- */
 
+static const char *const name = "longtake-layers";
+
+lt_status lt_layer_file_room(char *folder, size_t bytes, int64_t *room)
+{
+    const char *asked = lt_env("TMPDIR");
+    char path[LT_PATH_BYTES];
+    const int n = snprintf(folder, bytes, "%s", asked != NULL ? asked : "/tmp");
+    if (n < 0 || (size_t)n >= bytes)
+        LT_FAIL(LT_ECREATE, "TMPDIR: the path is too long");
+    LT_TRY(lt_path_join(path, sizeof path, folder, name));
+    return lt_disk_free_bytes(path, room);
+}
+
 static lt_status make_file(lt_layer_file *f)
 {
-    const char *folder = lt_env("TMPDIR");
     const double gib = 1024.0 * 1024.0 * 1024.0, want = (double)f->bytes * (double)f->count;
     char path[LT_PATH_BYTES];
     int64_t room = 0;
-    const int n = snprintf(f->folder, sizeof f->folder, "%s",
-                           folder != NULL && folder[0] != '\0' ? folder : "/tmp");
-    if (n < 0 || (size_t)n >= sizeof f->folder)
-        LT_FAIL(LT_ECREATE, "TMPDIR: the path is too long");
-    LT_TRY(lt_path_join(path, sizeof path, f->folder, "longtake-layers"));
-    LT_TRY(lt_disk_free_bytes(path, &room));
+    LT_TRY(lt_layer_file_room(f->folder, sizeof f->folder, &room));
+    LT_TRY(lt_path_join(path, sizeof path, f->folder, name));
     if (want > (double)room) {
         lt_hint("TMPDIR names a folder with more room, best on a disk of this host");
         LT_FAIL(LT_ENOMEM,

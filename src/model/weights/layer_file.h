@@ -16,6 +16,10 @@ enum { LT_LAYER_PLACES = 2 };
 
 typedef struct lt_layer_file lt_layer_file;
 
+/* Where such files are made, and the room that there is. Local. Errors: LT_ECREATE (a path that is
+ * too long), LT_ENOINPUT (it is not there). */
+lt_status lt_layer_file_room(char *folder, size_t bytes, int64_t *room);
+
 /* For `count` layers of `bytes` each. Errors: LT_ENOMEM (also where the folder has no room for
  * them: wanted, found), LT_ECREATE. */
 lt_status lt_layer_file_new(size_t bytes, int64_t count, lt_layer_file **out);

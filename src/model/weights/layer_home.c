@@ -132,13 +132,23 @@ static kind kind_of(const lt_engine *engine, lt_group *tokens)
     return backend->host_access ? FILE_OF_LAYERS : HOST;
 }
 
+/* On dry, what the target would keep layers in. */
+static void count(const lt_layer_home *h, int64_t bytes)
+{
+    assert(h->kind == COUNTED);
+    if (lt_dry_host_access())
+        lt_dry_disk(bytes);
+    else
+        lt_dry_host(bytes);
+}
+
 static lt_status open_kind(lt_layer_home *h)
 {
     void *images = NULL;
     if (h->kind == PEERS)
         return peers_open(h);
-    if (h->kind == COUNTED && !lt_dry_host_access())
-        lt_dry_host((int64_t)images_bytes(h));
+    if (h->kind == COUNTED)
+        count(h, (int64_t)images_bytes(h));
     if (h->kind == FILE_OF_LAYERS)
         return lt_layer_file_new(h->bytes, h->count, &h->file);
     if (h->kind != HOST)
@@ -240,8 +250,8 @@ void lt_layer_home_close(lt_layer_home **home)
     lt_layer_file_close(&h->file);
     if (h->images != NULL)
         h->images_of->release(h->images_of->ctx, h->images, images_bytes(h));
-    if (h->kind == COUNTED && !lt_dry_host_access())
-        lt_dry_host(-(int64_t)images_bytes(h));
+    if (h->kind == COUNTED)
+        count(h, -(int64_t)images_bytes(h));
     free(h->lines);
     free(h);
     *home = NULL;
