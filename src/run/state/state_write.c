@@ -5,15 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
+#define ZSTD_STATIC_LINKING_ONLY /* ZSTD_c_literalCompressionMode */
 #include <zstd.h>
 
 #include "base/json.h"
 #include "base/new_file.h"
 #include "run/state/state_internal.h"
 
-/* Of 1 to 9 the fastest that packs: latents are noise but for their exponents, and levels above
- * gain under 1 % (bench/LOG.md). */
-enum { ZSTD_LEVEL = 1 };
+/* Latents are noise but for their exponents, which the shuffle lays side by side: what is to be had
+ * is had by coding bytes by how frequent they are. So no search for what repeats (a level far below
+ * 0), and Huffman codes, which such levels leave out unless asked: 0.4 of level 1's time, and files
+ * that are no larger (bench/LOG.md). */
+enum { ZSTD_LEVEL = -1000 };
 
 const char *const lt_state_kind_names[LT_STATE_KINDS] = {"latents", "text", "tables"};
 
@@ -72,6 +75,7 @@ lt_status lt_state_packer_new(lt_state_packer **out)
         LT_FAIL(LT_ENOMEM, "states: no memory to pack them");
     }
     (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL);
+    (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_literalCompressionMode, ZSTD_ps_enable);
     return LT_OK;
 }
 
