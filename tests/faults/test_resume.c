@@ -13,6 +13,13 @@
 
 #define STEPS "12"
 enum { LIMIT_S = 100, WITHIN_S = 10 };
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LAUNCHER_WAITS_S "15" /* a process that looks for leaks takes seconds to end */
+enum { LAUNCHER_WITHIN_S = 45 };
+#else
+#define LAUNCHER_WAITS_S "5"
+enum { LAUNCHER_WITHIN_S = 20 };
+#endif
 enum { TO_LAUNCHER = -1, TO_ALL = -2, TO_NOBODY = -3 };
 
 static char film_path[600], run[600], events[700], out[600], err[600], codes[600];
@@ -261,11 +268,11 @@ static void term_to_the_launcher(void **state)
                           0,
                           2,
                           "stopped by SIGTERM after step 5 of 11: kept up to step 5",
-                          20};
+                          LAUNCHER_WITHIN_S};
     const char *argv[RUN_WORDS_MAX];
     int n = run_launcher(r.ranks, argv);
-    const char *const more[] = {"--mca", "odls_base_sigkill_timeout", "5", "sh", "-c", script,
-                                codes};
+    const char *const more[] = {
+        "--mca", "odls_base_sigkill_timeout", LAUNCHER_WAITS_S, "sh", "-c", script, codes};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++)
         argv[n++] = more[i];
     (void)words_of(argv, n, 0);
