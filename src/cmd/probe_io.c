@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "parallel/transport/agree.h"
 #include "parallel/transport/transport.h"
 
 /* Address space only: pages are taken as they are used. */
@@ -102,6 +103,7 @@ lt_status lt_probe_engine(lt_probe *p)
     lt_plan plan = {.mesh = p->spec};
     LT_TRY(lt_plan_modes(p->job, &plan));
     LT_TRY(lt_bind(p->world, &plan, &p->bound));
-    LT_TRY(lt_bind_engine(&p->bound, arena_bytes, arena_bytes, &p->engine));
+    LT_TRY(lt_agree(p->world, lt_bind_engine(&p->bound, arena_bytes, arena_bytes, &p->engine)));
+    LT_TRY(lt_engine_connect(&p->engine, &p->bound.mesh, &(lt_comm_need){0}));
     return LT_OK;
 }

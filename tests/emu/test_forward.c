@@ -1,86 +1,35 @@
 /* test_forward.c - the program with --device cuda: longtake_cuda.so beside it, on the stand-ins.
  * Goal: a forward of nano H3's DiT by `longtake probe dit` has the velocities of the processor, f32
- * and bf16, alone and on two ranks over staged exchanges (ring, uly, tp), streams in several
- * orders; with --deterministic the meshes have the same bits; a device whose memory is too small is
- * refused with both numbers. Method: a copy of the program with a copy of the part that ships,
- * whose sentence on what it lacks (kernels/cuda/entry.c) is made empty, for it is not used
- * otherwise; LD_LIBRARY_PATH names the stand-ins. Ranks: mpirun with 1 and 2. Needs: mpirun,
- * tests/parity.
+ * and bf16, alone and on two ranks (ring, uly, tp), over NCCL's stand-in and staged, streams in
+ * several orders; with --deterministic all of them have the same bits. A rank that is killed in a
+ * film is named within 10 s; a device whose memory is too small is refused with both numbers.
+ * Method: program.h; of which way the tensors went, NCCL's stand-in keeps a log. Ranks: mpirun with
+ * 1 and 2. Needs: mpirun, tests/parity.
  *
  * Tolerance: f32 1e-5 of the largest value, as between backends; bf16 0.01, under what tests/parity
  * allows of that golden (0.015). */
 #include "model/files/checkpoint.h"
-#include "tests/support/check.h"
-#include "tests/support/run.h"
-#include "tests/support/the_scratch.h"
+#include "tests/emu/program.h"
 
 #define DATA LT_SOURCE_DIR "/tests/parity/"
 
-static char *read_all(const char *path, size_t *bytes)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    assert_int_equal(fseek(f, 0, SEEK_END), 0);
-    *bytes = (size_t)ftell(f);
-    rewind(f);
-    char *data = malloc(*bytes);
-    assert_true(data != NULL && fread(data, 1, *bytes, f) == *bytes);
-    (void)fclose(f);
-    return data;
-}
-
-static void install_file(const char *from, const char *name, int is_part)
-{
-    static const char sentence[] = "a plan of its memory"; /* entry.c */
-    size_t bytes = 0;
-    char *data = read_all(from, &bytes);
-    if (is_part) {
-        char *at = memmem(data, bytes, sentence, sizeof sentence - 1);
-        if (at != NULL) /* none: it lacks nothing any more */
-            *at = '\0';
-    }
-    scratch_write(&s, name, data, bytes);
-    assert_int_equal(chmod(scratch_path(&s, name), 0755), 0);
-    free(data);
-}
-
-static int installed_setup(void **state)
-{
-    if (scratch_setup(state) != 0)
-        return -1;
-    install_file(LT_PROGRAM, "longtake", 0);
-    install_file(LT_EMU_PART, "longtake_cuda.so", 1);
-    (void)setenv("LD_LIBRARY_PATH", LT_EMU_LIBRARIES, 1);
-    return 0;
-}
-
 typedef struct forward {
     const char *name, *device, *dtype, *mesh, *seed;
-    int ranks, deterministic;
+    int ranks, devices, deterministic;
 } forward;
 
-static run_result run_forward(const forward *f, const char *memory_mib)
+static run_result run_forward(const forward *f, const char *memory)
 {
-    enum { LIMIT_S = 250 };
-    const char *argv[RUN_WORDS_MAX];
-    char program[512], out[512], in[512], model[512];
-    const int is_f32 = strcmp(f->dtype, "f32") == 0;
-    (void)snprintf(program, sizeof program, "%s", scratch_path(&s, "longtake"));
+    char out[512], in[512], model[512];
+    const program_how how = {f->ranks, f->devices, f->seed, memory};
     (void)snprintf(out, sizeof out, "%s", scratch_path(&s, f->name));
     (void)snprintf(in, sizeof in, DATA "golden/dit_%s.safetensors", f->dtype);
-    (void)snprintf(model, sizeof model, DATA "%s", is_f32 ? "nano" : "nano-bf16");
-    (void)setenv("LT_EMU_SEED", f->seed, 1);
-    (void)setenv("LT_EMU_MEMORY", memory_mib, 1); /* probe asks for arenas that no card has */
-    int n = run_launcher(f->ranks, argv);
-    const char *const words[] = {program, "probe",    "dit",     "--model",    model,    "--in",
-                                 in,      "--out",    out,       "--dtype",    f->dtype, "--mesh",
-                                 f->mesh, "--device", f->device, "--overwrite"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        argv[n++] = words[i];
-    if (f->deterministic)
-        argv[n++] = "--deterministic";
-    argv[n] = NULL;
-    return run_argv(&s, argv, LIMIT_S);
+    (void)snprintf(model, sizeof model, DATA "%s",
+                   strcmp(f->dtype, "f32") == 0 ? "nano" : "nano-bf16");
+    return program_run(&how,
+                       RUN_WORDS("probe", "dit", "--model", model, "--in", in, "--out", out,
+                                 "--dtype", f->dtype, "--mesh", f->mesh, "--device", f->device,
+                                 "--overwrite", f->deterministic ? "--deterministic" : NULL));
 }
 
 /* A velocity of a forward that went well, the caller's to free. */
@@ -121,12 +70,36 @@ static double apart(const char *a, const char *b, const char *name)
     return worst / largest;
 }
 
+/* Over NCCL where each rank has a device of its own: a group to connect, and more; else none. */
+static void check_way(const forward *f)
+{
+    char *log = run_text(scratch_path(&s, "nccl.log")); /* a line a rank */
+    if (PROGRAM_DEVICES == 1)
+        return;
+    const int over_nccl = f->devices > 1, of_device = strcmp(f->device, "cuda") == 0;
+    if (!of_device) {
+        assert_null(log);
+        return;
+    }
+    assert_non_null(log);
+    assert_int_equal(program_count(log, "\"groups\": "), f->ranks);
+    assert_int_equal(program_count(log, "\"groups\": 0,"), over_nccl ? 0 : f->ranks);
+    assert_int_equal(program_count(log, "\"groups\": 1,"), 0);
+    assert_int_equal(program_count(log, "\"empty\": 0,"), f->ranks);
+    free(log);
+}
+
 static void make(const forward *f)
 {
-    run_result r = run_forward(f, "1000000");
+    const char *path = scratch_path(&s, "nccl.log");
+    (void)unlink(path);
+    (void)setenv("LT_EMU_NCCL_LOG", path, 1);
+    run_result r = run_forward(f, NULL);
+    (void)unsetenv("LT_EMU_NCCL_LOG");
     if (r.code != 0)
         fail_msg("%s: exit code %d: %s", f->name, r.code, r.err);
     run_free(&r);
+    check_way(f);
 }
 
 static const struct {
@@ -134,32 +107,48 @@ static const struct {
     const char *like;
     double tolerance;
 } forwards[] = {
-    {{"cpu_f32", "cpu", "f32", "win=1", "0", 1, 0}, NULL, 0},
-    {{"f32", "cuda", "f32", "win=1", "0", 1, 0}, "cpu_f32", 1e-5},
-    {{"f32_late", "cuda", "f32", "win=1", "1", 1, 0}, "f32", 0}, /* in another order */
-    {{"f32_ring", "cuda", "f32", "ring=2", "2", 2, 0}, "cpu_f32", 1e-5},
-    {{"f32_uly", "cuda", "f32", "uly=2", "3", 2, 0}, "cpu_f32", 1e-5},
-    {{"f32_tp", "cuda", "f32", "tp=2", "4", 2, 0}, "cpu_f32", 1e-5},
-    {{"cpu_bf16", "cpu", "bf16", "win=1", "0", 1, 0}, NULL, 0},
-    {{"bf16", "cuda", "bf16", "win=1", "5", 1, 0}, "cpu_bf16", 0.01},
-    {{"bf16_ring", "cuda", "bf16", "ring=2", "6", 2, 0}, "cpu_bf16", 0.01},
-    {{"bf16_tp", "cuda", "bf16", "tp=2", "7", 2, 0}, "cpu_bf16", 0.01},
-    {{"same", "cuda", "bf16", "win=1", "0", 1, 1}, "cpu_bf16", 0.01},
-    {{"same_ring", "cuda", "bf16", "ring=2", "8", 2, 1}, "same", 0},
-    {{"same_uly", "cuda", "bf16", "uly=2", "9", 2, 1}, "same", 0},
-    {{"same_tp", "cuda", "bf16", "tp=2", "10", 2, 1}, "same", 0},
+    {{"cpu_f32", "cpu", "f32", "win=1", "0", 1, 1, 0}, NULL, 0},
+    {{"f32", "cuda", "f32", "win=1", "0", 1, 1, 0}, "cpu_f32", 1e-5},
+    {{"f32_late", "cuda", "f32", "win=1", "1", 1, 1, 0}, "f32", 0}, /* in another order */
+    {{"f32_ring", "cuda", "f32", "ring=2", "2", 2, 1, 0}, "cpu_f32", 1e-5},
+    {{"f32_uly", "cuda", "f32", "uly=2", "3", 2, 1, 0}, "cpu_f32", 1e-5},
+    {{"f32_tp", "cuda", "f32", "tp=2", "4", 2, 1, 0}, "cpu_f32", 1e-5},
+    {{"f32_ring_nccl", "cuda", "f32", "ring=2", "11", 2, 2, 0}, "f32_ring", 0},
+    {{"f32_uly_nccl", "cuda", "f32", "uly=2", "12", 2, 2, 0}, "f32_uly", 0},
+    {{"f32_tp_nccl", "cuda", "f32", "tp=2", "13", 2, 2, 0}, "f32_tp", 0},
+    {{"cpu_bf16", "cpu", "bf16", "win=1", "0", 1, 1, 0}, NULL, 0},
+    {{"bf16", "cuda", "bf16", "win=1", "5", 1, 1, 0}, "cpu_bf16", 0.01},
+    {{"bf16_ring", "cuda", "bf16", "ring=2", "6", 2, 1, 0}, "cpu_bf16", 0.01},
+    {{"bf16_uly", "cuda", "bf16", "uly=2", "14", 2, 1, 0}, "cpu_bf16", 0.01},
+    {{"bf16_tp", "cuda", "bf16", "tp=2", "7", 2, 1, 0}, "cpu_bf16", 0.01},
+    {{"bf16_ring_nccl", "cuda", "bf16", "ring=2", "0", 2, 2, 0}, "bf16_ring", 0},
+    {{"bf16_uly_nccl", "cuda", "bf16", "uly=2", "15", 2, 2, 0}, "bf16_uly", 0},
+    {{"bf16_tp_nccl", "cuda", "bf16", "tp=2", "16", 2, 2, 0}, "bf16_tp", 0},
+    {{"same", "cuda", "bf16", "win=1", "0", 1, 1, 1}, "cpu_bf16", 0.01},
+    {{"same_ring", "cuda", "bf16", "ring=2", "8", 2, 1, 1}, "same", 0},
+    {{"same_uly", "cuda", "bf16", "uly=2", "9", 2, 1, 1}, "same", 0},
+    {{"same_tp", "cuda", "bf16", "tp=2", "10", 2, 1, 1}, "same", 0},
+    {{"same_ring_nccl", "cuda", "bf16", "ring=2", "17", 2, 2, 1}, "same", 0},
+    {{"same_uly_nccl", "cuda", "bf16", "uly=2", "18", 2, 2, 1}, "same", 0},
+    {{"same_tp_nccl", "cuda", "bf16", "tp=2", "19", 2, 2, 1}, "same", 0},
+    {{"same_f32", "cuda", "f32", "win=1", "0", 1, 1, 1}, "cpu_f32", 1e-5},
+    {{"same_f32_ring", "cuda", "f32", "ring=2", "20", 2, 2, 1}, "same_f32", 0},
+    {{"same_f32_uly", "cuda", "f32", "uly=2", "21", 2, 2, 1}, "same_f32", 0},
+    {{"same_f32_tp", "cuda", "f32", "tp=2", "22", 2, 2, 1}, "same_f32", 0},
 };
 
 static void a_forward_is_the_processors(void **state)
 {
     static const char *const velocities[] = {"sample", "audio_sample"};
     (void)state;
-    (void)printf("%-12s %-10s %-14s %9s %9s\n", "forward", "like", "of", "apart", "allowed");
+    (void)printf("%-14s %-10s %-14s %9s %9s\n", "forward", "like", "of", "apart", "allowed");
     for (size_t i = 0; i < sizeof forwards / sizeof *forwards; i++) {
+        if (forwards[i].f.devices > PROGRAM_DEVICES)
+            continue;
         make(&forwards[i].f);
         for (size_t v = 0; v < 2 && forwards[i].like != NULL; v++) {
             const double worst = apart(forwards[i].like, forwards[i].f.name, velocities[v]);
-            (void)printf("%-12s %-10s %-14s %9.2g %9.2g\n", forwards[i].f.name, forwards[i].like,
+            (void)printf("%-14s %-10s %-14s %9.2g %9.2g\n", forwards[i].f.name, forwards[i].like,
                          velocities[v], worst, forwards[i].tolerance);
             if (!(worst <= forwards[i].tolerance))
                 fail_msg("%s: %s is %.3g of the largest value from %s, allowed %.3g",
@@ -169,9 +158,52 @@ static void a_forward_is_the_processors(void **state)
     }
 }
 
+/* When the events of a run were last written: the step before the one in which its rank died. */
+static double since_last_event(const char *run)
+{
+    char path[600];
+    struct stat info;
+    struct timespec now;
+    (void)snprintf(path, sizeof path, "%s/events.ndjson", run);
+    assert_int_equal(stat(path, &info), 0);
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (double)(now.tv_sec - info.st_mtim.tv_sec) +
+           1e-9 * (double)(now.tv_nsec - info.st_mtim.tv_nsec);
+}
+
+/* Rank 1 dies as a step begins, rank 0 sits in a sync: over NCCL its device is in an exchange that
+ * never ends, staged its comm thread is. */
+static void a_killed_rank_is_named(void **state)
+{
+    enum { SECONDS_MAX = 10 };
+    (void)state;
+    for (int devices = 1; devices <= PROGRAM_DEVICES; devices++) {
+        const program_how how = {2, devices, "0", NULL};
+        char film[512], run[512];
+        (void)snprintf(film, sizeof film, "%s/killed%d.mp4", s.folder, devices);
+        (void)snprintf(run, sizeof run, "%s/killed%d.run", s.folder, devices);
+        (void)setenv("LONGTAKE_FAULT", "1:2:kill", 1);
+        run_result r = program_run(&how, RUN_WORDS("render", "-p", "A ball.", "--frames", "5",
+                                                   "--size", "32x32", "--steps", "4", "--dtype",
+                                                   "f32", "--model", DATA "nano", "--mesh",
+                                                   "ring=2", "--device", "cuda", "-o", film));
+        const double seconds = since_last_event(run);
+        (void)unsetenv("LONGTAKE_FAULT");
+        static const char *const says[] = {"rank 1 on ", " is lost (its process is gone)",
+                                           " at step 2 ", " ring_attention (ring, call "};
+        assert_int_equal(program_count(r.err, "longtake: error: "), 1);
+        for (size_t i = 0; i < sizeof says / sizeof *says; i++)
+            if (strstr(r.err, says[i]) == NULL)
+                fail_msg("%d devices: want '%s', found %s", devices, says[i], r.err);
+        print_message("named, and all ended, %.1f s after the step before\n", seconds);
+        assert_true(seconds < SECONDS_MAX);
+        run_free(&r);
+    }
+}
+
 static void too_little_memory_is_refused(void **state)
 {
-    const forward f = {"little", "cuda", "f32", "win=1", "0", 1, 0};
+    const forward f = {"little", "cuda", "f32", "win=1", "0", 1, 1, 0};
     (void)state;
     run_result r = run_forward(&f, "300000"); /* the first arena fits, the second does not */
     if (r.code == 0 || strstr(r.err, "want 256.00 GiB, found ") == NULL ||
@@ -184,7 +216,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_forward_is_the_processors),
+        cmocka_unit_test(a_killed_rank_is_named),
         cmocka_unit_test(too_little_memory_is_refused),
     };
-    return cmocka_run_group_tests_name("forward", tests, installed_setup, scratch_teardown);
+    return cmocka_run_group_tests_name("forward", tests, program_setup, scratch_teardown);
 }
