@@ -202,6 +202,24 @@ static void run_block(ptx_block *b, const int *order)
 
 /* ---- a launch ---- */
 
+static void add_traffic(ptx_traffic *to, const ptx_traffic *from)
+{
+    to->requests += from->requests;
+    to->sectors += from->sectors;
+    to->ideal += from->ideal;
+}
+
+void ptx_add_counts(ptx_counts *to, const ptx_counts *from)
+{
+    to->instructions += from->instructions;
+    to->lanes += from->lanes;
+    to->blocks += from->blocks;
+    to->launches += from->launches;
+    to->mma += from->mma;
+    add_traffic(&to->loads, &from->loads);
+    add_traffic(&to->stores, &from->stores);
+}
+
 static void shuffle(int *order, int count, uint64_t *state)
 {
     for (int k = 0; k < count; k++)
@@ -284,12 +302,7 @@ int ptx_run_launch(const ptx_launch *l, ptx_counts *counts, char why[PTX_WHY])
     }
     close_block(&b);
     free(blocks);
-    counts->instructions += b.counts.instructions;
-    counts->lanes += b.counts.lanes;
-    counts->blocks += b.counts.blocks;
-    counts->mma += b.counts.mma;
-    counts->requests += b.counts.requests;
-    counts->sectors += b.counts.sectors;
-    counts->launches++;
+    b.counts.launches = 1;
+    ptx_add_counts(counts, &b.counts);
     return why[0] != '\0';
 }

@@ -31,10 +31,23 @@ typedef enum lt_emu_bug {
 
 typedef struct lt_emu_counts {
     uint64_t launches, blocks, instructions, lanes, mma;
-    uint64_t requests, sectors; /* of global memory; a piece is 32 bytes */
-    uint64_t products;          /* of cuBLASLt */
-    char kernel[96];            /* the one with the most instructions in a launch */
+    uint64_t products; /* of cuBLASLt */
+    char kernel[96];   /* the one with the most instructions in a launch */
 } lt_emu_counts;
+
+/* Of global memory (warp.h): requests of warps, pieces of 32 bytes that they touch, and how many
+ * would do for what is asked for. */
+typedef struct lt_emu_traffic {
+    uint64_t requests, sectors, ideal;
+} lt_emu_traffic;
+
+/* All launches of one kernel. threads, dynamic_bytes: the largest block's. */
+typedef struct lt_emu_kernel {
+    char name[96]; /* as the PTX has it */
+    uint64_t launches, instructions, mma;
+    lt_emu_traffic loads, stores;
+    uint32_t threads, dynamic_bytes;
+} lt_emu_kernel;
 
 void lt_emu_seed(uint64_t seed);
 void lt_emu_sums(int kind);
@@ -42,6 +55,10 @@ void lt_emu_set_bug(lt_emu_bug bug);
 void lt_emu_set_memory(size_t bytes);
 /* Since the last call. */
 lt_emu_counts lt_emu_count(void);
+
+/* What was launched since the last call, a row a kernel in order of first use; how many: at most
+ * `rows` of them are written. */
+int lt_emu_kernels(lt_emu_kernel *out, int rows);
 
 /* The text `from` of a kernel (a part of its name), the nth time that it stands there from 0 on, is
  * `to` from now on; $1 to $9 in `from` are any register or number, and the same in `to`. 0: it does

@@ -1,4 +1,6 @@
 /* ops_memory.c - ld, st: global, shared and parameter memory. */
+#include <assert.h>
+
 #include "tests/emu/warp.h"
 
 enum { SIGNED = 8 }; /* of a row's mode, beside the space */
@@ -46,24 +48,31 @@ unsigned char *ptx_global(ptx_warp *w, const ptx_ins *i, int lane, uint64_t addr
     return r->data + at;
 }
 
-/* Which pieces of 32 bytes the lanes touch. */
-static void count_sectors(ptx_block *b, const uint64_t *address, uint32_t lanes, int bytes)
+/* n values, each new one put behind them; how many there are then. Neighbouring lanes ask for what
+ * was asked for last, so that is looked at first. */
+static int note(uint64_t *seen, int n, uint64_t value)
 {
-    enum { SECTOR = 32, SEEN = 4 };
-    uint64_t seen[SEEN] = {~0ull, ~0ull, ~0ull, ~0ull};
-    b->counts.requests++;
+    for (int k = n - 1; k >= 0; k--)
+        if (seen[k] == value)
+            return n;
+    seen[n] = value;
+    return n + 1;
+}
+
+void ptx_count_request(ptx_traffic *to, const uint64_t *address, uint32_t lanes, int bytes)
+{
+    enum { SECTOR = 32 };
+    uint64_t sector[PTX_LANES], asked[PTX_LANES];
+    int sectors = 0, different = 0;
+    assert(bytes > 0 && bytes <= SECTOR); /* aligned, so that a lane's lie in one */
     for (int lane = 0; lane < PTX_LANES; lane++)
         if (lanes >> lane & 1) {
-            const uint64_t first = address[lane] / SECTOR;
-            const uint64_t last = (address[lane] + (uint64_t)bytes - 1) / SECTOR;
-            for (uint64_t s = first; s <= last; s++) {
-                if (seen[0] == s || seen[1] == s || seen[2] == s || seen[3] == s)
-                    continue;
-                b->counts.sectors++;
-                memmove(seen + 1, seen, (SEEN - 1) * sizeof *seen);
-                seen[0] = s;
-            }
+            sectors = note(sector, sectors, address[lane] / SECTOR);
+            different = note(asked, different, address[lane]);
         }
+    to->requests++;
+    to->sectors += (uint64_t)sectors;
+    to->ideal += ((uint64_t)different * (uint64_t)bytes + SECTOR - 1) / SECTOR;
 }
 
 static unsigned char *params(ptx_warp *w, const ptx_ins *i, int lane, uint64_t address, int bytes)
@@ -106,7 +115,7 @@ static void load(ptx_warp *w, const ptx_ins *i, uint32_t lanes)
     uint64_t address[PTX_LANES];
     addresses(w, i, lanes, count, address);
     if ((i->row->mode & ~SIGNED) == PTX_GLOBAL)
-        count_sectors(w->block, address, lanes, bytes * count);
+        ptx_count_request(&w->block->counts.loads, address, lanes, bytes * count);
     for (int lane = 0; lane < PTX_LANES; lane++)
         if (lanes >> lane & 1) {
             const unsigned char *p = place(w, i, lane, address[lane], bytes * count, 0);
@@ -131,7 +140,7 @@ static void store(ptx_warp *w, const ptx_ins *i, uint32_t lanes)
     uint64_t address[PTX_LANES];
     addresses(w, i, lanes, 0, address);
     if ((i->row->mode & ~SIGNED) == PTX_GLOBAL)
-        count_sectors(w->block, address, lanes, bytes * count);
+        ptx_count_request(&w->block->counts.stores, address, lanes, bytes * count);
     for (int lane = 0; lane < PTX_LANES; lane++)
         if (lanes >> lane & 1) {
             unsigned char *p = place(w, i, lane, address[lane], bytes * count, 1);

@@ -233,11 +233,19 @@ static void load_matrices(ptx_warp *w, const ptx_ins *i, uint32_t lanes)
 /* [to], [from], 16, bytes that are read */
 static void copy_async(ptx_warp *w, const ptx_ins *i, uint32_t lanes)
 {
+    enum { WHOLE = 16 };
+    uint64_t from[PTX_LANES];
+    uint32_t reading = 0;
     for (int lane = 0; lane < PTX_LANES; lane++)
-        if (lanes >> lane & 1)
+        if (lanes >> lane & 1) {
+            const int bytes = (int)ptx_words(w, i, 2)[lane];
+            from[lane] = ptx_value(w, i, 1, lane) + (uint64_t)i->add[1];
+            reading |= (uint32_t)(bytes > 0) << lane;
             ptx_copy_begin(w, i, lane, (uint32_t)(ptx_value(w, i, 0, lane) + (uint64_t)i->add[0]),
-                           ptx_value(w, i, 1, lane) + (uint64_t)i->add[1],
-                           (int)ptx_words(w, i, 2)[lane]);
+                           from[lane], bytes);
+        }
+    if (reading != 0)
+        ptx_count_request(&w->block->counts.loads, from, reading, WHOLE);
 }
 
 static void copy_commit(ptx_warp *w, const ptx_ins *i, uint32_t lanes)

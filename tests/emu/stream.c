@@ -51,15 +51,11 @@ static uint64_t seed_now, random_state;
 static unsigned eager = 256; /* of 256: that queued work runs at once */
 static cudaError_t last_error, broken;
 static char wrong[PTX_WHY];
-static ptx_counts counted;
-static uint64_t products, most_instructions;
-static char most_kernel[96];
 static int loud = 1, sums;
 static lt_emu_bug bug;
 
 void emu_enter(void) { (void)pthread_mutex_lock(&lock); }
 void emu_leave(void) { (void)pthread_mutex_unlock(&lock); }
-ptx_counts *emu_counted(void) { return &counted; }
 
 static void say(const char *what)
 {
@@ -135,26 +131,6 @@ void lt_emu_forgive(void)
     last_error = broken = cudaSuccess;
     wrong[0] = '\0';
     emu_leave();
-}
-
-lt_emu_counts lt_emu_count(void)
-{
-    emu_enter();
-    const ptx_counts *c = &counted;
-    lt_emu_counts out = {.launches = c->launches,
-                         .blocks = c->blocks,
-                         .instructions = c->instructions,
-                         .lanes = c->lanes,
-                         .mma = c->mma,
-                         .requests = c->requests,
-                         .sectors = c->sectors,
-                         .products = products};
-    memcpy(out.kernel, most_kernel, sizeof out.kernel);
-    counted = (ptx_counts){.launches = 0};
-    products = most_instructions = 0;
-    most_kernel[0] = '\0';
-    emu_leave();
-    return out;
 }
 
 int lt_emu_patch(const char *kernel, const char *from, const char *to, int nth)
@@ -235,29 +211,31 @@ static int ready(const struct CUstream_st *s)
     return 1;
 }
 
+static void run_kernel(work *w)
+{
+    ptx_counts c = {.launches = 0};
+    char why[PTX_WHY];
+    w->launch.params = w->payload;
+    w->launch.seed = seed_now == 0 ? 0 : emu_draw(&random_state) | 1;
+    w->launch.sums = sums;
+    if (ptx_run_launch(&w->launch, &c, why))
+        emu_breaks(why);
+    emu_note_launch(&w->launch, &c);
+}
+
 static void do_work(work *w)
 {
-    char why[PTX_WHY];
     if (w->kind == WORK_RECORD && w->event->done < w->number)
         w->event->done = w->number;
     if (broken != cudaSuccess) /* what is queued is left out, as on a card */
         return;
     if (w->kind == WORK_FN) {
-        products++;
+        emu_note_product();
         w->fn(w->payload);
     } else if (w->kind == WORK_HOST) {
         w->fn(w->data);
     } else if (w->kind == WORK_KERNEL) {
-        w->launch.params = w->payload;
-        w->launch.seed = seed_now == 0 ? 0 : emu_draw(&random_state) | 1;
-        w->launch.sums = sums;
-        const uint64_t before = counted.instructions;
-        if (ptx_run_launch(&w->launch, &counted, why))
-            emu_breaks(why);
-        if (counted.instructions - before > most_instructions) {
-            most_instructions = counted.instructions - before;
-            (void)snprintf(most_kernel, sizeof most_kernel, "%s", w->launch.f->name);
-        }
+        run_kernel(w);
     } else if (w->kind == WORK_COPY) {
         (void)emu_do_copy(&w->copy);
     }

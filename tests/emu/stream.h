@@ -27,7 +27,9 @@ void emu_breaks(const char *what);
 cudaError_t emu_state(void);
 int emu_do_copy(const emu_copy *c);
 void emu_run_all(void);
-ptx_counts *emu_counted(void);
+/* counts.c: a launch that ran; a product of cuBLASLt that ran. */
+void emu_note_launch(const ptx_launch *l, const ptx_counts *c);
+void emu_note_product(void);
 
 /* Takes the lock itself. */
 cudaError_t emu_queue_kernel(cudaStream_t stream, const ptx_launch *launch);

@@ -512,6 +512,60 @@ static void lets_right_ones_pass(void **state)
     end(&b);
 }
 
+/* ---- what a request touches ---- */
+
+static const struct {
+    const char *text;
+    ptx_traffic loads, stores;
+} requests[] = {
+    {"ld.global.u64 %rd6, [%rd5];", {1, 8, 8}, {0, 0, 0}},
+    {"ld.global.u64 %rd6, [%rd5+8];", {1, 9, 8}, {0, 0, 0}},
+    {"ld.global.f32 %f1, [%rd5];", {1, 8, 4}, {0, 0, 0}},
+    {"ld.global.u64 %rd6, [%rd1];", {1, 1, 1}, {0, 0, 0}},
+    {"setp.lt.u32 %p1, %r1, 16;\n@%p1 ld.global.u64 %rd6, [%rd5];", {1, 4, 4}, {0, 0, 0}},
+    {"setp.lt.u32 %p1, %r1, 0;\n@%p1 ld.global.u64 %rd6, [%rd5];", {0, 0, 0}, {0, 0, 0}},
+    {"shl.b64 %rd6, %rd3, 2;\nadd.s64 %rd6, %rd2, %rd6;\nmov.b16 %rs1, 7;\n"
+     "st.global.u16 [%rd6], %rs1;",
+     {0, 0, 0},
+     {1, 32, 2}},
+    {"and.b32 %r2, %r1, 1;\nmul.wide.u32 %rd6, %r2, 4096;\nadd.s64 %rd6, %rd5, %rd6;\n"
+     "st.global.u64 [%rd6], %rd3;",
+     {0, 0, 0},
+     {1, 16, 8}},
+    {"mov.u32 %r3, s;\nshl.b32 %r2, %r1, 4;\nadd.s32 %r4, %r3, %r2;\nshl.b64 %rd6, %rd3, 1;\n"
+     "add.s64 %rd6, %rd1, %rd6;\nsetp.lt.u32 %p1, %r1, 8;\nselp.b32 %r5, 16, 0, %p1;\n"
+     "cp.async.cg.shared.global [%r4], [%rd6], 16, %r5;\ncp.async.commit_group;\n"
+     "cp.async.wait_group 0;",
+     {1, 4, 4},
+     {0, 0, 0}},
+};
+
+static void same_traffic(const char *text, ptx_traffic a, ptx_traffic wanted)
+{
+    if (a.requests != wanted.requests || a.sectors != wanted.sectors || a.ideal != wanted.ideal)
+        fail_msg("'%s': %d requests, %d pieces, %d would do; want %d, %d, %d", text,
+                 (int)a.requests, (int)a.sectors, (int)a.ideal, (int)wanted.requests,
+                 (int)wanted.sectors, (int)wanted.ideal);
+}
+
+static void requests_touch_pieces(void **state)
+{
+    (void)state;
+    static bench b;
+    static const unsigned char zeros[BUFFER];
+    for (size_t k = 0; k < sizeof requests / sizeof *requests; k++) {
+        begin(&b);
+        put_in(&b, 0, zeros, sizeof zeros);
+        head(&b);
+        add(&b, "%s\n", requests[k].text);
+        if (run(&b, 1, PTX_LANES, 0, 0))
+            fail_msg("'%s': %s", requests[k].text, b.why);
+        same_traffic(requests[k].text, b.counts.loads, requests[k].loads);
+        same_traffic(requests[k].text, b.counts.stores, requests[k].stores);
+        end(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -524,6 +578,7 @@ int main(void)
         cmocka_unit_test(lanes_part_and_meet),
         cmocka_unit_test(names_what_is_wrong),
         cmocka_unit_test(lets_right_ones_pass),
+        cmocka_unit_test(requests_touch_pieces),
     };
     return cmocka_run_group_tests_name("ptx", tests, NULL, NULL);
 }

@@ -30,11 +30,17 @@ typedef struct ptx_copy {
     uint8_t lane, bytes;
 } ptx_copy;
 
+/* Of global memory: instructions; pieces of 32 bytes that their lanes touch; how many would do for
+ * the bytes that they ask for, each once. */
+typedef struct ptx_traffic {
+    uint64_t requests, sectors, ideal;
+} ptx_traffic;
+
 typedef struct ptx_counts {
     uint64_t instructions, lanes; /* a warp's; of all lanes */
     uint64_t blocks, launches;
     uint64_t mma;
-    uint64_t requests, sectors; /* of global memory: instructions, and pieces of 32 bytes */
+    ptx_traffic loads, stores; /* a cp.async is a load */
 } ptx_counts;
 
 typedef struct ptx_block ptx_block;
@@ -89,6 +95,8 @@ typedef struct ptx_launch {
 /* Run all blocks. Not 0: why says what was wrong, with kernel, place and instruction. */
 int ptx_run_launch(const ptx_launch *l, ptx_counts *counts, char why[PTX_WHY]);
 
+void ptx_add_counts(ptx_counts *to, const ptx_counts *from);
+
 /* What is wrong, at an instruction; address: of what, or 0. The first one stays. */
 void ptx_fault(ptx_warp *w, const ptx_ins *i, int lane, const char *what, uint64_t address);
 
@@ -133,5 +141,7 @@ void ptx_copy_wait(ptx_warp *w, const ptx_ins *i, uint32_t lanes, uint32_t left)
 /* The same of global memory. */
 unsigned char *ptx_global(ptx_warp *w, const ptx_ins *i, int lane, uint64_t address, int bytes,
                           int is_write);
+/* A request of the lanes, each for as many bytes at an address that they divide. */
+void ptx_count_request(ptx_traffic *to, const uint64_t *address, uint32_t lanes, int bytes);
 
 #endif
