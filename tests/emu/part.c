@@ -61,7 +61,7 @@ static void plain_name(const char *mangled, char *out, size_t bytes)
         (void)snprintf(out + used, bytes - used, ">");
 }
 
-void lt_emu_row(const char *name, const lt_tensor *x, double worst)
+uint64_t lt_emu_row(const char *name, const lt_tensor *x, double worst)
 {
     enum { LINE = 160 };
     static int begun;
@@ -80,6 +80,7 @@ void lt_emu_row(const char *name, const lt_tensor *x, double worst)
                  c.products > 0 && c.launches == 0 ? "cuBLASLt" : kernel, name, shape, worst,
                  c.instructions, c.products > 0 && c.launches > 0 ? " + cuBLASLt" : "");
     (void)fflush(stdout);
+    return c.instructions;
 }
 
 void lt_emu_each_order(void (*check)(const lt_backend *))

@@ -12,8 +12,9 @@
 const lt_backend *lt_emu_backend(void);
 
 /* A line of the table on stdout: the kernel with the most instructions since the last line, the
- * case, the last tensor's dtype and shape, how far from the reference, instructions of warps. */
-void lt_emu_row(const char *name, const lt_tensor *x, double worst);
+ * case, the last tensor's dtype and shape, how far from the reference, instructions of warps; the
+ * last, again. */
+uint64_t lt_emu_row(const char *name, const lt_tensor *x, double worst);
 
 /* check on the part's backend, in order and in two other orders of streams, blocks and warps, each
  * with another model of tensor cores' sums; a line of counts for each. */

@@ -19,6 +19,7 @@
 #include "base/philox.h"
 #include "kernels/kernels.h"
 #include "tests/emu/part.h"
+#include "tests/support/table.h"
 
 enum { TENSORS = 8, SAYS = 400 };
 
@@ -334,6 +335,7 @@ static void every_bug_is_caught(void **state)
             look(bugs[i].op, bugs[i].tolerance, seed, says, sizeof says);
         (void)lt_emu_patch("", NULL, NULL, 0);
         (void)printf("%-36s %.120s\n", bugs[i].what, says[0] != '\0' ? says : "NOTHING");
+        table_row("bug\t%s\t%s", bugs[i].what, says[0] != '\0' ? says : "NOTHING");
         missed += says[0] == '\0';
     }
     lt_emu_say(1);
@@ -378,6 +380,9 @@ static void every_barrier_is_needed(void **state)
             (void)printf("%s without barrier %d: %.140s\n", barriers[i].kernel, count,
                          says[0] != '\0' ? says : "NOTHING");
             missed += wanted != (says[0] != '\0');
+            if (wanted)
+                table_row("bug\tbarrier %d of %s left out\t%s", count, barriers[i].kernel,
+                          says[0] != '\0' ? says : "NOTHING");
         }
         if (count != barriers[i].barriers)
             fail_msg("%s has %d barriers, the table says %d", barriers[i].kernel, count,
@@ -530,6 +535,9 @@ static void what_is_forgotten_between_streams_shows(void **state)
         lt_emu_say(1);
         (void)printf("%-42s %d of %d orders: %.100s\n", forgotten[i].what, wrong, (int)SEEDS,
                      first);
+        if (forgotten[i].bug != LT_EMU_NO_BUG)
+            table_row("bug\tforgotten: %s\t%d of %d orders: %s", forgotten[i].what, wrong,
+                      (int)SEEDS, wrong > 0 ? first : "NOTHING");
         if ((forgotten[i].bug != LT_EMU_NO_BUG) != (wrong > 0))
             fail_msg("%s: %d of %d orders: %s", forgotten[i].what, wrong, (int)SEEDS, first);
     }

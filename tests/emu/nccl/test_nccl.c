@@ -6,6 +6,7 @@
  * case a run; nccl_bugs, the same program with exchange_nccl.c once a bug (bugs.sh). Ranks: 2 and
  * 4. Needs: mpirun. The backend is kernels/cuda on the host, streams late in a seed's order. */
 #include "tests/support/run.h"
+#include "tests/support/table.h"
 #include "tests/support/the_scratch.h"
 
 enum { LIMIT_S = 240 };
@@ -136,6 +137,8 @@ static void each_bug(void **state)
             c++;
         check_case(c, bugs[i].bug, why, sizeof why);
         print_message("%s: %s: %.160s\n", bugs[i].bug, c->name, why);
+        table_row("bug\texchange_nccl: %s\tcase %s: %s", bugs[i].bug, c->name,
+                  why[0] != '\0' ? why : "NOTHING");
         if (why[0] == '\0')
             fail_msg("%s: %s did not find it", bugs[i].bug, c->name);
         if (strstr(why, bugs[i].says) == NULL)
