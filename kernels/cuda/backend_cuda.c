@@ -17,6 +17,7 @@
 enum { WORKSPACE_BYTES = 64 << 20 };
 
 lt_cuda_state lt_cuda;
+lt_cuda_kernel_name *lt_cuda_known;
 
 lt_status lt_cuda_try(const char *what, cudaError_t error)
 {
@@ -345,6 +346,16 @@ static void cuda_describe(int device, lt_device *out)
         out->left_bytes = (int64_t)left;
 }
 
+/* Source: CUDA's programming guide, "Lazy Loading": to ask for a kernel's attributes loads it. */
+static lt_status load_kernels(void)
+{
+    for (const lt_cuda_kernel_name *k = lt_cuda_known; k != NULL; k = k->next) {
+        struct cudaFuncAttributes attributes;
+        LT_TRY(lt_cuda_try("load", cudaFuncGetAttributes(&attributes, k->kernel)));
+    }
+    return LT_OK;
+}
+
 static lt_status cuda_open(int device, int threads)
 {
     enum { MIB = 1 << 20, CC_LEAST = 8, CC_WIDE = 9 };
@@ -365,6 +376,7 @@ static lt_status cuda_open(int device, int threads)
     lt_cuda.device = device;
     lt_cuda.processors = p.multiProcessorCount;
     lt_cuda.lt_bytes = (size_t)(p.major >= CC_WIDE ? 32 : 4) * MIB;
+    LT_TRY(load_kernels());
     return lt_cuda_lt_open();
 }
 

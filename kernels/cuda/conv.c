@@ -144,7 +144,7 @@ static lt_status prepare_part(const lt_conv_spec *spec, conv_part *p, int has_bi
                                  .operands = LT_F32,
                                  .result = LT_F32,
                                  .has_bias = has_bias};
-    return lt_cuda_gemm_new(&s, &p->gemm);
+    return lt_cuda_gemm_new(&s, p->weights, &p->gemm);
 }
 
 lt_status lt_cuda_conv_prepare(const lt_conv_spec *spec, void *memory, lt_conv **out)

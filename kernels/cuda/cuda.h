@@ -71,6 +71,15 @@ typedef struct lt_cuda_state {
 } lt_cuda_state;
 extern lt_cuda_state lt_cuda;
 
+/* Kernels of this library, as launches name them. A driver loads a kernel when it is first used,
+ * and may wait for the device then, on which an exchange waits for another rank: so all are loaded
+ * as the device is opened. */
+typedef struct lt_cuda_kernel_name {
+    const void *kernel;
+    struct lt_cuda_kernel_name *next;
+} lt_cuda_kernel_name;
+extern lt_cuda_kernel_name *lt_cuda_known;
+
 typedef lt_status (*lt_cuda_kernel)(lt_cuda_queue *q, const lt_op *op);
 extern const lt_cuda_kernel lt_cuda_kernels[LT_OP_COUNT];
 extern const lt_backend lt_backend_cuda;
@@ -133,8 +142,9 @@ typedef struct lt_cuda_gemm_spec {
     int has_bias; /* result is f32: added to the sums, exactly */
 } lt_cuda_gemm_spec;
 
-/* Blocking. Errors: LT_EDEVICE (no algorithm), LT_ENOMEM. */
-lt_status lt_cuda_gemm_new(const lt_cuda_gemm_spec *spec, lt_cuda_gemm **out);
+/* w: W's memory, which has values; a product of each shape runs once here, so that its kernel is
+ * loaded. Blocking. Errors: LT_EDEVICE (no algorithm), LT_ENOMEM. */
+lt_status lt_cuda_gemm_new(const lt_cuda_gemm_spec *spec, const void *w, lt_cuda_gemm **out);
 void lt_cuda_gemm_free(lt_cuda_gemm **gemm);
 /* Addresses and rows of a, w, d are multiples of LT_CUDA_ALIGN bytes; bias is f32 [n] or NULL. */
 lt_status lt_cuda_gemm_run(lt_cuda_queue *q, const lt_cuda_gemm *gemm, int64_t m, const void *a,

@@ -25,6 +25,12 @@ struct lt_cuda_gemm {
     cublasLtMatmulAlgo_t algo;
 };
 
+enum { SHAPES_MAX = 256 };
+
+/* Shapes whose kernels are loaded; more than a model has are only loaded more than once. */
+static lt_cuda_gemm_spec loaded[SHAPES_MAX];
+static int loaded_count;
+
 static lt_status lt_try(const char *what, cublasStatus_t status)
 {
     if (status == CUBLAS_STATUS_SUCCESS)
@@ -46,6 +52,7 @@ void lt_cuda_lt_close(void)
     if (lt_cuda.lt != NULL)
         (void)cublasLtDestroy(lt_cuda.lt);
     lt_cuda.lt = NULL;
+    loaded_count = 0;
 }
 
 static cudaDataType_t type_of(lt_dtype dtype)
@@ -179,7 +186,52 @@ static lt_status choose(lt_cuda_gemm *g)
     return status;
 }
 
-lt_status lt_cuda_gemm_new(const lt_cuda_gemm_spec *spec, lt_cuda_gemm **out)
+/* ---- the first product of each shape ---- */
+
+static int is_loaded(const lt_cuda_gemm_spec *s)
+{
+    for (int i = 0; i < loaded_count; i++) {
+        const lt_cuda_gemm_spec *l = &loaded[i];
+        if (l->n == s->n && l->k == s->k && l->ldw == s->ldw && l->operands == s->operands &&
+            l->result == s->result && l->has_bias == s->has_bias)
+            return 1;
+    }
+    return 0;
+}
+
+static lt_cuda_queue *compute_queue(void)
+{
+    lt_cuda_queue *q = lt_cuda.queues;
+    while (q != NULL && q->base.kind != LT_QUEUE_COMPUTE)
+        q = q->next;
+    return q;
+}
+
+/* One row of zeros in the workspace times W, behind it. */
+static lt_status load(const lt_cuda_gemm *g, const void *w)
+{
+    lt_cuda_queue *q = compute_queue();
+    const lt_cuda_gemm_spec *s = &g->spec;
+    const size_t size = lt_dtype_bytes(s->operands);
+    const int64_t ldx = aligned_ld(s->k, s->operands), ldy = aligned_ld(s->n, LT_F32);
+    const size_t x_bytes = ((size_t)ldx * size + 255) / 256 * 256,
+                 y_bytes = (size_t)ldy * sizeof(float);
+    if (q == NULL || x_bytes + 2 * y_bytes > q->workspace_bytes || is_loaded(s))
+        return LT_OK;
+    const int64_t floats = (int64_t)((x_bytes + 2 * y_bytes) / sizeof(float));
+    const lt_op fill = {.kind = LT_OP_FILL,
+                        .out = {lt_tensor_wrap(q->workspace, "x, bias", LT_F32, LT_DIMS(floats))}};
+    char *bias = (char *)q->workspace + x_bytes;
+    LT_TRY(lt_cuda_fill(q, &fill));
+    LT_TRY(lt_cuda_gemm_run(q, g, 1, q->workspace, ldx, w,
+                            s->has_bias ? (const float *)(const void *)bias : NULL, bias + y_bytes,
+                            ldy));
+    if (loaded_count < SHAPES_MAX)
+        loaded[loaded_count++] = *s;
+    return LT_OK;
+}
+
+lt_status lt_cuda_gemm_new(const lt_cuda_gemm_spec *spec, const void *w, lt_cuda_gemm **out)
 {
     lt_cuda_gemm *g = calloc(1, sizeof *g);
     if (g == NULL)
@@ -188,6 +240,7 @@ lt_status lt_cuda_gemm_new(const lt_cuda_gemm_spec *spec, lt_cuda_gemm **out)
     lt_status status;
     LT_TRY_GOTO(describe(g), status, failed);
     LT_TRY_GOTO(choose(g), status, failed);
+    LT_TRY_GOTO(load(g, w), status, failed);
     *out = g;
     return LT_OK;
 failed:

@@ -11,18 +11,19 @@
 #include "kernels/cpu/comm_thread.h"
 #include "kernels/cuda/cuda.h"
 
-enum { FAR_AHEAD = 0x40000000 };
+enum { FAR_AHEAD = 0x40000000, ITEMS = 1024 };
 
 struct lt_cuda_host {
     lt_comm_thread *thread;
     uint32_t *done; /* mapped pinned memory, which the device polls */
     uint32_t queued;
     int device;
+    cudaEvent_t before[ITEMS]; /* an item's number chooses: none is made once work runs */
 };
 
 typedef struct host_item {
     lt_cuda_host *host;
-    cudaEvent_t before;
+    cudaEvent_t before; /* one of the host's */
     uint32_t number;
     lt_host_fn fn;
 } host_item;
@@ -41,9 +42,15 @@ static lt_status run_item(void *item, const lt_host_call *call)
         status = lt_cuda_try("host", cudaEventSynchronize(i->before));
     if (status == LT_OK)
         status = i->fn((char *)item + sizeof *i, call);
-    (void)cudaEventDestroy(i->before);
     set_done(i->host, status == LT_OK ? i->number : i->number + FAR_AHEAD);
     return status;
+}
+
+static void drop_events(lt_cuda_host *h)
+{
+    for (int i = 0; i < ITEMS; i++)
+        if (h->before[i] != NULL)
+            (void)cudaEventDestroy(h->before[i]);
 }
 
 static lt_status open_host(lt_cuda_queue *q)
@@ -58,14 +65,30 @@ static lt_status open_host(lt_cuda_queue *q)
                 failed);
     h->done = word;
     set_done(h, 0);
+    for (int i = 0; i < ITEMS; i++)
+        LT_TRY_GOTO(
+            lt_cuda_try("host", cudaEventCreateWithFlags(&h->before[i], cudaEventDisableTiming |
+                                                                            cudaEventBlockingSync)),
+            st, failed);
     LT_TRY_GOTO(lt_comm_thread_open(NULL, &h->thread), st, failed);
     q->host = h;
     return LT_OK;
 failed:
+    drop_events(h);
     if (word != NULL)
         (void)cudaFreeHost(word);
     free(h);
     return st;
+}
+
+/* The event of the item that comes next: the one that had it before, ITEMS ago, has run. */
+static lt_status next_event(lt_cuda_host *h, cudaEvent_t *out)
+{
+    const uint64_t pushed = lt_comm_thread_last(h->thread);
+    if (pushed >= ITEMS)
+        LT_TRY(lt_comm_thread_wait(h->thread, pushed - ITEMS + 1));
+    *out = h->before[pushed % ITEMS];
+    return LT_OK;
 }
 
 lt_status lt_cuda_host_push(lt_cuda_queue *q, lt_host_fn fn, const void *work, size_t bytes)
@@ -81,18 +104,12 @@ lt_status lt_cuda_host_push(lt_cuda_queue *q, lt_host_fn fn, const void *work, s
     if (bytes > 0)
         memcpy(item + 1, work, bytes);
     lt_status st;
-    LT_TRY_GOTO(
-        lt_cuda_try("host", cudaEventCreateWithFlags(&item->before, cudaEventDisableTiming |
-                                                                        cudaEventBlockingSync)),
-        st, done);
-    LT_TRY_GOTO(lt_cuda_try("host", cudaEventRecord(item->before, q->stream)), st, drop);
-    LT_TRY_GOTO(lt_comm_thread_push(h->thread, run_item, item, sizeof *item + bytes), st, drop);
+    LT_TRY_GOTO(next_event(h, &item->before), st, done);
+    LT_TRY_GOTO(lt_cuda_try("host", cudaEventRecord(item->before, q->stream)), st, done);
+    LT_TRY_GOTO(lt_comm_thread_push(h->thread, run_item, item, sizeof *item + bytes), st, done);
     h->queued = item->number;
     lt_comm_thread_begin(h->thread);
     st = lt_cuda_try("host", lt_cuda_wait_value(q->stream, h->done, item->number));
-    goto done;
-drop:
-    (void)cudaEventDestroy(item->before);
 done:
     free(item);
     return st;
@@ -124,8 +141,10 @@ void lt_cuda_host_close(lt_cuda_queue *q)
         return;
     lt_comm_thread_close(&h->thread);
     set_done(h, h->queued + FAR_AHEAD);
-    if (lt_cuda_stream_wait("close", q->stream) == LT_OK)
+    if (lt_cuda_stream_wait("close", q->stream) == LT_OK) {
+        drop_events(h);
         (void)cudaFreeHost(h->done);
+    }
     free(h);
     q->host = NULL;
 }

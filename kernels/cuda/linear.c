@@ -71,11 +71,11 @@ static lt_status make_products(cuda_linear *l)
                            .has_bias = l->bias != NULL};
     if (l->base.in == 0 || l->base.out == 0)
         return LT_OK;
-    LT_TRY(lt_cuda_gemm_new(&s, &l->into_y));
+    LT_TRY(lt_cuda_gemm_new(&s, l->weights, &l->into_y));
     if (l->base.compute != LT_BF16 || l->bias != NULL)
         return LT_OK;
     s.result = LT_BF16;
-    return lt_cuda_gemm_new(&s, &l->into_bf16);
+    return lt_cuda_gemm_new(&s, l->weights, &l->into_bf16);
 }
 
 lt_status lt_cuda_linear_prepare(const lt_linear_spec *spec, void *memory, lt_linear **out)

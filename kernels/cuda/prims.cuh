@@ -19,8 +19,24 @@
 
 #ifdef __CUDACC__
 
+/* Each kernel that a launch names, on a list since the library was opened (lt_cuda_known). */
+struct known_kernel : lt_cuda_kernel_name {
+    explicit known_kernel(const void *kernel)
+    {
+        this->kernel = kernel;
+        next = lt_cuda_known;
+        lt_cuda_known = this;
+    }
+};
+template <auto KERNEL> struct known {
+    static inline known_kernel here{(const void *)KERNEL};
+};
+
 #define LT_LAUNCH(kernel, grid, block, shared, stream, ...)                                        \
-    kernel<<<(grid), (block), (shared), (stream)>>>(__VA_ARGS__)
+    do {                                                                                           \
+        (void)&known<(kernel)>::here;                                                              \
+        kernel<<<(grid), (block), (shared), (stream)>>>(__VA_ARGS__);                              \
+    } while (0)
 #define LT_SHARED(type, name) __shared__ type name
 #define LT_DYNAMIC(type, name)                                                                     \
     extern __shared__ __align__(128) unsigned char lt_dynamic_[];                                  \

@@ -399,6 +399,24 @@ static void run_product(void *work)
     free(x);
 }
 
+/* The library's kernels are loaded as they are first used, too: one a shape of W, its dtype, y's
+ * and the bias. */
+static void load(const product *p)
+{
+    enum { SHAPES_MAX = 1024 };
+    static char seen[SHAPES_MAX][64];
+    static int count;
+    char name[64];
+    (void)snprintf(name, sizeof name, "cublasLtMatmul_%lld_%lld_%d_%d_%d", (long long)p->w.columns,
+                   (long long)p->w.rows, (int)p->w.type, (int)p->y.type, p->bias != NULL);
+    for (int i = 0; i < count; i++)
+        if (strcmp(seen[i], name) == 0)
+            return;
+    if (count < SHAPES_MAX)
+        memcpy(seen[count++], name, sizeof name);
+    lt_emu_load(name);
+}
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t d, const void *alpha,
                               const void *a, cublasLtMatrixLayout_t la, const void *b,
                               cublasLtMatrixLayout_t lb, const void *beta, const void *c,
@@ -432,6 +450,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t d, c
                        .y_at = e,
                        .workspace = workspace,
                        .workspace_bytes = fits.workspaceSize};
+    load(&p);
     return lt_emu_enqueue(stream, run_product, &p, sizeof p) ? CUBLAS_STATUS_SUCCESS
                                                              : CUBLAS_STATUS_EXECUTION_FAILED;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "tests/emu/stream.h"
+#include "tests/emu/timeline.h"
 
 /* ---- kernels ---- */
 
@@ -20,6 +21,14 @@ void __cudaRegisterFunction(void **handle, const char *host, char *device, const
 unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, void *stream);
 cudaError_t __cudaPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, void *stream);
 cudaError_t __cudaGetKernel(cudaKernel_t *out, const void *host);
+/* The driver's, when a kernel is first used. */
+static void load(emu_kernel *k)
+{
+    if (!k->is_loaded)
+        emu_note(EMU_LOAD, k->name);
+    k->is_loaded = 1;
+}
+
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **args,
                                size_t shared, cudaStream_t stream);
 
@@ -115,6 +124,8 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void 
         error = emu_fails(cudaErrorInvalidDeviceFunction, why);
     else if (!is_launch(f, grid, block, shared, why))
         error = emu_fails(cudaErrorInvalidConfiguration, why);
+    else
+        load(k);
     emu_leave();
     if (error != cudaSuccess)
         return error;
@@ -127,6 +138,25 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void 
                                .dynamic_bytes = (uint32_t)shared,
                                .params = params};
     return emu_queue_kernel(stream, &launch);
+}
+
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *out, const void *host)
+{
+    char why[PTX_WHY];
+    memset(out, 0, sizeof *out);
+    emu_enter();
+    emu_kernel *k = emu_modules_find(host);
+    const ptx_function *f = k != NULL ? emu_modules_function(k, why) : NULL;
+    cudaError_t error = cudaSuccess;
+    if (f == NULL)
+        error = emu_fails(cudaErrorInvalidDeviceFunction,
+                          k != NULL ? why : "want a kernel, found none");
+    else {
+        load(k);
+        out->sharedSizeBytes = (size_t)f->shared_bytes;
+    }
+    emu_leave();
+    return error;
 }
 
 /* ---- the device ---- */
@@ -226,6 +256,7 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *all)
 
 static cudaError_t take(void **out, size_t bytes, int is_pinned)
 {
+    emu_note(EMU_TAKE, is_pinned ? "cudaHostAlloc" : "cudaMalloc");
     emu_enter();
     cudaError_t error = emu_state();
     const uint64_t address = error == cudaSuccess ? emu_memory_new(bytes, is_pinned) : 0;
@@ -240,6 +271,7 @@ static cudaError_t take(void **out, size_t bytes, int is_pinned)
 static cudaError_t give(void *p, int is_pinned)
 {
     cudaError_t error = cudaSuccess;
+    emu_note(EMU_GIVE, is_pinned ? "cudaFreeHost" : "cudaFree");
     emu_enter();
     emu_run_all();
     if (p != NULL && !emu_memory_free((uint64_t)(uintptr_t)p, is_pinned))
@@ -279,6 +311,7 @@ cudaError_t cudaMemcpy2D(void *to, size_t to_pitch, const void *from, size_t fro
     const emu_copy c = copy_of(to, to_pitch, from, from_pitch, width, rows, kind);
     if (width > to_pitch || width > from_pitch)
         return fails(cudaErrorInvalidValue, "a copy of rows wider than their pitch");
+    emu_note(EMU_BLOCK, "cudaMemcpy2D");
     emu_enter();
     if (emu_state() == cudaSuccess)
         (void)emu_do_copy(&c);

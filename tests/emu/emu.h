@@ -79,6 +79,8 @@ int lt_emu_enqueue(void *stream, void (*fn)(void *payload), const void *payload,
  * 2: a workspace, the first of which has none from now on). NULL: it is none of the device's, or
  * has none; who: a product's name, for the line. */
 void *lt_emu_at(const char *who, const void *address, size_t bytes, int is_write);
+/* A kernel of the library is loaded, under this name (timeline.h). */
+void lt_emu_load(const char *name);
 /* A call that the library would refuse. */
 void lt_emu_refuse(const char *what);
 

@@ -204,6 +204,14 @@ static void sum_parts(rig *r)
     OK(lt_sum_parts(r->q, x, make(r, r->dtype, LT_DIMS(ROWS, WIDE))));
 }
 
+/* What preparing a layer ran (a first product) is no case's. */
+static void prepared(rig *r)
+{
+    lt_emu_kernel unused[1];
+    OK(lt_sync(r->q));
+    (void)lt_emu_kernels(unused, 1);
+}
+
 static void linear(rig *r)
 {
     enum { IN = 64, OUT = 512 };
@@ -217,6 +225,7 @@ static void linear(rig *r)
                                  .has_bias = 1,
                                  .compute = LT_BF16};
     OK(lt_linear_prepare(r->backend, r->arena, "layer", &spec, &layer));
+    prepared(r);
     const lt_tensor *x = rows_of(r, IN);
     OK(lt_linear_apply(r->q, layer, x, LT_ACT_SILU, make(r, r->dtype, LT_DIMS(ROWS, OUT))));
     OK(lt_sync(r->q));
@@ -241,6 +250,7 @@ static void conv_transposed(rig *r)
                                .bias = b,
                                .has_bias = 1};
     OK(lt_conv_prepare(r->backend, r->arena, "layer", &spec, &layer));
+    prepared(r);
     const lt_tensor *x = take(r, LT_F32, LT_DIMS(1, 1, 1, LENGTH, C));
     OK(lt_conv_apply(r->q, layer, x,
                      make(r, LT_F32, LT_DIMS(1, 1, 1, lt_conv_length(&spec, 2, LENGTH), C))));
@@ -264,6 +274,7 @@ static void conv(rig *r)
                                .bias = b,
                                .has_bias = 1};
     OK(lt_conv_prepare(r->backend, r->arena, "layer", &spec, &layer));
+    prepared(r);
     const lt_tensor *x = take(r, LT_F32, LT_DIMS(1, 1, SIDE, SIDE, C));
     OK(lt_conv_apply(r->q, layer, x, make(r, LT_F32, LT_DIMS(1, 1, SIDE, SIDE, C))));
     OK(lt_sync(r->q));

@@ -17,6 +17,7 @@ typedef struct emu_kernel {
     const void *host; /* the host's function that launches it */
     char *name;
     emu_module *module;
+    int is_loaded; /* cudart.c */
     struct emu_kernel *next;
 } emu_kernel;
 

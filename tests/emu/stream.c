@@ -5,6 +5,8 @@
  * seconds, the device is declared broken, so that a test ends with a line. */
 #include "tests/emu/stream.h"
 
+#include "tests/emu/timeline.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,6 +112,8 @@ void lt_emu_sums(int kind) { sums = kind; }
 void lt_emu_set_bug(lt_emu_bug which) { bug = which; }
 void lt_emu_say(int is_loud) { loud = is_loud; }
 const char *lt_emu_wrong(void) { return wrong; }
+void lt_emu_load(const char *name) { emu_note(EMU_LOAD, name); }
+
 void lt_emu_refuse(const char *what)
 {
     emu_enter();
@@ -353,6 +357,7 @@ static cudaError_t push(cudaStream_t stream, work *w)
 
 cudaError_t emu_queue_kernel(cudaStream_t stream, const ptx_launch *launch)
 {
+    emu_note(EMU_LAUNCH, "");
     work *w = new_work(WORK_KERNEL, launch->params, (size_t)launch->f->params_bytes);
     w->launch = *launch;
     return push(stream, w);
@@ -367,6 +372,7 @@ cudaError_t emu_queue_copy(cudaStream_t stream, const emu_copy *copy)
 
 cudaError_t emu_queue_value(cudaStream_t stream, const uint32_t *at, uint32_t value)
 {
+    emu_note(EMU_EXCHANGE, "");
     work *w = new_work(WORK_VALUE, NULL, 0);
     w->value_at = at;
     w->value = value;
@@ -375,6 +381,7 @@ cudaError_t emu_queue_value(cudaStream_t stream, const uint32_t *at, uint32_t va
 
 int lt_emu_enqueue(void *stream, void (*fn)(void *), const void *payload, size_t bytes)
 {
+    emu_note(EMU_LAUNCH, "");
     work *w = new_work(WORK_FN, payload, bytes);
     w->fn = fn;
     return push(stream, w) == cudaSuccess;
@@ -392,6 +399,7 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t *out, unsigned flags, int 
     struct CUstream_st *s = calloc(1, sizeof *s);
     if (s == NULL)
         abort();
+    emu_note(EMU_MAKE, "cudaStreamCreateWithPriority");
     emu_enter();
     const int good = flags == cudaStreamNonBlocking && priority <= 0 && priority >= -5;
     s->next = streams;
@@ -409,6 +417,7 @@ static int is_empty(const void *stream) { return ((cudaStream_t)(uintptr_t)strea
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
+    emu_note(EMU_BLOCK, "cudaStreamSynchronize");
     emu_enter();
     if (bug != LT_EMU_NO_SYNC)
         run_until(is_empty, stream);
@@ -420,6 +429,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 /* A device gets on while it is asked. */
 cudaError_t cudaStreamQuery(cudaStream_t stream)
 {
+    emu_note(EMU_BLOCK, "cudaStreamQuery");
     emu_enter();
     if (!is_empty(stream))
         (void)run_something();
@@ -440,6 +450,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t fn, void *data)
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
+    emu_note(EMU_BLOCK, "cudaStreamDestroy");
     emu_enter();
     run_until(is_empty, stream);
     while (stream->first != NULL) /* of a broken device */
@@ -458,6 +469,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags)
     *out = calloc(1, sizeof **out);
     if (*out == NULL)
         abort();
+    emu_note(EMU_MAKE, "cudaEventCreateWithFlags");
     if (flags & cudaEventDisableTiming)
         return cudaSuccess;
     return emu_fails(cudaErrorInvalidValue, "want an event without a clock");
@@ -519,6 +531,7 @@ static int has_happened(const void *event)
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+    emu_note(EMU_BLOCK, "cudaEventSynchronize");
     emu_enter();
     run_until(has_happened, event);
     const cudaError_t error = broken;

@@ -431,13 +431,22 @@ static lt_status feed_forward(lt_qwen3vl *t, const decoder_layer *d, pass *p)
     return lt_row_finish(&back);
 }
 
-/* Behind a layer: was some rank asked to stop? On a device the host waits for the layer, once. */
+/* Was some rank asked to stop? The queues are idle. */
 static lt_status may_go_on(lt_qwen3vl *t)
 {
     if (t->dry || !lt_stop_is_armed())
         return LT_OK;
-    LT_TRY(lt_sync(t->engine->compute));
     return lt_agree(t->tp, lt_stop_check());
+}
+
+/* Behind a layer, which takes seconds on a processor. A device is through with all of them in
+ * seconds, and the host does not wait for it in between. */
+static lt_status end_layer(lt_qwen3vl *t)
+{
+    if (t->dry || !lt_stop_is_armed() || !t->engine->backend->host_access)
+        return LT_OK;
+    LT_TRY(lt_sync(t->engine->compute));
+    return may_go_on(t);
 }
 
 static lt_status run(lt_qwen3vl *t, pass *p)
@@ -457,12 +466,12 @@ static lt_status run(lt_qwen3vl *t, pass *p)
         }
         LT_TRY(lt_layers_done(t->turns, i));
         if (!t->layers[i].identity)
-            LT_TRY(may_go_on(t));
+            LT_TRY(end_layer(t));
     }
     if (!t->dry)
         LT_TRY(lt_download(q, p->embedded, &p->x));
     LT_TRY(lt_sync(q));
-    return LT_OK;
+    return may_go_on(t);
 }
 
 lt_status lt_qwen3vl_encode(lt_qwen3vl *text, const int32_t *ids, int64_t count, float *rows)
