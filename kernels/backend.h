@@ -17,7 +17,7 @@
 #include "base/tensor.h"
 #include "kernels/host_call.h"
 
-enum { LT_BACKEND_API = 4 }; /* bump when a member is added, moved or changes meaning */
+enum { LT_BACKEND_API = 5 }; /* bump when a member is added, moved or changes meaning */
 
 typedef struct lt_backend lt_backend;
 typedef struct lt_queue lt_queue;
@@ -194,6 +194,15 @@ struct lt_backend {
     size_t (*conv_bytes)(const lt_conv_spec *spec);
     lt_status (*conv_prepare)(const lt_conv_spec *spec, void *memory, lt_conv **out);
     void (*conv_release)(lt_conv **conv);
+
+    /* The attention that will come, as a dry run listed it (lt_dry_attention): what has to be
+     * planned, loaded, launched and compared for it is, now, since later nothing may be allocated.
+     * ops' tensors have no data; scratch is step's, which has room for theirs. q: the compute
+     * queue. It may choose faster kernels by that; once it has, an attention that is for them and
+     * was not listed is LT_EINTERNAL. Without a list a row's bits do not depend on how many rows
+     * there are. NULL: it has no use for a list. Blocking. Errors: LT_EDEVICE where results are
+     * wrong. */
+    lt_status (*expect)(lt_queue *q, lt_arena *step, const lt_op *ops, int64_t count);
 
     /* Asks by the op's shapes alone: its tensors may be dry's, its layers another backend's. */
     lt_scratch (*op_scratch)(const lt_op *op);

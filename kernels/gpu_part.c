@@ -54,8 +54,10 @@ static void describe(const lt_gpu_part *part, char *out, size_t bytes)
 
 static void check_part(lt_gpu *gpu, const lt_gpu_part *part, const char *path)
 {
-    const lt_gpu_part mine = {
-        LT_GPU_PART_API, LT_BACKEND_API, sizeof(lt_op), LT_VERSION, NULL, NULL, NULL, NULL, NULL};
+    const lt_gpu_part mine = {.api = LT_GPU_PART_API,
+                              .backend_api = LT_BACKEND_API,
+                              .op_bytes = sizeof(lt_op),
+                              .version = LT_VERSION};
     char wanted[128], found[128], both[300], devices[300] = "";
     if (part == NULL || part->api != mine.api || part->backend_api != mine.backend_api ||
         part->op_bytes != mine.op_bytes || part->version == NULL ||
@@ -75,6 +77,7 @@ static void check_part(lt_gpu *gpu, const lt_gpu_part *part, const char *path)
         return;
     }
     gpu->has_exchange = part->exchange_found(gpu->exchange, sizeof gpu->exchange);
+    gpu->has_attention = part->attention_found(gpu->attention, sizeof gpu->attention);
     if (part->devices(devices, sizeof devices) < 1) {
         refuse(gpu, "no CUDA device: %s%s", devices, "");
         return;

@@ -11,7 +11,7 @@
 
 #include "kernels/backend.h"
 
-enum { LT_GPU_PART_API = 2 }; /* bump when a member is added, moved or changes meaning */
+enum { LT_GPU_PART_API = 3 }; /* bump when a member is added, moved or changes meaning */
 
 #define LT_GPU_PART_FILE  "longtake_cuda.so"
 #define LT_GPU_PART_ENTRY "lt_gpu_part_entry"
@@ -30,6 +30,9 @@ typedef struct lt_gpu_part {
     const struct lt_device_exchange *exchange;
     /* 1: it is of use here. text: its library and version, or why not. */
     int (*exchange_found)(char *text, size_t bytes);
+    /* What computes attention on the first device. 1: a library; text: it and its version, or "our
+     * own attention" and why. */
+    int (*attention_found)(char *text, size_t bytes);
 } lt_gpu_part;
 
 typedef const lt_gpu_part *(*lt_gpu_part_fn)(void);
@@ -46,6 +49,8 @@ typedef struct lt_gpu {
     char text[512];          /* one line, without an end */
     int has_exchange;        /* between devices; else through host memory */
     char exchange[160];      /* its library and version, or why there is none; "": no part */
+    int has_attention;       /* by a library, else by our own kernels */
+    char attention[160];     /* its name and version, or why it is our own; "": no part */
 } lt_gpu;
 
 /* Looks once. The answer stays. Blocking. */

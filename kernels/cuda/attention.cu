@@ -169,6 +169,14 @@ template <int SLICES> __global__ void __launch_bounds__(LT_BLOCK, 1) attend(cons
 
 lt_status lt_cuda_attention(lt_cuda_queue *q, const lt_op *op)
 {
+    int is_done = 0;
+    if (lt_cuda.planned != NULL)
+        LT_TRY(lt_cuda.planned(q, op, &is_done));
+    return is_done ? LT_OK : lt_cuda_attention_own(q, op);
+}
+
+lt_status lt_cuda_attention_own(lt_cuda_queue *q, const lt_op *op)
+{
     enum { GRID_MAX = 65535 };
     const lt_tensor *qx = &op->in[0], *y = &op->out[0], *lse = &op->out[1];
     const int64_t width = lt_row_width(qx) / op->heads;

@@ -336,9 +336,12 @@ static void cuda_describe(int device, lt_device *out)
     }
     (void)snprintf(out->name, sizeof out->name, "%.90s", p.name);
     (void)snprintf(out->isa, sizeof out->isa, "sm_%d%d", p.major, p.minor);
-    if (cudaRuntimeGetVersion(&version) == cudaSuccess)
-        (void)snprintf(out->libraries, sizeof out->libraries, "CUDA %d.%d", version / 1000,
-                       version % 1000 / 10);
+    if (cudaRuntimeGetVersion(&version) == cudaSuccess) {
+        char dnn[160];
+        const int has_dnn = lt_cuda_dnn_found(p.major, dnn, sizeof dnn);
+        (void)snprintf(out->libraries, sizeof out->libraries, "CUDA %d.%d, %.30s", version / 1000,
+                       version % 1000 / 10, has_dnn ? dnn : "own attention");
+    }
     out->has_bf16 = p.major >= 8;
     out->memory_bytes = (int64_t)p.totalGlobalMem;
     if (lt_cuda.lt != NULL && device == lt_cuda.device &&
@@ -375,6 +378,7 @@ static lt_status cuda_open(int device, int threads)
                 device, (int)CC_LEAST, p.major, p.minor);
     lt_cuda.device = device;
     lt_cuda.processors = p.multiProcessorCount;
+    lt_cuda.cc_major = p.major;
     lt_cuda.lt_bytes = (size_t)(p.major >= CC_WIDE ? 32 : 4) * MIB;
     LT_TRY(load_kernels());
     return lt_cuda_lt_open();
@@ -382,8 +386,10 @@ static lt_status cuda_open(int device, int threads)
 
 static void cuda_close(void)
 {
-    if (!lt_cuda.stuck)
-        lt_cuda_lt_close();
+    if (lt_cuda.stuck)
+        return;
+    lt_cuda_dnn_close();
+    lt_cuda_lt_close();
 }
 
 static lt_scratch cuda_op_scratch(const lt_op *op)
@@ -428,6 +434,7 @@ const lt_backend lt_backend_cuda = {
     .conv_bytes = lt_cuda_conv_bytes,
     .conv_prepare = lt_cuda_conv_prepare,
     .conv_release = lt_cuda_conv_release,
+    .expect = lt_cuda_expect,
     .op_scratch = cuda_op_scratch,
     .submit = cuda_submit,
 };

@@ -60,13 +60,17 @@ typedef struct lt_cuda_queue {
  * it (parallel/collective/exchange_nccl.c): a stream may hold work that waits for another rank. */
 typedef lt_status (*lt_cuda_waiting_fn)(int over);
 
+/* An attention by a plan that was made at open; *is_done 0: it is not one for plans. */
+typedef lt_status (*lt_cuda_planned_fn)(lt_cuda_queue *q, const lt_op *op, int *is_done);
+
 /* What backend_cuda.c knows of the device that is open. */
 typedef struct lt_cuda_state {
-    int device, processors;
+    int device, processors, cc_major;
     size_t lt_bytes; /* cuBLASLt's workspace */
     void *lt;        /* cublasLtHandle_t */
     lt_cuda_queue *queues;
     lt_cuda_waiting_fn waiting; /* NULL: nothing but the device itself is waited for */
+    lt_cuda_planned_fn planned; /* NULL: no list came, attention is our own kernels' */
     int stuck; /* 1: a cancelled stream did not end. What it uses stays; the process ends soon */
 } lt_cuda_state;
 extern lt_cuda_state lt_cuda;
@@ -119,11 +123,22 @@ lt_status lt_cuda_head_norm_rope(lt_cuda_queue *q, const lt_op *op);
 /* group_norm.cu */
 lt_status lt_cuda_group_norm(lt_cuda_queue *q, const lt_op *op);
 
-/* attention.cu, which gives what it can to attention_mma.cu */
+/* attention.cu, which asks lt_cuda.planned first, and gives what it can to attention_mma.cu; own:
+ * without plans */
 lt_status lt_cuda_attention(lt_cuda_queue *q, const lt_op *op);
+lt_status lt_cuda_attention_own(lt_cuda_queue *q, const lt_op *op);
 int lt_cuda_attention_is_mma(const lt_op *op); /* by dtype, width, alignment */
 lt_status lt_cuda_attention_mma(lt_cuda_queue *q, const lt_op *op);
 lt_status lt_cuda_attention_merge(lt_cuda_queue *q, const lt_op *op);
+
+/* ---- attention_cudnn.c ---- */
+/* lt_backend.expect. */
+lt_status lt_cuda_expect(lt_queue *q, lt_arena *step, const lt_op *ops, int64_t count);
+/* Drops all plans. Blocking. */
+void lt_cuda_dnn_close(void);
+/* 1: a card of this major compute capability has its attention from cuDNN, where shapes are listed.
+ * text: "cuDNN 9.19.0", or "our own attention" and why. Local. */
+int lt_cuda_dnn_found(int major, char *text, size_t bytes);
 
 /* media.cu */
 lt_status lt_cuda_pad_reflect(lt_cuda_queue *q, const lt_op *op);

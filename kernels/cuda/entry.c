@@ -40,6 +40,16 @@ static int exchange_found(char *text, size_t bytes)
 }
 #endif
 
+static int attention_found(char *text, size_t bytes)
+{
+    struct cudaDeviceProp p;
+    if (cudaGetDeviceProperties(&p, 0) == cudaSuccess)
+        return lt_cuda_dnn_found(p.major, text, bytes);
+    (void)cudaGetLastError();
+    (void)snprintf(text, bytes, "our own attention: no device");
+    return 0;
+}
+
 __attribute__((visibility("default"))) const lt_gpu_part *lt_gpu_part_entry(void)
 {
     static const lt_gpu_part part = {.api = LT_GPU_PART_API,
@@ -50,6 +60,7 @@ __attribute__((visibility("default"))) const lt_gpu_part *lt_gpu_part_entry(void
                                      .missing = LT_CUDA_MISSING,
                                      .devices = devices,
                                      .exchange = LT_EXCHANGE,
-                                     .exchange_found = exchange_found};
+                                     .exchange_found = exchange_found,
+                                     .attention_found = attention_found};
     return &part;
 }

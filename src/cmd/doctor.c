@@ -55,6 +55,10 @@ static void tell_gpus(finding *f)
         if (gpu->exchange[0] != '\0')
             tell(f, "NCCL", gpu->has_exchange,
                  "not needed: tensors go from GPU to GPU through host memory", "%s", gpu->exchange);
+        if (gpu->attention[0] != '\0')
+            tell(f, "attention", gpu->has_attention,
+                 "not needed: our own kernels compute attention, slower from sm_90 on", "%s",
+                 gpu->attention);
         return;
     }
     glob_t found = {0};

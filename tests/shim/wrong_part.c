@@ -22,6 +22,12 @@ static int no_exchange(char *text, size_t bytes)
     return 0;
 }
 
+static int no_attention(char *text, size_t bytes)
+{
+    (void)snprintf(text, bytes, "our own attention: a reason of a test");
+    return 0;
+}
+
 const lt_gpu_part *lt_gpu_part_entry(void)
 {
     static lt_backend holes;
@@ -35,7 +41,8 @@ const lt_gpu_part *lt_gpu_part_entry(void)
                          .backend = &lt_backend_cpu,
                          .missing = "",
                          .devices = devices,
-                         .exchange_found = no_exchange};
+                         .exchange_found = no_exchange,
+                         .attention_found = no_attention};
     if (wrong == NULL || strcmp(wrong, "nothing") == 0)
         return NULL;
     part.api += strcmp(wrong, "api") == 0;
