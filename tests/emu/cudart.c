@@ -172,6 +172,8 @@ const char *cudaGetErrorString(cudaError_t error)
         return "out of memory";
     case cudaErrorInvalidConfiguration:
         return "invalid configuration argument";
+    case cudaErrorNoDevice:
+        return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
         return "invalid device ordinal";
     case cudaErrorInvalidDeviceFunction:
@@ -205,7 +207,7 @@ static int device_count(void)
 cudaError_t cudaGetDeviceCount(int *count)
 {
     *count = device_count();
-    return cudaSuccess;
+    return *count > 0 ? cudaSuccess : fails(cudaErrorNoDevice, NULL);
 }
 
 cudaError_t cudaSetDevice(int device)

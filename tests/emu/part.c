@@ -1,38 +1,18 @@
 /* part.c - see part.h. */
 #include "tests/emu/part.h"
 
-#include <dlfcn.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/gpu_part.h"
-
-static const lt_gpu_part *open_part(void)
-{
-    void *library = dlopen(LT_EMU_PART, RTLD_NOW | RTLD_LOCAL);
-    lt_gpu_part_fn entry = NULL;
-    if (library == NULL) {
-        (void)fprintf(stderr, "emu: %s\n", dlerror());
-        abort();
-    }
-    void *symbol = dlsym(library, LT_GPU_PART_ENTRY);
-    memcpy(&entry, &symbol, sizeof entry); /* ISO C has no cast from an object's address */
-    const lt_gpu_part *part = entry != NULL ? entry() : NULL;
-    if (part == NULL || part->api != LT_GPU_PART_API || part->backend_api != LT_BACKEND_API ||
-        part->op_bytes != sizeof(lt_op)) {
-        (void)fprintf(stderr, "emu: %s: want a part of this version, found another\n", LT_EMU_PART);
-        abort();
-    }
-    return part;
-}
+#include "tests/support/gpu_part_open.h"
 
 const lt_backend *lt_emu_backend(void)
 {
     static const lt_gpu_part *part;
     if (part == NULL)
-        part = open_part();
+        part = gpu_part_open(LT_EMU_PART);
     return part->backend;
 }
 

@@ -15,11 +15,14 @@
 
 #include "base/philox.h"
 #include "kernels/kernels.h"
-#if defined(KT_PART) || defined(KT_DEVICE)
+#if defined(KT_PART) || defined(KT_DEVICE) || defined(KT_CARD)
+#define KT_NOTED 1
 #include "tests/support/table.h"
 #endif
 #if defined(KT_PART)
 #include "tests/emu/part.h"
+#elif defined(KT_CARD)
+#include "tests/support/gpu_part_open.h"
 #elif defined(KT_DEVICE)
 #include "tests/shim/cuda_runtime_api.h"
 extern const lt_backend KT_DEVICE;
@@ -62,7 +65,7 @@ typedef struct kt_tol {
             fail_msg("%s: %s: %s", #expr, lt_status_name(kt_st_), lt_error_text());                \
     } while (0)
 
-#if defined(KT_PART) || defined(KT_DEVICE)
+#ifdef KT_NOTED
 static uint32_t kt_kinds; /* of all ops that went to the device since it was last set to 0 */
 static const lt_backend *kt_inner;
 

@@ -11,7 +11,8 @@
  *     far, three seeds         same bits: memory unreadable, queues late
  *
  * With KT_DEVICE (tests/shim) that backend takes the place of cpu and far, with KT_PART
- * (tests/emu) that of longtake_cuda.so:
+ * (tests/emu) that of longtake_cuda.so on the interpreter, with KT_CARD, a path, that of
+ * longtake_cuda.so on whatever is found (tools/gpu_smoke.sh: a card):
  *
  *     device, in order         agrees with ref within the case's tolerance
  *     device, in parts         same bits
@@ -25,7 +26,7 @@
 
 #include "kernel_rig.h"
 
-#if defined(KT_PART) || defined(KT_DEVICE)
+#ifdef KT_NOTED
 
 /* KT_ROUNDS_WEIGHTS: its attention may round probabilities to bf16, as kernels.h allows. */
 enum { KT_ROUNDS_WEIGHTS = 1, KT_BACKENDS = 2 };
@@ -39,9 +40,21 @@ static inline uint64_t kt_part_row(const char *what, const lt_tensor *x, kt_erro
     return lt_emu_row(what, x, e.worst);
 }
 #else
+#ifdef KT_CARD
+enum { KT_SEEDS = 1 }; /* a card has its own order each time */
+static inline void kt_seed(uint64_t seed) { (void)seed; }
+static inline const lt_backend *kt_device(void)
+{
+    static const lt_gpu_part *part;
+    if (part == NULL)
+        part = gpu_part_open(KT_CARD);
+    return part->backend;
+}
+#else
 enum { KT_SEEDS = 3 };
 static inline const lt_backend *kt_device(void) { return &KT_DEVICE; }
 static inline void kt_seed(uint64_t seed) { lt_shim_seed(seed); }
+#endif
 static inline uint64_t kt_part_row(const char *what, const lt_tensor *x, kt_error e)
 {
     return (void)what, (void)x, (void)e, 0;
