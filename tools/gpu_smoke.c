@@ -12,6 +12,7 @@
  *     gemm       linear layers of H3's widths: time; a few results against sums in f64
  *     rows       a row's bits over row counts and offsets: linear layers, attention
  *     attention  our kernel: time; y and log-sum-exp against f64, ragged, 7 heads
+ *     cudnn      the same by cuDNN, where it is used, beside ours; a row's bits; over 2^31 elements
  *     huge       over 2^31 elements: copies, SwiGLU, linear, attention; rows that are equal stay so
  *     ring       (2 ranks or more) a hop of keys and values beside attention, and each alone
  *
@@ -293,7 +294,7 @@ static void huge_row(smoke *s, const char *what, const lt_tensor *y)
     free(b);
 }
 
-static int huge_fits(smoke *s, const char *what, size_t bytes)
+int smoke_fits(smoke *s, const char *what, size_t bytes)
 {
     lt_device d;
     char note[80];
@@ -311,7 +312,7 @@ static void suite_huge(smoke *s)
     const int64_t rows = s->tiny ? 300 : 300001, ffn = s->tiny ? 64 : 8192;
     const int64_t width = s->tiny ? 256 : 7168, heads = width / 128;
     const size_t swiglu_bytes = (size_t)(3 * rows * ffn) * 2 + ((size_t)64 << 20);
-    if (huge_fits(s, "SwiGLU over 2^31", swiglu_bytes)) {
+    if (smoke_fits(s, "SwiGLU over 2^31", swiglu_bytes)) {
         smoke_open(s, swiglu_bytes);
         const lt_tensor x = smoke_take(s, LT_BF16, rows, 2 * ffn, 1);
         lt_tensor y = smoke_make(s, LT_BF16, LT_DIMS(rows, ffn));
@@ -321,7 +322,7 @@ static void suite_huge(smoke *s)
         smoke_close(s);
     }
     const size_t linear_bytes = (size_t)(2 * rows * width + width * width) * 2 + ((size_t)64 << 20);
-    if (huge_fits(s, "linear over 2^31", linear_bytes)) {
+    if (smoke_fits(s, "linear over 2^31", linear_bytes)) {
         layer l;
         smoke_open(s, linear_bytes);
         layer_make(s, &l, width, width);
@@ -334,7 +335,7 @@ static void suite_huge(smoke *s)
     }
     const size_t attention_bytes =
         (size_t)(2 * rows * width) * 2 + (size_t)(rows * heads) * 4 + ((size_t)64 << 20);
-    if (huge_fits(s, "attention over 2^31", attention_bytes)) {
+    if (smoke_fits(s, "attention over 2^31", attention_bytes)) {
         enum { KEYS = 100 };
         smoke_open(s, attention_bytes);
         const lt_tensor q = smoke_take(s, LT_BF16, rows, width, 1);
@@ -362,8 +363,10 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(smoke *s);
-    } suites[] = {{"device", suite_device},       {"gemm", suite_gemm}, {"rows", suite_rows},
-                  {"attention", smoke_attention}, {"huge", suite_huge}, {"ring", smoke_ring}};
+    } suites[] = {{"device", suite_device}, {"gemm", suite_gemm},
+                  {"rows", suite_rows},     {"attention", smoke_attention},
+                  {"cudnn", smoke_cudnn},   {"huge", suite_huge},
+                  {"ring", smoke_ring}};
     smoke s = {.tiny = 0};
     char devices[300];
     for (int i = 3; i < argc; i++) {
@@ -385,7 +388,8 @@ int main(int argc, char **argv)
             suites[i].run(&s);
             return smoke_wrong;
         }
-    (void)fprintf(stderr,
-                  "gpu_smoke: want PART.so and one of device, gemm, rows, attention, huge, ring\n");
+    (void)fprintf(
+        stderr,
+        "gpu_smoke: want PART.so and one of device, gemm, rows, attention, cudnn, huge, ring\n");
     return 64;
 }

@@ -41,12 +41,15 @@ lt_tensor smoke_take(smoke *s, lt_dtype dtype, int64_t rows, int64_t width, uint
 void *smoke_fetch(smoke *s, const lt_tensor *x, lt_range rows);
 /* Seconds of one fn(s, arg), by repeats that take 0.2 s; tiny: it runs once, 0. */
 double smoke_time(smoke *s, void (*fn)(smoke *s, void *arg), void *arg);
+/* 1: so many bytes are free; 0: they are not, and a row says so. */
+int smoke_fits(smoke *s, const char *what, size_t bytes);
 /* "1.234 ms, 567.8 TFLOP/s, 57.4 % of peak" */
 void smoke_rate(const smoke *s, char *out, size_t bytes, double flops, double seconds);
 
 /* gpu_smoke_attention.c: suites, and the part of "rows" that is attention's. */
 void smoke_attention(smoke *s);
 void smoke_attention_rows(smoke *s);
+void smoke_cudnn(smoke *s);
 /* gpu_smoke_ring.c: two ranks or more. */
 void smoke_ring(smoke *s);
 

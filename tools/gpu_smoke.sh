@@ -38,7 +38,7 @@ tiny=() ctas=
 if [ $emulated = 1 ]; then
     tiny=(--tiny)
     kernels=(linear media) # the others take their time there, and ctest -L ptx runs them all
-    export LD_LIBRARY_PATH="$build/tests/emu:$build/tests/shim_driver" LT_EMU_MEMORY=4000
+    export LD_LIBRARY_PATH="$build/tests/emu:$build/tests/emu_cudnn:$build/tests/shim_driver" LT_EMU_MEMORY=4000
     export LT_EMU_DEVICES="${LT_EMU_DEVICES:-2}"
 fi
 there=$(mktemp -d)
@@ -99,14 +99,13 @@ suite gemm
 suite rows
 suite attention
 
-# cuDNN: what doctor says is used.
+suite cudnn
+suite huge
+
 mkdir "$there/bin"
 cp "$build/longtake" "$there/bin"
 # The part's own sentence, that it has never run on a card, is left out: that is what happens here.
 LC_ALL=C sed 's/a plan of its memory, and/\x00 plan of its memory, and/' "$part" >"$there/bin/longtake_cuda.so"
-doctor=$("$there/bin/longtake" doctor | sed -n 's/^attention *//p')
-row "attention, ours against cuDNN" "" "${doctor:-this build calls no cuDNN}" skipped
-suite huge
 
 # A film of the demo model, f32, on the card and on the processor.
 size=(--frames 90 --size 128x128)

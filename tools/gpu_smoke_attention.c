@@ -1,5 +1,6 @@
 /* gpu_smoke_attention.c - attention on a card: time, and y and log-sum-exp against f64. */
 #include <math.h>
+#include <unistd.h>
 
 #include "tools/gpu_smoke.h"
 
@@ -115,7 +116,7 @@ static void call_check(smoke *s, const call *a, double *y_off, double *lse_off)
     free(lse);
 }
 
-static void call_row(smoke *s, const char *who, call *a)
+static double call_row(smoke *s, const char *who, call *a)
 {
     char what[100], value[80], note[100];
     const shape *c = a->c;
@@ -130,6 +131,7 @@ static void call_row(smoke *s, const char *who, call *a)
     (void)snprintf(note, sizeof note, "y off by %.2g of the largest, lse by %.2g", y_off, lse_off);
     /* kernels.h: bf16 y 1/64 of the largest; lse is a sum of weights that may be rounded to bf16 */
     smoke_row(what, value, note, y_off <= 1.0 / 64 && lse_off <= 1.0 / 128 ? "ok" : "wrong");
+    return took;
 }
 
 void smoke_attention(smoke *s)
@@ -139,7 +141,7 @@ void smoke_attention(smoke *s)
         call a;
         smoke_open(s, call_bytes(c));
         call_make(s, &a, c);
-        call_row(s, "ours", &a);
+        (void)call_row(s, "ours", &a);
         smoke_close(s);
     }
 }
@@ -173,4 +175,154 @@ void smoke_attention_rows(smoke *s)
     smoke_row("a row's bits, attention ours", value, "", differ == 0 ? "ok" : "wrong");
     free(whole);
     smoke_close(s);
+}
+
+/* ---- cuDNN ---- */
+
+/* What will come, as a verb's dry run would list it (lt_backend.expect). */
+static lt_op op_of(const call *a, const lt_tensor *q, const lt_tensor *y, int with_lse)
+{
+    lt_op op = {.kind = LT_OP_ATTENTION,
+                .in = {*q, a->k, a->v},
+                .out = {*y},
+                .heads = a->c->heads,
+                .kv_heads = a->c->kv_heads,
+                .a = a->scale};
+    if (with_lse)
+        op.out[1] = a->lse;
+    for (int i = 0; i < 3; i++)
+        op.in[i].data = NULL;
+    op.out[0].data = op.out[1].data = NULL;
+    return op;
+}
+
+/* List them. The part says on stderr what cuDNN does not take and our own kernel does: then 0, and
+ * its words. The arena has room for what it compares with, too. */
+static int expect(smoke *s, const lt_op *ops, int count, size_t bytes, char *why, size_t room)
+{
+    lt_arena *step = NULL;
+    FILE *said = tmpfile();
+    const int voice = dup(STDERR_FILENO);
+    if (said == NULL || voice < 0)
+        abort();
+    OK(lt_arena_new("expect", s->backend->memory, 3 * bytes, &step));
+    (void)dup2(fileno(said), STDERR_FILENO);
+    const lt_status st = s->backend->expect(s->q, step, ops, count);
+    (void)dup2(voice, STDERR_FILENO);
+    (void)close(voice);
+    lt_arena_free(&step);
+    OK(st);
+    rewind(said);
+    why[0] = '\0';
+    (void)(fgets(why, (int)room, said) == NULL);
+    why[strcspn(why, "\n")] = '\0';
+    (void)fclose(said);
+    return why[0] == '\0';
+}
+
+/* How far apart two bf16 results of our size are, of the largest; NaN where one is. */
+static double apart(const uint16_t *a, const uint16_t *b, int64_t count)
+{
+    double worst = 0, largest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const double d = fabs((double)lt_bf16_to_f32(a[i]) - (double)lt_bf16_to_f32(b[i]));
+        worst = d <= worst ? worst : d;
+        largest = fmax(largest, fabs((double)lt_bf16_to_f32(a[i])));
+    }
+    return worst / largest;
+}
+
+/* 0: cuDNN did not take it. What comes behind is not compared either: a warning is said once. */
+static int against(smoke *s, const shape *c)
+{
+    char what[100], value[80], note[80], why[200];
+    const lt_range all = {0, c->queries};
+    call a;
+    smoke_open(s, call_bytes(c));
+    call_make(s, &a, c);
+    const double ours = smoke_time(s, call_run, &a);
+    uint16_t *own = smoke_fetch(s, &a.y, all);
+    const lt_op op = op_of(&a, &a.q, &a.y, 1);
+    (void)snprintf(what, sizeof what, "cuDNN against ours, %s", c->name);
+    if (!expect(s, &op, 1, call_bytes(c), why, sizeof why)) {
+        smoke_row(what, "", why, "skipped");
+        free(own);
+        smoke_close(s);
+        return 0;
+    }
+    OK(lt_fill(s->q, &a.y, NAN));
+    const double theirs = call_row(s, "cuDNN", &a);
+    uint16_t *got = smoke_fetch(s, &a.y, all);
+    const double off = apart(own, got, lt_elements(&a.y));
+    if (s->tiny)
+        (void)snprintf(value, sizeof value, "not timed");
+    else
+        (void)snprintf(value, sizeof value, "%.2f times as fast", ours / theirs);
+    (void)snprintf(note, sizeof note, "y apart by %.2g of the largest", off);
+    smoke_row(what, value, note, off <= 1.0 / 32 ? "ok" : "wrong");
+    free(own);
+    free(got);
+    smoke_close(s);
+    return 1;
+}
+
+/* Not known until a card says so: ours is used where it matters (--deterministic). */
+static void cudnn_rows(smoke *s)
+{
+    enum { COUNTS = 6 };
+    static const int64_t counts[COUNTS] = {1, 64, 65, 128, 1000, 4095};
+    static const shape large = {"", 4096, 5000, 8, 8, 128}, small = {"", 70, 50, 2, 2, 128};
+    const shape *c = s->tiny ? &small : &large;
+    const int64_t width = c->heads * c->width;
+    lt_op ops[COUNTS + 1];
+    int differ = 0, tried = 0;
+    char value[80], why[200];
+    call a;
+    smoke_open(s, call_bytes(c));
+    call_make(s, &a, c);
+    ops[0] = op_of(&a, &a.q, &a.y, 1);
+    for (int i = 0; i < COUNTS && counts[i] <= c->queries; i++) {
+        const lt_range part = {0, counts[i]};
+        const lt_tensor q = lt_view_outer(&a.q, part), y = lt_view_outer(&a.y, part);
+        ops[++tried] = op_of(&a, &q, &y, 0);
+    }
+    if (!expect(s, ops, tried + 1, call_bytes(c), why, sizeof why)) {
+        smoke_row("a row's bits, attention cuDNN", "", why, "skipped");
+        smoke_close(s);
+        return;
+    }
+    call_run(s, &a);
+    char *whole = smoke_fetch(s, &a.y, (lt_range){0, c->queries});
+    for (int i = 0; i < tried; i++) {
+        const lt_range part = {0, counts[i]};
+        const lt_tensor q = lt_view_outer(&a.q, part);
+        lt_tensor y = lt_view_outer(&a.y, part);
+        OK(lt_fill(s->q, &y, NAN));
+        OK(lt_attention(s->q, &q, &a.k, &a.v, c->heads, c->kv_heads, a.scale, 0, 0, &y, NULL));
+        char *got = smoke_fetch(s, &y, part);
+        differ += memcmp(got, whole, (size_t)(part.count * width) * sizeof(uint16_t)) != 0;
+        free(got);
+    }
+    (void)snprintf(value, sizeof value, "%d of %d row counts differ", differ, tried);
+    smoke_row("a row's bits, attention cuDNN", value, "ours alone is held to it", "ok");
+    free(whole);
+    smoke_close(s);
+}
+
+void smoke_cudnn(smoke *s)
+{
+    static const shape huge = {"over 2^31", 300001, 100, 56, 56, 128};
+    static const shape tiny_huge = {"over 2^31", 300, 100, 2, 2, 128};
+    const shape *c = s->tiny ? &tiny_huge : &huge;
+    char text[160];
+    const int found = s->part->attention_found(text, sizeof text);
+    smoke_row("attention by cuDNN", "", text, found ? "ok" : "skipped");
+    if (!found)
+        return;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        if (!against(s, s->tiny ? &tiny_shapes[i] : &shapes[i]))
+            return;
+    cudnn_rows(s);
+    if (smoke_fits(s, "cuDNN over 2^31", 3 * call_bytes(c)))
+        (void)against(s, c);
 }
