@@ -146,6 +146,7 @@ typedef struct lt_device {
                                          -1: not known */
     int has_bf16;                     /* multiplies bf16 itself: what --dtype auto asks */
     int64_t row_block, query_chunk; /* rows that a network takes at a time; queries of attention */
+    int act_partials; /* partial results of attention come in q's dtype (then they may be faster) */
 } lt_device;
 
 struct lt_backend {
@@ -242,6 +243,12 @@ typedef struct lt_dry_memory {
     lt_scratch scratch;            /* the largest of all ops */
     int64_t disk_now_bytes, disk_peak_bytes;
 } lt_dry_memory;
+/* All attentions of dry runs since the reset, where the target has a use for them (expect): a shape
+ * once, strides and alignment included. They stay until the next reset or dry run. */
+void lt_dry_attention_reset(void);
+const lt_op *lt_dry_attention(int64_t *count);
+/* Has it? Then a dry run has to meet every shape, not only the largest. */
+int lt_dry_lists_attention(void);
 void lt_dry_host(int64_t bytes);
 /* The same of a file of the run's own. */
 void lt_dry_disk(int64_t bytes);

@@ -219,7 +219,7 @@ lt_status lt_attention_merge(lt_queue *q, const lt_tensor *y2, const lt_tensor *
     if (heads < 0 || (heads == 0 ? width != 0 : width % heads != 0))
         LT_FAIL(LT_ESHAPE, "%s: y: want a width of whole heads, found %lld for %lld heads", name,
                 (long long)width, (long long)heads);
-    LT_TRY(lt_check_rows(name, "y2", y2, LT_SET_F32, queries, width));
+    LT_TRY(lt_check_rows(name, "y2", y2, LT_SET_ACT, queries, width));
     LT_TRY(lt_check_dims(name, "lse2", lse2, LT_SET_F32, LT_DIMS(heads, queries)));
     LT_TRY(lt_check_dims(name, "lse", lse, LT_SET_F32, LT_DIMS(heads, queries)));
     const lt_op op = {

@@ -111,8 +111,8 @@ lt_status lt_head_norm_rope(lt_queue *q, lt_tensor *x, int64_t heads, const lt_t
 lt_status lt_attention(lt_queue *q, const lt_tensor *qx, const lt_tensor *k, const lt_tensor *v,
                        int64_t heads, int64_t kv_heads, float scale, int causal, int64_t q_first,
                        lt_tensor *y, lt_tensor *lse);
-/* Merge a partial result over other keys into (y, lse): m = max, weights e^(lse - m); all f32, y
- * [Sq, heads*D]. */
+/* Merge a partial result over other keys into (y, lse): m = max, weights e^(lse - m); all f32 but
+ * y2, which may be any act (a partial result that a library rounded). y, y2 [Sq, heads*D]. */
 lt_status lt_attention_merge(lt_queue *q, const lt_tensor *y2, const lt_tensor *lse2, int64_t heads,
                              lt_tensor *y, lt_tensor *lse);
 

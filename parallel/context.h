@@ -30,8 +30,9 @@ struct lt_engine {
     int layers_at_peers; /* 1: the others are shared out over mesh->tokens */
     int64_t row_block, query_chunk; /* as the device wants them (backend.h); one kind of device on
                                        all ranks, since messages follow them */
-    lt_comm_memory *memory;         /* what collectives pack, stage and add up in */
-    lt_links *links;                /* how the groups' tensors travel */
+    int act_partials; /* backend.h; for its opener to set, as is what was listed (expect): 0 */
+    lt_comm_memory *memory; /* what collectives pack, stage and add up in */
+    lt_links *links;        /* how the groups' tensors travel */
 };
 
 /* Open backend, queues and arenas of these capacities. device: which of the host's (backend.h), the

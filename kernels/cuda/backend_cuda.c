@@ -339,6 +339,7 @@ static void cuda_describe(int device, lt_device *out)
     if (cudaRuntimeGetVersion(&version) == cudaSuccess) {
         char dnn[160];
         const int has_dnn = lt_cuda_dnn_found(p.major, dnn, sizeof dnn);
+        out->act_partials = has_dnn; /* cuDNN writes no f32 */
         (void)snprintf(out->libraries, sizeof out->libraries, "CUDA %d.%d, %.30s", version / 1000,
                        version % 1000 / 10, has_dnn ? dnn : "own attention");
     }

@@ -16,6 +16,7 @@
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/backend.h"
 
@@ -37,6 +38,10 @@ typedef struct {
 static const lt_backend *target = &lt_backend_cpu;
 static lt_dry_counts counts;
 static lt_dry_memory host;
+static struct {
+    lt_op *ops;
+    int64_t count, room;
+} attention;
 
 void lt_dry_reset(void) { counts = (lt_dry_counts){0}; }
 
@@ -59,6 +64,56 @@ void lt_dry_disk(int64_t bytes)
 void lt_dry_memory_reset(void) { host = (lt_dry_memory){0}; }
 
 lt_dry_memory lt_dry_memory_read(void) { return host; }
+
+/* ---- which attention will come ---- */
+
+void lt_dry_attention_reset(void) { attention.count = 0; }
+
+const lt_op *lt_dry_attention(int64_t *count)
+{
+    *count = attention.count;
+    return attention.ops;
+}
+
+int lt_dry_lists_attention(void) { return target->expect != NULL; }
+
+/* To who plans for it: sizes, how far rows lie apart, and whether addresses are as round. */
+static int is_like(const lt_tensor *a, const lt_tensor *b)
+{
+    enum { ROUND = 16 };
+    return a->ndim == b->ndim && a->dtype == b->dtype && a->row_stride == b->row_stride &&
+           memcmp(a->dim, b->dim, sizeof a->dim) == 0 &&
+           (uintptr_t)a->data % ROUND == (uintptr_t)b->data % ROUND;
+}
+
+static int is_listed(const lt_op *op)
+{
+    for (int64_t i = attention.count - 1; i >= 0; i--) {
+        const lt_op *a = &attention.ops[i];
+        int same = a->heads == op->heads && a->kv_heads == op->kv_heads && a->causal == op->causal;
+        for (int k = 0; k < 3; k++)
+            same = same && is_like(&a->in[k], &op->in[k]);
+        if (same && is_like(&a->out[0], &op->out[0]) && is_like(&a->out[1], &op->out[1]))
+            return 1;
+    }
+    return 0;
+}
+
+static lt_status list_attention(const lt_op *op)
+{
+    if (is_listed(op))
+        return LT_OK;
+    if (attention.count == attention.room) {
+        const int64_t room = 2 * attention.room + 16;
+        lt_op *more = realloc(attention.ops, (size_t)room * sizeof *more);
+        if (more == NULL)
+            LT_FAIL(LT_ENOMEM, "dry: no memory to list %lld attentions", (long long)room);
+        attention.ops = more;
+        attention.room = room;
+    }
+    attention.ops[attention.count++] = *op;
+    return LT_OK;
+}
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
@@ -256,6 +311,8 @@ static lt_status dry_submit(lt_queue *q, const lt_op *op)
     counts.calls[op->kind]++;
     counts.flops[op->kind] += lt_op_flops(op);
     counts.bytes[op->kind] += bytes_of(op);
+    if (op->kind == LT_OP_ATTENTION && lt_dry_lists_attention())
+        LT_TRY(list_attention(op));
     const lt_scratch taken = dry_op_scratch(op);
     host.scratch.shared_bytes = larger(host.scratch.shared_bytes, taken.shared_bytes);
     host.scratch.thread_bytes = larger(host.scratch.thread_bytes, taken.thread_bytes);

@@ -21,7 +21,8 @@ lt_status lt_part_work_new(lt_engine *engine, const lt_attention_share *share, f
     const int64_t heads = lt_attention_heads(share);
     const int64_t most = engine->query_chunk, chunk = rows < most ? rows : most;
     *out = (lt_part_work){.engine = engine, .share = share, .heads = heads, .scale = scale};
-    LT_TRY(lt_tensor_new(engine->step, "attention.part", LT_F32, &out->y2,
+    const lt_dtype dtype = engine->act_partials && !share->ordered ? share->act : LT_F32;
+    LT_TRY(lt_tensor_new(engine->step, "attention.part", dtype, &out->y2,
                          LT_DIMS(chunk, heads * share->width)));
     return lt_tensor_new(engine->step, "attention.part.lse", LT_F32, &out->lse2,
                          LT_DIMS(heads * chunk));
@@ -61,10 +62,13 @@ static lt_status add_chunk(void *ctx, lt_range rows)
     const lt_tensor v = lt_view_outer(a->kv, (lt_range){keys, keys});
     const lt_tensor query = lt_view_outer(a->q, rows);
     lt_tensor y = lt_view_outer(&a->p->y, rows), lse = lt_part_lse(work, &a->p->lse, rows);
-    if (!a->p->begun)
-        return lt_attention(compute, &query, &k, &v, n, n, work->scale, 0, 0, &y, &lse);
     const lt_range front = {0, rows.count};
     lt_tensor y2 = lt_view_outer(&work->y2, front), lse2 = lt_part_lse(work, &work->lse2, front);
+    if (!a->p->begun) {
+        lt_tensor *first = y2.dtype != LT_F32 ? &y2 : &y;
+        LT_TRY(lt_attention(compute, &query, &k, &v, n, n, work->scale, 0, 0, first, &lse));
+        return first != &y ? lt_copy(compute, &y2, &y) : LT_OK;
+    }
     LT_TRY(lt_attention(compute, &query, &k, &v, n, n, work->scale, 0, 0, &y2, &lse2));
     return lt_attention_merge(compute, &y2, &lse2, n, &y, &lse);
 }

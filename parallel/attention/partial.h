@@ -21,7 +21,7 @@ typedef struct lt_part_work {
     const lt_attention_share *share;
     int64_t heads; /* mine */
     float scale;
-    lt_tensor y2, lse2;    /* f32, one chunk of queries */
+    lt_tensor y2, lse2;    /* one chunk of queries: f32, but y2 in act where the device wants it */
     lt_partial_pool *pool; /* deterministic: by chunks of keys (ordered.h), else NULL */
 } lt_part_work;
 

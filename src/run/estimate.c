@@ -109,12 +109,25 @@ static size_t output_bytes(const lt_estimate_of *of)
 
 static const size_t endless = (size_t)1 << 46; /* dry counts and maps nothing */
 
+int lt_estimate_lists(const lt_backend *backend, const lt_plan *plan)
+{
+    return backend->expect != NULL && !plan->deterministic;
+}
+
+int lt_estimate_act_partials(const lt_backend *backend, int device, const lt_plan *plan)
+{
+    lt_device d;
+    backend->describe(device, &d);
+    return lt_estimate_lists(backend, plan) && d.act_partials;
+}
+
 static lt_status dry_run_begin(const lt_estimate_of *of, lt_phase phase, lt_engine *engine)
 {
     lt_dry_reset();
     lt_dry_memory_reset();
     lt_dry_target(of->backend);
     LT_TRY(lt_engine_open(&lt_backend_dry, 0, 1, of->mesh[phase], endless, endless, engine));
+    engine->act_partials = lt_estimate_act_partials(of->backend, of->device, of->plan);
     engine->resident_layers =
         phase == LT_PHASE_TEXT ? of->plan->resident_text_layers : of->plan->resident_layers;
     engine->layers_at_peers = phase == LT_PHASE_DIT && of->plan->layers_at_peers;
@@ -241,7 +254,8 @@ static int is_covered(const lt_film_shot *shot, int i, int count)
     return 0;
 }
 
-/* The longest shot of each mode; what a step takes is the longest shot's of all. */
+/* The longest shot of each mode, or all where attention is listed; what a step takes is the longest
+ * shot's of all. */
 static lt_status dry_run_dit(const lt_estimate_of *of, lt_footprint *out)
 {
     lt_film_shot *shot = NULL;
@@ -252,7 +266,7 @@ static lt_status dry_run_dit(const lt_estimate_of *of, lt_footprint *out)
     LT_TRY(clips_of(of, &clips));
     LT_TRY(lt_film_shots(of->plan, of->model, &shot, &count));
     for (int i = 0; i < count && st == LT_OK; i++) {
-        if (is_covered(shot, i, count))
+        if (!lt_estimate_lists(of->backend, of->plan) && is_covered(shot, i, count))
             continue;
         lt_footprint one = {0};
         st = dry_run_shot(of, &shot[i], &one);
@@ -322,6 +336,7 @@ lt_status lt_estimate_dry_run(const lt_estimate_of *of, lt_footprint *out)
         [LT_PHASE_DIT] = dry_run_dit,
         [LT_PHASE_DECODE] = dry_run_decode};
     memset(out, 0, sizeof *out);
+    lt_dry_attention_reset();
     for (int i = 0; i < LT_PHASES; i++)
         if (of->mesh[i] != NULL)
             LT_TRY(dry_run[i](of, out));

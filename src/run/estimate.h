@@ -73,6 +73,11 @@ typedef struct lt_estimate_of {
     const int *sees;                /* [ranks]: it finds the place of RUN; NULL: all do */
 } lt_estimate_of;
 
+/* Does the backend hear of the attention that will come (backend.h, expect)? Not where a row's bits
+ * must not depend on it. Local. */
+int lt_estimate_lists(const lt_backend *backend, const lt_plan *plan);
+/* What an engine's act_partials is, of device `device`. Local. */
+int lt_estimate_act_partials(const lt_backend *backend, int device, const lt_plan *plan);
 /* Run the phases dry; fills memory but resident_bytes, work and flops. Local: no
  * communication. Errors: the networks', of shapes; LT_ENOMEM. */
 lt_status lt_estimate_dry_run(const lt_estimate_of *of, lt_footprint *out);

@@ -312,6 +312,18 @@ done:
     return st;
 }
 
+/* The backend hears of all attention that will come, before anything is connected. */
+static lt_status expect_attention(lt_session *s, const lt_plan *draft)
+{
+    lt_engine *e = &s->engine;
+    int64_t count = 0;
+    const lt_op *ops = lt_dry_attention(&count);
+    e->act_partials = lt_estimate_act_partials(e->backend, e->device, draft);
+    if (!lt_estimate_lists(e->backend, draft) || count == 0)
+        return LT_OK;
+    return e->backend->expect(e->compute, e->step, ops, count);
+}
+
 static lt_status open_session(lt_session *s, lt_plan *draft, const lt_job *job, lt_phase first,
                               const int *sees)
 {
@@ -345,6 +357,8 @@ static lt_status open_session(lt_session *s, lt_plan *draft, const lt_job *job, 
     }
     if (st == LT_OK)
         st = lt_estimate_time(&of, &s->engine, job->dry_run, &s->footprint);
+    if (st == LT_OK && !job->dry_run)
+        st = expect_attention(s, draft);
     if (st == LT_OK)
         lt_residency_open(&s->residency, s->world, s->model, &s->engine, of.mesh);
     LT_TRY(lt_agree(s->world, st));

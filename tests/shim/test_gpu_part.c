@@ -40,6 +40,8 @@ static void install(const char *folder, const char *part)
     copy_file(from, path);
 }
 
+static const char *libraries; /* folders for the loader; NULL: the driver's alone */
+
 /* The installed program; with a driver's library or without. */
 static run_result run_installed(const char *folder, int ranks, int driver, const char *const *words)
 {
@@ -48,7 +50,8 @@ static run_result run_installed(const char *folder, int ranks, int driver, const
     char program[512];
     int n = run_launcher(ranks, argv);
     (void)snprintf(program, sizeof program, "%s/%s/longtake", s.folder, folder);
-    (void)setenv("LD_LIBRARY_PATH", driver ? LT_TEST_PARTS "/shim_driver" : "", 1);
+    const char *here = libraries != NULL ? libraries : LT_TEST_PARTS "/shim_driver";
+    (void)setenv("LD_LIBRARY_PATH", driver ? here : "", 1);
     argv[n++] = program;
     for (int i = 0; words[i] != NULL; i++)
         argv[n++] = words[i];
@@ -179,6 +182,81 @@ static void makes_the_film_of_the_processor(void **state)
     latents_free(&cpu);
 }
 
+/* bf16, with cuDNN's stand-in where the loader finds it: all of the DiT's attention by plans that
+ * were made before work, but with --deterministic. Tolerance: what is rounded to bf16 where moves
+ * these latents by 0.1 of the largest after two steps (cpu against our own kernels: printed); twice
+ * that. */
+static const struct {
+    const char *name, *device, *mesh, *more; /* more: another option */
+    int ranks;
+    const char *log; /* of each rank: "": the library was not opened to compute */
+} planned[] = {
+    {"cpu_bf16", "cpu", "win=1", NULL, 1, NULL},
+    {"own", "cuda", "win=1", NULL, 1, NULL}, /* one line, and our kernel */
+    {"dnn", "cuda", "win=1", "--no-tags", 1, "plans 2, runs 12,"},
+    {"dnn_ring", "cuda", "ring=2", "--no-tags", 2, "plans "},
+    {"dnn_fixed", "cuda", "win=1", "--deterministic", 1, "plans 0, runs 0"},
+};
+enum { PLANNED = sizeof planned / sizeof *planned };
+static const double planned_tol = 0.2;
+
+static void film_with_cudnn(int i, latents *out)
+{
+    char output[64], run[64], dtype[] = "bf16";
+    (void)snprintf(output, sizeof output, "%s.mp4", planned[i].name);
+    (void)snprintf(run, sizeof run, "%s.run", planned[i].name);
+    char *path = strdup(scratch_path(&s, output));
+    assert_non_null(path);
+    char none[512];
+    (void)snprintf(none, sizeof none, LT_TEST_PARTS "/shim_driver:%s/none", s.folder);
+    libraries =
+        planned[i].more != NULL ? LT_TEST_PARTS "/shim_driver:" LT_TEST_PARTS "/shim_cudnn" : none;
+    run_result r =
+        run_installed("planned", planned[i].ranks, 1,
+                      RUN_WORDS("render", "-p", "A large red ball.", "--frames", "5", "--size",
+                                "32x32", "--steps", "2", "--seed", "3", "--dtype", dtype, "--model",
+                                LT_SOURCE_DIR "/models/demo", "--mesh", planned[i].mesh, "--device",
+                                planned[i].device, "-o", path, planned[i].more));
+    libraries = NULL;
+    if (r.code != 0)
+        fail_msg("%s: exit code %d: %s", planned[i].name, r.code, r.err);
+    run_free(&r);
+    free(path);
+    latents_read(scratch_path(&s, run), out);
+}
+
+static void attends_by_plans(void **state)
+{
+    (void)state;
+    latents got[PLANNED];
+    install("planned", "shim_part");
+    scratch_folder(&s, "none"); /* a library that cannot be opened: the system's is behind it */
+    FILE *broken = fopen(scratch_path(&s, "none/libcudnn.so.9"), "w");
+    assert_true(broken != NULL && fputs("not a library\n", broken) > 0 && fclose(broken) == 0);
+    (void)setenv("LT_SHIM_SEED", "1", 1);
+    (void)setenv("LT_SHIM_DEVICES", "2", 1);
+    for (int i = 0; i < PLANNED; i++) {
+        (void)unlink(scratch_path(&s, "cudnn.log"));
+        (void)setenv("LT_EMU_CUDNN_LOG", scratch_path(&s, "cudnn.log"), 1);
+        film_with_cudnn(i, &got[i]);
+        char *log = run_text(scratch_path(&s, "cudnn.log"));
+        print_message("%s: %s", planned[i].name, log != NULL ? log : "no cuDNN\n");
+        if (planned[i].log != NULL &&
+            (log == NULL || lines_of(log, planned[i].log) != planned[i].ranks ||
+             lines_of(log, "left: descriptors 0, handles 0;") != planned[i].ranks))
+            fail_msg("%s: want '%s' of %d ranks, found %s", planned[i].name, planned[i].log,
+                     planned[i].ranks, log != NULL ? log : "nothing");
+        free(log);
+        const double apart = latents_differ(&got[0], &got[i]);
+        print_message("    %.3g from cpu's\n", apart);
+        if (!(apart <= planned_tol))
+            fail_msg("%s: latents differ by %.3g of the largest", planned[i].name, apart);
+    }
+    (void)unsetenv("LT_EMU_CUDNN_LOG");
+    for (int i = 0; i < PLANNED; i++)
+        latents_free(&got[i]);
+}
+
 /* Rank 0 sits in a sync, and its device in an exchange that rank 1 never comes to. */
 static void names_a_killed_rank(void **state)
 {
@@ -210,6 +288,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_what_cannot_be_used),
         cmocka_unit_test(makes_the_film_of_the_processor),
+        cmocka_unit_test(attends_by_plans),
         cmocka_unit_test(names_a_killed_rank),
     };
     return cmocka_run_group_tests_name("gpu_part", tests, scratch_setup, scratch_teardown);

@@ -162,6 +162,36 @@ static void merge_agrees_with_ref(void **state)
         kt_case(splits[i].name, run_merge, &splits[i], (kt_tol){4e-6, 0, 0});
 }
 
+/* A partial result that a library has rounded to bf16: its values, not their bits as f32. */
+typedef struct {
+    const char *name;
+    int64_t rows, heads, width, gap;
+} rounded;
+
+static const rounded rounded_parts[] = {
+    {"bf16 into f32", 33, 3, 64, 0},
+    {"bf16 into f32, odd, strided", 7, 3, 11, 5},
+    {"bf16 into f32, one row", 1, 2, 128, 0},
+};
+
+static void run_rounded(kt_rig *r, const void *arg)
+{
+    const rounded *c = arg;
+    const lt_dims rows = LT_DIMS(c->rows, c->heads * c->width), sums = LT_DIMS(c->heads, c->rows);
+    lt_tensor *y = kt_take(r, "y", KT_INOUT, LT_F32, rows, 0, 1);
+    lt_tensor *lse = kt_take(r, "lse", KT_INOUT, LT_F32, sums, 0, 1);
+    const lt_tensor *y2 = kt_take(r, "y2", KT_IN, LT_BF16, rows, c->gap, 1);
+    const lt_tensor *lse2 = kt_take(r, "lse2", KT_IN, LT_F32, sums, 0, 1);
+    KT_OK(lt_attention_merge(r->q, y2, lse2, c->heads, y, lse));
+}
+
+static void merges_what_is_rounded(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rounded_parts / sizeof *rounded_parts; i++)
+        kt_case(rounded_parts[i].name, run_rounded, &rounded_parts[i], (kt_tol){4e-6, 0, 0});
+}
+
 /* -inf on either side is the identity, and both at once stays "nothing seen", never NaN. */
 static void run_identity(kt_rig *r, const void *arg)
 {
@@ -197,6 +227,7 @@ int main(void)
         cmocka_unit_test(agrees_with_ref),
         cmocka_unit_test(merges_to_the_whole),
         cmocka_unit_test(merge_agrees_with_ref),
+        cmocka_unit_test(merges_what_is_rounded),
         cmocka_unit_test(minus_infinity_is_the_identity),
     };
     return cmocka_run_group_tests_name("kernels_attention", tests, NULL, NULL);

@@ -112,6 +112,50 @@ static void conv_and_rows(void **state)
     assert_true(lt_dry_read().bytes[LT_OP_AXPBY] == 3 * 3 * 8 * 4);
 }
 
+static lt_status no_plans(lt_queue *q, lt_arena *step, const lt_op *ops, int64_t count)
+{
+    (void)q, (void)step, (void)ops, (void)count;
+    return LT_OK;
+}
+
+static void attend_rows(int64_t queries, int64_t gap)
+{
+    const lt_tensor wide = fresh(LT_BF16, LT_DIMS(queries, 8 + gap));
+    const lt_tensor q = lt_view_columns(&wide, (lt_range){0, 8}), k = fresh(LT_BF16, LT_DIMS(6, 8));
+    lt_tensor y = fresh(LT_BF16, LT_DIMS(queries, 8));
+    KT_OK(lt_attention(rig.q, &q, &k, &k, 2, 2, 1, 0, 0, &y, NULL));
+}
+
+/* What a backend can be told of attention that will come: each shape once, and none for who does
+ * not ask. */
+static void lists_attention(void **state)
+{
+    (void)state;
+    lt_backend asks = lt_backend_ref;
+    asks.expect = no_plans;
+    int64_t count = -1;
+    lt_dry_attention_reset();
+    assert_false(lt_dry_lists_attention());
+    attend_rows(4, 0);
+    (void)lt_dry_attention(&count);
+    assert_int_equal(count, 0);
+    lt_dry_target(&asks);
+    assert_true(lt_dry_lists_attention());
+    for (int i = 0; i < 3; i++) {
+        attend_rows(4, 0);
+        attend_rows(4, 8); /* rows lie apart */
+        attend_rows(5, 0);
+    }
+    const lt_op *ops = lt_dry_attention(&count);
+    assert_int_equal(count, 3);
+    assert_int_equal(ops[1].in[0].row_stride, 16);
+    assert_int_equal(lt_row_count(&ops[2].in[0]), 5);
+    lt_dry_attention_reset();
+    (void)lt_dry_attention(&count);
+    assert_int_equal(count, 0);
+    lt_dry_target(NULL);
+}
+
 static void order_costs_nothing(void **state)
 {
     (void)state;
@@ -150,6 +194,7 @@ int main(void)
         cmocka_unit_test(linear),
         cmocka_unit_test(attention),
         cmocka_unit_test(conv_and_rows),
+        cmocka_unit_test(lists_attention),
         cmocka_unit_test(order_costs_nothing),
         cmocka_unit_test(touching_memory_ends_the_process),
     };

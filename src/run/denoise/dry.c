@@ -26,9 +26,15 @@ static int seen_anchors(const lt_window_set *set, int64_t tile, int64_t *distanc
     return n;
 }
 
-static int64_t rows_of(const lt_window *window)
+/* Rows of a tile's attention, in proportion; the window that it is. */
+static int64_t rows_of(const lt_window_set *set, const lt_texts *texts, int64_t tile,
+                       lt_window *window)
 {
-    return window->shape.frames * window->shape.width * window->shape.height;
+    int64_t distance[LT_ANCHORS_MAX];
+    const int anchors = seen_anchors(set, tile, distance);
+    lt_loop_window(set, tile, distance, anchors, window);
+    return window->shape.frames * window->shape.width * window->shape.height * (anchors + 1) +
+           lt_texts_count(texts, lt_loop_text(texts, set, tile));
 }
 
 /* The timesteps of a forward of a tile: a level of each stream and, where there is some, clean
@@ -53,6 +59,49 @@ static lt_status forward_of(const lt_model *model, const lt_window_set *set, int
     return LT_OK;
 }
 
+/* A forward of a tile. */
+static lt_status forward_tile(lt_model *model, const lt_window_set *set, const lt_levels *levels,
+                              const lt_texts *texts, int64_t tile, lt_states *states)
+{
+    float *units[LT_STREAMS_MAX] = {NULL};
+    lt_window window;
+    lt_dit_state *state = NULL;
+    lt_forward f;
+    lt_status st = LT_OK;
+    (void)rows_of(set, texts, tile, &window);
+    LT_TRY(lt_states_get(states, &window, lt_loop_text(texts, set, tile), &state));
+    LT_TRY_GOTO(forward_of(model, set, tile, levels, units, &f), st, done);
+    LT_TRY_GOTO(model->family->dit_forward(model, state, &f), st, done);
+done:
+    for (int s = 0; s < LT_STREAMS_MAX; s++)
+        free(units[s]);
+    return st;
+}
+
+/* A forward of each size that tiles have, but of `most` rows: what attention there will be. */
+static lt_status other_sizes(lt_model *model, const lt_window_set *set, const lt_levels *levels,
+                             const lt_texts *texts, lt_range run, int64_t most, lt_states *states)
+{
+    lt_window window;
+    int64_t *seen = malloc((size_t)(run.count + 1) * sizeof *seen), count = 0;
+    lt_status st = LT_OK;
+    if (seen == NULL)
+        LT_FAIL(LT_ENOMEM, "plan: no memory for the sizes of %lld windows", (long long)run.count);
+    seen[count++] = most;
+    for (int64_t t = run.first; t < run.first + run.count && st == LT_OK; t++) {
+        const int64_t rows = rows_of(set, texts, t, &window);
+        int64_t i = 0;
+        while (i < count && seen[i] != rows)
+            i++;
+        if (i < count)
+            continue;
+        seen[count++] = rows;
+        st = forward_tile(model, set, levels, texts, t, states);
+    }
+    free(seen);
+    return st;
+}
+
 /* One pass: the states of the run's tiles as the loop takes them, then the largest's forward. */
 static lt_status one_pass(lt_model *model, const lt_engine *engine, const lt_window_set *set,
                           const lt_levels *levels, lt_range run, const lt_texts *texts,
@@ -60,36 +109,29 @@ static lt_status one_pass(lt_model *model, const lt_engine *engine, const lt_win
 {
     lt_states states;
     lt_status st = LT_OK;
-    int64_t distance[LT_ANCHORS_MAX], largest = run.first, most = -1;
+    int64_t largest = run.first, most = -1;
     lt_window window;
     lt_dit_state *state = NULL;
-    float *units[LT_STREAMS_MAX] = {NULL};
     lt_states_open(model, texts, &states);
     for (int64_t t = run.first; t < run.first + run.count; t++) {
-        const int anchors = seen_anchors(set, t, distance);
-        lt_loop_window(set, t, distance, anchors, &window);
-        const lt_text_at text = lt_loop_text(texts, set, t);
-        LT_TRY_GOTO(lt_states_get(&states, &window, text, &state), st, done);
-        const int64_t rows = rows_of(&window) * (anchors + 1) + lt_texts_count(texts, text);
+        const int64_t rows = rows_of(set, texts, t, &window);
+        LT_TRY_GOTO(lt_states_get(&states, &window, lt_loop_text(texts, set, t), &state), st, done);
         if (rows > most) {
             most = rows;
             largest = t;
         }
     }
-    const int anchors = seen_anchors(set, largest, distance);
-    lt_loop_window(set, largest, distance, anchors, &window);
+    (void)rows_of(set, texts, largest, &window);
     LT_TRY_GOTO(lt_states_get(&states, &window, lt_loop_text(texts, set, largest), &state), st,
                 done);
     const size_t used = lt_arena_used(engine->step);
     *states_bytes = used > *states_bytes ? used : *states_bytes;
     lt_dry_reset();
-    lt_forward f;
-    LT_TRY_GOTO(forward_of(model, set, largest, levels, units, &f), st, done);
-    LT_TRY_GOTO(model->family->dit_forward(model, state, &f), st, done);
+    LT_TRY_GOTO(forward_tile(model, set, levels, texts, largest, &states), st, done);
     *forward = lt_dry_read();
+    if (lt_dry_lists_attention())
+        st = other_sizes(model, set, levels, texts, run, most, &states);
 done:
-    for (int s = 0; s < LT_STREAMS_MAX; s++)
-        free(units[s]);
     lt_states_close(&states);
     return st;
 }

@@ -31,6 +31,19 @@ bug() { # NAME EXPRESSION...
     printf 'BUG(%s)\n' "$name" >> "$folder/dnn_bugs.inc"
 }
 
+# The same of attention.cu, for its merge.
+merge_bug() { # NAME EXPRESSION
+    {
+        for n in lt_cuda_attention lt_cuda_attention_own lt_cuda_attention_merge; do printf '#define %s %s_%s\n' $n $n "$1"; done
+        sed "$2" "$sources/attention.cu"
+    } > "$folder/bug_$1.cu"
+    if sed 1,3d "$folder/bug_$1.cu" | cmp -s - "$sources/attention.cu"; then
+        echo "bugs.sh: $1 changes nothing in $sources/attention.cu" >&2
+        exit 1
+    fi
+}
+
+merge_bug merge_of_floats 's/^    const merge_op f = {view_of(&op->in\[0\]),/    lt_tensor wrong = op->in[0]; wrong.dtype = LT_F32; const merge_op f = {view_of(\&wrong),/'
 # A plan serves shapes that differ in strides alone.
 bug key_without_strides 's/ && a->q_stride == b->q_stride &&$/ \&\&/' \
     's/a->k_stride == b->k_stride && a->v_stride == b->v_stride && a->y_stride == b->y_stride &&/1 \&\&/'

@@ -11,6 +11,7 @@
  *     bits      a row's bits do not depend on the number of queries, or on the run
  *     mixed     what it does not take: our own kernels, also behind a list
  *     unlisted  a shape that was not listed is said to be our bug
+ *     merge     a partial result in bf16, as cuDNN makes them, into one in f32
  *     nothing   no list: our own kernels */
 #include <math.h>
 #include <stdio.h>
@@ -31,6 +32,8 @@ typedef lt_status (*expect_fn)(lt_queue *, lt_arena *, const lt_op *, int64_t);
 static void (*close_bug)(void); /* what lt_backend.close does not know of */
 
 #ifdef LT_BUGS
+typedef struct lt_cuda_queue lt_cuda_queue;
+lt_status lt_cuda_attention_merge_merge_of_floats(lt_cuda_queue *, const lt_op *);
 #define BUG(name)                                                                                  \
     lt_status lt_cuda_expect_##name(lt_queue *, lt_arena *, const lt_op *, int64_t);               \
     void lt_cuda_dnn_close_##name(void);
@@ -291,13 +294,52 @@ static void say_unlisted(rig *r)
     lt_error_clear();
 }
 
+/* y2 bf16 over other keys into y f32. */
+static void merge(rig *r, const char *bug, result *out)
+{
+    const shape *s = &planned[0];
+    const shape floats = {.dtype = LT_F32};
+    const int64_t wide = s->heads * s->width;
+    const lt_mark mark = lt_arena_mark(r->arena);
+    const lt_tensor y2 = input(r, s, 0, s->queries, wide, 0, 0);
+    const lt_tensor lse2 = input(r, &floats, 1, s->heads, s->queries, 0, 0);
+    lt_tensor y = input(r, &floats, 2, s->queries, wide, 0, 0);
+    lt_tensor lse = input(r, &floats, 3, s->heads, s->queries, 0, 0);
+    (void)bug;
+#ifdef LT_BUGS
+    const lt_op op = {
+        .kind = LT_OP_ATTENTION_MERGE, .in = {y2, lse2}, .out = {y, lse}, .heads = s->heads};
+    if (bug != NULL && r->backend != &lt_backend_ref)
+        OK(lt_cuda_attention_merge_merge_of_floats((lt_cuda_queue *)r->q, &op));
+    else
+#endif
+        OK(lt_attention_merge(r->q, &y2, &lse2, s->heads, &y, &lse));
+    as_floats(r, &y, out->y);
+    as_floats(r, &lse, out->lse);
+    lt_arena_release(r->arena, mark);
+}
+
+static void merges(rig *r, const char *bug)
+{
+    static result found, want;
+    shape s = planned[0];
+    rig ref = open_rig(&lt_backend_ref);
+    s.reason = "merge";
+    s.dtype = LT_F32;
+    merge(r, bug, &found);
+    merge(&ref, NULL, &want);
+    compare(&s, &found, &want);
+    close_rig(&ref);
+}
+
 int main(int argc, char **argv)
 {
     rig r = open_rig(BACKEND);
     expect_fn expect = r.backend->expect;
     const char *name = argc > 1 ? argv[1] : "";
 #ifdef LT_BUGS
-    expect = NULL;
+    if (strcmp(name, "merge") != 0)
+        expect = NULL;
     for (size_t i = 0; i < sizeof bugs / sizeof *bugs && argc > 2; i++)
         if (strcmp(bugs[i].name, argv[2]) == 0) {
             expect = bugs[i].expect;
@@ -320,6 +362,8 @@ int main(int argc, char **argv)
     } else if (strcmp(name, "unlisted") == 0) {
         list(&r, expect, planned, PLANNED);
         say_unlisted(&r);
+    } else if (strcmp(name, "merge") == 0) {
+        merges(&r, argc > 2 ? argv[2] : NULL);
     } else if (strcmp(name, "nothing") == 0) {
         each_against_ref(&r, planned, PLANNED);
     } else {

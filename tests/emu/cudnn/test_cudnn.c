@@ -7,6 +7,7 @@
  * attention_cudnn.c once a bug (bugs.sh). Where the longtake_cuda.so that ships is built, the rows
  * run on it too (part_dnn_case). Ranks: 1. Needs: nothing. */
 #include "tests/support/run.h"
+#include "tests/support/table.h"
 #include "tests/support/the_scratch.h"
 
 enum { LIMIT_S = 240 };
@@ -31,6 +32,7 @@ static const dnn_case cases[] = {
     {"rows' bits", "bits", NULL, NULL, NULL, "1", 0, NULL, LEFT},
     {"what it does not take", "mixed", NULL, NULL, NULL, "3", 0, NULL, "plans 1, runs 1, " LEFT},
     {"a hole in the list", "unlisted", NULL, NULL, NULL, "0", 0, NULL, "plans 10, runs 10, " LEFT},
+    {"a merge of bf16", "merge", NULL, NULL, NULL, "1", 0, NULL, NULL},
     {"no list: --deterministic", "nothing", NULL, NULL, NULL, "0", 0, NULL, NULL},
     {"absent", "results", NULL, "", NULL, "0", 0, "no cuDNN (libcudnn.so.9): " OURS, NULL},
     {"too old", "results", NULL, "91300", NULL, "0", 0,
@@ -155,6 +157,7 @@ static const struct {
     {"nan_passes", "NaN", "exit code 1"},
     {"nan_lse_passes", "lse is not written", "exit code 1"},
     {"first_rows_only", "a wrong tail", "exit code 0"},
+    {"merge_of_floats", "a merge of bf16", "merge: y["},
     {"unlisted_passes", "a hole in the list", "exit code 1"},
 };
 
@@ -169,6 +172,8 @@ static void each_bug(void **state)
             c++;
         check_case(c, LT_DNN_BUGS, LT_DNN_LIBRARY, bugs[i].bug, why, sizeof why);
         print_message("%s: %s: %.160s\n", bugs[i].bug, c->reason, why);
+        table_row("bug\tcudnn: %s\tcase %s: %s", bugs[i].bug, c->reason,
+                  why[0] != '\0' ? why : "NOTHING");
         if (why[0] == '\0' || strstr(why, bugs[i].says) == NULL) {
             print_message("    not so: want '%s', found '%s'\n", bugs[i].says, why);
             missed++;
