@@ -282,8 +282,8 @@ static void frames_are_bounded(void **state)
         const char *why, *says;
         size_t plain; /* what the frame unpacks to */
         uint32_t packed;
-    } cases[] = {{"a frame of too many bytes", "want a zstd frame of 16 bytes", sizeof zeros, 0},
-                 {"a frame of too few", "want a zstd frame of 16 bytes", 8, 0},
+    } cases[] = {{"a frame of too many bytes", "want zstd frames of 16 bytes", sizeof zeros, 0},
+                 {"a frame of too few", "want zstd frames of 16 bytes", 8, 0},
                  {"a length of 4 GiB", "a block: want at most", 16, 0xffffffffu},
                  {"a length past the end", "cut short", 16, 2000}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -293,6 +293,20 @@ static void frames_are_bounded(void **state)
         forge("forged.lt", head, 0, blocks, n + 4);
         want_error(cases[i].why, scratch_path(&s, "forged.lt"), LT_EDATA, cases[i].says);
     }
+}
+
+/* As version 1 had them. */
+static void a_block_of_one_frame_reads(void **state)
+{
+    (void)state;
+    unsigned char blocks[256];
+    static const float x[4] = {0, 1, 2, 3};
+    lt_state_sum sum;
+    const size_t n = ZSTD_compress(blocks + 4, sizeof blocks - 4, x, sizeof x, 1);
+    assert_false(ZSTD_isError(n));
+    lt_state_put_u32(blocks, (uint32_t)n);
+    forge("one.lt", HEAD(ARRAY("[4]", "\"axis\":0,\"units\":4,\"first\":0")), 0, blocks, n + 4);
+    OK(lt_state_file_check(scratch_path(&s, "one.lt"), &sum));
 }
 
 static void not_a_file(void **state)
@@ -335,10 +349,14 @@ static void a_full_disk_leaves_the_old_file(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_come_back),    cmocka_unit_test(exponents_pack),
-        cmocka_unit_test(the_head_comes_back), cmocka_unit_test(every_byte_counts),
-        cmocka_unit_test(heads_are_bounded),   cmocka_unit_test(frames_are_bounded),
-        cmocka_unit_test(not_a_file),          cmocka_unit_test(a_full_disk_leaves_the_old_file)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(values_come_back),
+                                       cmocka_unit_test(exponents_pack),
+                                       cmocka_unit_test(the_head_comes_back),
+                                       cmocka_unit_test(every_byte_counts),
+                                       cmocka_unit_test(heads_are_bounded),
+                                       cmocka_unit_test(frames_are_bounded),
+                                       cmocka_unit_test(not_a_file),
+                                       cmocka_unit_test(a_full_disk_leaves_the_old_file),
+                                       cmocka_unit_test(a_block_of_one_frame_reads)};
     return cmocka_run_group_tests_name("state_file", tests, scratch_setup, scratch_teardown);
 }

@@ -4,8 +4,9 @@
  *     version, bytes of the head         u32 each, little-endian
  *     head                               one JSON object, below
  *     the arrays, in the head's order    in blocks of LT_STATE_BLOCK_BYTES, each array's last one
- *                                        shorter: u32 bytes, then so many bytes of a zstd frame of
- *                                        the block, byte-shuffled by the width of an element
+ *                                        shorter: u32 bytes, then so many bytes of zstd frames: the
+ *                                        block, byte-shuffled by the width of an element, a frame
+ *                                        for each plane (version 1: one frame)
  *     "LTXXH64\n" and 16 digits          the xxh64 of all bytes before: the seal
  *
  *     {"kind": "latents", "job": "0123456789abcdef", "epoch": 3, "step": 12, "steps": 20,
@@ -33,7 +34,7 @@
 #include "base/file.h"
 
 enum {
-    LT_STATE_VERSION = 1,
+    LT_STATE_VERSION = 2,
     LT_STATE_BLOCK_BYTES = 1 << 20, /* before it is packed; a multiple of every element's width */
     LT_STATE_HEAD_BYTES_MAX = 1 << 20,
     LT_STATE_ARRAYS_MAX = 16,

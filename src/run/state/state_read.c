@@ -2,8 +2,8 @@
  * checked against what else is there.
  *
  * Sizes: the head's against its limit and the file; dims against a limit for their product, so that
- * no multiplication wraps; a frame's packed size against what a block can take at most, and what it
- * says to unpack to against the block. So a reader's memory is one block, packed and plain. */
+ * no multiplication wraps; a block's packed size against what one can take at most, and what its
+ * frames say to unpack to against the block. So a reader's memory is one block, packed and plain. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
+#define ZSTD_STATIC_LINKING_ONLY /* ZSTD_findDecompressedSize */
 #include <zstd.h>
 
 #include "base/json.h"
@@ -40,13 +41,21 @@ uint32_t lt_state_get_u32(const unsigned char from[4])
            (uint32_t)from[3] << 24;
 }
 
+static inline void elements(const unsigned char *restrict from, size_t count, size_t width,
+                            unsigned char *restrict to)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < width; k++)
+            to[i * width + k] = from[k * count + i];
+}
+
 void lt_state_unshuffle(const unsigned char *from, size_t bytes, size_t width, unsigned char *to)
 {
     assert(width > 0 && bytes % width == 0);
-    const size_t count = bytes / width;
-    for (size_t k = 0; k < width; k++)
-        for (size_t i = 0; i < count; i++)
-            to[i * width + k] = from[k * count + i];
+    if (width == 4) /* known to the compiler */
+        elements(from, bytes / 4, 4, to);
+    else
+        elements(from, bytes / width, width, to);
 }
 
 /* The next bytes of the body. what: for messages. */
@@ -187,8 +196,8 @@ static lt_status read_start(lt_state_reader *r, uint32_t *head_bytes)
     if (memcmp(start, LT_STATE_MAGIC, LT_STATE_MAGIC_BYTES) != 0)
         LT_FAIL(LT_EDATA, "%s: magic: want a state file of ours, found something else", r->path);
     const uint32_t version = lt_state_get_u32(start + 8);
-    if (version != LT_STATE_VERSION)
-        LT_FAIL(LT_EDATA, "%s: version: want %d, found %" PRIu32, r->path, LT_STATE_VERSION,
+    if (version < 1 || version > LT_STATE_VERSION)
+        LT_FAIL(LT_EDATA, "%s: version: want 1 to %d, found %" PRIu32, r->path, LT_STATE_VERSION,
                 version);
     *head_bytes = lt_state_get_u32(start + 12);
     if (*head_bytes > LT_STATE_HEAD_BYTES_MAX)
@@ -231,7 +240,7 @@ static lt_status reader_open(lt_state_reader *r)
     if (fstat(r->fd, &info) != 0 || !S_ISREG(info.st_mode))
         LT_FAIL(LT_ENOINPUT, "%s: want a regular file", r->path);
     r->body = (int64_t)info.st_size - LT_STATE_SEAL_BYTES;
-    r->packed_bytes = ZSTD_compressBound(LT_STATE_BLOCK_BYTES);
+    r->packed_bytes = lt_state_packed_bytes_max();
     r->hash = XXH64_createState();
     if (r->hash == NULL)
         LT_FAIL(LT_ENOMEM, "%s: no memory to read it", r->path);
@@ -313,9 +322,9 @@ static lt_status read_block(lt_state_reader *r, const lt_state_array *a, size_t 
         LT_FAIL(LT_EDATA, "%s: %s: a block: want at most %zu bytes, found %" PRIu32, r->path,
                 a->name, r->packed_bytes, packed);
     LT_TRY(take(r, a->name, r->packed, packed));
-    const unsigned long long says = ZSTD_getFrameContentSize(r->packed, packed);
+    const unsigned long long says = ZSTD_findDecompressedSize(r->packed, packed);
     if (says != bytes)
-        LT_FAIL(LT_EDATA, "%s: %s: a block: want a zstd frame of %zu bytes, found another", r->path,
+        LT_FAIL(LT_EDATA, "%s: %s: a block: want zstd frames of %zu bytes, found others", r->path,
                 a->name, bytes);
     const size_t n = ZSTD_decompressDCtx(r->zstd, r->shuffled, bytes, r->packed, packed);
     if (n != bytes)

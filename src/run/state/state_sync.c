@@ -10,11 +10,15 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "base/new_file.h"
 
-/* So many records may stand unpruned while a round lasts. */
+/* So many records may stand unpruned while a round lasts, or until so long after the last pruning:
+ * a look at the folder costs as much for one as for several. */
 enum { UNPRUNED_MAX = 8 };
+#define PRUNE_EVERY_S 0.25
 
 typedef struct entry {
     char *path; /* owned */
@@ -36,6 +40,7 @@ struct lt_state_sync {
     entries waiting; /* named, and not yet on the disk */
     entries round;   /* of the round that begins */
     int begins, works, ends, unpruned;
+    double pruned; /* when (lt_seconds) */
     lt_state_outcome outcome;
 };
 
@@ -175,6 +180,7 @@ static void prune(lt_state_sync *s)
     (void)pthread_mutex_lock(&s->lock);
     const lt_state_marks marks = s->marks;
     s->unpruned = 0;
+    s->pruned = lt_seconds();
     (void)pthread_mutex_unlock(&s->lock);
     (void)pthread_mutex_lock(&s->pruning);
     if (lt_new_file_ask() == LT_OK)
@@ -183,21 +189,35 @@ static void prune(lt_state_sync *s)
     (void)pthread_mutex_unlock(&s->pruning);
 }
 
+/* Under the lock: until so many seconds have passed, or an order comes. */
+static void wait_for(lt_state_sync *s, double seconds)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    const int64_t ns = until.tv_nsec + (int64_t)(seconds * 1e9);
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    (void)pthread_cond_timedwait(&s->more, &s->lock, &until);
+}
+
 static void *sync_main(void *argument)
 {
     lt_state_sync *s = argument;
     (void)pthread_setname_np(pthread_self(), "lt-sync");
     (void)pthread_mutex_lock(&s->lock);
     for (;;) {
+        const double rest = s->pruned + PRUNE_EVERY_S - lt_seconds();
         if (s->begins) {
             s->begins = 0;
             s->works = 1;
             one_round(s);
             s->works = 0;
-        } else if (s->unpruned > 0) {
+        } else if (s->unpruned > 0 && (s->ends || rest <= 0)) {
             (void)pthread_mutex_unlock(&s->lock);
             prune(s);
             (void)pthread_mutex_lock(&s->lock);
+        } else if (s->unpruned > 0) {
+            wait_for(s, rest);
         } else if (s->ends) {
             break;
         } else {
@@ -242,7 +262,11 @@ lt_status lt_state_sync_open(const char *folder, int64_t epoch, int64_t from, in
     s->marks = (lt_state_marks){.epoch = epoch, .from = from, .keep = keep};
     (void)pthread_mutex_init(&s->lock, NULL);
     (void)pthread_mutex_init(&s->pruning, NULL);
-    (void)pthread_cond_init(&s->more, NULL);
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&s->more, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
     const int error = lt_state_thread_start(&s->thread, sync_main, s);
     if (error != 0) {
         destroy(s);
@@ -331,7 +355,8 @@ void lt_state_sync_prune(lt_state_sync *s)
     (void)pthread_mutex_lock(&s->lock);
     s->unpruned++;
     const int myself = s->unpruned >= UNPRUNED_MAX;
-    (void)pthread_cond_signal(&s->more);
+    if (s->unpruned == 1) /* else it looks at its hour */
+        (void)pthread_cond_signal(&s->more);
     (void)pthread_mutex_unlock(&s->lock);
     if (myself)
         prune(s);

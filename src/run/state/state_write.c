@@ -13,10 +13,11 @@
 #include "run/state/state_internal.h"
 
 /* Latents are noise but for their exponents, which the shuffle lays side by side: what is to be had
- * is had by coding bytes by how frequent they are. So no search for what repeats (a level far below
- * 0), and Huffman codes, which such levels leave out unless asked: 0.4 of level 1's time, and files
- * that are no larger (bench/LOG.md). */
-enum { ZSTD_LEVEL = -1000 };
+ * is had by coding those bytes by how frequent they are. So hardly a search for what repeats (a
+ * level far below 0, which finds runs), and Huffman codes, which such levels leave out unless asked,
+ * for the plane of signs and exponents alone: the one below would take as long to save a tenth, and
+ * the others are noise (bench/LOG.md). */
+enum { ZSTD_LEVEL = -100 };
 
 const char *const lt_state_kind_names[LT_STATE_KINDS] = {"latents", "text", "tables"};
 
@@ -26,13 +27,29 @@ void lt_state_put_u32(unsigned char to[4], uint32_t x)
         to[i] = (unsigned char)(x >> (8 * i));
 }
 
+/* Inlined with a width that the compiler knows, it is a few shuffles of vectors. */
+static inline void planes(const unsigned char *restrict from, size_t count, size_t width,
+                          unsigned char *restrict to)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < width; k++)
+            to[k * count + i] = from[i * width + k];
+}
+
 void lt_state_shuffle(const unsigned char *from, size_t bytes, size_t width, unsigned char *to)
 {
     assert(width > 0 && bytes % width == 0);
-    const size_t count = bytes / width;
-    for (size_t k = 0; k < width; k++)
-        for (size_t i = 0; i < count; i++)
-            to[k * count + i] = from[i * width + k];
+    if (width == 4)
+        planes(from, bytes / 4, 4, to);
+    else if (width == 2)
+        planes(from, bytes / 2, 2, to);
+    else
+        planes(from, bytes / width, width, to);
+}
+
+size_t lt_state_packed_bytes_max(void)
+{
+    return LT_STATE_WIDTH_MAX * ZSTD_compressBound(LT_STATE_BLOCK_BYTES / LT_STATE_WIDTH_MAX);
 }
 
 int64_t lt_state_elements(const lt_state_array *array)
@@ -63,7 +80,7 @@ lt_status lt_state_packer_new(lt_state_packer **out)
     lt_state_packer *p = calloc(1, sizeof *p);
     *out = p;
     if (p != NULL) {
-        p->packed_bytes = ZSTD_compressBound(LT_STATE_BLOCK_BYTES);
+        p->packed_bytes = lt_state_packed_bytes_max();
         p->hash = XXH64_createState();
         p->zstd = ZSTD_createCCtx();
         p->shuffled = malloc(LT_STATE_BLOCK_BYTES);
@@ -75,7 +92,6 @@ lt_status lt_state_packer_new(lt_state_packer **out)
         LT_FAIL(LT_ENOMEM, "states: no memory to pack them");
     }
     (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL);
-    (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_literalCompressionMode, ZSTD_ps_enable);
     return LT_OK;
 }
 
@@ -156,6 +172,25 @@ done:
 
 /* ---- the arrays ---- */
 
+/* A block: a frame for each plane of its bytes. */
+static lt_status pack_block(const writer *w, const char *array, size_t bytes, size_t width,
+                            size_t *packed)
+{
+    const lt_state_packer *p = w->p;
+    const size_t count = bytes / width;
+    *packed = 0;
+    for (size_t k = 0; k < width; k++) {
+        const ZSTD_paramSwitch_e codes = k + 1 == width ? ZSTD_ps_enable : ZSTD_ps_disable;
+        (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_literalCompressionMode, (int)codes);
+        const size_t n = ZSTD_compress2(p->zstd, p->packed + 4 + *packed, p->packed_bytes - *packed,
+                                        p->shuffled + k * count, count);
+        if (ZSTD_isError(n))
+            LT_FAIL(LT_ENOMEM, "%s: array %s: zstd: %s", w->path, array, ZSTD_getErrorName(n));
+        *packed += n;
+    }
+    return LT_OK;
+}
+
 static lt_status put_array(writer *w, const lt_state_array *a)
 {
     const size_t width = lt_dtype_bytes(a->dtype);
@@ -166,11 +201,8 @@ static lt_status put_array(writer *w, const lt_state_array *a)
         const size_t left = all - at;
         const size_t n = left < LT_STATE_BLOCK_BYTES ? left : LT_STATE_BLOCK_BYTES;
         lt_state_shuffle(from + at, n, width, p->shuffled);
-        const size_t packed =
-            ZSTD_compress2(p->zstd, p->packed + 4, p->packed_bytes, p->shuffled, n);
-        if (ZSTD_isError(packed))
-            LT_FAIL(LT_ENOMEM, "%s: array %s: zstd: %s", w->path, a->name,
-                    ZSTD_getErrorName(packed));
+        size_t packed = 0;
+        LT_TRY(pack_block(w, a->name, n, width, &packed));
         lt_state_put_u32(p->packed, (uint32_t)packed);
         LT_TRY(put(w, p->packed, packed + 4));
     }
