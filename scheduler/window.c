@@ -124,6 +124,23 @@ lt_status lt_grid_overlap(const lt_grid *grid, int64_t window, int64_t frames, i
     return LT_OK;
 }
 
+static int64_t last_frames(const lt_grid *grid, int64_t overlap, int64_t latents)
+{
+    return lt_grid_frame_range(grid, (lt_range){grid->unit + overlap - latents, latents}).count;
+}
+
+lt_status lt_grid_fade(const lt_grid *grid, int64_t overlap, int64_t frames, int64_t *latents)
+{
+    const int64_t all = last_frames(grid, overlap, overlap);
+    *latents = 0;
+    if (frames < 0 || (frames > 0 && frames >= all))
+        LT_FAIL(LT_EUSAGE, "--fade %lld: want fewer frames than the overlap's %lld",
+                (long long)frames, (long long)all);
+    while (*latents + 1 < overlap && last_frames(grid, overlap, *latents + 1) <= frames)
+        ++*latents;
+    return LT_OK;
+}
+
 static lt_status layout_alloc(lt_layout_kind kind, int64_t total, int64_t count, lt_layout *out)
 {
     assert(total >= 1 && count >= 1 && count <= total);
@@ -276,6 +293,23 @@ lt_status lt_layout_in_ticks(const lt_grid *grid, const lt_layout *latents, lt_l
 {
     assert(grid->ticks > 0);
     return layout_map(grid, latents, lt_grid_tick_range, out);
+}
+
+lt_range lt_layout_stepped(const lt_layout *layout, int64_t k, int64_t fade)
+{
+    assert(layout->kind == LT_LAYOUT_EXTEND && k >= 0 && k < layout->count);
+    const lt_range own = layout->own[k];
+    const int64_t again = k > 0 ? fade : 0;
+    assert(again >= 0 && own.first - again >= layout->window[k].first);
+    return (lt_range){own.first - again, own.count + again};
+}
+
+lt_range lt_layout_final(const lt_layout *layout, int64_t k, int64_t fade)
+{
+    const int64_t first = lt_layout_stepped(layout, k, fade).first;
+    const int64_t next =
+        k + 1 < layout->count ? lt_layout_stepped(layout, k + 1, fade).first : layout->total;
+    return (lt_range){first, next - first};
 }
 
 lt_range lt_layout_held(const lt_layout *layout, lt_range windows)

@@ -66,6 +66,9 @@ int64_t lt_grid_period_frames(const lt_grid *grid);
  * Errors: LT_EUSAGE naming the option, what it may be, and as the hint a length near it. */
 lt_status lt_grid_window(const lt_grid *grid, int64_t frames, int64_t *latents);
 lt_status lt_grid_overlap(const lt_grid *grid, int64_t window, int64_t frames, int64_t *latents);
+/* `--fade`, in frames, to the latents at an overlap's end that have no more frames; one latent or
+ * more of it stays context. Errors: LT_EUSAGE. */
+lt_status lt_grid_fade(const lt_grid *grid, int64_t overlap, int64_t frames, int64_t *latents);
 
 typedef enum lt_layout_kind {
     LT_LAYOUT_BALANCED, /* W = ceil((U - b) / d) + 1 windows, d = b - j, at
@@ -104,6 +107,11 @@ lt_status lt_layout_space(int64_t length, int64_t tile, int64_t overlap, int64_t
  * 1 in frames. Errors: LT_ENOMEM. */
 lt_status lt_layout_in_frames(const lt_grid *grid, const lt_layout *latents, lt_layout *out);
 lt_status lt_layout_in_ticks(const lt_grid *grid, const lt_layout *latents, lt_layout *out);
+/* Of an extend layout in latents: what chunk k steps, which is what it makes and, behind another
+ * chunk, `fade` latents before that; and what of the clip is final once it has. The latter follow
+ * each other. fade < the overlap. */
+lt_range lt_layout_stepped(const lt_layout *layout, int64_t k, int64_t fade);
+lt_range lt_layout_final(const lt_layout *layout, int64_t k, int64_t fade);
 /* Takes a layout that is all zero, too. */
 void lt_layout_free(lt_layout *layout);
 

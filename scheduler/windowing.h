@@ -27,8 +27,9 @@ enum { LT_ANCHORS_MAX = 16 };
 
 typedef struct lt_windowing {
     lt_mode mode;
-    int64_t latents;                /* of the clip */
-    int64_t window, overlap;        /* window >= latents: one window */
+    int64_t latents;         /* of the clip */
+    int64_t window, overlap; /* window >= latents: one window */
+    int64_t fade; /* extend: the last latents of an overlap, made again and faded in; < overlap */
     lt_fuse_kind fuse;              /* windows, refine */
     int dither;                     /* windows, refine: another layout each step */
     int owner_cut_steps;            /* the last so many steps cut instead of fading */

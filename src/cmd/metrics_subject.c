@@ -84,19 +84,21 @@ static void add_place(lt_metrics_subject *s, int64_t frame, int64_t frames, lt_j
     s->join_count++;
 }
 
-/* Joins, and where overlaps of windows begin and end. */
+/* Joins, and where overlaps of windows begin and end, and where `extend` begins to go over. */
 static lt_status read_joins(const lt_json_at *root, int64_t frames, lt_metrics_subject *s)
 {
     size_t window_count = 0, count = 0;
-    int64_t end = 0, range[2];
+    int64_t end = 0, fade = 0, range[2];
     lt_json_at windows, window;
-    LT_TRY(list_of(root, "windows", LT_METRICS_JOINS_MAX / 3, &windows, &window_count));
+    if (lt_json_has(root, "fade"))
+        LT_TRY(lt_json_int(root, "fade", 0, INT32_MAX, &fade));
+    LT_TRY(list_of(root, "windows", LT_METRICS_JOINS_MAX / 4, &windows, &window_count));
     int64_t *joins = room_for(LT_METRICS_JOINS_MAX, sizeof *joins);
-    s->joins = room_for(LT_METRICS_JOINS_MAX + 2 * window_count, sizeof *s->joins);
-    s->kinds = room_for(LT_METRICS_JOINS_MAX + 2 * window_count, sizeof *s->kinds);
+    s->joins = room_for(LT_METRICS_JOINS_MAX + 3 * window_count, sizeof *s->joins);
+    s->kinds = room_for(LT_METRICS_JOINS_MAX + 3 * window_count, sizeof *s->kinds);
     lt_status st =
         joins != NULL && s->joins != NULL && s->kinds != NULL
-            ? lt_json_ints(root, "joins", 0, INT32_MAX, joins, LT_METRICS_JOINS_MAX / 3, &count)
+            ? lt_json_ints(root, "joins", 0, INT32_MAX, joins, LT_METRICS_JOINS_MAX / 4, &count)
             : lt_fail(LT_ENOMEM, __FILE__, __LINE__, "%s: no memory", root->source);
     for (size_t i = 0; i < count && st == LT_OK; i++)
         add_place(s, joins[i], frames, LT_JOIN);
@@ -107,6 +109,8 @@ static lt_status read_joins(const lt_json_at *root, int64_t frames, lt_metrics_s
         if (i > 0 && range[0] < end) {
             add_place(s, range[0], frames, LT_JOIN_OVERLAP);
             add_place(s, end, frames, LT_JOIN_OVERLAP);
+            if (fade > 0 && fade < end - range[0])
+                add_place(s, end - fade, frames, LT_JOIN_OVERLAP);
         }
         end = range[0] + range[1];
     }

@@ -19,7 +19,7 @@
 #include "scheduler/sampler.h"
 #include "scheduler/window.h"
 
-enum { LT_STREAMS_MAX = 4, LT_TRAINED_MAX = 32 };
+enum { LT_STREAMS_MAX = 4, LT_TRAINED_MAX = 32, LT_OWN_ANCHORS_MAX = 4 };
 
 typedef struct lt_shape {
     int64_t frames;        /* on the family's grid */
@@ -40,6 +40,9 @@ typedef struct lt_model_facts {
     int64_t trained_frames[LT_TRAINED_MAX];
     int trained_count; /* 0: unknown */
     int64_t window_frames;
+    int64_t fade_frames; /* default --fade of `extend`; 0: none */
+    int64_t anchor_frames[LT_OWN_ANCHORS_MAX];
+    int anchor_count;        /* default --anchors of `extend`, ascending */
     json_t *words;           /* array or NULL: a prompt word outside gets a warning */
     lt_preview_map *preview; /* owned; NULL: none */
     int fps;

@@ -34,8 +34,8 @@ typedef struct lt_job {
     double seconds, refine_from, time_limit_s;
     lt_seed seed;
     int64_t resident_layers;
-    int64_t frames, shot, size[2], steps, threads, decode_tp, crf, window, overlap, owner_cut_steps,
-        tile[2];
+    int64_t frames, shot, size[2], steps, threads, decode_tp, crf, window, overlap, fade,
+        owner_cut_steps, tile[2];
     int64_t preview_every, checkpoint_every, keep_steps;
     double loudness, cut_fade_ms;
     int rework;

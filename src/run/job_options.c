@@ -120,6 +120,18 @@ const lt_option lt_job_options[] = {
      .group = "Long clips",
      .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
      .help = "frames that neighbouring windows share, H3: 39, 90, ...; -1: the fewest"},
+    {.name = "fade",
+     .type = LT_OPT_INT,
+     .value_name = "N",
+     .default_text = "-1",
+     .min = -1,
+     .max = 86400,
+     .offset = AT(fade),
+     .group = "Long clips",
+     .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
+     .help = "with --mode extend: the last frames of the overlap that a chunk makes again and goes "
+             "over into, so that its beginning does not show; 0: all of it is context; -1: the "
+             "model's own"},
     {.name = "fuse",
      .type = LT_OPT_CHOICE,
      .value_name = "NAME",
@@ -151,7 +163,9 @@ const lt_option lt_job_options[] = {
      .offset = AT(anchors),
      .group = "Long clips",
      .verbs = LT_VERB_RENDER | LT_VERB_PROBE,
-     .help = "frames that every window sees beside its own, so that it keeps to them"},
+     .help =
+         "frames that every window sees beside its own, so that it keeps to them; none; without "
+         "it the model's own with --mode extend"},
     {.name = "positions",
      .type = LT_OPT_CHOICE,
      .value_name = "WHERE",

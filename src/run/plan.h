@@ -20,6 +20,7 @@ enum { LT_PLAN_FRAMES_MAX = 24 * 3600 }; /* an hour; more is a mistake of units 
 typedef struct lt_windows_asked {
     lt_mode mode;
     int64_t window, overlap; /* frames; 0: mode single of a plan of before */
+    int64_t fade;            /* frames of the overlap that `extend` fades into */
     lt_fuse_kind fuse;
     int dither, owner_cut_steps, global_positions;
     int64_t anchor[LT_ANCHORS_MAX]; /* frames, ascending */

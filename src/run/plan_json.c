@@ -291,6 +291,7 @@ static const row rows[] = {
     {"mode", CHOICE, AT(asked.mode), .hi = 16, .is_optional = 1, .choices = modes},
     {"window", LONG, AT(asked.window), 0, LT_PLAN_FRAMES_MAX, .is_optional = 1},
     {"overlap", LONG, AT(asked.overlap), 0, LT_PLAN_FRAMES_MAX, .is_optional = 1},
+    {"fade", LONG, AT(asked.fade), 0, LT_PLAN_FRAMES_MAX, .is_optional = 1},
     {"fuse", CHOICE, AT(asked.fuse), .hi = 16, .is_optional = 1, .choices = fusions},
     {"dither", FLAG, AT(asked.dither), .is_optional = 1},
     {"owner_cut_steps", NUMBER, AT(asked.owner_cut_steps), 0, 100000, .is_optional = 1},

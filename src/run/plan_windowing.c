@@ -53,9 +53,42 @@ static lt_mode mode_of(const char *word)
     return LT_MODE_SINGLE;
 }
 
-static lt_status asked_anchors(const lt_job *job, const lt_plan *plan, lt_windows_asked *asked)
+/* The model's own, as far as the clip has them; not where prompts blend, for what follows is to
+ * leave what it began with. */
+static void own_anchors(const lt_model_facts *facts, const lt_plan *plan, lt_windows_asked *asked)
+{
+    int blends = 0;
+    for (int i = 0; i < plan->board.shots; i++)
+        blends |= plan->board.shot[i].entries > 1;
+    for (int i = 0; i < facts->anchor_count && asked->mode == LT_MODE_EXTEND && !blends; i++)
+        if (facts->anchor_frames[i] < plan->shape.frames)
+            asked->anchor[asked->anchors++] = facts->anchor_frames[i];
+}
+
+static lt_status asked_fade(const lt_job *job, const lt_model *model, lt_windows_asked *asked)
+{
+    const int64_t own = model->facts.fade_frames;
+    int64_t latents = 0;
+    if (asked->mode != LT_MODE_EXTEND) {
+        if (job->fade > 0)
+            LT_FAIL(LT_EUSAGE, "--fade: want --mode extend, found %s", lt_mode_names[asked->mode]);
+        return LT_OK;
+    }
+    LT_TRY(lt_grid_window(model->family->grid, asked->window, &latents));
+    LT_TRY(lt_grid_overlap(model->family->grid, latents, asked->overlap, &latents));
+    asked->fade = job->fade >= 0 ? job->fade : own < asked->overlap ? own : 0;
+    LT_TRY(lt_grid_fade(model->family->grid, latents, asked->fade, &latents));
+    return LT_OK;
+}
+
+static lt_status asked_anchors(const lt_job *job, const lt_model_facts *facts, const lt_plan *plan,
+                               lt_windows_asked *asked)
 {
     const char *p = job->anchors;
+    if (p == NULL)
+        own_anchors(facts, plan, asked);
+    if (p == NULL || strcmp(p, "none") == 0)
+        return LT_OK;
     while (p != NULL && *p != '\0') {
         char *end = NULL;
         const long long frame = strtoll(p, &end, 10);
@@ -63,7 +96,7 @@ static lt_status asked_anchors(const lt_job *job, const lt_plan *plan, lt_window
             (asked->anchors > 0 && frame <= asked->anchor[asked->anchors - 1]))
             LT_FAIL(LT_EUSAGE,
                     "--anchors %s: want frames of the clip, ascending, 0 to %lld, with commas "
-                    "between them",
+                    "between them, or none",
                     job->anchors, (long long)plan->shape.frames - 1);
         if (asked->anchors == LT_ANCHORS_MAX)
             LT_FAIL(LT_EUSAGE, "--anchors %s: want at most %d", job->anchors, LT_ANCHORS_MAX);
@@ -167,7 +200,8 @@ lt_status lt_plan_windows_asked(const lt_job *job, const lt_model *model, lt_pla
     asked->overlap = job->overlap >= 0 ? job->overlap : default_overlap(grid, window);
     LT_TRY(lt_grid_overlap(grid, window, asked->overlap, &overlap));
     LT_TRY(asked_mode(job, model, out, asked));
-    LT_TRY(asked_anchors(job, out, asked));
+    LT_TRY(asked_fade(job, model, asked));
+    LT_TRY(asked_anchors(job, &model->facts, out, asked));
     if (asked->mode == LT_MODE_SINGLE || asked->mode == LT_MODE_REFINE) {
         if (asked->anchors > 0)
             LT_FAIL(LT_EUSAGE, "--anchors: want --mode windows or extend, found %s",
@@ -207,6 +241,8 @@ lt_status lt_plan_time_windows(const lt_windows_asked *asked, const lt_grid *gri
     }
     LT_TRY(lt_grid_window(grid, asked->window, &w->window));
     LT_TRY(lt_grid_overlap(grid, w->window, asked->overlap, &w->overlap));
+    if (mode == LT_MODE_EXTEND)
+        LT_TRY(lt_grid_fade(grid, w->overlap, asked->fade, &w->fade));
     for (int i = 0; i < asked->anchors; i++) { /* the latent that holds the frame */
         int64_t latent = 0;
         while (latent + 1 < w->latents && lt_grid_frames(grid, latent + 1) <= asked->anchor[i])

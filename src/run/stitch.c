@@ -57,11 +57,10 @@ static void work_free(work *f)
 
 /* Keys of plan.json that say how latents are made, but for text, length and seed. */
 static const char *const alike[] = {
-    "width",           "height",       "fps",           "sample_rate",
-    "steps",           "dtype",        "deterministic", "window",
-    "overlap",         "fuse",         "dither",        "positions",
-    "owner_cut_steps", "coarse_width", "coarse_height", "tile_width",
-    "tile_height",     "refine_from"};
+    "width",         "height",        "fps",         "sample_rate",     "steps",
+    "dtype",         "deterministic", "window",      "overlap",         "fade",
+    "fuse",          "dither",        "positions",   "owner_cut_steps", "coarse_width",
+    "coarse_height", "tile_width",    "tile_height", "refine_from"};
 
 /* A model is what its files are, wherever they lie: their heads, and all of them where both files
  * say it. Files of older versions name its folder only. */
@@ -243,6 +242,7 @@ static void add_windowing(json_t *json, const lt_plan *plan)
         return;
     (void)json_object_set_new(json, "window", json_integer((json_int_t)w->window));
     (void)json_object_set_new(json, "overlap", json_integer((json_int_t)w->overlap));
+    (void)json_object_set_new(json, "fade", json_integer((json_int_t)w->fade));
     (void)json_object_set_new(json, "fuse", json_string(lt_fuse_names[w->fuse]));
     (void)json_object_set_new(json, "dither", json_boolean(w->dither));
     (void)json_object_set_new(json, "owner-cut-steps", json_integer(w->owner_cut_steps));
@@ -259,7 +259,9 @@ static void add_windowing(json_t *json, const lt_plan *plan)
     for (int i = 0; i < w->anchors; i++)
         used += (size_t)snprintf(anchors + used, sizeof anchors - used, "%s%lld", i > 0 ? "," : "",
                                  (long long)w->anchor[i]);
-    if (w->anchors > 0)
+    if (w->anchors == 0 && w->mode == LT_MODE_EXTEND)
+        (void)snprintf(anchors, sizeof anchors, "none");
+    if (w->anchors > 0 || w->mode == LT_MODE_EXTEND)
         (void)json_object_set_new(json, "anchors", json_string(anchors));
 }
 

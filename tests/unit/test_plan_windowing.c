@@ -16,7 +16,10 @@
 
 static lt_model *demo;
 
-static lt_job job_of(const char *mode) { return (lt_job){.mode = mode, .overlap = -1, .quiet = 1}; }
+static lt_job job_of(const char *mode)
+{
+    return (lt_job){.mode = mode, .overlap = -1, .fade = -1, .quiet = 1};
+}
 
 static lt_status make(const lt_job *job, lt_shape shape, lt_plan *plan)
 {
@@ -62,6 +65,8 @@ static void what_is_refused(void **state)
         {{.mode = "windows", .overlap = -1, .anchors = "5,5"}, "--anchors 5,5: want frames"},
         {{.mode = "windows", .overlap = -1, .anchors = "0,243"}, "--anchors 0,243: want frames"},
         {{.mode = "windows", .overlap = -1, .anchors = "x"}, "--anchors x: want frames"},
+        {{.mode = "extend", .overlap = -1, .fade = 39}, "--fade 39: want fewer frames than"},
+        {{.mode = "windows", .overlap = -1, .fade = 17}, "--fade: want --mode extend, found"},
         {{.mode = "extend", .overlap = -1, .refine_from = 0.5},
          "--refine-from: want --mode refine"},
         {{.mode = "refine", .overlap = -1, .tile = {48, 64}}, "--tile 48x64: want multiples of 32"},
@@ -92,6 +97,31 @@ static void frames_become_latents(void **state)
     }
 }
 
+/* The model's own, nothing, and what is asked. */
+static void chunks_fade_and_keep_to_anchors(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *anchors;
+        int64_t fade;
+        int latents, count;
+    } cases[] = {{NULL, -1, 10, 3}, {"none", 0, 0, 0}, {"5", 17, 5, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lt_plan plan;
+        lt_job job = job_of("extend");
+        job.anchors = cases[i].anchors;
+        job.fade = cases[i].fade;
+        assert_int_equal(make(&job, (lt_shape){243, 128, 128}, &plan), LT_OK);
+        assert_int_equal(plan.windowing.fade, cases[i].latents);
+        assert_int_equal(plan.windowing.anchors, cases[i].count);
+    }
+    lt_plan plan;
+    lt_job job = job_of("windows");
+    assert_int_equal(make(&job, (lt_shape){243, 128, 128}, &plan), LT_OK);
+    assert_int_equal(plan.windowing.fade, 0);
+    assert_int_equal(plan.windowing.anchors, 0);
+}
+
 static void canvases_follow_the_model(void **state)
 {
     (void)state;
@@ -120,7 +150,8 @@ int main(void)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(auto_goes_by_length), cmocka_unit_test(what_is_refused),
-        cmocka_unit_test(frames_become_latents), cmocka_unit_test(canvases_follow_the_model)};
+        cmocka_unit_test(frames_become_latents), cmocka_unit_test(chunks_fade_and_keep_to_anchors),
+        cmocka_unit_test(canvases_follow_the_model)};
     const int failed = cmocka_run_group_tests_name("plan_windowing", tests, NULL, NULL);
     lt_model_close(&demo);
     return failed;

@@ -35,6 +35,8 @@ static const lt_grid grid = {.unit = 15,
 /* Source: spec/minimax-h3.md 4.4, 5: conditions are x = t z + (1 - t) noise, in f32 with
  * t = 0.999f; audio conditions get no noise. */
 #define CONTEXT_TIMESTEP 0.999f
+/* Below: fade_frames (10 latents of the shortest overlap's 12) and anchors, for `extend`, were
+ * measured on the demo model (bench/LOG.md). */
 static const int64_t trained[] = {124, 141, 158, 175, 192, 209, 226, 243,
                                   260, 277, 294, 311, 328, 345, 362};
 
@@ -69,6 +71,9 @@ lt_status lt_h3_model_new(const char *path, lt_h3_model **out)
     lt_model_facts *facts = &m->base.facts;
     *facts = (lt_model_facts){.steps = STEPS,
                               .window_frames = DEFAULT_FRAMES,
+                              .fade_frames = 34,
+                              .anchor_frames = {0, 10, 20},
+                              .anchor_count = 3,
                               .fps = FPS,
                               .sample_rate = 32000,
                               .default_width = WIDTH,

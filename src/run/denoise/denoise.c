@@ -82,7 +82,7 @@ static lt_status run(lt_loop *loop, const lt_denoise_in *in, int steps, lt_clip 
     }
     const lt_mode mode = in->plan->windowing.mode;
     if (loop->first == steps && mode != LT_MODE_EXTEND) /* nothing is left to do */
-        return lt_loop_restore(loop, mode == LT_MODE_REFINE, NULL, clip);
+        return lt_loop_restore(loop, mode == LT_MODE_REFINE, clip);
     switch (mode) {
     case LT_MODE_EXTEND:
         return lt_denoise_extend(loop, &pass, clip);
@@ -90,7 +90,7 @@ static lt_status run(lt_loop *loop, const lt_denoise_in *in, int steps, lt_clip 
         return lt_denoise_refine(loop, in->levels, &pass, in->coarse, clip);
     default:
         if (loop->first > 0)
-            LT_TRY(lt_loop_restore(loop, 0, NULL, clip));
+            LT_TRY(lt_loop_restore(loop, 0, clip));
         return lt_denoise_joint(loop, &pass, clip);
     }
 }

@@ -6,9 +6,19 @@
  *
  * Context is the end of the chunk before, as it was made: kept latents, never decoded and encoded
  * again. Its rows lie in place, leading, at the family's level for clean context (H3: video 0.999
- * with noise of stream 2, audio 1), and their velocities are not used: only new positions are
+ * with noise of stream 2, audio 1), and their velocities are not used: only other positions are
  * stepped, each chunk by a solver of its own. Anchors are clean in the same way, and only those
- * that are final by then are seen. Chunks follow each other, so more groups on `win` have nothing
+ * that are final by then are seen.
+ *
+ * The last positions of the overlap (--fade) are no context. A chunk makes them again, from the
+ * noise that they had, and then goes over from what was there to what it made, by weights that
+ * rise evenly: so what it makes otherwise than it is told comes bit by bit, and errors of a chunk's
+ * end are not handed on.
+ *
+ *     before    ==========================|
+ *     chunk 1                  |~~~~|/////=============|      / goes over
+ *
+ * Chunks follow each other, so more groups on `win` have nothing
  * to do for them. Each but the last is final while the next is made, and goes out (denoise.h,
  * lt_denoise_beside). Source: spec/long-video.md 12 (M5), 14. */
 #include <assert.h>
@@ -25,7 +35,8 @@
 
 /* One chunk at work, by stream. */
 typedef struct chunk {
-    lt_range window, made;         /* positions; made: the end of window that is new */
+    lt_range window, made, again;  /* positions; made: the end of window that is stepped; again:
+                                      those of it that the chunk before has made */
     float *latent, *velocity;      /* [outer, window, inner]: what the forward sees and gives */
     float *fresh, *fresh_velocity; /* [outer, made, inner]: what is stepped */
     float *timestep;               /* [window] */
@@ -100,6 +111,23 @@ static lt_status place_context(extend *e, int s)
     return st;
 }
 
+/* What is made again begins as the chunk before did. */
+static lt_status noise_again(extend *e, int s)
+{
+    const chunk *c = &e->of[s];
+    const lt_stream *stream = &e->loop->plan->stream[s];
+    const size_t n = (size_t)(lt_stream_outer(stream) * c->again.count * lt_stream_inner(stream));
+    if (n == 0)
+        return LT_OK;
+    float *noise = malloc(n * sizeof *noise);
+    if (noise == NULL)
+        LT_FAIL(LT_ENOMEM, "extend: no memory for the noise of %zu values", n);
+    lt_stream_noise(stream, e->loop->plan->seed, LT_STREAM_INITIAL, c->again, noise);
+    lt_stream_copy(stream, c->again, noise, c->again, c->fresh, c->made);
+    free(noise);
+    return LT_OK;
+}
+
 static lt_status place_anchors(extend *e, int64_t k)
 {
     const lt_windowing *w = &e->loop->plan->windowing;
@@ -126,14 +154,16 @@ static lt_status place_anchors(extend *e, int64_t k)
     return st;
 }
 
-/* first: steps of the chunk that an earlier run has made; the clip has what they left. */
-static lt_status chunk_begin(extend *e, int64_t k, int first)
+/* Room for chunk k, and its noise: the clip's of what is new. */
+static lt_status chunk_new(extend *e, int64_t k)
 {
     for (int s = 0; s < e->set.streams; s++) {
         chunk *c = &e->of[s];
         const lt_stream *stream = &e->loop->plan->stream[s];
+        const lt_range own = e->set.time[s].own[k];
         c->window = e->set.time[s].window[k];
-        c->made = e->set.time[s].own[k];
+        c->made = lt_window_set_stepped(&e->set, s, k);
+        c->again = (lt_range){c->made.first, own.first - c->made.first};
         assert(c->made.first + c->made.count == c->window.first + c->window.count);
         const int64_t row = lt_stream_outer(stream) * lt_stream_inner(stream);
         const size_t all = (size_t)(row * c->window.count) * sizeof(float);
@@ -147,14 +177,47 @@ static lt_status chunk_begin(extend *e, int64_t k, int first)
             c->fresh_velocity == NULL || c->timestep == NULL)
             LT_FAIL(LT_ENOMEM, "extend: no memory for a chunk of %lld positions of '%s'",
                     (long long)c->window.count, stream->name);
+        LT_TRY(noise_again(e, s));
+        lt_stream_copy(stream, own, e->clip->data[s], e->clip->range[s], c->fresh, c->made);
+    }
+    return LT_OK;
+}
+
+/* first: steps of the chunk that an earlier run has made; what they left is there. */
+static lt_status chunk_begin(extend *e, int64_t k, int first)
+{
+    if (e->of[0].latent == NULL)
+        LT_TRY(chunk_new(e, k));
+    for (int s = 0; s < e->set.streams; s++) {
+        chunk *c = &e->of[s];
+        const lt_stream *stream = &e->loop->plan->stream[s];
+        const int64_t row = lt_stream_outer(stream) * lt_stream_inner(stream);
         LT_TRY(place_context(e, s));
-        lt_stream_copy(stream, c->made, e->clip->data[s], e->clip->range[s], c->fresh, c->made);
         LT_TRY(lt_sampler_open(e->loop->model->family->sampler, e->pass->sigma[s],
                                e->pass->timestep[s], e->pass->evaluations + 1, row * c->made.count,
                                &c->sampler));
         lt_sampler_go(c->sampler, first);
     }
     return place_anchors(e, k);
+}
+
+/* From what was there to what was made. */
+static void fade(const extend *e, int s)
+{
+    const chunk *c = &e->of[s];
+    const lt_stream *stream = &e->loop->plan->stream[s];
+    const lt_range has = e->clip->range[s];
+    const int64_t inner = lt_stream_inner(stream);
+    for (int64_t i = 0; i < c->again.count; i++) {
+        const float weight = (float)(i + 1) / (float)(c->again.count + 1);
+        for (int64_t o = 0; o < lt_stream_outer(stream); o++) {
+            const int64_t at = o * has.count + c->again.first + i - has.first;
+            const float *was = e->clip->data[s] + at * inner;
+            float *x = c->fresh + (o * c->made.count + i) * inner;
+            for (int64_t j = 0; j < inner; j++)
+                x[j] = was[j] + weight * (x[j] - was[j]);
+        }
+    }
 }
 
 static lt_status chunk_step(extend *e, int64_t k, int step)
@@ -185,6 +248,8 @@ static lt_status chunk_step(extend *e, int64_t k, int step)
         lt_stream_copy(&e->loop->plan->stream[s], c->made, c->velocity, c->window,
                        c->fresh_velocity, c->made);
         lt_sampler_step(c->sampler, c->fresh, c->fresh_velocity);
+        if (step + 1 == e->pass->evaluations)
+            fade(e, s);
     }
     return LT_OK;
 }
@@ -199,7 +264,7 @@ static lt_status chunk_keep(extend *e, int64_t k)
         return LT_OK;
     for (int s = 0; s < e->set.streams && st == LT_OK; s++) {
         const lt_stream *stream = &e->loop->plan->stream[s];
-        const lt_range made = e->set.time[s].own[k];
+        const lt_range made = lt_window_set_stepped(&e->set, s, k);
         const size_t bytes =
             (size_t)(lt_stream_outer(stream) * made.count * lt_stream_inner(stream)) *
             sizeof(float);
@@ -249,7 +314,7 @@ static lt_status preview(extend *e, int step)
     return LT_OK;
 }
 
-/* Chunk k is final on the ranks that hold it. st: how that went here. */
+/* What chunk k makes final is there on the ranks that hold it. st: how that went here. */
 static lt_status goes_out(extend *e, int64_t k, lt_status st)
 {
     const lt_denoise_beside *beside = e->loop->beside;
@@ -334,14 +399,41 @@ static lt_status chunks_apart(extend *e)
     return lt_agree(loop->mesh->world, st);
 }
 
-/* All chunks up to the one that the last step was of. */
+/* The chunks that are whole, into the clip. */
+static lt_status restore_whole(extend *e, int64_t count)
+{
+    lt_range wanted[LT_STREAMS_MAX];
+    for (int s = 0; s < e->set.streams; s++) {
+        const lt_range last = e->set.time[s].own[count - 1];
+        wanted[s] = (lt_range){0, last.first + last.count};
+    }
+    LT_TRY(lt_loop_restore_chunks(e->loop, (lt_range){0, count}, wanted, e->clip));
+    return LT_OK;
+}
+
+/* The one that the last step was of, where it is made. */
+static lt_status restore_begun(extend *e, int64_t k)
+{
+    lt_range wanted[LT_STREAMS_MAX];
+    lt_clip view = {.count = e->set.streams};
+    const lt_status st = e->computes ? chunk_new(e, k) : LT_OK;
+    LT_TRY(lt_agree(e->loop->mesh->world, st));
+    for (int s = 0; s < e->set.streams; s++) {
+        wanted[s] = lt_window_set_stepped(&e->set, s, k);
+        view.data[s] = e->of[s].fresh;
+        view.range[s] = e->of[s].made; /* nothing where another rank computes */
+    }
+    LT_TRY(lt_loop_restore_chunks(e->loop, (lt_range){k, 1}, wanted, &view));
+    return LT_OK;
+}
+
 static lt_status restore(extend *e)
 {
-    const int64_t k = (e->loop->first - 1) / e->pass->evaluations;
-    int64_t end[LT_STREAMS_MAX];
-    for (int s = 0; s < e->set.streams; s++)
-        end[s] = e->set.time[s].own[k].first + e->set.time[s].own[k].count;
-    LT_TRY(lt_loop_restore(e->loop, 0, end, e->clip));
+    const int64_t whole = e->loop->first / e->pass->evaluations;
+    if (whole > 0)
+        LT_TRY(restore_whole(e, whole));
+    if (e->loop->first % e->pass->evaluations > 0)
+        LT_TRY(restore_begun(e, whole));
     return LT_OK;
 }
 

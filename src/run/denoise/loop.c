@@ -124,19 +124,36 @@ lt_status lt_loop_step_end(lt_loop *loop, lt_status mine, double began)
     return LT_OK;
 }
 
-lt_status lt_loop_restore(lt_loop *loop, int pass, const int64_t *end, lt_clip *clip)
+static lt_status restore(lt_loop *loop, const lt_state_pick *pick, const lt_range *wanted,
+                         lt_clip *clip)
 {
-    int64_t units[LT_STREAMS_MAX];
+    lt_range found[LT_STREAMS_MAX];
     assert(loop->state != NULL && loop->first > 0);
-    LT_TRY(lt_run_state_restore(loop->state, loop->plan, loop->part.place.shot, pass, clip, units));
+    LT_TRY(lt_run_state_restore(loop->state, loop->plan, pick, clip, found));
     for (int s = 0; s < clip->count; s++) {
-        const lt_stream *stream = &loop->plan->stream[s];
-        const int64_t wanted = end != NULL ? end[s] : lt_stream_units(stream);
-        if (units[s] < wanted)
+        const int64_t begin = wanted[s].first, end = begin + wanted[s].count;
+        const int64_t has = found[s].first <= begin ? found[s].first + found[s].count : begin;
+        if (has < end)
             LT_FAIL(LT_EDATA,
-                    "the files of step %lld: %s: want positions 0 to %lld, found none at %lld",
-                    (long long)lt_run_state_from(loop->state).step, stream->name,
-                    (long long)wanted - 1, (long long)units[s]);
+                    "the files of step %lld: %s: want positions %lld to %lld, found none at %lld",
+                    (long long)lt_run_state_from(loop->state).step, loop->plan->stream[s].name,
+                    (long long)begin, (long long)end - 1, (long long)(has > begin ? has : begin));
     }
     return LT_OK;
+}
+
+lt_status lt_loop_restore(lt_loop *loop, int pass, lt_clip *clip)
+{
+    const lt_state_pick pick = {loop->part.place.shot, pass, {0, 1}};
+    lt_range wanted[LT_STREAMS_MAX];
+    for (int s = 0; s < clip->count; s++)
+        wanted[s] = (lt_range){0, lt_stream_units(&loop->plan->stream[s])};
+    return restore(loop, &pick, wanted, clip);
+}
+
+lt_status lt_loop_restore_chunks(lt_loop *loop, lt_range chunks, const lt_range *wanted,
+                                 lt_clip *clip)
+{
+    const lt_state_pick pick = {loop->part.place.shot, 0, chunks};
+    return restore(loop, &pick, wanted, clip);
 }

@@ -59,10 +59,12 @@ lt_status lt_loop_evaluate(lt_loop *loop, const lt_evaluation *evaluation);
  * how this rank fared. began: lt_seconds() at its begin. Collective on loop->meet. */
 lt_status lt_loop_step_end(lt_loop *loop, lt_status mine, double began);
 /* Of a run that goes on (loop->first > 0): what the steps before have left of pass `pass` of the
- * shot into clip, as far as it holds it; from its beginning to `end` [streams], NULL: to its end,
- * there must be no gap. Collective on the world. Errors: lt_run_state_restore's; LT_EDATA where
- * positions are missing. */
-lt_status lt_loop_restore(lt_loop *loop, int pass, const int64_t *end, lt_clip *clip);
+ * shot into clip, as far as it holds it; there must be no gap. Collective on the world. Errors:
+ * lt_run_state_restore's; LT_EDATA where positions are missing. */
+lt_status lt_loop_restore(lt_loop *loop, int pass, lt_clip *clip);
+/* The same of some chunks of `extend`, whose files must hold all of wanted [streams]. */
+lt_status lt_loop_restore_chunks(lt_loop *loop, lt_range chunks, const lt_range *wanted,
+                                 lt_clip *clip);
 /* The modes: clip is what the loop's holding says of this rank, noise in (or what lt_loop_restore
  * left), data out. They begin behind loop->first steps. Collective on the mesh. */
 lt_status lt_denoise_joint(lt_loop *loop, const lt_pass *pass, lt_clip *clip);

@@ -26,5 +26,5 @@ lt_range lt_parts_range(const lt_parts *parts, int64_t part, int stream)
     assert(part >= 0 && part < parts->count);
     if (parts->set.plan == NULL)
         return (lt_range){0, parts->whole[stream]};
-    return parts->set.time[stream].own[part];
+    return lt_window_set_final(&parts->set, stream, part);
 }

@@ -1,8 +1,8 @@
 /* parts.h - the parts in which a clip becomes final while it is denoised.
  *
- * `extend` makes a clip chunk by chunk, and what a chunk has made never changes again; in all other
- * modes the clip moves as a whole, and is one part. A function of the plan, the same on all ranks.
- * Local. */
+ * `extend` makes a clip chunk by chunk, and what a chunk has made never changes again but for its
+ * end, which the next one fades into; in all other modes the clip moves as a whole, and is one
+ * part. A function of the plan, the same on all ranks. Local. */
 #ifndef LT_PARTS_H
 #define LT_PARTS_H
 

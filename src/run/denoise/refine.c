@@ -77,7 +77,7 @@ static lt_status coarse_pass(lt_loop *loop, const lt_plan *plan, const lt_pass *
     LT_TRY_GOTO(lt_agree(loop->mesh->world, st), st, done);
     lt_clip_noise(plan, &part);
     if (loop->first > 0)
-        LT_TRY_GOTO(lt_loop_restore(&coarse, 0, NULL, &part), st, done);
+        LT_TRY_GOTO(lt_loop_restore(&coarse, 0, &part), st, done);
     st = lt_denoise_joint(&coarse, pass, &part);
     loop->done = coarse.done;
     loop->first = 0;
@@ -104,7 +104,7 @@ lt_status lt_denoise_refine(lt_loop *loop, const lt_levels *levels, const lt_pas
     LT_TRY_GOTO(lt_agree(loop->mesh->world, lt_plan_coarse(loop->plan, loop->model, &coarse_plan)),
                 st, done);
     if (loop->first > whole_range->evaluations) { /* the coarse pass is in what it left */
-        LT_TRY_GOTO(lt_loop_restore(loop, 1, NULL, clip), st, done);
+        LT_TRY_GOTO(lt_loop_restore(loop, 1, clip), st, done);
         loop->first -= whole_range->evaluations;
     } else {
         if (given == NULL)

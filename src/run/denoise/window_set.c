@@ -92,6 +92,22 @@ lt_range lt_window_set_held(const lt_window_set *set, int stream, lt_range tiles
     return lt_layout_held(&set->time[stream], (lt_range){first, last - first + 1});
 }
 
+static lt_range in_stream(const lt_window_set *set, int stream, lt_range latents)
+{
+    return set->plan->stream[stream].is_audio ? lt_grid_tick_range(set->plan->grid, latents)
+                                              : latents;
+}
+
+lt_range lt_window_set_stepped(const lt_window_set *set, int stream, int64_t k)
+{
+    return in_stream(set, stream, lt_layout_stepped(&set->time[0], k, set->plan->windowing.fade));
+}
+
+lt_range lt_window_set_final(const lt_window_set *set, int stream, int64_t k)
+{
+    return in_stream(set, stream, lt_layout_final(&set->time[0], k, set->plan->windowing.fade));
+}
+
 int64_t lt_window_set_cells(const lt_window_set *set)
 {
     int64_t cells = 0;

@@ -41,6 +41,11 @@ lt_box lt_window_set_box(const lt_window_set *set, int stream, int64_t tile);
 /* Positions of a stream's time axis from the first of these tiles' to the last one's. */
 lt_range lt_window_set_held(const lt_window_set *set, int stream, lt_range tiles);
 
+/* Of mode `extend`, positions of a stream's time axis: what chunk k steps, and what is final once
+ * it has (lt_layout_stepped, lt_layout_final). */
+lt_range lt_window_set_stepped(const lt_window_set *set, int stream, int64_t k);
+lt_range lt_window_set_final(const lt_window_set *set, int stream, int64_t k);
+
 /* Latents of all tiles, what neighbours share counted by each: what a step of them weighs. */
 int64_t lt_window_set_cells(const lt_window_set *set);
 

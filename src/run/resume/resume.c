@@ -249,6 +249,7 @@ static const struct {
             {"mode", "mode", NULL},
             {"window", "window", NULL},
             {"overlap", "overlap", NULL},
+            {"fade", "fade", NULL},
             {"fuse", "fuse", NULL},
             {"dither", "dither", NULL},
             {"owner_cut_steps", "owner-cut-steps", NULL},

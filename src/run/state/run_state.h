@@ -53,13 +53,21 @@ lt_status lt_run_state_open(const lt_mesh *mesh, const lt_state_settings *settin
 /* Where the run goes on from; step 0: from noise. Local. */
 lt_state_place lt_run_state_from(const lt_run_state *state);
 
-/* Fill clip with what the step that the run goes on from holds of shot `shot`, pass `pass`: as
- * many positions of the clip's time axes as lie in its files; the others stay. *units [stream]: how
- * many positions, of the whole clip, there were from 0 on without a gap. plan: the shot's (or its
- * coarse pass's). Collective on the world, Blocking. Errors: LT_EDATA (other dims than the plan's,
- * positions twice), LT_EIO, on all ranks. */
-lt_status lt_run_state_restore(lt_run_state *state, const lt_plan *plan, int shot, int pass,
-                               lt_clip *clip, int64_t units[LT_STREAMS_MAX]);
+/* Files of a step: those of a shot, of a pass of it, and of some chunks of `extend` (other modes
+ * have chunk 0 alone). */
+typedef struct lt_state_pick {
+    int shot, pass;
+    lt_range chunks;
+} lt_state_pick;
+
+/* Fill clip with what the step that the run goes on from holds of them: as many positions of the
+ * clip's time axes as lie in its files; the others stay. A chunk may begin in what the one before
+ * has made, and then its positions count (--fade). found [stream]: from the first position in those
+ * files to the first gap. plan: the shot's (or its coarse pass's). Collective on the world,
+ * Blocking. Errors: LT_EDATA (other dims than the plan's, positions twice), LT_EIO, on all
+ * ranks. */
+lt_status lt_run_state_restore(lt_run_state *state, const lt_plan *plan, const lt_state_pick *pick,
+                               lt_clip *clip, lt_range found[LT_STREAMS_MAX]);
 
 /* From here on the ranks of this group alone make steps (`extend` beside decoding); rank 0 is its
  * first. NULL: all do, as at the begin. state may be NULL. Local, by the group's ranks. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/denoise/parts.h"
 #include "run/state/film_state.h"
 #include "run/state/run_state_internal.h"
 
@@ -64,43 +65,49 @@ static void end(filling *f)
 }
 
 /* Positions of an array, each for the first time. */
-static lt_status note(filling *f, const char *path, const lt_state_array *a, int dataset)
+static lt_status note(filling *f, const char *path, const lt_state_array *a, int dataset,
+                      lt_range range)
 {
-    unsigned char *has = f->has[dataset] + a->first;
-    const int64_t count = a->dim[a->axis];
-    const unsigned char *again = memchr(has, 1, (size_t)count);
+    unsigned char *has = f->has[dataset] + range.first;
+    const unsigned char *again = memchr(has, 1, (size_t)range.count);
     if (again != NULL)
         LT_FAIL(LT_EDATA, "%s: %s: want positions that no other file has, found %lld again", path,
-                a->name, (long long)(a->first + (again - has)));
-    memset(has, 1, (size_t)count);
+                a->name, (long long)(range.first + (again - has)));
+    memset(has, 1, (size_t)range.count);
     return LT_OK;
 }
 
 /* One array, whose first block is in b already; the next array's first block, or the end's, is
- * there afterwards. */
-static lt_status put_array(filling *f, const char *path, lt_state_reader *reader, int shot,
-                           lt_state_block *b)
+ * there afterwards. Of what it holds the file's part of the clip is put (parts.h): the end of a
+ * chunk of `extend` that the next one fades into is in that one's file. */
+static lt_status put_array(filling *f, const char *path, lt_state_reader *reader,
+                           const lt_parts *parts, lt_state_block *b)
 {
     const int index = b->array;
+    const lt_state_place *place = &lt_state_reader_head(reader)->place;
     const lt_state_array *a = lt_state_reader_array(reader, index);
-    const lt_plan *plan = &f->shot[shot].plan;
+    const lt_plan *plan = &f->shot[place->shot].plan;
+    const lt_range has = {a->first, a->dim[a->axis]};
     int stream = 0;
     LT_TRY(lt_state_stream(path, a, plan, &stream));
-    const int dataset = shot * plan->stream_count + stream;
-    LT_TRY(note(f, path, a, dataset));
+    const int dataset = place->shot * plan->stream_count + stream;
+    const lt_range range = lt_overlap(has, lt_parts_range(parts, place->chunk, stream));
+    LT_TRY(note(f, path, a, dataset, range));
     const size_t bytes = (size_t)lt_state_elements(a) * sizeof(float);
-    float *values = malloc(bytes);
+    float *values = malloc(bytes), *part = malloc(bytes);
     lt_status st = LT_OK;
-    if (values == NULL)
-        LT_FAIL(LT_ENOMEM, "%s: %s: no memory for %zu bytes", path, a->name, bytes);
+    if (values == NULL || part == NULL)
+        LT_FAIL_GOTO(LT_ENOMEM, st, done, "%s: %s: no memory for %zu bytes", path, a->name, bytes);
     while (b->count > 0 && b->array == index) {
         memcpy(values + b->first, b->values, (size_t)b->count * sizeof *values);
         LT_TRY_GOTO(lt_state_reader_next(reader, b), st, done);
     }
-    LT_TRY_GOTO(lt_latents_put(f->to, (size_t)dataset, a->first, a->dim[a->axis], values), st,
-                done);
+    lt_stream_copy(&plan->stream[stream], range, values, has, part, range);
+    if (range.count > 0)
+        st = lt_latents_put(f->to, (size_t)dataset, range.first, range.count, part);
 done:
     free(values);
+    free(part);
     return st;
 }
 
@@ -117,15 +124,21 @@ static lt_status put_file(filling *f, const char *path)
 {
     lt_state_reader *reader = NULL;
     lt_state_block b;
+    lt_parts parts = {0};
     LT_TRY(lt_state_reader_open(path, &reader));
     const lt_state_head *head = lt_state_reader_head(reader);
     lt_status st = LT_OK;
     if (!is_final(f, head))
         goto done;
+    LT_TRY_GOTO(lt_parts_new(&f->shot[head->place.shot].plan, &parts), st, done);
+    if (head->place.chunk < 0 || head->place.chunk >= parts.count)
+        LT_FAIL_GOTO(LT_EDATA, st, done, "%s: chunk: want 0 to %lld, found %lld", path,
+                     (long long)parts.count - 1, (long long)head->place.chunk);
     LT_TRY_GOTO(lt_state_reader_next(reader, &b), st, done);
     while (b.count > 0)
-        LT_TRY_GOTO(put_array(f, path, reader, head->place.shot, &b), st, done);
+        LT_TRY_GOTO(put_array(f, path, reader, &parts, &b), st, done);
 done:
+    lt_parts_free(&parts);
     lt_state_reader_close(&reader);
     return st;
 }

@@ -3,7 +3,8 @@
  *
  * Sizes: the head's against its limit and the file; dims against a limit for their product, so that
  * no multiplication wraps; a block's packed size against what one can take at most, and what its
- * frames say to unpack to against the block. So a reader's memory is one block, packed and plain. */
+ * frames say to unpack to against the block. So a reader's memory is one block, packed and
+ * plain. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>

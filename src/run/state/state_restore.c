@@ -45,7 +45,7 @@ static void scatter(const lt_stream *stream, const passage *p, const float *valu
 typedef struct restoring {
     lt_run_state *state;
     const lt_plan *plan;
-    int shot, pass;
+    const lt_state_pick *pick;
     lt_clip *clip;
     float *block;
     lt_range *seen[LT_STREAMS_MAX]; /* [seen_count]: what the files hold, in any order */
@@ -85,11 +85,20 @@ lt_status lt_state_stream(const char *path, const lt_state_array *a, const lt_pl
     LT_FAIL(LT_EDATA, "%s: arrays: want the plan's streams, found '%s'", path, a->name);
 }
 
+/* May a file hold `range` where one read before holds `before`, which it meets? Only of a chunk of
+ * `extend` that fades in. */
+static int may_follow(const lt_plan *plan, lt_range before, lt_range range)
+{
+    return plan->windowing.mode == LT_MODE_EXTEND && plan->windowing.fade > 0 &&
+           range.first > before.first && range.first + range.count > before.first + before.count;
+}
+
 static lt_status note_range(restoring *r, const char *path, const lt_state_array *a, int s)
 {
     const lt_range range = {a->first, a->dim[a->axis]};
     for (int i = 0; i < r->seen_count[s]; i++)
-        if (lt_overlap(r->seen[s][i], range).count > 0)
+        if (lt_overlap(r->seen[s][i], range).count > 0 &&
+            !may_follow(r->plan, r->seen[s][i], range))
             LT_FAIL(LT_EDATA,
                     "%s: %s: first: want positions that no other file has, found %lld to "
                     "%lld again",
@@ -144,8 +153,9 @@ static lt_status read_file(restoring *r, const char *name, lt_status *sent)
     LT_TRY(lt_state_reader_open(path, &reader));
     const lt_state_head *head = lt_state_reader_head(reader);
     lt_status st = LT_OK;
-    if (head->kind == LT_STATE_LATENTS && head->place.shot == r->shot &&
-        head->place.pass == r->pass)
+    if (head->kind == LT_STATE_LATENTS && head->place.shot == r->pick->shot &&
+        head->place.pass == r->pick->pass && head->place.chunk >= r->pick->chunks.first &&
+        head->place.chunk - r->pick->chunks.first < r->pick->chunks.count)
         st = read_blocks(r, path, reader, sent);
     lt_state_reader_close(&reader);
     return st;
@@ -157,18 +167,20 @@ static int by_first(const void *a, const void *b)
     return (x->first > y->first) - (x->first < y->first);
 }
 
-static void count_units(restoring *r, int64_t units[LT_STREAMS_MAX])
+static void tell_found(restoring *r, lt_range found[LT_STREAMS_MAX])
 {
     for (int s = 0; s < r->plan->stream_count; s++) {
-        units[s] = 0;
         if (r->seen_count[s] > 1)
             qsort(r->seen[s], (size_t)r->seen_count[s], sizeof *r->seen[s], by_first);
-        for (int i = 0; i < r->seen_count[s] && r->seen[s][i].first == units[s]; i++)
-            units[s] += r->seen[s][i].count;
+        const int64_t first = r->seen_count[s] > 0 ? r->seen[s][0].first : 0;
+        int64_t end = first;
+        for (int i = 0; i < r->seen_count[s] && r->seen[s][i].first <= end; i++)
+            end = r->seen[s][i].first + r->seen[s][i].count;
+        found[s] = (lt_range){first, end - first};
     }
 }
 
-static lt_status hand_out(restoring *r, int64_t units[LT_STREAMS_MAX])
+static lt_status hand_out(restoring *r, lt_range found[LT_STREAMS_MAX])
 {
     const lt_commit *from = &r->state->start;
     lt_status sent = LT_OK, mine = LT_OK;
@@ -176,7 +188,7 @@ static lt_status hand_out(restoring *r, int64_t units[LT_STREAMS_MAX])
         mine = read_file(r, from->file[i].name, &sent);
     LT_TRY(sent);
     LT_TRY(pass_on(r, &(passage){.ends = 1}));
-    count_units(r, units);
+    tell_found(r, found);
     return mine;
 }
 
@@ -194,21 +206,21 @@ static lt_status take_in(const restoring *r)
     }
 }
 
-lt_status lt_run_state_restore(lt_run_state *state, const lt_plan *plan, int shot, int pass,
-                               lt_clip *clip, int64_t units[LT_STREAMS_MAX])
+lt_status lt_run_state_restore(lt_run_state *state, const lt_plan *plan, const lt_state_pick *pick,
+                               lt_clip *clip, lt_range found[LT_STREAMS_MAX])
 {
     const int root = lt_group_rank(state->world) == 0;
-    restoring r = {.state = state, .plan = plan, .shot = shot, .pass = pass, .clip = clip};
+    restoring r = {.state = state, .plan = plan, .pick = pick, .clip = clip};
     lt_status st = LT_OK;
-    memset(units, 0, LT_STREAMS_MAX * sizeof *units);
+    memset(found, 0, LT_STREAMS_MAX * sizeof *found);
     assert(clip->count == plan->stream_count);
     r.block = malloc(LT_STATE_BLOCK_BYTES);
     if (r.block == NULL)
         st = lt_fail(LT_ENOMEM, __FILE__, __LINE__, "states: no memory for a block");
     LT_TRY_GOTO(lt_agree(state->world, st), st, done);
-    st = root ? hand_out(&r, units) : take_in(&r);
+    st = root ? hand_out(&r, found) : take_in(&r);
     LT_TRY_GOTO(lt_agree(state->world, st), st, done);
-    LT_TRY_GOTO(lt_broadcast(state->world, 0, units, LT_STREAMS_MAX * sizeof *units), st, done);
+    LT_TRY_GOTO(lt_broadcast(state->world, 0, found, LT_STREAMS_MAX * sizeof *found), st, done);
 done:
     for (int s = 0; s < LT_STREAMS_MAX; s++)
         free(r.seen[s]);

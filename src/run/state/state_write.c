@@ -14,9 +14,9 @@
 
 /* Latents are noise but for their exponents, which the shuffle lays side by side: what is to be had
  * is had by coding those bytes by how frequent they are. So hardly a search for what repeats (a
- * level far below 0, which finds runs), and Huffman codes, which such levels leave out unless asked,
- * for the plane of signs and exponents alone: the one below would take as long to save a tenth, and
- * the others are noise (bench/LOG.md). */
+ * level far below 0, which finds runs), and Huffman codes, which such levels leave out unless
+ * asked, for the plane of signs and exponents alone: the one below would take as long to save a
+ * tenth, and the others are noise (bench/LOG.md). */
 enum { ZSTD_LEVEL = -100 };
 
 const char *const lt_state_kind_names[LT_STATE_KINDS] = {"latents", "text", "tables"};
