@@ -27,22 +27,32 @@ void lt_state_put_u32(unsigned char to[4], uint32_t x)
         to[i] = (unsigned char)(x >> (8 * i));
 }
 
-/* Inlined with a width that the compiler knows, it is a few shuffles of vectors. */
-static inline void planes(const unsigned char *restrict from, size_t count, size_t width,
-                          unsigned char *restrict to)
+static void planes(const unsigned char *restrict from, size_t count, size_t width,
+                   unsigned char *restrict to)
 {
-    for (size_t i = 0; i < count; i++)
-        for (size_t k = 0; k < width; k++)
+    for (size_t k = 0; k < width; k++)
+        for (size_t i = 0; i < count; i++)
             to[k * count + i] = from[i * width + k];
+}
+
+/* Written out, so that a compiler makes a few shuffles of vectors of it. */
+static void planes_of_4(const unsigned char *restrict from, size_t count,
+                        unsigned char *restrict to)
+{
+    unsigned char *a = to, *b = to + count, *c = to + 2 * count, *d = to + 3 * count;
+    for (size_t i = 0; i < count; i++) {
+        a[i] = from[4 * i];
+        b[i] = from[4 * i + 1];
+        c[i] = from[4 * i + 2];
+        d[i] = from[4 * i + 3];
+    }
 }
 
 void lt_state_shuffle(const unsigned char *from, size_t bytes, size_t width, unsigned char *to)
 {
     assert(width > 0 && bytes % width == 0);
     if (width == 4)
-        planes(from, bytes / 4, 4, to);
-    else if (width == 2)
-        planes(from, bytes / 2, 2, to);
+        planes_of_4(from, bytes / 4, to);
     else
         planes(from, bytes / width, width, to);
 }
