@@ -78,10 +78,12 @@ static void check_part(lt_gpu *gpu, const lt_gpu_part *part, const char *path)
     }
     gpu->has_exchange = part->exchange_found(gpu->exchange, sizeof gpu->exchange);
     gpu->has_attention = part->attention_found(gpu->attention, sizeof gpu->attention);
+    part->driver(gpu->driver, sizeof gpu->driver);
     if (part->devices(devices, sizeof devices) < 1) {
         refuse(gpu, "no CUDA device: %s%s", devices, "");
         return;
     }
+    part->links(gpu->links, sizeof gpu->links);
     if (part->missing[0] != '\0') {
         refuse(gpu, "%s; the GPU part is not used yet, it lacks %s", devices, part->missing);
         return;

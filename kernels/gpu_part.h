@@ -11,7 +11,7 @@
 
 #include "kernels/backend.h"
 
-enum { LT_GPU_PART_API = 3 }; /* bump when a member is added, moved or changes meaning */
+enum { LT_GPU_PART_API = 4 }; /* bump when a member is added, moved or changes meaning */
 
 #define LT_GPU_PART_FILE  "longtake_cuda.so"
 #define LT_GPU_PART_ENTRY "lt_gpu_part_entry"
@@ -33,6 +33,10 @@ typedef struct lt_gpu_part {
     /* What computes attention on the first device. 1: a library; text: it and its version, or "our
      * own attention" and why. */
     int (*attention_found)(char *text, size_t bytes);
+    /* Up to which CUDA the driver goes, and ours. */
+    void (*driver)(char *text, size_t bytes);
+    /* Which devices reach each other's memory; "": there is one. */
+    void (*links)(char *text, size_t bytes);
 } lt_gpu_part;
 
 typedef const lt_gpu_part *(*lt_gpu_part_fn)(void);
@@ -45,12 +49,13 @@ typedef enum lt_gpu_found {
 
 typedef struct lt_gpu {
     lt_gpu_found found;
-    const lt_gpu_part *part; /* NULL: not opened */
-    char text[512];          /* one line, without an end */
-    int has_exchange;        /* between devices; else through host memory */
-    char exchange[160];      /* its library and version, or why there is none; "": no part */
-    int has_attention;       /* by a library, else by our own kernels */
-    char attention[160];     /* its name and version, or why it is our own; "": no part */
+    const lt_gpu_part *part;     /* NULL: not opened */
+    char text[512];              /* one line, without an end */
+    int has_exchange;            /* between devices; else through host memory */
+    char exchange[160];          /* its library and version, or why there is none; "": no part */
+    int has_attention;           /* by a library, else by our own kernels */
+    char driver[64], links[128]; /* "": no part, no device; one device has no links */
+    char attention[160];         /* its name and version, or why it is our own; "": no part */
 } lt_gpu;
 
 /* Looks once. The answer stays. Blocking. */

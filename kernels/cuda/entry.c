@@ -40,6 +40,41 @@ static int exchange_found(char *text, size_t bytes)
 }
 #endif
 
+static void driver(char *text, size_t bytes)
+{
+    int theirs = 0, ours = 0;
+    (void)cudaDriverGetVersion(&theirs);
+    (void)cudaRuntimeGetVersion(&ours);
+    (void)snprintf(text, bytes, "for CUDA %d.%d; this GPU part calls %d.%d", theirs / 1000,
+                   theirs % 1000 / 10, ours / 1000, ours % 1000 / 10);
+}
+
+/* NVLink gives atomic operations on a peer's memory, PCIe does not. */
+static void links(char *text, size_t bytes)
+{
+    int count = 0, pairs = 0, reached = 0, atomic = 0;
+    text[0] = '\0';
+    if (cudaGetDeviceCount(&count) != cudaSuccess || count < 2)
+        return;
+    for (int from = 0; from < count; from++)
+        for (int to = 0; to < count; to++) {
+            int can = 0, native = 0;
+            if (from == to)
+                continue;
+            pairs++;
+            (void)cudaDeviceCanAccessPeer(&can, from, to);
+            if (can)
+                (void)cudaDeviceGetP2PAttribute(&native, cudaDevP2PAttrNativeAtomicSupported, from,
+                                                to);
+            reached += can;
+            atomic += native;
+        }
+    (void)cudaGetLastError();
+    (void)snprintf(text, bytes,
+                   "%d of %d pairs of devices reach each other's memory, %d with atomics (NVLink)",
+                   reached, pairs, atomic);
+}
+
 static int attention_found(char *text, size_t bytes)
 {
     struct cudaDeviceProp p;
@@ -61,6 +96,8 @@ __attribute__((visibility("default"))) const lt_gpu_part *lt_gpu_part_entry(void
                                      .devices = devices,
                                      .exchange = LT_EXCHANGE,
                                      .exchange_found = exchange_found,
-                                     .attention_found = attention_found};
+                                     .attention_found = attention_found,
+                                     .driver = driver,
+                                     .links = links};
     return &part;
 }

@@ -99,6 +99,8 @@ void lt_links_free(lt_links **links);
 lt_status lt_links_connect(lt_links *links, lt_group *group, char *without, size_t bytes);
 /* The group's link, else the backend's usual one. Local. */
 lt_link *lt_links_find(lt_links *links, lt_group *group);
+/* How its tensors travel: "direct", "staged", "nccl". Local. */
+const char *lt_links_name(const lt_links *links, const lt_group *group);
 void lt_links_abort(lt_links *links);
 
 #endif

@@ -140,6 +140,14 @@ lt_link *lt_links_find(lt_links *links, lt_group *group)
     return links->usual;
 }
 
+const char *lt_links_name(const lt_links *links, const lt_group *group)
+{
+    for (int i = 0; i < links->count; i++)
+        if (links->link[i]->group == group)
+            return links->link[i]->how->name;
+    return links->usual->how->name;
+}
+
 static void abort_link(lt_link *link)
 {
     if (link->how->abort != NULL)

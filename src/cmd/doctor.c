@@ -52,6 +52,10 @@ static void tell_gpus(finding *f)
     if (gpu->found != LT_GPU_NO_PART) {
         tell(f, "GPU", gpu->found == LT_GPU_READY, "not needed: without one, on the processor",
              "%s", gpu->text);
+        if (gpu->driver[0] != '\0')
+            tell(f, "driver", 1, NULL, "%s", gpu->driver);
+        if (gpu->links[0] != '\0')
+            tell(f, "links", 1, NULL, "%s", gpu->links);
         if (gpu->exchange[0] != '\0')
             tell(f, "NCCL", gpu->has_exchange,
                  "not needed: tensors go from GPU to GPU through host memory", "%s", gpu->exchange);

@@ -16,6 +16,7 @@
 #include "base/record.h"
 #include "base/text.h"
 #include "kernels/backend.h"
+#include "run/device_facts.h"
 #include "run/folder.h"
 #include "run/resume/model_files.h"
 #include "run/resume/model_hash.h"
@@ -149,8 +150,8 @@ static json_t *step_json(int64_t step)
 /* This start, of what the manifest says of all. */
 static json_t *epoch_json(const json_t *facts, const json_t *versions, const lt_epoch *epoch)
 {
-    static const char *const keys[] = {"software", "ranks",     "hosts",  "mesh",
-                                       "threads",  "transport", "device", "isa"};
+    static const char *const keys[] = {"software",  "ranks",  "hosts", "mesh",     "threads",
+                                       "transport", "device", "isa",   "exchanges"};
     char now[LT_UTC_BYTES];
     json_t *mine =
         json_pack("{s:I, s:s, s:s?, s:o, s:o, s:s?, s:O?}", "epoch", (json_int_t)epoch->number,
@@ -178,7 +179,8 @@ static json_t *epochs_json(const json_t *facts, const json_t *versions, const lt
     return all;
 }
 
-static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes)
+static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,
+                     json_t *exchanges)
 {
     char mesh[96], whole[LT_MODEL_HASH_BYTES];
     struct utsname host = {.sysname = ""};
@@ -188,7 +190,7 @@ static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes 
     lt_backend_cpu.describe(0, &cpu);
     return json_pack(
         "{s:s, s:i, s:s, s:o, s:o, s:s*, s:s, s:i, s:o, s:i, s:s, s:s, s:s, s:s, s:b, s:o, s:s, "
-        "s:s}",
+        "s:s, s:o, s:o}",
         "format", "longtake-manifest", "version", 1, "software", "longtake " LT_VERSION, "model",
         lt_json_of_path(plan->model), "model_files", json_incref(model_files), "model_xxh64",
         lt_model_hash_text(whole)[0] != '\0' ? whole : NULL, "mesh",
@@ -196,7 +198,8 @@ static json_t *facts(const lt_plan *plan, const lt_group *world, const lt_nodes 
         hosts_by_rank(nodes), "threads", plan->threads, "transport", lt_group_transport(world),
         "device", plan->device, "isa", cpu.isa, "dtype", plan->dtype == LT_BF16 ? "bf16" : "f32",
         "deterministic", plan->deterministic, "seed", lt_json_of_u64(plan->seed), "system",
-        host.sysname, "machine", host.machine);
+        host.sysname, "machine", host.machine, "gpu", lt_device_facts(plan->device), "exchanges",
+        exchanges != NULL ? json_incref(exchanges) : json_object());
 }
 
 lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const lt_nodes *nodes,
@@ -206,7 +209,7 @@ lt_status lt_records_manifest(const lt_plan *plan, const lt_group *world, const 
     const lt_made *m = made != NULL ? made : &nothing;
     char file[LT_PATH_BYTES], now[LT_UTC_BYTES];
     begin(plan);
-    json_t *json = facts(plan, world, nodes), *versions = lt_versions();
+    json_t *json = facts(plan, world, nodes, epoch->exchanges), *versions = lt_versions();
     json_t *times =
         json_pack("{s:s, s:s?, s:O?, s:O*, s:O*, s:O?, s:O?, s:o?, s:o}", "date", began, "finished",
                   made != NULL ? lt_utc_now(now) : NULL, "output", m->film, "sheet", m->sheet,

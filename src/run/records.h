@@ -37,6 +37,7 @@ typedef struct lt_epoch {
     int64_t number;
     int64_t from_step, to_step; /* it went on behind the one, and the other counts; -1: none yet */
     const char *ended;          /* why; NULL: it goes on */
+    json_t *exchanges;          /* borrowed: session.h; NULL: none */
 } lt_epoch;
 
 /* What a start has made, all borrowed: of lt_records_film film, contact sheet and WAV, NULL where

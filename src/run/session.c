@@ -16,6 +16,7 @@
 #include "parallel/transport/agree.h"
 #include "parallel/transport/host_collectives.h"
 #include "run/decode/chunks.h"
+#include "run/device_facts.h"
 #include "run/estimate.h"
 #include "run/fit.h"
 #include "run/place.h"
@@ -266,6 +267,12 @@ static lt_status connect(lt_session *s, const lt_estimate_of *of)
         if (of->mesh[i] != NULL)
             st = lt_engine_connect(&s->engine, of->mesh[i], &need);
     LT_TRY(lt_agree(s->world, st));
+    if (lt_group_rank(s->world) != 0)
+        return LT_OK;
+    s->exchanges = json_object();
+    for (int i = 0; i < LT_PHASES; i++)
+        if (of->mesh[i] != NULL)
+            lt_device_exchanges(&s->engine, of->mesh[i], lt_phase_names[i], s->exchanges);
     return LT_OK;
 }
 
@@ -395,7 +402,11 @@ lt_status lt_session_measure(lt_session *s)
 
 lt_epoch lt_session_epoch(const lt_session *s, const char *ended)
 {
-    lt_epoch epoch = {.number = s->run_lease.epoch, .from_step = -1, .to_step = -1, .ended = ended};
+    lt_epoch epoch = {.number = s->run_lease.epoch,
+                      .from_step = -1,
+                      .to_step = -1,
+                      .ended = ended,
+                      .exchanges = s->exchanges};
     if (s->state == NULL)
         return epoch;
     epoch.from_step = lt_run_state_from(s->state).step;
@@ -409,7 +420,8 @@ lt_epoch lt_session_epoch(const lt_session *s, const char *ended)
 void lt_session_close(lt_session *s)
 {
     json_decref(s->memory);
-    s->memory = NULL;
+    json_decref(s->exchanges);
+    s->memory = s->exchanges = NULL;
     lt_run_state_close(&s->state);
     lt_preview_close(&s->preview);
     lt_progress_close(&s->progress);

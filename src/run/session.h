@@ -38,6 +38,7 @@ typedef struct lt_session {
     size_t peak_bytes;  /* planned, of the rank that needs the most */
     lt_outputs outputs; /* rank 0: what the job names, owned until the end */
     lt_lease run_lease; /* rank 0 of a render */
+    json_t *exchanges;  /* rank 0, once connected: {phase: {axis: exchange}} (device_facts.h) */
     json_t *memory;     /* rank 0, once measured: {"estimated_peak_bytes", "peak_bytes": [ranks]} */
 } lt_session;
 

@@ -238,6 +238,30 @@ cudaError_t cudaRuntimeGetVersion(int *version)
     return cudaSuccess;
 }
 
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+}
+
+/* Each reaches each other, as over NVLink. */
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer)
+{
+    if (device == peer || device < 0 || peer < 0 || device >= device_count() ||
+        peer >= device_count())
+        return fails(cudaErrorInvalidDevice, NULL);
+    *can = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetP2PAttribute(int *value, enum cudaDeviceP2PAttr which, int device,
+                                      int peer)
+{
+    if (which != cudaDevP2PAttrNativeAtomicSupported)
+        return fails(cudaErrorInvalidValue, "asks for a link's property that we do not use");
+    return cudaDeviceCanAccessPeer(value, device, peer);
+}
+
 cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
 {
     *least = 0;

@@ -33,8 +33,8 @@ static void note(const char *heading, const char *key)
 /* Members of these have names that the model, the machine or another section gives. */
 static int has_free_names(const char *key)
 {
-    static const char *const keys[] = {"model_files", "dtypes", "config", "stage_seconds",
-                                       "libraries"};
+    static const char *const keys[] = {"model_files", "dtypes", "config",   "stage_seconds",
+                                       "libraries",   "gpu",    "exchanges"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(key, keys[i]) == 0)
             return 1;

@@ -141,14 +141,44 @@ static void make_film(const char *folder, int ranks, const char *mesh, const cha
 static const struct {
     const char *name, *mesh, *seed, *devices;
     int ranks, same_as; /* bits of that row; -1: of none */
+    const char *axis, *exchange;
 } films[] = {
-    {"in_order", "win=1", "0", "1", 1, -1},
-    {"late", "win=1", "1", "1", 1, 0},     /* queues run only when something needs them */
-    {"staged", "ring=2", "2", "1", 2, -1}, /* or in any order that events allow */
-    {"ring", "ring=2", "1", "2", 2, 2},
-    {"uly", "uly=2", "3", "2", 2, -1},
+    {"in_order", "win=1", "0", "1", 1, -1, NULL, NULL},
+    {"late", "win=1", "1", "1", 1, 0, NULL, NULL}, /* queues run only when something needs them */
+    {"staged", "ring=2", "2", "1", 2, -1, "ring", "staged"}, /* or as events allow */
+    {"ring", "ring=2", "1", "2", 2, 2, "ring", "nccl"},
+    {"uly", "uly=2", "3", "2", 2, -1, "uly", "nccl"},
 };
 enum { FILMS = sizeof films / sizeof *films };
+
+/* What the manifest of a run says of devices: which, and how tensors went between ranks. */
+static void check_manifest(const char *name, int is_cuda, const char *axis, const char *exchange)
+{
+    char run[64], path[512];
+    (void)snprintf(run, sizeof run, "%s.run/manifest.json", name);
+    (void)snprintf(path, sizeof path, "%s", scratch_path(&s, run));
+    json_t *manifest = json_load_file(path, 0, NULL);
+    const json_t *gpu = json_object_get(manifest, "gpu");
+    const json_t *exchanges = json_object_get(manifest, "exchanges");
+    const json_t *dit = json_object_get(exchanges, "dit");
+    assert_true(json_is_object(exchanges));
+    if (!is_cuda) {
+        assert_true(json_is_null(gpu));
+        json_decref(manifest);
+        return;
+    }
+    const char *devices = json_string_value(json_object_get(gpu, "devices"));
+    const char *nccl = json_string_value(json_object_get(gpu, "NCCL"));
+    const char *driver = json_string_value(json_object_get(gpu, "driver"));
+    assert_true(devices != NULL && strstr(devices, "the host, as a device (sm_90)") != NULL);
+    assert_true(nccl != NULL && strncmp(nccl, "NCCL 2.", 7) == 0);
+    assert_string_equal(driver, "for CUDA 13.0; this GPU part calls 13.0");
+    if (axis == NULL)
+        assert_int_equal(json_object_size(exchanges), 0);
+    else
+        assert_string_equal(json_string_value(json_object_get(dit, axis)), exchange);
+    json_decref(manifest);
+}
 
 static void makes_the_film_of_the_processor(void **state)
 {
@@ -158,10 +188,12 @@ static void makes_the_film_of_the_processor(void **state)
     (void)setenv("LT_EMU_NCCL_LOG", scratch_path(&s, "nccl.log"), 1);
     (void)setenv("LT_SHIM_SEED", "0", 1);
     make_film("shim", 1, "win=1", "cpu", "cpu", &cpu);
+    check_manifest("cpu", 0, NULL, NULL);
     for (size_t i = 0; i < FILMS; i++) {
         (void)setenv("LT_SHIM_SEED", films[i].seed, 1);
         (void)setenv("LT_SHIM_DEVICES", films[i].devices, 1);
         make_film("shim", films[i].ranks, films[i].mesh, "cuda", films[i].name, &got[i]);
+        check_manifest(films[i].name, 1, films[i].axis, films[i].exchange);
         const double apart = latents_differ(&cpu, &got[i]);
         if (!(apart <= latents_tol))
             fail_msg("%s: latents differ by %.3g of the largest, allowed %.3g", films[i].name,
@@ -257,6 +289,27 @@ static void attends_by_plans(void **state)
         latents_free(&got[i]);
 }
 
+static void doctor_says_what_is_there(void **state)
+{
+    (void)state;
+    static const char *const says[] = {
+        "GPU       ok   2: the host, as a device (sm_90), the host, as a device (sm_90)\n",
+        "driver    ok   for CUDA 13.0; this GPU part calls 13.0\n",
+        "links     ok   2 of 2 pairs of devices reach each other's memory, 0 with atomics",
+        "NCCL      ok   NCCL 2."};
+    install("doctor", "shim_part");
+    (void)setenv("LT_SHIM_DEVICES", "2", 1);
+    run_result r = run_installed("doctor", 1, 1, RUN_WORDS("doctor"));
+    for (size_t i = 0; i < sizeof says / sizeof *says; i++)
+        if (strstr(r.out, says[i]) == NULL)
+            fail_msg("want '%s', found %s", says[i], r.out);
+    run_free(&r);
+    (void)setenv("LT_SHIM_DEVICES", "1", 1);
+    r = run_installed("doctor", 1, 1, RUN_WORDS("doctor"));
+    assert_null(strstr(r.out, "links "));
+    run_free(&r);
+}
+
 /* Rank 0 sits in a sync, and its device in an exchange that rank 1 never comes to. */
 static void names_a_killed_rank(void **state)
 {
@@ -289,6 +342,7 @@ int main(void)
         cmocka_unit_test(refuses_what_cannot_be_used),
         cmocka_unit_test(makes_the_film_of_the_processor),
         cmocka_unit_test(attends_by_plans),
+        cmocka_unit_test(doctor_says_what_is_there),
         cmocka_unit_test(names_a_killed_rank),
     };
     return cmocka_run_group_tests_name("gpu_part", tests, scratch_setup, scratch_teardown);

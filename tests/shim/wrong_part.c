@@ -28,6 +28,13 @@ static int no_attention(char *text, size_t bytes)
     return 0;
 }
 
+static void no_driver(char *text, size_t bytes)
+{
+    (void)snprintf(text, bytes, "a driver of a test");
+}
+
+static void no_links(char *text, size_t bytes) { (void)snprintf(text, bytes, "%s", ""); }
+
 const lt_gpu_part *lt_gpu_part_entry(void)
 {
     static lt_backend holes;
@@ -42,7 +49,9 @@ const lt_gpu_part *lt_gpu_part_entry(void)
                          .missing = "",
                          .devices = devices,
                          .exchange_found = no_exchange,
-                         .attention_found = no_attention};
+                         .attention_found = no_attention,
+                         .driver = no_driver,
+                         .links = no_links};
     if (wrong == NULL || strcmp(wrong, "nothing") == 0)
         return NULL;
     part.api += strcmp(wrong, "api") == 0;
