@@ -257,6 +257,40 @@ static void film_with_cudnn(int i, latents *out)
     latents_read(scratch_path(&s, run), out);
 }
 
+/* Two shots of other lengths, with other texts: four shapes, all of them in the list. */
+static void plans_for_each_shot(void)
+{
+    static const char story[] = "shots:\n"
+                                "  - {frames: 5, prompt: A red ball.}\n"
+                                "  - {frames: 9, prompt: A large red ball drops on a floor.}\n";
+    FILE *f = fopen(scratch_path(&s, "story.yaml"), "w");
+    assert_true(f != NULL && fputs(story, f) > 0 && fclose(f) == 0);
+    char *output = strdup(scratch_path(&s, "story.mp4"));
+    assert_non_null(output);
+    (void)setenv("LT_EMU_CUDNN_LOG", scratch_path(&s, "story.log"), 1);
+    run_result r =
+        run_installed("planned", 1, 1,
+                      RUN_WORDS("render", scratch_path(&s, "story.yaml"), "--size", "32x32",
+                                "--steps", "2", "--dtype", "bf16", "--model",
+                                LT_SOURCE_DIR "/models/demo", "--device", "cuda", "-o", output));
+    if (r.code != 0)
+        fail_msg("two shots: exit code %d: %s", r.code, r.err);
+    run_free(&r);
+    char *log = run_text(scratch_path(&s, "story.log"));
+    if (log == NULL || lines_of(log, "plans 4, runs 24,") != 1)
+        fail_msg("two shots: want 4 plans, found %s", log != NULL ? log : "nothing");
+    free(log);
+    free(output);
+}
+
+static void doctor_says(const char *what)
+{
+    run_result r = run_installed("planned", 1, 1, RUN_WORDS("doctor"));
+    if (r.code != 0 || strstr(r.out, what) == NULL)
+        fail_msg("doctor: want '%s', found %s", what, r.out);
+    run_free(&r);
+}
+
 static void attends_by_plans(void **state)
 {
     (void)state;
@@ -284,7 +318,14 @@ static void attends_by_plans(void **state)
         if (!(apart <= planned_tol))
             fail_msg("%s: latents differ by %.3g of the largest", planned[i].name, apart);
     }
+    libraries = LT_TEST_PARTS "/shim_driver:" LT_TEST_PARTS "/shim_cudnn";
+    doctor_says("attention ok   cuDNN 9.19.0\n");
+    plans_for_each_shot();
     (void)unsetenv("LT_EMU_CUDNN_LOG");
+    (void)setenv("LT_EMU_CUDNN_VERSION", "90100", 1);
+    doctor_says("attention --   our own attention: cuDNN 9.1.0 is too old, want 9.13.1\n");
+    (void)unsetenv("LT_EMU_CUDNN_VERSION");
+    libraries = NULL;
     for (int i = 0; i < PLANNED; i++)
         latents_free(&got[i]);
 }
