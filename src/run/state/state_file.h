@@ -6,7 +6,7 @@
  *     the arrays, in the head's order    in blocks of LT_STATE_BLOCK_BYTES, each array's last one
  *                                        shorter: u32 bytes, then so many bytes of zstd frames: the
  *                                        block, byte-shuffled by the width of an element, a frame
- *                                        for each plane (version 1: one frame)
+ *                                        for each plane
  *     "LTXXH64\n" and 16 digits          the xxh64 of all bytes before: the seal
  *
  *     {"kind": "latents", "job": "0123456789abcdef", "epoch": 3, "step": 12, "steps": 20,
@@ -35,7 +35,7 @@
 
 enum {
     LT_STATE_VERSION = 2,
-    LT_STATE_BLOCK_BYTES = 1 << 20, /* before it is packed; a multiple of every element's width */
+    LT_STATE_BLOCK_BYTES = 1 << 18, /* before it is packed; a multiple of every element's width */
     LT_STATE_HEAD_BYTES_MAX = 1 << 20,
     LT_STATE_ARRAYS_MAX = 16,
     LT_STATE_DIMS_MAX = 4,

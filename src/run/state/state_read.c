@@ -197,8 +197,8 @@ static lt_status read_start(lt_state_reader *r, uint32_t *head_bytes)
     if (memcmp(start, LT_STATE_MAGIC, LT_STATE_MAGIC_BYTES) != 0)
         LT_FAIL(LT_EDATA, "%s: magic: want a state file of ours, found something else", r->path);
     const uint32_t version = lt_state_get_u32(start + 8);
-    if (version < 1 || version > LT_STATE_VERSION)
-        LT_FAIL(LT_EDATA, "%s: version: want 1 to %d, found %" PRIu32, r->path, LT_STATE_VERSION,
+    if (version != LT_STATE_VERSION)
+        LT_FAIL(LT_EDATA, "%s: version: want %d, found %" PRIu32, r->path, LT_STATE_VERSION,
                 version);
     *head_bytes = lt_state_get_u32(start + 12);
     if (*head_bytes > LT_STATE_HEAD_BYTES_MAX)
