@@ -17,7 +17,7 @@
 #include "base/tensor.h"
 #include "kernels/host_call.h"
 
-enum { LT_BACKEND_API = 5 }; /* bump when a member is added, moved or changes meaning */
+enum { LT_BACKEND_API = 6 }; /* bump when a member is added, moved or changes meaning */
 
 typedef struct lt_backend lt_backend;
 typedef struct lt_queue lt_queue;
@@ -139,12 +139,15 @@ typedef lt_status (*lt_kernel)(const lt_op *op);
 
 /* What only a backend knows of its device. */
 typedef struct lt_device {
-    char name[96];                    /* the processor's or the card's */
-    char isa[24];                     /* what kernels are built for: "avx512", "sm_90" */
-    char libraries[64];               /* "oneDNN 2.6.3"; "": none */
+    char name[96];      /* the processor's or the card's */
+    char isa[24];       /* what kernels are built for: "avx512", "sm_90" */
+    char libraries[64]; /* "oneDNN 2.6.3"; "": none */
+    char id[16];        /* a card's own, unique in the world; zeros: it is the host's processor */
+    int has_own_memory; /* 1: tensors lie in memory of its own, beside the host's */
     int64_t memory_bytes, left_bytes; /* all of the memory that arenas come from, and what is free;
-                                         -1: not known */
-    int has_bf16;                     /* multiplies bf16 itself: what --dtype auto asks */
+                                         -1: not known, as of a card that is not claimed */
+    int64_t taken_bytes; /* of its own memory, what an open backend takes beside arenas */
+    int has_bf16;        /* multiplies bf16 itself: what --dtype auto asks */
     int64_t row_block, query_chunk; /* rows that a network takes at a time; queries of attention */
     int act_partials; /* partial results of attention come in q's dtype (then they may be faster) */
 } lt_device;
@@ -160,6 +163,10 @@ struct lt_backend {
     /* What device `device` is, also before open. Local. */
     void (*describe)(int device, lt_device *out);
 
+    /* This process computes on that device and no other: from here on describe knows what it has
+     * left. On a card that makes a context, which takes some of it. NULL: nothing to claim.
+     * Blocking. Errors: LT_EUNAVAIL. */
+    lt_status (*claim)(int device);
     /* device: which of the host's, from 0; a host has one processor, so ref and cpu take any.
      * threads: how many the kernels may use, from the plan. Blocking. Errors: LT_EUNAVAIL. */
     lt_status (*open)(int device, int threads);

@@ -1,6 +1,7 @@
 /* context.c - the engine: a backend, its queues and arenas, opened together. */
 #include "parallel/context.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,6 +110,26 @@ lt_status lt_engine_connect(lt_engine *engine, const lt_mesh *mesh, const lt_com
     if (ranks > 1)
         LT_TRY(lt_host(engine->comm, nothing, NULL, 0));
     return LT_OK;
+}
+
+size_t lt_engine_connect_bytes(const lt_backend *backend, const lt_mesh *const *mesh, int count)
+{
+    enum { GROUPS_MAX = 32 };
+    const lt_group *seen[GROUPS_MAX];
+    int groups = 0;
+    size_t bytes = 0;
+    assert(count * (LT_AXIS_COUNT + 1) <= GROUPS_MAX);
+    for (int i = 0; i < count; i++)
+        for (int axis = -1; mesh[i] != NULL && axis < LT_AXIS_COUNT; axis++) {
+            const lt_group *group = axis < 0 ? mesh[i]->tokens : mesh[i]->axis[axis];
+            int known = 0;
+            for (int k = 0; k < groups; k++)
+                known |= seen[k] == group;
+            if (!known)
+                bytes += lt_links_device_bytes(backend, group);
+            seen[groups++] = group;
+        }
+    return bytes;
 }
 
 lt_comm_need lt_engine_comm_need(const lt_engine *engine)

@@ -46,6 +46,9 @@ lt_status lt_engine_open(const lt_backend *backend, int device, int threads, con
  * groups of mesh, Blocking. Errors: LT_EUNAVAIL (ranks of a group name different exchanges),
  * LT_ENOMEM, the transport's. */
 lt_status lt_engine_connect(lt_engine *engine, const lt_mesh *mesh, const lt_comm_need *need);
+/* Device memory that it takes to connect the groups of these meshes (NULL: none), each once, beside
+ * what `need` says. Local. */
+size_t lt_engine_connect_bytes(const lt_backend *backend, const lt_mesh *const *mesh, int count);
 /* Waits for the queues. An empty engine is allowed. Local, Blocking. */
 void lt_engine_close(lt_engine *engine);
 

@@ -14,7 +14,9 @@
 #include "base/clock.h"
 #include "kernels/cuda/cuda.h"
 
-enum { WORKSPACE_BYTES = 64 << 20 };
+/* CODE_BYTES: room for kernels, ours and cuBLASLt's, and for what the driver rounds pieces up to;
+ * DNN_BYTES: what cuDNN takes, where it is found. Guesses until a card has told. */
+enum { WORKSPACE_BYTES = 64 << 20, CODE_BYTES = 64 << 20, DNN_BYTES = 384 << 20 };
 
 lt_cuda_state lt_cuda;
 lt_cuda_kernel_name *lt_cuda_known;
@@ -320,6 +322,13 @@ lt_status lt_cuda_idle(void) { return idle(); }
 
 /* ---- the device ---- */
 
+/* cuBLASLt's workspace (docs/spec/gpu-options.md 2). */
+static size_t lt_bytes(const struct cudaDeviceProp *p)
+{
+    enum { MIB = 1 << 20, CC_WIDE = 9 };
+    return (size_t)(p->major >= CC_WIDE ? 32 : 4) * MIB;
+}
+
 static void cuda_describe(int device, lt_device *out)
 {
     struct cudaDeviceProp p;
@@ -344,10 +353,31 @@ static void cuda_describe(int device, lt_device *out)
                        version % 1000 / 10, has_dnn ? dnn : "own attention");
     }
     out->has_bf16 = p.major >= 8;
+    out->has_own_memory = 1;
+    memcpy(out->id, &p.uuid, sizeof out->id);
     out->memory_bytes = (int64_t)p.totalGlobalMem;
-    if (lt_cuda.lt != NULL && device == lt_cuda.device &&
+    out->taken_bytes = (int64_t)(WORKSPACE_BYTES + lt_bytes(&p) + CODE_BYTES) +
+                       (out->act_partials ? DNN_BYTES : 0);
+    if (lt_cuda.is_claimed && device == lt_cuda.device &&
         cudaMemGetInfo(&left, &all) == cudaSuccess)
         out->left_bytes = (int64_t)left;
+}
+
+static lt_status cuda_claim(int device)
+{
+    size_t left = 0, all = 0;
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess)
+        LT_FAIL(LT_EUNAVAIL, "cuda: no device: %s", cudaGetErrorString(error));
+    if (count < 1 || device < 0)
+        LT_FAIL(LT_EUNAVAIL, "cuda: device %d: found %d of them", device, count);
+    device %= count; /* more ranks than cards share them */
+    LT_TRY(lt_cuda_try("open", cudaSetDevice(device)));
+    LT_TRY(lt_cuda_try("open", cudaMemGetInfo(&left, &all)));
+    lt_cuda.device = device;
+    lt_cuda.is_claimed = 1;
+    return LT_OK;
 }
 
 /* Source: CUDA's programming guide, "Lazy Loading": to ask for a kernel's attributes loads it. */
@@ -362,25 +392,17 @@ static lt_status load_kernels(void)
 
 static lt_status cuda_open(int device, int threads)
 {
-    enum { MIB = 1 << 20, CC_LEAST = 8, CC_WIDE = 9 };
+    enum { CC_LEAST = 8 };
     struct cudaDeviceProp p;
-    int count = 0;
     (void)threads;
-    const cudaError_t error = cudaGetDeviceCount(&count);
-    if (error != cudaSuccess)
-        LT_FAIL(LT_EUNAVAIL, "cuda: no device: %s", cudaGetErrorString(error));
-    if (count < 1 || device < 0)
-        LT_FAIL(LT_EUNAVAIL, "cuda: device %d: found %d of them", device, count);
-    device %= count; /* more ranks than cards share them */
-    LT_TRY(lt_cuda_try("open", cudaSetDevice(device)));
-    LT_TRY(lt_cuda_try("open", cudaGetDeviceProperties(&p, device)));
+    LT_TRY(cuda_claim(device));
+    LT_TRY(lt_cuda_try("open", cudaGetDeviceProperties(&p, lt_cuda.device)));
     if (p.major < CC_LEAST)
         LT_FAIL(LT_EUNAVAIL, "cuda: device %d: want compute capability %d.0 or more, found %d.%d",
-                device, (int)CC_LEAST, p.major, p.minor);
-    lt_cuda.device = device;
+                lt_cuda.device, (int)CC_LEAST, p.major, p.minor);
     lt_cuda.processors = p.multiProcessorCount;
     lt_cuda.cc_major = p.major;
-    lt_cuda.lt_bytes = (size_t)(p.major >= CC_WIDE ? 32 : 4) * MIB;
+    lt_cuda.lt_bytes = lt_bytes(&p);
     LT_TRY(load_kernels());
     return lt_cuda_lt_open();
 }
@@ -417,6 +439,7 @@ const lt_backend lt_backend_cuda = {
     .pinned = &pinned_memory,
     .host_access = 0,
     .describe = cuda_describe,
+    .claim = cuda_claim,
     .open = cuda_open,
     .close = cuda_close,
     .queue_open = cuda_queue_open,

@@ -66,6 +66,7 @@ typedef lt_status (*lt_cuda_planned_fn)(lt_cuda_queue *q, const lt_op *op, int *
 /* What backend_cuda.c knows of the device that is open. */
 typedef struct lt_cuda_state {
     int device, processors, cc_major;
+    int is_claimed;  /* device is this process's */
     size_t lt_bytes; /* cuBLASLt's workspace */
     void *lt;        /* cublasLtHandle_t */
     lt_cuda_queue *queues;

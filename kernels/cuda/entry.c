@@ -4,7 +4,7 @@
 
 /* What stands between this part and a film on a card; tests/shim builds it without. */
 #ifndef LT_CUDA_MISSING
-#define LT_CUDA_MISSING "a plan of its memory, and a first run on a card (kernels/cuda/README.md)"
+#define LT_CUDA_MISSING "a first run on a card (kernels/cuda/README.md)"
 #endif
 
 /* "2: NVIDIA H100 80GB HBM3 (sm_90), NVIDIA H100 80GB HBM3 (sm_90)" */

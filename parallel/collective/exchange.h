@@ -32,6 +32,8 @@ struct lt_device_exchange {
      * group cannot, and the backend's own is taken. */
     lt_status (*open)(lt_group *group, const lt_backend *backend, lt_comm_memory *memory,
                       lt_link **out);
+    /* Device memory that a link of this group takes beside what `memory` has. Local. NULL: none. */
+    size_t (*device_bytes)(const lt_group *group);
     /* Queue what lt_exchange_tensors says; every tensor is dense, name is a literal. */
     lt_status (*exchange)(lt_link *link, lt_queue *comm, const char *name,
                           const lt_tensor_transfer *list, int count);
@@ -97,6 +99,9 @@ void lt_links_free(lt_links **links);
  * Errors: LT_EUNAVAIL on all ranks of group where they name different ones (the group is still of
  * use); the transport's. */
 lt_status lt_links_connect(lt_links *links, lt_group *group, char *without, size_t bytes);
+/* Device memory that connecting this group takes there, where all name what this rank would. Local.
+ */
+size_t lt_links_device_bytes(const lt_backend *backend, const lt_group *group);
 /* The group's link, else the backend's usual one. Local. */
 lt_link *lt_links_find(lt_links *links, lt_group *group);
 /* How its tensors travel: "direct", "staged", "nccl". Local. */

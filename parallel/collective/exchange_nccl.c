@@ -455,6 +455,16 @@ static int nccl_fits(const lt_group *group, const lt_backend *backend)
     return backend == &lt_backend_cuda && strcmp(axis, "win") != 0 && strcmp(axis, "cfg") != 0;
 }
 
+/* A buffer of 4 MiB a channel and peer, each way (docs/spec/gpu-options.md 3); channels are shared
+ * out over peers, one at least. Read, not measured. */
+static size_t nccl_device_bytes(const lt_group *group)
+{
+    enum { BUFFER_BYTES = 4 << 20, WAYS = 2, CTAS = 32 };
+    const int most = strcmp(axis_of(group), "ring") == 0 ? RING_CTAS : CTAS;
+    const int peers = group->size - 1;
+    return (size_t)(peers > most ? peers : most) * WAYS * BUFFER_BYTES;
+}
+
 /* It stays among `links`: streams may hold what never ends, as lt_cuda.waiting says to a cancel. */
 static void nccl_abort(lt_link *link) { ((nccl_link *)link)->given_up = 1; }
 
@@ -501,6 +511,7 @@ const lt_device_exchange lt_exchange_nccl = {.name = "nccl",
                                              .takes_own = 0,
                                              .fits = nccl_fits,
                                              .open = nccl_open,
+                                             .device_bytes = nccl_device_bytes,
                                              .exchange = nccl_exchange,
                                              .poll = nccl_poll,
                                              .abort = nccl_abort,

@@ -131,6 +131,16 @@ lt_status lt_links_connect(lt_links *links, lt_group *group, char *without, size
     return LT_OK;
 }
 
+size_t lt_links_device_bytes(const lt_backend *backend, const lt_group *group)
+{
+    if (group == NULL || lt_group_size(group) == 1)
+        return 0;
+    for (int i = 0; i < registered_count; i++)
+        if (registered[i]->fits(group, backend))
+            return registered[i]->device_bytes != NULL ? registered[i]->device_bytes(group) : 0;
+    return 0;
+}
+
 lt_link *lt_links_find(lt_links *links, lt_group *group)
 {
     for (int i = 0; i < links->count; i++)

@@ -7,7 +7,7 @@
 #include "parallel/transport/agree.h"
 #include "parallel/transport/transport.h"
 
-/* Address space only: pages are taken as they are used. */
+/* Of the host's memory address space only: pages are taken as they are used. */
 static const size_t arena_bytes = (size_t)1 << 38;
 
 static const double gib = 1024.0 * 1024.0 * 1024.0;
@@ -98,12 +98,41 @@ void lt_probe_time(lt_probe *p, double seconds)
         p->seconds[p->time_count++] = seconds;
 }
 
+/* A stage is not planned. Of memory of its own a device gives weights and work as much as it has,
+ * and one of sixteen parts to collectives, which may take more. */
+static lt_status share_device(const lt_probe *p, size_t *each, lt_comm_need *need)
+{
+    enum { PARTS = 16, ARENA_PARTS = 7 };
+    const lt_mesh *mesh[] = {&p->bound.mesh};
+    const int local_rank = p->bound.placed.local_rank;
+    lt_device device;
+    p->bound.backend->describe(local_rank, &device);
+    if (!device.has_own_memory || device.left_bytes < 0)
+        return LT_OK;
+    const double left = (double)device.left_bytes / p->bound.device_ranks;
+    const double taken =
+        (double)device.taken_bytes + (double)lt_engine_connect_bytes(p->bound.backend, mesh, 1);
+    if (left <= taken)
+        LT_FAIL(LT_ENOMEM,
+                "probe %s: want more than %.2f GiB on device %d of this host (%s), it has %.2f GiB "
+                "left for this rank",
+                p->stage, taken / gib, local_rank, device.name, left / gib);
+    *each = (size_t)((left - taken) * ARENA_PARTS / PARTS);
+    need->scratch_bytes = (size_t)((left - taken) / PARTS);
+    return LT_OK;
+}
+
 lt_status lt_probe_engine(lt_probe *p)
 {
     lt_plan plan = {.mesh = p->spec};
     LT_TRY(lt_plan_modes(p->job, &plan));
     LT_TRY(lt_bind(p->world, &plan, &p->bound));
-    LT_TRY(lt_agree(p->world, lt_bind_engine(&p->bound, arena_bytes, arena_bytes, &p->engine)));
-    LT_TRY(lt_engine_connect(&p->engine, &p->bound.mesh, &(lt_comm_need){0}));
+    lt_comm_need need = {0};
+    size_t each = arena_bytes;
+    lt_status st = share_device(p, &each, &need);
+    if (st == LT_OK)
+        st = lt_bind_engine(&p->bound, each, each, &p->engine);
+    LT_TRY(lt_agree(p->world, st));
+    LT_TRY(lt_engine_connect(&p->engine, &p->bound.mesh, &need));
     return LT_OK;
 }

@@ -8,13 +8,14 @@
 typedef struct lt_binding {
     lt_placed placed;
     const lt_backend *backend;
-    lt_mesh mesh; /* stays where it is: engines point at it */
+    int device_ranks; /* of this host's ranks, those that compute on this one's device */
+    lt_mesh mesh;     /* stays where it is: engines point at it */
 } lt_binding;
 
-/* Give this rank its processors, find the plan's device and open its mesh. Of the plan it reads
- * threads, device, mesh, placement, attention and deterministic. After an error lt_unbind is due
- * too. Collective on world, Blocking. Errors: LT_EUNAVAIL (no such device), those of lt_place and
- * lt_mesh_open_placed. */
+/* Give this rank its processors, find the plan's device, claim it and open its mesh. Of the plan it
+ * reads threads, device, mesh, placement, attention and deterministic. After an error lt_unbind is
+ * due too. Collective on world, Blocking. Errors: LT_EUNAVAIL (no such device), those of lt_place
+ * and lt_mesh_open_placed. */
 lt_status lt_bind(lt_group *world, const lt_plan *plan, lt_binding *out);
 /* An engine on the binding's mesh and on this rank's device. Local, Blocking. Errors:
  * lt_engine_open's. */

@@ -6,6 +6,12 @@
  *     resident(phase) = base + late + the largest so far of (phase, step, comm arenas, scratch,
  *                       staging) + this rank's range of the clip + host buffers of the phase
  *
+ * Where a device has memory of its own, arenas are no host memory. All that a run takes there it
+ * takes at once, whatever phase runs:
+ *
+ *     device          = the largest phase, step and comm arenas of all phases, with room for
+ *                       alignment + what backend, queues and links between devices take
+ *
  * Where DiT and decoders are in memory together the two are one phase: its phase arena is the sum,
  * its step arena what the DiT's states take and the larger of both on top of it.
  *
@@ -21,14 +27,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
-#include "base/file.h"
 #include "base/resident.h"
 #include "media/contact_sheet.h"
 #include "run/decode/decode.h"
 #include "run/denoise/denoise.h"
 #include "run/denoise/dry.h"
+#include "run/estimate_parts.h"
 
 const char *const lt_phase_names[LT_PHASES] = {"text", "dit", "decode"};
 const char *const lt_time_names[LT_TIMES] = {"text", "denoise", "sound", "decode"};
@@ -47,8 +52,7 @@ static size_t whole_pages(size_t bytes)
 
 /* ---- latents ---- */
 
-/* What this rank holds of the latents of all shots; nothing where it does not denoise. */
-static lt_status clips_of(const lt_estimate_of *of, size_t *out)
+lt_status lt_estimate_clips(const lt_estimate_of *of, size_t *out)
 {
     const lt_mesh *mesh = of->mesh[LT_PHASE_DIT];
     lt_film_shot *shot = NULL;
@@ -263,7 +267,7 @@ static lt_status dry_run_dit(const lt_estimate_of *of, lt_footprint *out)
     lt_status st = LT_OK;
     int64_t most = 0;
     size_t clips = 0;
-    LT_TRY(clips_of(of, &clips));
+    LT_TRY(lt_estimate_clips(of, &clips));
     LT_TRY(lt_film_shots(of->plan, of->model, &shot, &count));
     for (int i = 0; i < count && st == LT_OK; i++) {
         if (!lt_estimate_lists(of->backend, of->plan) && is_covered(shot, i, count))
@@ -309,7 +313,7 @@ static lt_status dry_run_decode(const lt_estimate_of *of, lt_footprint *out)
     const lt_family *family = model->family;
     const int helps = lt_group_rank(mesh->axis[LT_AXIS_TP]) != 0;
     size_t clips = 0;
-    LT_TRY(clips_of(of, &clips));
+    LT_TRY(lt_estimate_clips(of, &clips));
     LT_TRY(dry_run_begin(of, LT_PHASE_DECODE, &engine));
     lt_status st = LT_OK;
     LT_TRY_GOTO(family->decode_open(model, &engine), st, done);
@@ -360,7 +364,7 @@ static lt_phase_memory both_of(const lt_footprint *footprint, size_t clips)
 static size_t clips_or_none(const lt_estimate_of *of)
 {
     size_t clips = 0;
-    if (clips_of(of, &clips) != LT_OK) {
+    if (lt_estimate_clips(of, &clips) != LT_OK) {
         lt_error_clear();
         return 0;
     }
@@ -394,9 +398,13 @@ typedef struct touched {
 
 static size_t resident(const lt_estimate_of *of, const lt_phase_memory *m, size_t base, touched *t)
 {
-    t->phase = larger(t->phase, whole_pages(m->phase_bytes));
-    t->step = larger(t->step, whole_pages(m->step_bytes));
-    t->comm = larger(t->comm, whole_pages(m->comm_bytes));
+    lt_device device;
+    of->backend->describe(of->device, &device);
+    if (!device.has_own_memory) {
+        t->phase = larger(t->phase, whole_pages(m->phase_bytes));
+        t->step = larger(t->step, whole_pages(m->step_bytes));
+        t->comm = larger(t->comm, whole_pages(m->comm_bytes));
+    }
     t->kernels = larger(t->kernels, whole_pages(m->kernel_bytes));
     if (!of->backend->host_access) {
         t->out = larger(t->out, m->staging[0]);
@@ -414,9 +422,45 @@ static size_t late_of(const lt_estimate_of *of, int phase)
     return late_all + (stores ? late_store : 0);
 }
 
+size_t lt_estimate_both_resident(const lt_estimate_of *of, const lt_footprint *footprint)
+{
+    touched t = {.late = late_of(of, LT_PHASE_DECODE)};
+    const lt_phase_memory both = both_of(footprint, clips_or_none(of));
+    (void)resident(of, &footprint->memory[LT_PHASE_TEXT], 0, &t);
+    return resident(of, &both, 0, &t);
+}
+
+size_t lt_estimate_both_arenas(const lt_footprint *footprint)
+{
+    const lt_phase_memory both = both_of(footprint, 0);
+    return both.phase_bytes + both.step_bytes + both.comm_bytes;
+}
+
+size_t lt_estimate_on_device(const lt_footprint *footprint)
+{
+    size_t phase = 0, step = 0, comm = 0;
+    lt_estimate_arenas(footprint, &phase, &step);
+    for (int i = 0; i < LT_PHASES; i++)
+        comm = larger(comm, footprint->memory[i].comm_bytes);
+    return phase + step + comm + footprint->workspace_bytes + footprint->exchange_bytes;
+}
+
+static void take_device(const lt_estimate_of *of, lt_footprint *footprint)
+{
+    lt_device device;
+    of->backend->describe(of->device, &device);
+    footprint->workspace_bytes = footprint->exchange_bytes = footprint->device_bytes = 0;
+    if (!device.has_own_memory)
+        return;
+    footprint->workspace_bytes = (size_t)device.taken_bytes;
+    footprint->exchange_bytes = lt_engine_connect_bytes(of->backend, of->mesh, LT_PHASES);
+    footprint->device_bytes = lt_estimate_on_device(footprint);
+}
+
 void lt_estimate_peak(const lt_estimate_of *of, lt_footprint *footprint)
 {
     touched t = {0};
+    take_device(of, footprint);
     const size_t base = (size_t)lt_resident_now().now;
     footprint->peak_bytes = base;
     for (int i = 0; i < LT_PHASES; i++) {
@@ -435,155 +479,4 @@ void lt_estimate_peak(const lt_estimate_of *of, lt_footprint *footprint)
         footprint->peak_bytes = larger(footprint->peak_bytes, bytes);
     }
     footprint->base_bytes = base;
-}
-
-static const double gib = 1024.0 * 1024.0 * 1024.0;
-
-lt_status lt_estimate_fits_latents(const lt_estimate_of *of)
-{
-    const lt_plan *plan = of->plan;
-    const int local_ranks = of->local_ranks;
-    const int64_t available = lt_memory_available_bytes();
-    size_t clips = 0;
-    LT_TRY(clips_of(of, &clips));
-    const double need = 4.0 * (double)clips; /* latents, velocities, both as rows */
-    if (available < 0 || need <= (double)available / local_ranks)
-        return LT_OK;
-    lt_hint("ask for a shorter or smaller film");
-    LT_FAIL(LT_ENOMEM,
-            "%lld frames of %lldx%lld: the latents alone need %.2f GiB a rank, this host has %.2f "
-            "GiB for each of %d rank%s",
-            (long long)plan->shape.frames, (long long)plan->shape.width,
-            (long long)plan->shape.height, need / gib, (double)available / local_ranks / gib,
-            local_ranks, local_ranks == 1 ? "" : "s");
-}
-
-/* What the limits of this process leave it, or -1: addresses (ulimit -v), data (ulimit -d). */
-static int64_t limit_left(const char **option)
-{
-    const lt_resident now = lt_resident_now();
-    static const struct {
-        __rlimit_resource_t which;
-        const char *option;
-    } limits[] = {{RLIMIT_AS, "ulimit -v"}, {RLIMIT_DATA, "ulimit -d"}};
-    int64_t least = -1;
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        struct rlimit limit;
-        if (getrlimit(limits[i].which, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
-            limit.rlim_cur > INT64_MAX)
-            continue;
-        const int64_t used = limits[i].which == RLIMIT_AS ? now.addresses : now.data;
-        const int64_t left = (int64_t)limit.rlim_cur > used ? (int64_t)limit.rlim_cur - used : 0;
-        if (least < 0 || left < least) {
-            least = left;
-            *option = limits[i].option;
-        }
-    }
-    return least;
-}
-
-/* Arenas and the scratch of collectives: the device's memory. */
-static double device_bytes(const lt_phase_memory *m)
-{
-    return (double)m->phase_bytes + (double)m->step_bytes + (double)m->comm_bytes;
-}
-
-static lt_status refuse(const char *model, lt_phase phase, const lt_phase_memory *m, double need,
-                        const char *found)
-{
-    static const char *const hints[LT_PHASES] = {
-        "start more ranks on more hosts, or a machine with more memory",
-        "start more ranks on more hosts (--mesh tp=N shares the weights), or a shorter or "
-        "smaller film",
-        "start more ranks on more hosts (--decode-tp N shares the decoder's weights), or a "
-        "smaller film"};
-    const double work = device_bytes(m) - (double)m->phase_bytes + (double)m->kernel_bytes;
-    lt_hint("%s", hints[phase]);
-    LT_FAIL(LT_ENOMEM,
-            "%s: the %s phase needs %.2f GiB a rank (weights %.2f, work %.2f, host %.2f), %s",
-            model, lt_phase_names[phase], need / gib, (double)m->phase_bytes / gib, work / gib,
-            (double)m->host_bytes / gib, found);
-}
-
-void lt_estimate_beside(const lt_estimate_of *of, const lt_footprint *footprint, double *need,
-                        double *left)
-{
-    touched t = {.late = late_of(of, LT_PHASE_DECODE)};
-    const char *option = "";
-    lt_device device;
-    const lt_phase_memory both = both_of(footprint, clips_or_none(of));
-    const int64_t available = lt_memory_available_bytes(), limit = limit_left(&option);
-    of->backend->describe(of->device, &device);
-    (void)resident(of, &footprint->memory[LT_PHASE_TEXT], 0, &t);
-    *need = (double)resident(of, &both, 0, &t);
-    *left = available < 0 ? -1 : (double)available / of->local_ranks;
-    if (limit >= 0 && (*left < 0 || (double)limit < *left))
-        *left = (double)limit;
-    if (device.left_bytes < 0)
-        return;
-    const double on_device =
-        (double)device.left_bytes / (of->backend->host_access ? of->local_ranks : 1);
-    if (*left < 0 || device_bytes(&both) > on_device) { /* what is short is what counts */
-        *need = device_bytes(&both);
-        *left = on_device;
-    }
-}
-
-/* Of one phase, what this rank may have beyond what it needs, by what is scarcest. */
-double lt_estimate_spare(const lt_estimate_of *of, const lt_footprint *footprint, lt_phase phase)
-{
-    const lt_phase_memory *m = &footprint->memory[phase];
-    const char *option = "";
-    lt_device device;
-    const int64_t available = lt_memory_available_bytes(), limit = limit_left(&option);
-    const double need = (double)m->resident_bytes - (double)footprint->base_bytes;
-    double spare = (double)LT_SPARE_MAX;
-    of->backend->describe(of->device, &device);
-    if (available >= 0)
-        spare = fmin(spare, (double)available / of->local_ranks - need);
-    if (limit >= 0)
-        spare = fmin(spare, (double)limit - need);
-    if (device.left_bytes >= 0)
-        spare = fmin(spare,
-                     (double)device.left_bytes / (of->backend->host_access ? of->local_ranks : 1) -
-                         device_bytes(m));
-    return spare;
-}
-
-lt_status lt_estimate_fits(const lt_estimate_of *of, const lt_footprint *footprint)
-{
-    const int local_ranks = of->local_ranks;
-    char found[192];
-    lt_device device;
-    const char *option = "";
-    const int64_t available = lt_memory_available_bytes(), limit = limit_left(&option);
-    const double mine = available < 0 ? -1 : (double)available / local_ranks;
-    of->backend->describe(of->device, &device);
-    /* The host's own memory is all its ranks'. */
-    const double left = device.left_bytes < 0 ? -1
-                                              : (double)device.left_bytes /
-                                                    (of->backend->host_access ? local_ranks : 1);
-    for (int i = 0; i < LT_PHASES; i++) {
-        const lt_phase_memory *m = &footprint->memory[i];
-        const double need = m->resident_bytes > footprint->base_bytes
-                                ? (double)(m->resident_bytes - footprint->base_bytes)
-                                : 0;
-        if (mine >= 0 && need > mine) {
-            (void)snprintf(found, sizeof found, "this host has %.2f GiB for each of %d rank%s",
-                           mine / gib, local_ranks, local_ranks == 1 ? "" : "s");
-            return refuse(of->plan->model, (lt_phase)i, m, need, found);
-        }
-        if (limit >= 0 && need > (double)limit) {
-            (void)snprintf(found, sizeof found, "%s leaves this process %.2f GiB", option,
-                           (double)limit / gib);
-            return refuse(of->plan->model, (lt_phase)i, m, need, found);
-        }
-        if (left >= 0 && device_bytes(m) > left) {
-            (void)snprintf(found, sizeof found,
-                           "device %d of this host (%s) has %.2f GiB left for it", of->device,
-                           device.name, left / gib);
-            return refuse(of->plan->model, (lt_phase)i, m, need, found);
-        }
-    }
-    return LT_OK;
 }

@@ -52,7 +52,10 @@ typedef struct lt_phase_memory {
 typedef struct lt_footprint {
     lt_phase_memory memory[LT_PHASES];
     size_t base_bytes, peak_bytes; /* resident: when it was planned; at most */
-    int is_beside;                 /* decoders are in memory beside the DiT */
+    /* of a device's own memory: all that is taken there, at once; of it what backend and queues
+     * take, and links between devices. 0: tensors lie in the host's */
+    size_t device_bytes, workspace_bytes, exchange_bytes;
+    int is_beside; /* decoders are in memory beside the DiT */
     /* one unit of each stage: the prompt, an evaluation, a chunk of audio, a decode chunk */
     lt_work work[LT_TIMES];
     double flops[LT_TIMES];
@@ -68,6 +71,7 @@ typedef struct lt_estimate_of {
     const lt_mesh *mesh[LT_PHASES]; /* of each phase; NULL: the phase does not run on this rank */
     const lt_tokens *tokens;        /* of the prompts */
     int threads, local_ranks;       /* of this rank; on this host */
+    int device_ranks;               /* of these, on this device, where it has memory of its own */
     int has_sheet, has_previews;    /* a contact sheet, previews are asked for (rank 0) */
     int keeps_states;               /* --checkpoint-every is not 0 */
     const int *sees;                /* [ranks]: it finds the place of RUN; NULL: all do */
@@ -89,8 +93,9 @@ lt_status lt_estimate_copies(const lt_estimate_of *of, const lt_plan *plan, int 
 /* The largest of the phases that ran dry, of DiT and decoders both where they are in memory
  * together; with room for alignment. Local. */
 void lt_estimate_arenas(const lt_footprint *footprint, size_t *phase_bytes, size_t *step_bytes);
-/* What this rank will hold beside what the dry run counted, and the largest resident set: fills
- * resident_bytes, base_bytes and peak_bytes, from what this process holds now. Local. */
+/* What this rank will hold beside what the dry run counted, on its device and in all: fills
+ * resident_bytes, base_bytes and peak_bytes, from what this process holds now, and the device's
+ * bytes. Local. */
 void lt_estimate_peak(const lt_estimate_of *of, lt_footprint *footprint);
 /* What this rank would need for DiT and decoders together, of a footprint of them one by one, and
  * what it may have (-1: nobody knows). Local. */

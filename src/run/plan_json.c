@@ -110,6 +110,12 @@ static json_t *memory_of(const lt_plan *p, const lt_plan_found *found)
                       "resident_bytes", (json_int_t)m->resident_bytes, "flops",
                       found->footprint->flops[unit[i]]));
     }
+    (void)json_object_set_new(memory, "device_bytes",
+                              json_integer((json_int_t)found->footprint->device_bytes));
+    (void)json_object_set_new(memory, "workspace_bytes",
+                              json_integer((json_int_t)found->footprint->workspace_bytes));
+    (void)json_object_set_new(memory, "exchange_bytes",
+                              json_integer((json_int_t)found->footprint->exchange_bytes));
     (void)json_object_set_new(memory, "peak_bytes", json_integer((json_int_t)found->peak_bytes));
     return memory;
 }

@@ -8,7 +8,8 @@
  * Streams keep their work. With seed 0 it runs at once, in order. With another it runs when
  * something needs it, or when the seed's sequence says so, of any stream whose head is ready;
  * copies read host memory when they run; blocks and warps are shuffled. LT_EMU_SEED is the seed of
- * a program that knows nothing of this; LT_EMU_MEMORY the device's memory in MiB.
+ * a program that knows nothing of this; LT_EMU_MEMORY the device's memory in MiB, or in bytes with
+ * a B behind.
  *
  * Any thread; Local. Tested: tests/emu/test_part.c. */
 #ifndef LT_EMU_H

@@ -21,7 +21,9 @@ size_t emu_memory_limit(void)
     enum { MIB = 1 << 20, DEFAULT_MIB = 4096 };
     if (limit == 0) {
         const char *text = getenv("LT_EMU_MEMORY");
-        limit = (text != NULL ? (size_t)strtoull(text, NULL, 10) : DEFAULT_MIB) * MIB;
+        char *unit = NULL;
+        limit = text != NULL ? (size_t)strtoull(text, &unit, 10) : DEFAULT_MIB;
+        limit *= unit != NULL && *unit == 'B' ? 1 : MIB;
     }
     return limit;
 }

@@ -40,7 +40,7 @@ emu_range *emu_memory_find(uint64_t address, size_t bytes);
 /* Whether address lies in the device's memory, or just before or behind a piece of it. */
 int emu_memory_is_device(uint64_t address);
 
-size_t emu_memory_limit(void); /* LT_EMU_MEMORY, MiB; else 4 GiB */
+size_t emu_memory_limit(void); /* LT_EMU_MEMORY; else 4 GiB */
 void emu_memory_set_limit(size_t bytes);
 size_t emu_memory_used(void);
 

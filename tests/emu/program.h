@@ -18,7 +18,7 @@ enum { PROGRAM_DEVICES = 1 };
 typedef struct program_how {
     int ranks, devices; /* devices: as many as ranks, and tensors go over NCCL's; else one */
     const char *seed;
-    const char *memory; /* of each device: MiB, or bytes and a B; NULL: plenty */
+    const char *memory; /* of each device: MiB, or bytes and a B; NULL: 4 GiB */
 } program_how;
 
 static inline char *program_file(const char *path, size_t *bytes)
@@ -37,7 +37,7 @@ static inline char *program_file(const char *path, size_t *bytes)
 
 static inline void program_copy(const char *from, const char *name, int is_part)
 {
-    static const char sentence[] = "a plan of its memory"; /* entry.c */
+    static const char sentence[] = "a first run on a card"; /* entry.c */
     size_t bytes = 0;
     char *data = program_file(from, &bytes);
     if (is_part) {
@@ -70,7 +70,7 @@ static inline run_result program_run(const program_how *how, const char *const *
     (void)snprintf(devices, sizeof devices, "%d", how->devices);
     (void)setenv("LT_EMU_SEED", how->seed, 1);
     (void)setenv("LT_EMU_DEVICES", devices, 1);
-    (void)setenv("LT_EMU_MEMORY", how->memory != NULL ? how->memory : "1000000", 1);
+    (void)setenv("LT_EMU_MEMORY", how->memory != NULL ? how->memory : "4096", 1);
     int n = run_launcher(how->ranks, argv);
     argv[n++] = program;
     for (size_t i = 0; words[i] != NULL; i++) {

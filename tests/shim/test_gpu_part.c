@@ -75,7 +75,7 @@ static const struct {
     {"a build without one", "bare", NULL, "", 1, "this build has no GPU part (longtake_cuda.so)"},
     {"a node without a card", "part", "wrong_part", "", 0, "no driver (libcuda.so.1)"},
     {"not a plug-in of ours", "part", "wrong_part", "nothing", 1, "found nothing"},
-    {"another interface", "part", "wrong_part", "api", 1, "interfaces 4 and"},
+    {"another interface", "part", "wrong_part", "api", 1, "interfaces 5 and"},
     {"another backend's table", "part", "wrong_part", "backend_api", 1, "want version 0.1.0"},
     {"ops of another size", "part", "wrong_part", "op", 1, "ops of"},
     {"another version", "part", "wrong_part", "version", 1, "found version 0.0.1"},
