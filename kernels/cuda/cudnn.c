@@ -201,9 +201,8 @@ static lt_status take_list(making *m, const void *descriptor, int name, int of, 
 
 /* dims [1, heads, rows, width]; stride: elements from head to head, from row to row. */
 typedef struct tensor_spec {
-    int64_t id;
+    int64_t id, heads, rows, width, head_stride, row_stride;
     int type;
-    int64_t heads, rows, width, head_stride, row_stride;
     bool by_value;
 } tensor_spec;
 
@@ -231,12 +230,12 @@ static lt_status operation(making *m, void **out)
     const int type = s->dtype == LT_BF16 ? LT_DNN_BFLOAT16 : LT_DNN_HALF;
     const int64_t w = s->width;
     const tensor_spec specs[TENSORS] = {
-        {ID_Q, type, s->heads, s->queries, w, w, s->q_stride, false},
-        {ID_K, type, s->kv_heads, s->keys, w, w, s->k_stride, false},
-        {ID_V, type, s->kv_heads, s->keys, w, w, s->v_stride, false},
-        {ID_O, type, s->heads, s->queries, w, w, s->y_stride, false},
-        {ID_STATS, LT_DNN_FLOAT, s->heads, s->queries, 1, s->queries, 1, false},
-        {ID_SCALE, LT_DNN_FLOAT, 1, 1, 1, 1, 1, true}};
+        {ID_Q, s->heads, s->queries, w, w, s->q_stride, type, false},
+        {ID_K, s->kv_heads, s->keys, w, w, s->k_stride, type, false},
+        {ID_V, s->kv_heads, s->keys, w, w, s->v_stride, type, false},
+        {ID_O, s->heads, s->queries, w, w, s->y_stride, type, false},
+        {ID_STATS, s->heads, s->queries, 1, s->queries, 1, LT_DNN_FLOAT, false},
+        {ID_SCALE, 1, 1, 1, 1, 1, LT_DNN_FLOAT, true}};
     static const int names[TENSORS] = {LT_DNN_SDPA_Q, LT_DNN_SDPA_K,     LT_DNN_SDPA_V,
                                        LT_DNN_SDPA_O, LT_DNN_SDPA_STATS, LT_DNN_SDPA_SCALE};
     LT_TRY(make(m, LT_DNN_SDPA_FWD, out));

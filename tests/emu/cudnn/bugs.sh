@@ -60,8 +60,8 @@ bug any_workspace 's/if (bytes < 0 || bytes > LT_DNN_WORKSPACE) {/if (0) {/' \
     's/assert(plan->workspace_bytes <= q->workspace_bytes);/(void)q;/'
 bug no_workspace 's/lse->data : NULL, op->a, q->workspace);/lse->data : NULL, op->a, NULL);/'
 # Heads of k and v as many as q's.
-bug heads 's/{ID_K, type, s->kv_heads,/{ID_K, type, s->heads,/' 's/{ID_V, type, s->kv_heads,/{ID_V, type, s->heads,/'
-bug q_rows 's/{ID_Q, type, s->heads, s->queries, w, w, s->q_stride, false}/{ID_Q, type, s->heads, s->queries, w, w, w, false}/'
+bug heads 's/{ID_K, s->kv_heads,/{ID_K, s->heads,/' 's/{ID_V, s->kv_heads,/{ID_V, s->heads,/'
+bug q_rows 's/{ID_Q, s->heads, s->queries, w, w, s->q_stride, type, false}/{ID_Q, s->heads, s->queries, w, w, w, type, false}/'
 # The handle is left on its own stream.
 bug stream_unset 's/if (dnn.stream != q->stream)/if (0)/'
 bug any_version 's/if (api.version() < LT_DNN_VERSION_LEAST)/if (0)/'

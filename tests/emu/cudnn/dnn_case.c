@@ -165,7 +165,8 @@ static lt_tensor input(rig *r, const shape *s, int which, int64_t rows, int64_t 
 static void as_floats(rig *r, const lt_tensor *x, float *out)
 {
     const int64_t count = lt_elements(x);
-    char *host = calloc((size_t)count + 1, sizeof *out);
+    enum { ELEMENT_MOST = 4 };
+    char *host = calloc((size_t)count + 1, ELEMENT_MOST);
     WANT(host != NULL && count <= VALUES_MAX, "no memory");
     OK(lt_download(r->q, host, x));
     OK(lt_sync(r->q));
@@ -264,6 +265,14 @@ static void each_against_ref(rig *r, const shape *shapes, int count)
     close_rig(&ref);
 }
 
+static int are_same(const result *a, const result *b)
+{
+    for (int i = 0; i < VALUES_MAX; i++)
+        if (!(a->y[i] == b->y[i] && a->lse[i] == b->lse[i])) /* so written, NaN differs */
+            return 0;
+    return 1;
+}
+
 static void same_bits(rig *r)
 {
     static result most, fewer, again;
@@ -272,7 +281,7 @@ static void same_bits(rig *r)
     OK(attend(r, &planned[0], &most));
     OK(attend(r, &planned[0], &again));
     OK(attend(r, &few, &fewer));
-    WANT(memcmp(&most, &again, sizeof most) == 0, "bits: two runs differ");
+    WANT(are_same(&most, &again), "bits: two runs differ");
     WANT(memcmp(most.y, fewer.y, (size_t)(few.queries * few.heads * few.width) * sizeof(float)) ==
              0,
          "bits: y depends on the number of queries");

@@ -15,11 +15,10 @@ enum { LIMIT_S = 240 };
 typedef struct {
     const char *reason, *name;
     const char *mode, *version,
-        *cuda;        /* of the stand-in; NULL: its own; version "": a broken file */
-    const char *seed; /* of streams */
-    int code;
+        *cuda;              /* of the stand-in; NULL: its own; version "": a broken file */
+    const char *seed;       /* of streams */
+    int code, here_only;    /* here_only: not on the part again, whose interpreter is slow */
     const char *says, *log; /* NULL: nothing; of the stand-in's counts at the end */
-    int here_only;          /* 1: not on the part again, whose interpreter is slow */
 } dnn_case;
 
 #define OURS "attention by our own kernel"
@@ -27,37 +26,37 @@ typedef struct {
 #define NONE "plans 0, runs 0, left: descriptors 0, handles 0;"
 
 static const dnn_case cases[] = {
-    {"each shape", "results", NULL, NULL, NULL, "0", 0, NULL, LEFT, 0},
-    {"each shape, streams late", "results", NULL, NULL, NULL, "2", 0, NULL, LEFT, 0},
-    {"the least version", "results", NULL, "91301", NULL, "0", 0, NULL, LEFT, 1},
-    {"rows' bits", "bits", NULL, NULL, NULL, "1", 0, NULL, LEFT, 1},
-    {"what it does not take", "mixed", NULL, NULL, NULL, "3", 0, NULL, "plans 1, runs 1, " LEFT, 0},
-    {"a hole in the list", "unlisted", NULL, NULL, NULL, "0", 0, NULL, "plans 10, runs 10, " LEFT,
-     0},
-    {"a merge of bf16", "merge", NULL, NULL, NULL, "1", 0, NULL, NULL, 1},
-    {"no list: --deterministic", "nothing", NULL, NULL, NULL, "0", 0, NULL, NULL, 1},
-    {"absent", "results", NULL, "", NULL, "0", 0, "no cuDNN (libcudnn.so.9): " OURS, NULL, 0},
-    {"too old", "results", NULL, "91300", NULL, "0", 0,
-     "cuDNN 9.13.0 is too old, want 9.13.1: " OURS, NONE, 0},
-    {"another CUDA", "results", NULL, NULL, "12080", "0", 0,
-     "cuDNN 9.19.0 is for CUDA 12, want CUDA 13: " OURS, NONE, 0},
-    {"no handle", "results", "create", NULL, NULL, "0", 0,
-     "cuDNN 9.19.0 cannot be used (CUDNN_STATUS_NOT_INITIALIZED): " OURS, NONE, 1},
-    {"no engine that is deterministic", "results", "no_engine", NULL, NULL, "0", 0,
-     "engine 7 is not deterministic (10 of 10 shapes): " OURS, NONE, 1},
-    {"a large workspace", "bits", "large", NULL, NULL, "0", 0,
-     "engine 8 wants a workspace of 2097152 bytes (2 of 2 shapes): " OURS, "plans 4, runs 0,", 1},
-    {"a wrong lse", "results", "lse", NULL, NULL, "0", 3,
+    {"each shape", "results", NULL, NULL, NULL, "0", 0, 0, NULL, LEFT},
+    {"each shape, streams late", "results", NULL, NULL, NULL, "2", 0, 0, NULL, LEFT},
+    {"the least version", "results", NULL, "91301", NULL, "0", 0, 1, NULL, LEFT},
+    {"rows' bits", "bits", NULL, NULL, NULL, "1", 0, 1, NULL, LEFT},
+    {"what it does not take", "mixed", NULL, NULL, NULL, "3", 0, 0, NULL, "plans 1, runs 1, " LEFT},
+    {"a hole in the list", "unlisted", NULL, NULL, NULL, "0", 0, 0, NULL,
+     "plans 10, runs 10, " LEFT},
+    {"a merge of bf16", "merge", NULL, NULL, NULL, "1", 0, 1, NULL, NULL},
+    {"no list: --deterministic", "nothing", NULL, NULL, NULL, "0", 0, 1, NULL, NULL},
+    {"absent", "results", NULL, "", NULL, "0", 0, 0, "no cuDNN (libcudnn.so.9): " OURS, NULL},
+    {"too old", "results", NULL, "91300", NULL, "0", 0, 0,
+     "cuDNN 9.13.0 is too old, want 9.13.1: " OURS, NONE},
+    {"another CUDA", "results", NULL, NULL, "12080", "0", 0, 0,
+     "cuDNN 9.19.0 is for CUDA 12, want CUDA 13: " OURS, NONE},
+    {"no handle", "results", "create", NULL, NULL, "0", 0, 1,
+     "cuDNN 9.19.0 cannot be used (CUDNN_STATUS_NOT_INITIALIZED): " OURS, NONE},
+    {"no engine that is deterministic", "results", "no_engine", NULL, NULL, "0", 0, 1,
+     "engine 7 is not deterministic (10 of 10 shapes): " OURS, NONE},
+    {"a large workspace", "bits", "large", NULL, NULL, "0", 0, 1,
+     "engine 8 wants a workspace of 2097152 bytes (2 of 2 shapes): " OURS, "plans 4, runs 0,"},
+    {"a wrong lse", "results", "lse", NULL, NULL, "0", 3, 0,
      "refused: LT_EDEVICE: cuDNN 9.19.0: attention of 40 queries, 77 keys, 2 heads of 64, BF16: "
      "lse of "
      "query 0, head 0: want ",
-     NULL, 0},
-    {"lse in units of log 2", "results", "log2", NULL, NULL, "2", 3, "BF16: lse of query ", NULL,
-     1},
-    {"lse is not written", "results", "unwritten", NULL, NULL, "0", 3, "found nan", NULL, 1},
-    {"NaN", "results", "nan", NULL, NULL, "0", 3, "y of query 39, head 0: want ", NULL, 0},
-    {"a wrong tail", "unlisted", "tail", NULL, NULL, "0", 3, "70 queries, 150 keys", NULL, 1},
-    {"a wrong head", "results", "head", NULL, NULL, "0", 3, ", head 1: want ", NULL, 0},
+     NULL},
+    {"lse in units of log 2", "results", "log2", NULL, NULL, "2", 3, 1, "BF16: lse of query ",
+     NULL},
+    {"lse is not written", "results", "unwritten", NULL, NULL, "0", 3, 1, "found nan", NULL},
+    {"NaN", "results", "nan", NULL, NULL, "0", 3, 0, "y of query 39, head 0: want ", NULL},
+    {"a wrong tail", "unlisted", "tail", NULL, NULL, "0", 3, 1, "70 queries, 150 keys", NULL},
+    {"a wrong head", "results", "head", NULL, NULL, "0", 3, 0, ", head 1: want ", NULL},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -104,15 +103,15 @@ static void check_case(const dnn_case *c, const char *program, const char *libra
     run_result r = run_argv(&s, argv, LIMIT_S);
     set_or_not("LD_LIBRARY_PATH", NULL);
     char *log = run_text(scratch_path(&s, "log"));
+    const char *said = r.out != NULL ? r.out : "", *err = r.err != NULL ? r.err : "";
     why[0] = '\0';
     if (r.code != c->code)
-        (void)snprintf(why, bytes, "exit code %d, want %d: %.300s%.200s", r.code, c->code, r.out,
-                       r.err);
-    else if (c->says != NULL && strstr(r.out, c->says) == NULL && strstr(r.err, c->says) == NULL)
-        (void)snprintf(why, bytes, "want '%s', found: %.300s%.200s", c->says, r.out, r.err);
-    else if (lines_with(r.err, OURS) != (c->says != NULL && strstr(c->says, OURS) != NULL))
-        (void)snprintf(why, bytes, "%d lines of '%s': %.300s", lines_with(r.err, OURS), OURS,
-                       r.err);
+        (void)snprintf(why, bytes, "exit code %d, want %d: %.300s%.200s", r.code, c->code, said,
+                       err);
+    else if (c->says != NULL && strstr(said, c->says) == NULL && strstr(err, c->says) == NULL)
+        (void)snprintf(why, bytes, "want '%s', found: %.300s%.200s", c->says, said, err);
+    else if (lines_with(err, OURS) != (c->says != NULL && strstr(c->says, OURS) != NULL))
+        (void)snprintf(why, bytes, "%d lines of '%s': %.300s", lines_with(err, OURS), OURS, err);
     else if (c->log != NULL && (log == NULL || strstr(log, c->log) == NULL))
         (void)snprintf(why, bytes, "want a log of '%s', found '%.200s'", c->log,
                        log != NULL ? log : "");
