@@ -128,6 +128,11 @@ static lt_status film_open(rig *r, lt_mode mode, int64_t count, film *f)
                          .shape = {count, PIXELS, PIXELS}}};
     f->plan.asked = (lt_windows_asked){
         .mode = mode, .window = WINDOW, .overlap = OVERLAP, .fuse = LT_FUSE_TRAPEZOID};
+    if (mode == LT_MODE_EXTEND) { /* as render has it by default */
+        f->plan.asked.fade = model->facts.fade_frames;
+        f->plan.asked.anchors = model->facts.anchor_count;
+        memcpy(f->plan.asked.anchor, model->facts.anchor_frames, sizeof model->facts.anchor_frames);
+    }
     LT_TRY(lt_plan_streams(&f->plan, model));
     LT_TRY(lt_windowing_layout(&f->plan.windowing, model->family->grid, 0, &layout));
     f->windows = layout.count;
