@@ -492,6 +492,7 @@ static void nccl_fails(void)
     lt_engine e;
     open_two(&e, &mesh);
     OK(meet(&e, mesh.axis[LT_AXIS_ULY], "test", LT_F32, 6, 6));
+    OK(lt_barrier(world)); /* else the other's first one may still be under way */
     if (lt_group_rank(world) == 1)
         lt_emu_nccl_fail(1, INTERNAL);
     const lt_status st = meet(&e, mesh.axis[LT_AXIS_ULY], "test", LT_F32, 6, 6);
