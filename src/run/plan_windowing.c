@@ -77,7 +77,10 @@ static lt_status asked_fade(const lt_job *job, const lt_model *model, lt_windows
     LT_TRY(lt_grid_window(model->family->grid, asked->window, &latents));
     LT_TRY(lt_grid_overlap(model->family->grid, latents, asked->overlap, &latents));
     asked->fade = job->fade >= 0 ? job->fade : own < asked->overlap ? own : 0;
-    LT_TRY(lt_grid_fade(model->family->grid, latents, asked->fade, &latents));
+    const int64_t overlap = latents;
+    LT_TRY(lt_grid_fade(model->family->grid, overlap, asked->fade, &latents));
+    const lt_range faded = {model->family->grid->unit + overlap - latents, latents};
+    asked->fade = lt_grid_frame_range(model->family->grid, faded).count; /* of whole latents */
     return LT_OK;
 }
 

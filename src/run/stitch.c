@@ -83,6 +83,12 @@ static lt_status check_model(const char *first_run, const char *run, const part 
     return LT_OK;
 }
 
+/* A key that files of before have not. */
+static int is_nothing(const json_t *value)
+{
+    return value == NULL || (json_is_integer(value) && json_integer_value(value) == 0);
+}
+
 static lt_status check_alike(const char *first_run, const char *run, const lt_plan *first,
                              const lt_plan *plan)
 {
@@ -92,7 +98,8 @@ static lt_status check_alike(const char *first_run, const char *run, const lt_pl
         st = lt_json_parse(plan->text, strlen(plan->text), run, &b);
     for (size_t i = 0; i < sizeof alike / sizeof *alike && st == LT_OK; i++) {
         json_t *wanted = json_object_get(a, alike[i]), *found = json_object_get(b, alike[i]);
-        if (wanted == found || (wanted != NULL && found != NULL && json_equal(wanted, found)))
+        if ((is_nothing(wanted) && is_nothing(found)) ||
+            (wanted != NULL && found != NULL && json_equal(wanted, found)))
             continue;
         char *w = wanted != NULL ? lt_json_text(wanted, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
         char *f = found != NULL ? lt_json_text(found, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
@@ -147,6 +154,16 @@ static lt_status read_part(const lt_job *job, const char *const *runs, size_t i,
 
 /* ---- the film's plan ---- */
 
+/* A run may lack the later anchors only where its shots were too short for them. */
+static int anchors_agree(const lt_plan *fewer, const lt_plan *more)
+{
+    const lt_windows_asked *a = &fewer->asked, *b = &more->asked;
+    if (a->mode == LT_MODE_SINGLE || b->mode == LT_MODE_SINGLE)
+        return 1;
+    return memcmp(a->anchor, b->anchor, (size_t)a->anchors * sizeof *a->anchor) == 0 &&
+           (a->anchors == b->anchors || b->anchor[a->anchors] >= fewer->shape.frames);
+}
+
 /* The mode of the longest shots, or windows where any has them (plan_windowing.c). */
 static lt_status join_modes(const char *run, lt_plan *film, const lt_plan *more)
 {
@@ -156,6 +173,9 @@ static lt_status join_modes(const char *run, lt_plan *film, const lt_plan *more)
     if (a != b && !cut)
         LT_FAIL(LT_EUSAGE, "%s: mode: want %s as the runs before it have, found %s", run,
                 lt_mode_names[a], lt_mode_names[b]);
+    const int is_fewer = film->asked.anchors <= more->asked.anchors;
+    if (!anchors_agree(is_fewer ? film : more, is_fewer ? more : film))
+        LT_FAIL(LT_EUSAGE, "%s: anchors: want those of the runs before it, found others", run);
     if (b == LT_MODE_WINDOWS)
         film->asked.mode = b;
     if (more->asked.anchors > film->asked.anchors) { /* a short shot lacks late ones */

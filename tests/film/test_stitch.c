@@ -191,6 +191,29 @@ static void any_runs_of_one_kind_will_do(void **state)
         RUN_WORDS("decode", scratch_path(&s, "yx.run"), "-q", "-o", scratch_path(&s, "yx.mkv")));
 }
 
+/* A run that has other anchors, though its clip is long enough for them, was made otherwise. */
+static void other_anchors_are_refused(void **state)
+{
+    (void)state;
+    static const char *const anchors[] = {"0,10", "none", "0"};
+    static const char *const names[] = {"a0.mkv", "a1.mkv", "a2.mkv"};
+    for (int i = 0; i < 3; i++)
+        run_well(&s, 1,
+                 RUN_WORDS("render", "-p", ROLL, "--frames", "22", "--size", "64x64", "--steps",
+                           "2", "-q", "--mode", "extend", "--anchors", anchors[i], "-o",
+                           scratch_path(&s, names[i])));
+    static const char *const others[] = {"a1.run", "a2.run"};
+    for (int i = 0; i < 2; i++) {
+        run_result r = run_longtake(&s, 1,
+                                    RUN_WORDS("stitch", scratch_path(&s, "a0.run"),
+                                              scratch_path(&s, others[i]), "--run",
+                                              scratch_path(&s, "an.run"), "-q"));
+        if (r.code != 64 || strstr(r.err, "anchors: want those of the runs before it") == NULL)
+            fail_msg("%s: found %d and %s", others[i], r.code, r.err);
+        run_free(&r);
+    }
+}
+
 static void shot_by(const char *model, const char *output)
 {
     run_well(&s, 1,
@@ -288,6 +311,7 @@ int main(void)
         cmocka_unit_test(decode_makes_the_same_film),
         cmocka_unit_test(its_job_renders_it_again),
         cmocka_unit_test(any_runs_of_one_kind_will_do),
+        cmocka_unit_test(other_anchors_are_refused),
         cmocka_unit_test(a_model_is_told_by_its_files),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };

@@ -13,6 +13,7 @@
 
 #include "model/oracle_family.h"
 #include "run/plan_windowing.h"
+#include "run/state/film_state.h"
 
 static lt_model *demo;
 
@@ -122,6 +123,29 @@ static void chunks_fade_and_keep_to_anchors(void **state)
     assert_int_equal(plan.windowing.anchors, 0);
 }
 
+/* Steps that another fade made are another job's. */
+static void a_fade_is_part_of_the_job(void **state)
+{
+    (void)state;
+    static const int64_t fades[] = {34, 36, 17}; /* 36: the same whole latents as 34 */
+    uint64_t hash[3] = {0};
+    for (int i = 0; i < 3; i++) {
+        lt_plan plan;
+        json_t *chosen = NULL;
+        char model[] = LT_SOURCE_DIR "/models/demo", empty[] = "";
+        lt_job job = job_of("extend");
+        job.fade = fades[i];
+        assert_int_equal(make(&job, (lt_shape){243, 128, 128}, &plan), LT_OK);
+        plan.model = model;
+        plan.prompt = plan.output = plan.run = empty;
+        assert_int_equal(lt_film_job(&plan, &hash[i], &chosen), LT_OK);
+        assert_int_equal(json_integer_value(json_object_get(chosen, "fade")), i < 2 ? 34 : 17);
+        json_decref(chosen);
+    }
+    assert_true(hash[0] == hash[1]);
+    assert_true(hash[0] != hash[2]);
+}
+
 static void canvases_follow_the_model(void **state)
 {
     (void)state;
@@ -148,10 +172,12 @@ int main(void)
 {
     if (lt_model_open(LT_SOURCE_DIR "/models/demo", &demo) != LT_OK)
         return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(auto_goes_by_length), cmocka_unit_test(what_is_refused),
-        cmocka_unit_test(frames_become_latents), cmocka_unit_test(chunks_fade_and_keep_to_anchors),
-        cmocka_unit_test(canvases_follow_the_model)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(auto_goes_by_length),
+                                       cmocka_unit_test(what_is_refused),
+                                       cmocka_unit_test(frames_become_latents),
+                                       cmocka_unit_test(chunks_fade_and_keep_to_anchors),
+                                       cmocka_unit_test(a_fade_is_part_of_the_job),
+                                       cmocka_unit_test(canvases_follow_the_model)};
     const int failed = cmocka_run_group_tests_name("plan_windowing", tests, NULL, NULL);
     lt_model_close(&demo);
     return failed;

@@ -26,15 +26,31 @@ static int seen_anchors(const lt_window_set *set, int64_t tile, int64_t *distanc
     return n;
 }
 
-/* Rows of a tile's attention, in proportion; the window that it is. */
-static int64_t rows_of(const lt_window_set *set, const lt_texts *texts, int64_t tile,
-                       lt_window *window)
+/* What tells a tile's attention from another's, larger for more rows: its latents, those of them
+ * that are anchors, rows of text. */
+typedef struct tile_size {
+    int64_t latents, anchors, text;
+} tile_size;
+
+/* distance [LT_ANCHORS_MAX]: what *window borrows. */
+static tile_size size_of(const lt_window_set *set, const lt_texts *texts, int64_t tile,
+                         int64_t *distance, lt_window *window)
 {
-    int64_t distance[LT_ANCHORS_MAX];
     const int anchors = seen_anchors(set, tile, distance);
+    const lt_box box = lt_window_set_box(set, 0, tile);
     lt_loop_window(set, tile, distance, anchors, window);
-    return window->shape.frames * window->shape.width * window->shape.height * (anchors + 1) +
-           lt_texts_count(texts, lt_loop_text(texts, set, tile));
+    return (tile_size){(box.time.count + anchors) * box.rows.count * box.columns.count, anchors,
+                       lt_texts_count(texts, lt_loop_text(texts, set, tile))};
+}
+
+static int is_larger(tile_size a, tile_size b)
+{
+    return a.latents != b.latents ? a.latents > b.latents : a.text > b.text;
+}
+
+static int is_equal(tile_size a, tile_size b)
+{
+    return a.latents == b.latents && a.anchors == b.anchors && a.text == b.text;
 }
 
 /* The timesteps of a forward of a tile: a level of each stream and, where there is some, clean
@@ -64,11 +80,12 @@ static lt_status forward_tile(lt_model *model, const lt_window_set *set, const l
                               const lt_texts *texts, int64_t tile, lt_states *states)
 {
     float *units[LT_STREAMS_MAX] = {NULL};
+    int64_t distance[LT_ANCHORS_MAX];
     lt_window window;
     lt_dit_state *state = NULL;
     lt_forward f;
     lt_status st = LT_OK;
-    (void)rows_of(set, texts, tile, &window);
+    (void)size_of(set, texts, tile, distance, &window);
     LT_TRY(lt_states_get(states, &window, lt_loop_text(texts, set, tile), &state));
     LT_TRY_GOTO(forward_of(model, set, tile, levels, units, &f), st, done);
     LT_TRY_GOTO(model->family->dit_forward(model, state, &f), st, done);
@@ -78,24 +95,25 @@ done:
     return st;
 }
 
-/* A forward of each size that tiles have, but of `most` rows: what attention there will be. */
+/* A forward of each size that tiles have, but of `most`: what attention there will be. */
 static lt_status other_sizes(lt_model *model, const lt_window_set *set, const lt_levels *levels,
-                             const lt_texts *texts, lt_range run, int64_t most, lt_states *states)
+                             const lt_texts *texts, lt_range run, tile_size most, lt_states *states)
 {
     lt_window window;
-    int64_t *seen = malloc((size_t)(run.count + 1) * sizeof *seen), count = 0;
+    int64_t distance[LT_ANCHORS_MAX], count = 0;
+    tile_size *seen = malloc((size_t)(run.count + 1) * sizeof *seen);
     lt_status st = LT_OK;
     if (seen == NULL)
         LT_FAIL(LT_ENOMEM, "plan: no memory for the sizes of %lld windows", (long long)run.count);
     seen[count++] = most;
     for (int64_t t = run.first; t < run.first + run.count && st == LT_OK; t++) {
-        const int64_t rows = rows_of(set, texts, t, &window);
+        const tile_size size = size_of(set, texts, t, distance, &window);
         int64_t i = 0;
-        while (i < count && seen[i] != rows)
+        while (i < count && !is_equal(seen[i], size))
             i++;
         if (i < count)
             continue;
-        seen[count++] = rows;
+        seen[count++] = size;
         st = forward_tile(model, set, levels, texts, t, states);
     }
     free(seen);
@@ -109,19 +127,20 @@ static lt_status one_pass(lt_model *model, const lt_engine *engine, const lt_win
 {
     lt_states states;
     lt_status st = LT_OK;
-    int64_t largest = run.first, most = -1;
+    int64_t largest = run.first, distance[LT_ANCHORS_MAX];
+    tile_size most = {-1, 0, 0};
     lt_window window;
     lt_dit_state *state = NULL;
     lt_states_open(model, texts, &states);
     for (int64_t t = run.first; t < run.first + run.count; t++) {
-        const int64_t rows = rows_of(set, texts, t, &window);
+        const tile_size size = size_of(set, texts, t, distance, &window);
         LT_TRY_GOTO(lt_states_get(&states, &window, lt_loop_text(texts, set, t), &state), st, done);
-        if (rows > most) {
-            most = rows;
+        if (is_larger(size, most)) {
+            most = size;
             largest = t;
         }
     }
-    (void)rows_of(set, texts, largest, &window);
+    (void)size_of(set, texts, largest, distance, &window);
     LT_TRY_GOTO(lt_states_get(&states, &window, lt_loop_text(texts, set, largest), &state), st,
                 done);
     const size_t used = lt_arena_used(engine->step);

@@ -167,6 +167,8 @@ static void settle(lt_resume *r)
         job->mode = was->board.shots > 0 ? job->mode : lt_mode_names[was->asked.mode];
     if (job->window == 0 && was->asked.mode != LT_MODE_SINGLE)
         job->window = was->asked.window;
+    if (job->fade < 0 && was->asked.mode == LT_MODE_EXTEND)
+        job->fade = was->asked.fade;
     if (job->steps == 0)
         job->steps = was->steps;
     if (job->seed.drawn)
@@ -184,6 +186,8 @@ static void settle_chosen(const json_t *chosen, lt_job *job)
         job->mode = mode;
     if (job->window == 0 && mode != NULL && strcmp(mode, lt_mode_names[LT_MODE_SINGLE]) != 0)
         job->window = json_integer_value(json_object_get(chosen, "window"));
+    if (job->fade < 0 && mode != NULL && strcmp(mode, lt_mode_names[LT_MODE_EXTEND]) == 0)
+        job->fade = json_integer_value(json_object_get(chosen, "fade"));
     if (job->steps == 0)
         job->steps = json_integer_value(json_object_get(chosen, "steps"));
 }

@@ -19,8 +19,9 @@ static const char *const settles[] = {
     "dither",      "owner_cut_steps", "anchors",       "positions",
     "refine_from", "coarse_width",    "coarse_height", "tile_width",
     "tile_height", "deterministic",   "dtype",         "grid_frames"};
-static const char *const chosen_keys[] = {"mode",  "window", "overlap", "fuse", "dtype",
-                                          "steps", "width",  "height",  "seed", "grid_frames"};
+static const char *const chosen_keys[] = {"mode",   "window", "overlap",    "fade",
+                                          "fuse",   "dtype",  "steps",      "width",
+                                          "height", "seed",   "grid_frames"};
 
 /* The members of from that have these names. */
 static json_t *members(const json_t *from, const char *const *keys, size_t count)
@@ -51,6 +52,9 @@ lt_status lt_film_job(const lt_plan *plan, uint64_t *hash, json_t **chosen)
     LT_TRY(lt_plan_to_text(plan, NULL, &text));
     LT_TRY_GOTO(lt_json_parse(text, strlen(text), "plan", &whole), st, done);
     job = members(whole, settles, sizeof settles / sizeof *settles);
+    json_t *fade = json_object_get(whole, "fade"); /* of other modes 0 or, of before, absent */
+    if (json_integer_value(fade) > 0)
+        (void)json_object_set(job, "fade", fade);
     (void)json_object_set_new(job, "model_files", model_of(plan->model));
     *chosen = members(whole, chosen_keys, sizeof chosen_keys / sizeof *chosen_keys);
     free(text);
