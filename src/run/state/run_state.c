@@ -284,6 +284,8 @@ static void fill_report(lt_run_state *state, const lt_state_part *part, lt_state
     mine->out = state->out != NULL;
     mine->waiting = state->waiting != NULL;
     mine->gave_up = state->gave_up;
+    mine->durable = state->durable;
+    mine->sync_step = state->sync_step;
     if (moved != LT_OK) {
         mine->error = (int32_t)moved;
         (void)snprintf(mine->text, sizeof mine->text, "%s", lt_error_text());
@@ -327,6 +329,9 @@ static lt_status gather(lt_run_state *state, const lt_state_part *part, int stop
     mine.late = late;
     LT_TRY(lt_all_gather_host(state->meet, &mine, sizeof mine, state->report));
     state->counts.last = state->report[0].last;
+    /* Ranks that a team left out (lt_run_state_meet) know nothing of the rounds that it made. */
+    state->durable = state->report[0].durable;
+    state->sync_step = state->report[0].sync_step;
     if (!ANY(error))
         return LT_OK;
     lt_status st = LT_OK;

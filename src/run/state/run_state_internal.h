@@ -27,7 +27,8 @@ typedef struct lt_remote {
 
 /* What ranks tell each other at a step's end. */
 typedef struct lt_state_report {
-    int32_t part; /* of the step at hand, as a copy's */
+    int64_t durable, sync_step; /* rank 0's count: others may have met no one for a while */
+    int32_t part;               /* of the step at hand, as a copy's */
     int32_t busy, stop, late;
     int32_t gave_up;      /* a copy has failed since drain began */
     int32_t out, waiting; /* there are copies: rank 0's word counts, which has all of them */
