@@ -42,21 +42,13 @@ uint32_t lt_state_get_u32(const unsigned char from[4])
            (uint32_t)from[3] << 24;
 }
 
-static inline void elements(const unsigned char *restrict from, size_t count, size_t width,
-                            unsigned char *restrict to)
-{
-    for (size_t i = 0; i < count; i++)
-        for (size_t k = 0; k < width; k++)
-            to[i * width + k] = from[k * count + i];
-}
-
 void lt_state_unshuffle(const unsigned char *from, size_t bytes, size_t width, unsigned char *to)
 {
     assert(width > 0 && bytes % width == 0);
-    if (width == 4) /* known to the compiler */
-        elements(from, bytes / 4, 4, to);
-    else
-        elements(from, bytes / width, width, to);
+    const size_t count = bytes / width;
+    for (size_t k = 0; k < width; k++)
+        for (size_t i = 0; i < count; i++)
+            to[i * width + k] = from[k * count + i];
 }
 
 /* The next bytes of the body. what: for messages. */
