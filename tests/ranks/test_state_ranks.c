@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/stop.h"
 
@@ -253,6 +254,53 @@ static void a_finished_run_is_read(void **state)
     }
 }
 
+/* `extend` beside decoding: rank 0 makes steps and their syncs without the others, who learn of them
+ * at the end, and ask for no round more than rank 0 does. */
+static void a_team_makes_steps_alone(void **state)
+{
+    (void)state;
+    enum { KEPT = 2, STEPS_ALL = 1000 };
+    static const int team_ranks[] = {0};
+    lt_mesh_spec spec;
+    run_new();
+    lt_group *group = mesh_group("win=2", &spec), *team = NULL;
+    if (group != NULL) {
+        const lt_plan plan = plan_of(&spec, 3);
+        const int root = lt_group_rank(group) == 0;
+        const lt_state_settings settings = {
+            .run = "run", .job = JOB, .epoch = 1, .every = KEPT, .keep = 2, .mode = "extend"};
+        lt_mesh mesh;
+        lt_run_state *run = NULL;
+        lt_clip clip;
+        OK(lt_mesh_open(group, &plan.mesh, &mesh));
+        OK(lt_run_state_open(&mesh, root ? &settings : NULL, &run));
+        OK(lt_group_split(group, team_ranks, 1, &team));
+        OK(lt_clip_new(&plan, &clip));
+        if (root) {
+            lt_run_state_meet(run, team);
+            lt_state_part part = {.plan = &plan, .place = {.steps = STEPS_ALL}, .clip = &clip};
+            for (int s = 0; s < clip.count; s++)
+                part.own[s] = clip.range[s];
+            /* one that is kept, then others until it is known to be durable */
+            for (int i = 0, stops = 0; i < 400 && lt_run_state_counts(run).durable != KEPT; i++) {
+                part.place.step = KEPT + (i > 0 ? 2 * i - 1 : 0); /* later ones are odd */
+                OK(lt_run_state_step(run, &part, 0, &stops));
+                (void)nanosleep(&(struct timespec){0, 20000000}, NULL);
+            }
+            WANT(lt_run_state_counts(run).durable == KEPT);
+            lt_run_state_meet(run, NULL);
+        }
+        OK(lt_run_state_finish(run, 10));
+        WANT(lt_run_state_counts(run).last == KEPT);
+        lt_run_state_close(&run);
+        lt_clip_free(&clip);
+        lt_group_free(&team);
+        lt_mesh_close(&mesh);
+    }
+    lt_group_free(&group);
+    OK(lt_barrier(world));
+}
+
 /* No room for a byte on one rank, or on all: the film is the same, and no step counts. */
 static void a_full_disk_costs_no_bit(void **state)
 {
@@ -299,10 +347,12 @@ int main(void)
     }
     all_see(1);
     OK(lt_model_open(LT_SOURCE_DIR "/tests/parity/nano", &nano));
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(undisturbed), cmocka_unit_test(what_is_kept),
-        cmocka_unit_test(a_finished_run_is_read), cmocka_unit_test(a_full_disk_costs_no_bit),
-        cmocka_unit_test(stopped_after_every_step)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(undisturbed),
+                                       cmocka_unit_test(what_is_kept),
+                                       cmocka_unit_test(a_finished_run_is_read),
+                                       cmocka_unit_test(a_team_makes_steps_alone),
+                                       cmocka_unit_test(a_full_disk_costs_no_bit),
+                                       cmocka_unit_test(stopped_after_every_step)};
     const int failed = cmocka_run_group_tests_name("state_ranks", tests, NULL, NULL);
     lt_model_close(&nano);
     WANT(chdir("/") == 0); /* no rank stands in what goes: MPI's end asks where it is */
