@@ -254,8 +254,8 @@ static void a_finished_run_is_read(void **state)
     }
 }
 
-/* `extend` beside decoding: rank 0 makes steps and their syncs without the others, who learn of them
- * at the end, and ask for no round more than rank 0 does. */
+/* `extend` beside decoding: rank 0 makes steps and their syncs without the others, who learn of
+ * them at the end, and ask for no round more than rank 0 does. */
 static void a_team_makes_steps_alone(void **state)
 {
     (void)state;
